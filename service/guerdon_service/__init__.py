@@ -1,0 +1,1 @@
+"""Guerdon's service: reward models over REST and gRPC. Layers are drawn in docs/architecture.md."""

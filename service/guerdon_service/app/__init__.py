@@ -1,0 +1,1 @@
+"""Composition: settings, model loading, metrics, servers."""

@@ -1,0 +1,1 @@
+"""Artifact folders: find, check for safety, digest, read or infer the manifest."""

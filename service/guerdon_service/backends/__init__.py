@@ -1,0 +1,1 @@
+"""Back ends: a batch of token ids to raw head outputs."""

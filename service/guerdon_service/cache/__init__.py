@@ -1,0 +1,1 @@
+"""Caches of raw scores: in-process LRU in front of Redis."""

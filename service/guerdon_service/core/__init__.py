@@ -1,0 +1,1 @@
+"""Pure core: types, ports, errors and the arithmetic of rewards. Standard library and numpy only."""

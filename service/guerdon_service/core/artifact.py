@@ -1,0 +1,72 @@
+"""An artifact that was found and checked, and a model made from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from guerdon_service.core.fingerprint import ScorerIdentity
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.ports import Backend, Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What an operator asks to be served.
+
+    source: a folder, or a Hugging Face hub id (``org/name`` or ``org/name@revision``).
+    backend: ``torch`` or ``onnxruntime``.
+    dtype: ``float32``, ``bfloat16``, ``float16`` or ``int8``.
+    device: ``cpu`` or ``cuda``.
+    """
+
+    name: str
+    source: str
+    backend: str = "torch"
+    dtype: str = "float32"
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Folders of one artifact; `manifest.digest` is filled.
+
+    folder: holds the manifest, `golden.jsonl`, `onnx/`, and the tokenizer unless it is the base's.
+    base_folder: holds `config.json`, weights and tokenizer; equals `folder` unless `manifest.base`.
+    adapter_folder: PEFT adapter with its own head, or None.
+    """
+
+    folder: Path
+    base_folder: Path
+    adapter_folder: Path | None
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """Everything needed to score with one model."""
+
+    spec: ModelSpec
+    manifest: Manifest
+    encoder: Encoder
+    backend: Backend
+
+    @property
+    def identity(self) -> ScorerIdentity:
+        """What its raw scores depend on besides the tokens."""
+        return ScorerIdentity(self.manifest.digest, self.backend.name, self.backend.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What `GET /v1/models` tells. `state` is ``loading``, ``ready`` or ``failed``."""
+
+    name: str
+    version: str
+    digest: str
+    backend: str
+    dtype: str
+    heads: tuple[str, ...]
+    profiles: tuple[str, ...]
+    max_tokens: int
+    state: str
+    default: bool
+    inferred: tuple[str, ...]

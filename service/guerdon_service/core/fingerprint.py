@@ -1,0 +1,54 @@
+"""Digests: of an artifact folder, and of one score."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from guerdon_service.core.encoded import Encoded
+
+SCORER_VERSION = "1"
+"""Raise when the numbers a back end gives for the same artifact and tokens may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerIdentity:
+    """Everything besides the tokens that a raw score depends on."""
+
+    digest: str
+    backend: str
+    dtype: str
+    scorer_version: str = SCORER_VERSION
+
+
+def artifact_digest(file_digests: Mapping[str, str]) -> str:
+    """SHA-256 (hex) over every file's SHA-256, sorted by relative path, each part length-prefixed."""
+    state = hashlib.sha256()
+    for path in sorted(file_digests):
+        _add(state, path.encode())
+        _add(state, file_digests[path].encode())
+    return state.hexdigest()
+
+
+def fingerprint(identity: ScorerIdentity, tenant: str, encoded: Encoded) -> bytes:
+    """Cache key of one raw score: 32 bytes of SHA-256.
+
+    Canonical and length-prefixed, so no two different inputs share an encoding. Token ids are final,
+    which covers template, BOS and truncation; the tenant is a salt, so that hit timing leaks nothing.
+    """
+    state = hashlib.sha256()
+    for part in (
+        identity.digest,
+        identity.backend,
+        identity.dtype,
+        identity.scorer_version,
+        tenant,
+        str(encoded.prefix_len),
+    ):
+        _add(state, part.encode())
+    _add(state, encoded.input_ids.astype("<i4").tobytes())
+    return state.digest()
+
+
+def _add(state: "hashlib._Hash", part: bytes) -> None:
+    state.update(len(part).to_bytes(8, "little"))
+    state.update(part)

@@ -1,0 +1,156 @@
+"""The contract between training and serving: `manifest.json` of an artifact folder.
+
+Training writes a manifest, the service reads it; for a plain Hugging Face folder the service infers
+one and says what it inferred (`Manifest.inferred`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from guerdon_service.core.calibration import Calibration
+from guerdon_service.core.errors import InvalidInput
+
+FORMAT = "guerdon/1"
+
+Kind = Literal["reward", "policy"]
+Encoding = Literal["template", "pair"]
+Pooling = Literal["model", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """Affine normalisation of one head: ``(raw - mean) / std``."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One output of the model. Heads that share an `attribute` are members of an ensemble."""
+
+    name: str
+    attribute: str
+    norm: Norm = field(default_factory=Norm)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Named weights over attributes; `conservatism` is k in mean - k * std."""
+
+    weights: Mapping[str, float]
+    conservatism: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PackageBase:
+    """Base weights that an installed Python package carries, pinned by their SHA-256."""
+
+    package: str
+    subfolder: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `manifest.json` says.
+
+    encoding: ``template`` renders the chat template; ``pair`` is ``tokenizer(prompt, response)``.
+    pooling: ``model`` pools the token that `transformers` pools (with pad == eos, the one before the
+        EOS); ``last`` pools the last token of the sequence.
+    template: Jinja chat template that replaces the tokenizer's; None keeps it.
+    """
+
+    name: str
+    version: str
+    heads: tuple[Head, ...]
+    profiles: Mapping[str, Profile]
+    max_tokens: int
+    kind: Kind = "reward"
+    digest: str = ""
+    encoding: Encoding = "template"
+    pooling: Pooling = "model"
+    template: str | None = None
+    base: PackageBase | None = None
+    calibration: Calibration = field(default_factory=Calibration)
+    parents: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    inferred: tuple[str, ...] = ()
+    format: str = FORMAT
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attribute names in head order, each once."""
+        return tuple(dict.fromkeys(h.attribute for h in self.heads))
+
+    def profile(self, name: str | None) -> tuple[str, Profile]:
+        """The named profile, or the first one for None.
+
+        Raises:
+            InvalidInput: no such profile.
+        """
+        chosen = name if name is not None else next(iter(self.profiles))
+        if chosen not in self.profiles:
+            raise InvalidInput(
+                f"profile {chosen!r} is not defined by model {self.name}; use one of "
+                f"{', '.join(self.profiles)}",
+                param="profile",
+            )
+        return chosen, self.profiles[chosen]
+
+
+def to_json(manifest: Manifest) -> str:
+    """Serialise, with sorted keys so that equal manifests are equal bytes."""
+    return json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> Manifest:
+    """Parse and check.
+
+    Raises:
+        InvalidInput: not JSON, unknown or missing fields, another format, or values out of range.
+    """
+    try:
+        data = json.loads(text)
+        known = dict(
+            data,
+            heads=tuple(Head(**dict(h, norm=Norm(**h.get("norm", {})))) for h in data["heads"]),
+            profiles={k: Profile(**v) for k, v in data["profiles"].items()},
+            base=PackageBase(**data["base"]) if data.get("base") else None,
+            calibration=Calibration(**data.get("calibration", {})),
+            inferred=tuple(data.get("inferred", ())),
+        )
+        manifest = Manifest(**known)
+    except (KeyError, TypeError, AttributeError, ValueError) as err:
+        raise InvalidInput(
+            f"manifest.json cannot be read ({type(err).__name__}: {err}); write it with guerdon train",
+            param="manifest",
+        ) from None
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Refuse a manifest that cannot be served.
+
+    Raises:
+        InvalidInput: the offending field is named.
+    """
+    names = [h.name for h in manifest.heads]
+    problems = {
+        "format": manifest.format != FORMAT,
+        "kind": manifest.kind not in get_args(Kind),
+        "encoding": manifest.encoding not in get_args(Encoding),
+        "pooling": manifest.pooling not in get_args(Pooling),
+        "max_tokens": not (isinstance(manifest.max_tokens, int) and manifest.max_tokens >= 8),
+        "heads": not names or len(set(names)) != len(names),
+        "heads.norm": any(not h.norm.std > 0 for h in manifest.heads),
+        "profiles": not manifest.profiles
+        or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values()),
+        "calibration": not manifest.calibration.slope > 0,
+    }
+    for name, wrong in problems.items():
+        if wrong:
+            raise InvalidInput(f"manifest.{name} is missing or out of range", param=f"manifest.{name}")

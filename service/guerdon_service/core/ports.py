@@ -1,0 +1,134 @@
+"""The seams: what the engine and the scoring layer ask of adapters. All Protocols."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.encoded import Encoded
+
+RawScores = NDArray[np.float32]
+"""float32 [num_heads]: head outputs of one conversation, untouched."""
+
+
+class Encoder(Protocol):
+    """Text to tokens for one model. Called from several threads at once."""
+
+    def encode(self, conversation: Conversation, param: str) -> Encoded:
+        """Render the template, tokenize, truncate the prompt on the left.
+
+        Raises:
+            InputTooLong: the response alone does not fit the model; `param` names the item.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardStats:
+    """What one forward computed: `num_tokens` asked for, `num_computed` rows pushed through."""
+
+    num_tokens: int
+    num_computed: int
+
+
+class Backend(Protocol):
+    """A loaded model. Only the engine's one back-end thread calls `forward`."""
+
+    @property
+    def name(self) -> str:
+        """``torch``, ``onnxruntime`` or ``fake``."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """``float32``, ``bfloat16``, ``float16`` or ``int8``."""
+        ...
+
+    @property
+    def num_heads(self) -> int:
+        """H of the forward's output."""
+        ...
+
+    def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
+        """Score a batch: float32 [B, H], row i for ``batch[i]``, and what it cost.
+
+        Row i depends on ``batch[i]`` alone, bit for bit.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the weights."""
+        ...
+
+
+class Cache(Protocol):
+    """Raw scores by fingerprint. Never raises: an outage is a miss."""
+
+    async def get_many(self, keys: Sequence[bytes], num_heads: int) -> list[RawScores | None]:
+        """One entry per key; None where unknown, unreadable or not `num_heads` long."""
+        ...
+
+    def put_many(self, items: Sequence[tuple[bytes, RawScores]]) -> None:
+        """Store without waiting."""
+        ...
+
+    async def close(self) -> None:
+        """Flush what can be flushed within a second, then let go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """One forward, as the engine saw it. Times in seconds."""
+
+    num_items: int
+    num_tokens: int
+    num_computed: int
+    forward_s: float
+    failed: bool
+
+
+class Observer(Protocol):
+    """Where measurements go; implemented by the app's Prometheus metrics, and by `NullObserver`."""
+
+    def batch(self, model: str, report: BatchReport) -> None:
+        """A forward ended."""
+        ...
+
+    def queued(self, model: str, num_items: int, num_tokens: int) -> None:
+        """The queue's length changed."""
+        ...
+
+    def tokenized(self, model: str, num_items: int, tokenize_s: float) -> None:
+        """Items were encoded."""
+        ...
+
+    def cache(self, layer: str, outcome: str, count: int) -> None:
+        """`layer` is ``l1`` or ``redis``; `outcome` ``hit``, ``miss``, ``error``, ``skipped``, ``stored``."""
+        ...
+
+    def refused(self, model: str, code: str) -> None:
+        """A request was refused with the error `code`."""
+        ...
+
+
+class NullObserver:
+    """Observes nothing."""
+
+    def batch(self, model: str, report: BatchReport) -> None:
+        """Ignore."""
+
+    def queued(self, model: str, num_items: int, num_tokens: int) -> None:
+        """Ignore."""
+
+    def tokenized(self, model: str, num_items: int, tokenize_s: float) -> None:
+        """Ignore."""
+
+    def cache(self, layer: str, outcome: str, count: int) -> None:
+        """Ignore."""
+
+    def refused(self, model: str, code: str) -> None:
+        """Ignore."""

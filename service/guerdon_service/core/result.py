@@ -1,0 +1,103 @@
+"""What callers get: one frozen dataclass per verb, each with its provenance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Preferred = Literal["a", "b", "tie"]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Which model gave the numbers."""
+
+    name: str
+    version: str
+    digest: str
+    profile: str
+    backend: str
+    """e.g. ``torch`` or ``onnxruntime``."""
+    dtype: str
+    """e.g. ``float32``, ``bfloat16``, ``int8``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request cost. Times in seconds."""
+
+    num_items: int
+    num_tokens: int
+    num_cached: int
+    tokenize_s: float
+    queue_s: float
+    forward_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One conversation's reward.
+
+    reward: what to sort by: the profile's weighted sum of `attributes`, less k times `std`.
+    attributes: normalised value by attribute name.
+    raw: head output by head name, exactly as the model gave it; no activation is ever applied.
+    std: spread of ensemble members behind `reward`; 0.0 for a model with one member.
+    """
+
+    reward: float
+    attributes: Mapping[str, float]
+    raw: Mapping[str, float]
+    std: float
+    tokens: int
+    truncated: bool
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """Scores in the order of the query's items."""
+
+    model: Provenance
+    scores: tuple[Score, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """P(a is preferred to b), with a 95 % interval. P(a, b) + P(b, a) is exactly 1."""
+
+    p_a: float
+    low: float
+    high: float
+    margin: float
+    """Reward of a less reward of b."""
+    preferred: Preferred
+    a: Score
+    b: Score
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    """Preferences in the order of the query's pairs."""
+
+    model: Provenance
+    preferences: tuple[Preference, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RankedCandidate:
+    """One candidate; `index` is its place in the query, `p_best` its chance of being the best one."""
+
+    index: int
+    p_best: float
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class RankResult:
+    """Candidates best first; equal rewards keep the query's order."""
+
+    model: Provenance
+    results: tuple[RankedCandidate, ...]
+    usage: Usage

@@ -1,0 +1,1 @@
+"""The engine: admission, token-budget packing, single-flight. Knows core only."""

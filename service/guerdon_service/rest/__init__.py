@@ -1,0 +1,1 @@
+"""REST transport: parse, call, render."""

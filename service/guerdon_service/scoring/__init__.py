@@ -1,0 +1,1 @@
+"""The one domain layer under both transports: score, compare, rank over loaded models."""

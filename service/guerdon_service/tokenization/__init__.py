@@ -1,0 +1,1 @@
+"""Text to tokens: chat template, special tokens once, left truncation of the prompt."""
