@@ -16,6 +16,8 @@ class ModelSpec:
     backend: ``torch`` or ``onnxruntime``.
     dtype: ``float32``, ``bfloat16``, ``float16`` or ``int8``.
     device: ``cpu`` or ``cuda``.
+    members: names of loaded models; given, the model is their ensemble and `source` is empty.
+    conservatism: k of an ensemble's mean - k * std.
     """
 
     name: str
@@ -23,6 +25,8 @@ class ModelSpec:
     backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
+    members: tuple[str, ...] = ()
+    conservatism: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

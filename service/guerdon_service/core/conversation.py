@@ -37,27 +37,27 @@ class Conversation:
         return Conversation(turns, response)
 
 
-def check_conversation(conversation: Conversation, param: str) -> None:
+def check_conversation(conversation: Conversation, prompt_param: str, response_param: str) -> None:
     """Refuse what no tokenizer should see.
+
+    Args:
+        prompt_param: path of the prompt's field in the request, e.g. ``items[3].prompt``.
+        response_param: path of the response's field, e.g. ``pairs[3].a``.
 
     Raises:
         InvalidInput: no turn before the response, an unknown role, an empty prompt or response, or
             text that is not valid Unicode (lone surrogates).
     """
-    if not conversation.prompt:
-        raise InvalidInput(f"{param}.prompt is empty; give a prompt or messages", param=f"{param}.prompt")
     for i, message in enumerate(conversation.prompt):
         if message.role not in ROLES:
-            raise InvalidInput(
-                f"{param}.messages[{i}].role is {message.role!r}; use one of {', '.join(ROLES)}",
-                param=f"{param}.messages[{i}].role",
-            )
-        _check_unicode(message.content, f"{param}.prompt")
+            param = f"{prompt_param}[{i}].role"
+            raise InvalidInput(f"{param} is {message.role!r}; use one of {', '.join(ROLES)}", param=param)
+        _check_unicode(message.content, prompt_param)
     if not any(m.content for m in conversation.prompt):
-        raise InvalidInput(f"{param}.prompt is empty; give the text to respond to", param=f"{param}.prompt")
+        raise InvalidInput(f"{prompt_param} is empty; give the text to respond to", param=prompt_param)
     if not conversation.response:
-        raise InvalidInput(f"{param}.response is empty; give the text to score", param=f"{param}.response")
-    _check_unicode(conversation.response, f"{param}.response")
+        raise InvalidInput(f"{response_param} is empty; give the text to score", param=response_param)
+    _check_unicode(conversation.response, response_param)
 
 
 def _check_unicode(text: str, param: str) -> None:

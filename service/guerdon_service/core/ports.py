@@ -20,8 +20,12 @@ class Encoder(Protocol):
     def encode(self, conversation: Conversation, param: str) -> Encoded:
         """Render the template, tokenize, truncate the prompt on the left.
 
+        Args:
+            param: path of the response's field in the request, e.g. ``items[3].response``, used as it
+                stands in errors.
+
         Raises:
-            InputTooLong: the response alone does not fit the model; `param` names the item.
+            InputTooLong: the response alone does not fit the model.
         """
         ...
 
@@ -50,6 +54,11 @@ class Backend(Protocol):
     @property
     def num_heads(self) -> int:
         """H of the forward's output."""
+        ...
+
+    @property
+    def shares_prefix(self) -> bool:
+        """True when items with equal prompt tokens in one batch compute them once."""
         ...
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:

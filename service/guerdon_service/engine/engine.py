@@ -1,0 +1,167 @@
+"""The engine of one model: admission, single-flight, and an answer for everyone admitted."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.errors import GuerdonError, NotReady, Overloaded
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import Backend, BatchReport, Observer, RawScores
+from guerdon_service.core.query import Lane
+from guerdon_service.engine.pending import Pending
+from guerdon_service.engine.throughput import Throughput
+from guerdon_service.engine.token_queue import TokenQueue
+from guerdon_service.engine.worker import Answer, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class EngineScores:
+    """Raw scores in the order asked for, and how long they took, in seconds."""
+
+    raw: list[RawScores]
+    queue_s: float
+    forward_s: float
+
+
+class Engine:
+    """Scores token sequences with one back end. Create it inside the event loop that will use it."""
+
+    def __init__(
+        self,
+        model: str,
+        backend: Backend,
+        limits: Limits,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._backend = backend
+        self._limits = limits
+        self._observer = observer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._throughput = Throughput()
+        self._in_flight: dict[bytes, Pending] = {}
+        self._queue = TokenQueue(limits.max_batch_tokens)
+        self._worker = Worker(model, backend, self._queue, clock, self._scatter_threadsafe)
+
+    @property
+    def is_healthy(self) -> bool:
+        """False once the back-end thread is gone or forwards keep failing; readiness follows it."""
+        return self._worker.is_healthy
+
+    async def score(
+        self, encoded: Sequence[Encoded], keys: Sequence[bytes], *, deadline: float, lane: Lane
+    ) -> EngineScores:
+        """Raw scores of all sequences.
+
+        Args:
+            encoded: at least one sequence.
+            keys: their fingerprints; equal keys in flight share one forward.
+            deadline: monotonic seconds after which a waiting sequence is dropped.
+
+        Raises:
+            Overloaded: the queue has no room for all of them; none was admitted.
+            DeadlineExceeded: one waited past the deadline.
+            NotReady: the back-end thread is gone.
+            BackendFailed: a forward failed for one of these sequences.
+        """
+        pendings = self._admit(encoded, keys, deadline, lane)
+        futures = {p.future for p in pendings}
+        try:
+            # Waiting does not cancel the futures when this caller is cancelled: others may share them.
+            done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_EXCEPTION)
+            for future in done:
+                error = future.exception()
+                if isinstance(error, GuerdonError):
+                    raise type(error)(error.message, param=error.param)
+            raw = [p.future.result() for p in pendings]
+        finally:
+            self._leave(pendings)
+        started = min(p.started_at for p in pendings)
+        queue_s = max(0.0, max(p.started_at - p.queued_at for p in pendings))
+        return EngineScores(raw, queue_s, max(p.done_at for p in pendings) - started)
+
+    async def close(self) -> None:
+        """Answer what waits, end the thread after its current forward, free the model."""
+        left = self._queue.close()
+        self._scatter(left, [NotReady("the model is being unloaded; ask again later")] * len(left), None)
+        await asyncio.to_thread(self._worker.join)
+        self._backend.close()
+
+    def _admit(
+        self, encoded: Sequence[Encoded], keys: Sequence[bytes], deadline: float, lane: Lane
+    ) -> list[Pending]:
+        fresh: dict[bytes, Pending] = {}
+        pendings: list[Pending] = []
+        now = self._clock()
+        for key, item in zip(keys, encoded, strict=True):
+            pending = fresh.get(key) or self._in_flight.get(key)
+            if pending is None or not pending.is_wanted(now):
+                pending = fresh[key] = self._pending(key, item, deadline, lane, now)
+            else:
+                pending.waiters += 1
+                pending.deadline = max(pending.deadline, deadline)
+            pendings.append(pending)
+        refusal = self._refusal(sum(p.encoded.num_tokens for p in fresh.values()))
+        if refusal is None and not self._queue.put(fresh.values()):
+            refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
+        if refusal is not None:
+            self._leave(pendings)
+            raise refusal
+        self._in_flight.update(fresh)
+        self._observer.queued(self._model, self._queue.num_items, self._queue.num_tokens)
+        return pendings
+
+    def _pending(self, key: bytes, item: Encoded, deadline: float, lane: Lane, now: float) -> Pending:
+        prefix = item.input_ids[: item.prefix_len].tobytes() if self._backend.shares_prefix else None
+        return Pending(key, item, lane, deadline, prefix, self._loop.create_future(), now)
+
+    def _refusal(self, num_tokens: int) -> Overloaded | None:
+        """An empty queue takes a request of any size, else a large one could never be served."""
+        queued = self._queue.num_tokens
+        if not queued or queued + num_tokens <= self._limits.max_queued_tokens:
+            return None
+        wait_ms = math.ceil(1000 * self._throughput.seconds_for(queued))
+        return Overloaded(
+            f"model {self._model} has {queued} tokens waiting of max_queued_tokens "
+            f"{self._limits.max_queued_tokens}; retry after {wait_ms} ms",
+            retry_after_ms=wait_ms,
+        )
+
+    def _leave(self, pendings: Sequence[Pending]) -> None:
+        """One waiter of each has gone; what nobody waits for is dropped before its forward."""
+        for pending in pendings:
+            pending.waiters -= 1
+            if pending.waiters == 0 and not pending.future.done():
+                pending.future.cancel()
+                self._queue.forget(pending)
+                if self._in_flight.get(pending.key) is pending:
+                    del self._in_flight[pending.key]
+
+    def _scatter_threadsafe(
+        self, batch: Sequence[Pending], answers: Sequence[Answer], report: BatchReport | None
+    ) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._scatter, batch, answers, report)
+
+    def _scatter(
+        self, batch: Sequence[Pending], answers: Sequence[Answer], report: BatchReport | None
+    ) -> None:
+        for pending, answer in zip(batch, answers, strict=True):
+            if self._in_flight.get(pending.key) is pending:
+                del self._in_flight[pending.key]
+            if pending.future.done():
+                continue
+            if isinstance(answer, GuerdonError):
+                pending.future.set_exception(answer)
+                pending.future.exception()  # seen: its waiters may all have left
+            else:
+                pending.future.set_result(answer)
+        if report is not None:
+            self._throughput.add(report.num_tokens, report.forward_s)
+            self._observer.batch(self._model, report)
+        self._observer.queued(self._model, self._queue.num_items, self._queue.num_tokens)

@@ -1,0 +1,34 @@
+"""One sequence that waits for its forward, and everyone who waits for it."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.ports import RawScores
+from guerdon_service.core.query import Lane
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """An admitted sequence. Mutable: later stages fill the last four fields.
+
+    key: fingerprint; equal keys in flight share one `Pending`.
+    prefix: bytes of the prompt's token ids where the back end shares prompts, else None.
+    """
+
+    key: bytes
+    encoded: Encoded
+    lane: Lane
+    deadline: float
+    """Monotonic seconds after which nobody wants it; the latest among its waiters."""
+    prefix: bytes | None
+    future: asyncio.Future[RawScores]
+    queued_at: float
+    waiters: int = 1
+    counted: bool = field(default=False, init=False)  # by the queue, under its lock
+    started_at: float = field(default=0.0, init=False)  # filled by the back-end thread
+    done_at: float = field(default=0.0, init=False)  # filled by the back-end thread
+
+    def is_wanted(self, now: float) -> bool:
+        """Whether a forward for it still makes sense."""
+        return self.waiters > 0 and now < self.deadline
