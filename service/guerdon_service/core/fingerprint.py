@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.manifest import Manifest, to_json
 
 SCORER_VERSION = "1"
 """Raise when the numbers a back end gives for the same artifact and tokens may change."""
@@ -20,8 +21,19 @@ class ScorerIdentity:
     scorer_version: str = SCORER_VERSION
 
 
+def manifest_digest(manifest: Manifest) -> str:
+    """SHA-256 (hex) of the manifest's canonical JSON with a blank `digest`: what `manifest.json` counts as."""
+    return hashlib.sha256(to_json(replace(manifest, digest="")).encode()).hexdigest()
+
+
 def artifact_digest(file_digests: Mapping[str, str]) -> str:
-    """SHA-256 (hex) over every file's SHA-256, sorted by relative path, each part length-prefixed."""
+    """SHA-256 (hex) over every file's SHA-256, sorted by relative path, each part length-prefixed.
+
+    Which files: every regular file of the artifact folder, named by its path with ``/``, except where a
+    part of the path starts with ``.`` or is ``__pycache__``; ``manifest.json`` counts as
+    `manifest_digest`. Where the base model lies in another folder, each of its files counts likewise,
+    named ``base/<path>``.
+    """
     state = hashlib.sha256()
     for path in sorted(file_digests):
         _add(state, path.encode())
