@@ -1,0 +1,177 @@
+"""Raw scores shared between replicas, in Redis."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from guerdon_service.cache.breaker import Breaker
+from guerdon_service.cache.codec import seal, unseal
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.ports import Observer
+
+KEY_PREFIX = b"guerdon:1:"
+"""Before the 32 raw bytes of a fingerprint; the number is the key layout's version."""
+TTL_S = 7 * 24 * 3600
+"""Scores never go stale; they expire only so that memory is freed."""
+MAX_KEYS = 128
+"""Keys a round trip reads or writes: keeps its work on the event loop near two milliseconds."""
+CLOSE_TIMEOUT_S = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+class RedisCache:
+    """Payloads by fingerprint. Never raises once made, never waits long, never retries.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``.
+        observer: told of ``redis`` hits, misses, errors, and of writes stored or skipped.
+        breaker: holds calls back while Redis is away; reads are then misses and writes are skipped.
+        timeout_s: deadline of one round trip in seconds, connecting included; raise it for TLS or a far
+            Redis.
+        max_queued: entries that may wait to be written; more are skipped.
+        max_connections: bound of the pool; a caller waits for one within its deadline.
+
+    Raises:
+        InvalidInput: `url` is malformed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        observer: Observer,
+        breaker: Breaker,
+        *,
+        timeout_s: float = 0.02,
+        max_queued: int = 10_000,
+        max_connections: int = 16,
+    ) -> None:
+        self._client = _connect(url, timeout_s, max_connections)
+        self._observer = observer
+        self._breaker = breaker
+        self._timeout_s = timeout_s
+        self._max_queued = max_queued
+        self._queue: deque[tuple[bytes, bytes]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def get_many(self, keys: Sequence[bytes], num_heads: int) -> list[bytes | None]:
+        """One payload per key, `MAX_KEYS` a round trip; the first failed trip makes the rest misses."""
+        found: list[bytes | None] = []
+        for start in range(0, len(keys), MAX_KEYS):
+            chunk = keys[start : start + MAX_KEYS]
+            values = await self._read(chunk)
+            if values is None:
+                self._count("miss", len(keys) - start - len(chunk))
+                break
+            found += self._open(chunk, values, num_heads)
+        missed = len(keys) - len(found)
+        return found + [None] * missed
+
+    def put_many(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Queue key and payload for the background writer. Call from the event loop's thread."""
+        room = 0 if self._closed else self._max_queued - len(self._queue)
+        self._queue.extend(items[:room])
+        self._count("skipped", len(items[room:]))
+        if self._queue and (self._writer is None or self._writer.done()):
+            self._writer = asyncio.get_running_loop().create_task(self._drain())
+
+    async def close(self) -> None:
+        """Write what can be written within a second, then disconnect."""
+        self._closed = True
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=CLOSE_TIMEOUT_S)
+            self._writer.cancel()
+        self._count("skipped", len(self._queue))
+        self._queue.clear()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._client.aclose()
+        except Exception as error:
+            self._failed(error, 1)
+
+    async def _read(self, keys: Sequence[bytes]) -> Sequence[object] | None:
+        if not self._breaker.allow():
+            self._count("miss", len(keys))
+            return None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                values: Sequence[object] = await self._client.mget([KEY_PREFIX + key for key in keys])
+        except Exception as error:  # whatever it is, the scores must flow on
+            self._failed(error, len(keys))
+            return None
+        self._succeeded()
+        return values
+
+    def _open(self, keys: Sequence[bytes], values: Sequence[object], num_heads: int) -> list[bytes | None]:
+        found = [unseal(k, v, num_heads) for k, v in zip(keys, values, strict=True)]
+        absent = values.count(None)
+        hits = len(found) - found.count(None)
+        self._count("hit", hits)
+        self._count("miss", absent)
+        self._count("error", len(found) - hits - absent)
+        return found
+
+    async def _drain(self) -> None:
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(MAX_KEYS, len(self._queue)))]
+            await self._write(batch)
+
+    async def _write(self, batch: Sequence[tuple[bytes, bytes]]) -> None:
+        if not self._breaker.allow():
+            self._count("skipped", len(batch))
+            return
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for key, payload in batch:
+                pipeline.set(KEY_PREFIX + key, seal(key, payload), ex=TTL_S)
+            async with asyncio.timeout(self._timeout_s):
+                replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        except Exception as error:
+            self._failed(error, len(batch))
+            return
+        # A full or read-only server answers with an error per entry: it is alive, and reads still serve.
+        refused = sum(isinstance(reply, Exception) for reply in replies)
+        self._count("stored", len(batch) - refused)
+        self._count("error", refused)
+        self._succeeded()
+
+    def _succeeded(self) -> None:
+        if self._breaker.is_open:
+            _logger.info("redis answers again; the shared cache is on")
+        self._breaker.succeeded()
+
+    def _failed(self, error: Exception, count: int) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.failed()
+        self._count("error", count)
+        if self._breaker.is_open and not was_open:
+            _logger.warning("redis keeps failing (%s: %s); scoring without it", type(error).__name__, error)
+
+    def _count(self, outcome: str, count: int) -> None:
+        if count:
+            self._observer.cache("redis", outcome, count)
+
+
+def _connect(url: str, timeout_s: float, max_connections: int) -> "Redis":
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=max_connections,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,  # no HELLO round trip and no push messages
+        )
+    except ValueError as error:
+        raise InvalidInput(
+            f"redis_url cannot be used ({error}); write redis://HOST:PORT/DB", param="redis_url"
+        ) from None
+    return Redis.from_pool(pool)
