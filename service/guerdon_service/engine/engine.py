@@ -77,12 +77,12 @@ class Engine:
             for future in done:
                 error = future.exception()
                 if isinstance(error, GuerdonError):
-                    raise type(error)(error.message, param=error.param)
+                    raise type(error)(error.message, retry_after_ms=error.retry_after_ms)
             raw = [p.future.result() for p in pendings]
         finally:
             self._leave(pendings)
         started = min(p.started_at for p in pendings)
-        queue_s = max(0.0, max(p.started_at - p.queued_at for p in pendings))
+        queue_s = max(0.0, *(p.started_at - p.queued_at for p in pendings))
         return EngineScores(raw, queue_s, max(p.done_at for p in pendings) - started)
 
     async def close(self) -> None:
@@ -106,7 +106,7 @@ class Engine:
                 pending.waiters += 1
                 pending.deadline = max(pending.deadline, deadline)
             pendings.append(pending)
-        refusal = self._refusal(sum(p.encoded.num_tokens for p in fresh.values()))
+        refusal: GuerdonError | None = self._refusal(sum(p.encoded.num_tokens for p in fresh.values()))
         if refusal is None and not self._queue.put(fresh.values()):
             refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
         if refusal is not None:

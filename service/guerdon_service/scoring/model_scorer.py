@@ -1,0 +1,94 @@
+"""One loaded model: encode -> look up -> forward -> store."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from guerdon_service.core.artifact import LoadedModel
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.fingerprint import fingerprint
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import Cache, Observer, RawScores
+from guerdon_service.core.query import Lane
+from guerdon_service.engine.engine import Engine
+
+ENCODE_CHUNK = 32
+"""Conversations that one task of the tokenizing pool takes: amortises its hand-over, keeps cores busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A conversation to score, with the paths of its fields in the request."""
+
+    conversation: Conversation
+    prompt_param: str
+    response_param: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """Raw scores of a request's entries, in order. Times in seconds."""
+
+    raw: list[RawScores]
+    encoded: list[Encoded]
+    cached: list[bool]
+    tokenize_s: float
+    queue_s: float
+    forward_s: float
+
+
+class ModelScorer:
+    """Raw scores of conversations under one model."""
+
+    def __init__(
+        self, model: LoadedModel, limits: Limits, cache: Cache, pool: Executor, observer: Observer
+    ) -> None:
+        self.model = model
+        self.engine = Engine(model.spec.name, model.backend, limits, observer)
+        self._cache = cache
+        self._pool = pool
+        self._observer = observer
+
+    async def raw(self, entries: Sequence[Entry], *, tenant: str, lane: Lane, deadline: float) -> RawBatch:
+        """Score all entries.
+
+        Args:
+            deadline: monotonic seconds.
+
+        Raises:
+            GuerdonError: any of `InputTooLong`, `Overloaded`, `NotReady`, `BackendFailed`.
+        """
+        started = time.monotonic()
+        encoded = await self._encode(entries)
+        tokenize_s = time.monotonic() - started
+        self._observer.tokenized(self.model.spec.name, len(entries), tokenize_s)
+        identity = self.model.identity
+        keys = [fingerprint(identity, tenant, item) for item in encoded]
+        found = await self._cache.get_many(keys, self.model.backend.num_heads)
+        missing = [i for i, hit in enumerate(found) if hit is None]
+        cached = [hit is not None for hit in found]
+        if not missing:
+            return RawBatch([h for h in found if h is not None], encoded, cached, tokenize_s, 0.0, 0.0)
+        scores = await self.engine.score(
+            [encoded[i] for i in missing], [keys[i] for i in missing], deadline=deadline, lane=lane
+        )
+        computed = dict(zip(missing, scores.raw, strict=True))
+        self._cache.put_many([(keys[i], row) for i, row in computed.items()])
+        raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
+        return RawBatch(raw, encoded, cached, tokenize_s, scores.queue_s, scores.forward_s)
+
+    async def close(self) -> None:
+        """Answer what waits and free the model."""
+        await self.engine.close()
+
+    async def _encode(self, entries: Sequence[Entry]) -> list[Encoded]:
+        loop = asyncio.get_running_loop()
+        chunks = [entries[i : i + ENCODE_CHUNK] for i in range(0, len(entries), ENCODE_CHUNK)]
+        tasks = [loop.run_in_executor(self._pool, self._encode_chunk, chunk) for chunk in chunks]
+        return [item for chunk in await asyncio.gather(*tasks) for item in chunk]
+
+    def _encode_chunk(self, chunk: Sequence[Entry]) -> list[Encoded]:
+        return [self.model.encoder.encode(e.conversation, e.response_param) for e in chunk]

@@ -1,0 +1,106 @@
+"""Scores of one request's entries, whoever gave them: one model or an ensemble."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from guerdon_service.core.artifact import LoadedModel, ModelSpec
+from guerdon_service.core.calibration import Calibration
+from guerdon_service.core.combine import combine
+from guerdon_service.core.fingerprint import artifact_digest
+from guerdon_service.core.result import Provenance, Score, Usage
+from guerdon_service.scoring.model_scorer import RawBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores in order, with what the verbs need to make preferences of them."""
+
+    model: Provenance
+    calibration: Calibration
+    scores: list[Score]
+    usage: Usage
+
+
+def of_model(model: LoadedModel, profile_name: str | None, batch: RawBatch, total_s: float) -> Scored:
+    """Calibrate raw scores under a profile.
+
+    Raises:
+        InvalidInput: the model defines no such profile.
+    """
+    name, profile = model.manifest.profile(profile_name)
+    scores = [
+        combine(raw, model.manifest, profile, tokens=e.num_tokens, truncated=e.truncated, cached=cached)
+        for raw, e, cached in zip(batch.raw, batch.encoded, batch.cached, strict=True)
+    ]
+    provenance = Provenance(
+        model.spec.name,
+        model.manifest.version,
+        model.manifest.digest,
+        name,
+        model.backend.name,
+        model.backend.dtype,
+    )
+    usage = Usage(
+        num_items=len(scores),
+        num_tokens=sum(s.tokens for s in scores),
+        num_cached=sum(batch.cached),
+        tokenize_s=batch.tokenize_s,
+        queue_s=batch.queue_s,
+        forward_s=batch.forward_s,
+        total_s=total_s,
+    )
+    return Scored(provenance, model.manifest.calibration, scores, usage)
+
+
+def of_members(spec: ModelSpec, members: Sequence[Scored], total_s: float) -> Scored:
+    """An ensemble's scores: mean of the members' rewards less ``conservatism`` times their spread.
+
+    The spread joins the sample standard deviation between members with the members' own, as
+    independent; the calibration is the members' mean slope with pooled standard error.
+    """
+    first = members[0]
+    columns = list(zip(*(m.scores for m in members), strict=True))
+    names = [m.model.name for m in members]
+    scores = [_merge(spec, names, column) for column in columns]
+    provenance = Provenance(
+        spec.name,
+        "+".join(m.model.version for m in members),
+        artifact_digest({m.model.name: m.model.digest for m in members}),
+        first.model.profile,
+        first.model.backend,
+        first.model.dtype,
+    )
+    count = len(members)
+    calibration = Calibration(
+        slope=sum(m.calibration.slope for m in members) / count,
+        slope_se=sqrt(sum(m.calibration.slope_se**2 for m in members)) / count,
+        num_pairs=min(m.calibration.num_pairs for m in members),
+    )
+    usage = Usage(
+        num_items=len(scores),
+        num_tokens=sum(m.usage.num_tokens for m in members),
+        num_cached=sum(s.cached for s in scores),
+        tokenize_s=max(m.usage.tokenize_s for m in members),
+        queue_s=max(m.usage.queue_s for m in members),
+        forward_s=max(m.usage.forward_s for m in members),
+        total_s=total_s,
+    )
+    return Scored(provenance, calibration, scores, usage)
+
+
+def _merge(spec: ModelSpec, names: Sequence[str], column: tuple[Score, ...]) -> Score:
+    count = len(column)
+    mean = sum(s.reward for s in column) / count
+    between = sum((s.reward - mean) ** 2 for s in column) / (count - 1)
+    std = sqrt(between + sum(s.std**2 for s in column) / count**2)
+    shared = [a for a in column[0].attributes if all(a in s.attributes for s in column)]
+    return Score(
+        reward=mean - spec.conservatism * std,
+        attributes={a: sum(s.attributes[a] for s in column) / count for a in shared},
+        raw={f"{n}/{h}": v for n, s in zip(names, column, strict=True) for h, v in s.raw.items()},
+        std=std,
+        tokens=max(s.tokens for s in column),
+        truncated=any(s.truncated for s in column),
+        cached=all(s.cached for s in column),
+    )

@@ -1,0 +1,128 @@
+"""The one domain layer: what REST, gRPC and in-process callers all call."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, NotReady
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.ports import Observer
+from guerdon_service.core.preference import prefer, rank
+from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
+from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
+from guerdon_service.scoring.admission import check_options, compare_entries, rank_entries, score_entries
+from guerdon_service.scoring.catalog import Catalog
+from guerdon_service.scoring.model_scorer import Entry
+from guerdon_service.scoring.scored import Scored, of_members, of_model
+
+
+class ScoringService:
+    """Score, compare and rank with the models of a catalog. Safe for concurrent use on one loop."""
+
+    def __init__(self, catalog: Catalog, limits: Limits, observer: Observer) -> None:
+        self.limits = limits
+        self._catalog = catalog
+        self._observer = observer
+        self._draining = False
+
+    async def score(self, query: ScoreQuery) -> ScoreResult:
+        """Reward of each conversation, in order.
+
+        Raises:
+            GuerdonError: see `guerdon_service.core.errors`.
+        """
+        scored = await self._scored(score_entries(query, self.limits), query.options)
+        return ScoreResult(scored.model, tuple(scored.scores), scored.usage)
+
+    async def compare(self, query: CompareQuery) -> CompareResult:
+        """Calibrated P(a preferred to b) of each pair, in order.
+
+        Raises:
+            GuerdonError: see `guerdon_service.core.errors`.
+        """
+        scored = await self._scored(compare_entries(query, self.limits), query.options)
+        sides = zip(scored.scores[::2], scored.scores[1::2], strict=True)
+        preferences = tuple(prefer(a, b, scored.calibration) for a, b in sides)
+        return CompareResult(scored.model, preferences, scored.usage)
+
+    async def rank(self, query: RankQuery) -> RankResult:
+        """Candidates best first.
+
+        Raises:
+            GuerdonError: see `guerdon_service.core.errors`.
+        """
+        scored = await self._scored(rank_entries(query, self.limits), query.options)
+        return RankResult(scored.model, rank(scored.scores, scored.calibration, query.top_k), scored.usage)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Every model of the catalog."""
+        return self._catalog.infos()
+
+    def model(self, name: str) -> ModelInfo:
+        """One model; `UnknownModel` when there is none of that name."""
+        return self._catalog.info(name)
+
+    def manifest(self, name: str) -> Manifest:
+        """The manifest that one model is served by; `NotReady` while it loads."""
+        return self._catalog.scorer(name).model.manifest
+
+    async def load_model(self, spec: ModelSpec) -> ModelInfo:
+        """Load one more model; returns when it is ready."""
+        return await self._catalog.load(spec)
+
+    async def unload_model(self, name: str) -> None:
+        """Answer what waits for it, then free it."""
+        await self._catalog.unload(name)
+
+    def is_ready(self) -> bool:
+        """Whether every model can answer and no drain has begun."""
+        return not self.unready_reason()
+
+    def unready_reason(self) -> str:
+        """Empty when ready."""
+        return "the service is draining" if self._draining else self._catalog.unready_reason()
+
+    def begin_drain(self) -> None:
+        """Refuse new requests; those already accepted are answered."""
+        self._draining = True
+
+    async def close(self) -> None:
+        """Free every model."""
+        await self._catalog.close()
+
+    async def _scored(self, entries: Sequence[Entry], options: Options) -> Scored:
+        """All verbs meet here: resolve the model, keep the deadline, count refusals."""
+        check_options(options)
+        if self._draining:
+            raise NotReady("the service is draining; ask another replica", retry_after_ms=1000)
+        spec = self._catalog.spec(options.model)
+        deadline_s = options.deadline_s or self.limits.default_deadline_s
+        deadline = time.monotonic() + deadline_s
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline_s):
+                return await self._scored_by(spec, entries, options, deadline)
+        except TimeoutError:
+            self._observer.refused(spec.name, DeadlineExceeded.code)
+            raise DeadlineExceeded(
+                f"deadline_ms of {deadline_s * 1000:.0f} passed before the scores were ready; allow more time",
+                param="deadline_ms",
+            ) from None
+        except GuerdonError as err:
+            self._observer.refused(spec.name, err.code)
+            raise
+
+    async def _scored_by(
+        self, spec: ModelSpec, entries: Sequence[Entry], options: Options, deadline: float
+    ) -> Scored:
+        started = time.monotonic()
+        if spec.members:
+            async with asyncio.TaskGroup() as group:
+                specs = [self._catalog.spec(m) for m in spec.members]
+                tasks = [group.create_task(self._scored_by(s, entries, options, deadline)) for s in specs]
+            return of_members(spec, [t.result() for t in tasks], time.monotonic() - started)
+        scorer = self._catalog.scorer(spec.name)
+        scorer.model.manifest.profile(options.profile)  # refused before any work
+        batch = await scorer.raw(entries, tenant=options.tenant, lane=options.lane, deadline=deadline)
+        return of_model(scorer.model, options.profile, batch, time.monotonic() - started)
