@@ -1,0 +1,64 @@
+"""Log lines: one JSON object each, or plain text for people."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TextIO
+
+_request_id: ContextVar[str] = ContextVar("guerdon_request_id", default="")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id"}
+
+
+@contextmanager
+def logged_request(request_id: str) -> Iterator[None]:
+    """Within, every log line of this task (and of tasks it starts) carries `request_id`."""
+    token = _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
+
+def configure_logging(level: str = "INFO", *, json: bool = True, stream: TextIO | None = None) -> None:
+    """Send every logger's lines to `stream` (standard error for None); replaces what was configured.
+
+    Args:
+        level: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+        json: one JSON object a line; False is plain text.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(_add_request_id)
+    handler.setFormatter(
+        JsonFormatter() if json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class JsonFormatter(logging.Formatter):
+    """``ts`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, ``request_id``, then the extras.
+
+    An extra that JSON cannot hold is written as its text; ``exception`` holds the traceback.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON without a line break."""
+        fields: dict[str, object] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": getattr(record, "request_id", ""),
+        }
+        fields |= {k: v for k, v in vars(record).items() if k not in _STANDARD and k not in fields}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = getattr(record, "request_id", None) or _request_id.get()
+    return True

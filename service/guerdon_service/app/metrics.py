@@ -1,0 +1,129 @@
+"""Measurements as Prometheus series, for `/metrics`."""
+
+import asyncio
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from guerdon_service.core.ports import BatchReport
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""Of what `PrometheusObserver.render` gives."""
+UNKNOWN_MODEL = "unknown"
+"""Label of a model that is not loaded: what callers type never becomes a label."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_TOKENS = tuple(2**n for n in range(5, 17))
+_ITEMS = tuple(2**n for n in range(11))
+
+
+class PrometheusObserver:
+    """`core.ports.Observer` in a registry of its own, so that several may live in one process.
+
+    Padding waste is ``1 - guerdon_tokens_total / guerdon_computed_tokens_total`` over any window; a
+    shared prompt, computed once, makes it negative.
+    """
+
+    def __init__(self) -> None:
+        r = CollectorRegistry()
+        ProcessCollector(registry=r)
+        self._registry = r
+        self._models: set[str] = set()
+        call, model = ("verb", "transport"), ("model",)
+        self._requests = Counter("guerdon_requests", "Answered requests", (*call, "code"), registry=r)
+        self._request_s = Histogram(
+            "guerdon_request_seconds", "Arrival to answer", call, buckets=_SECONDS, registry=r
+        )
+        self._queue_items = Gauge("guerdon_queue_items", "Items waiting for a forward", model, registry=r)
+        self._queue_tokens = Gauge("guerdon_queue_tokens", "Tokens waiting for a forward", model, registry=r)
+        self._tokenize_s = Histogram(
+            "guerdon_tokenize_seconds", "Encoding one request's items", model, buckets=_SECONDS, registry=r
+        )
+        self._forward_s = Histogram(
+            "guerdon_forward_seconds", "One forward of a batch", model, buckets=_SECONDS, registry=r
+        )
+        self._batch_tokens = Histogram(
+            "guerdon_batch_tokens", "Tokens asked for in one batch", model, buckets=_TOKENS, registry=r
+        )
+        self._batch_items = Histogram(
+            "guerdon_batch_items", "Items in one batch", model, buckets=_ITEMS, registry=r
+        )
+        self._batches = Counter("guerdon_batches", "Forwards, ok or failed", (*model, "outcome"), registry=r)
+        self._tokens = Counter("guerdon_tokens", "Tokens asked for and scored", model, registry=r)
+        self._computed = Counter(
+            "guerdon_computed_tokens",
+            "Token rows pushed through the model; padding waste = 1 - guerdon_tokens / this",
+            model,
+            registry=r,
+        )
+        self._cache = Counter("guerdon_cache", "Cache entries", ("layer", "outcome"), registry=r)
+        self._refused = Counter("guerdon_refused", "Refused requests", (*model, "code"), registry=r)
+        self._ready = Gauge("guerdon_model_ready", "1 when the model answers", model, registry=r)
+        self._lag_s = Histogram(
+            "guerdon_event_loop_lag_seconds",
+            "How late the event loop runs a timer",
+            buckets=_LAG_SECONDS,
+            registry=r,
+        )
+
+    def request(self, verb: str, transport: str, code: str, seconds: float) -> None:
+        """One request was answered: ``ok`` or an error's code, `seconds` after it arrived."""
+        self._requests.labels(verb, transport, code).inc()
+        self._request_s.labels(verb, transport).observe(seconds)
+
+    def batch(self, model: str, report: BatchReport) -> None:
+        """A forward ended; a failed one adds no tokens."""
+        self._batches.labels(model, "failed" if report.failed else "ok").inc()
+        self._forward_s.labels(model).observe(report.forward_s)
+        self._batch_tokens.labels(model).observe(report.num_tokens)
+        self._batch_items.labels(model).observe(report.num_items)
+        if not report.failed:
+            self._tokens.labels(model).inc(report.num_tokens)
+            self._computed.labels(model).inc(report.num_computed)
+
+    def queued(self, model: str, num_items: int, num_tokens: int) -> None:
+        """The queue's length changed."""
+        self._queue_items.labels(model).set(num_items)
+        self._queue_tokens.labels(model).set(num_tokens)
+
+    def tokenized(self, model: str, num_items: int, tokenize_s: float) -> None:
+        """One request's items were encoded."""
+        self._tokenize_s.labels(model).observe(tokenize_s)
+
+    def cache(self, layer: str, outcome: str, count: int) -> None:
+        """`count` entries of a cache layer had this outcome."""
+        self._cache.labels(layer, outcome).inc(count)
+
+    def refused(self, model: str, code: str) -> None:
+        """A request was refused; a model that never was loaded counts as `UNKNOWN_MODEL`."""
+        self._refused.labels(model if model in self._models else UNKNOWN_MODEL, code).inc()
+
+    def model_ready(self, model: str, ready: bool) -> None:
+        """A loaded model began or ceased to answer."""
+        self._models.add(model)
+        self._ready.labels(model).set(ready)
+
+    def loop_lag(self, lag_s: float) -> None:
+        """The event loop ran a timer `lag_s` seconds late."""
+        self._lag_s.observe(lag_s)
+
+    def render(self) -> bytes:
+        """Every series in Prometheus' text format, `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+
+async def watch_loop_lag(observer: PrometheusObserver, interval_s: float = 0.1) -> None:
+    """Measure the running event loop's lag for ever; run it as a task and cancel it."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval_s
+        await asyncio.sleep(interval_s)
+        observer.loop_lag(max(0.0, loop.time() - due))
