@@ -62,7 +62,7 @@ def _check_count(param: str, count: int, limits: Limits) -> None:
         raise InvalidInput(f"{param} is empty; give at least one", param=param)
     if count > limits.max_items:
         raise TooManyItems(
-            f"{param} holds {count} entries, the limit max_items is {limits.max_items}; send several requests",
+            f"{param} holds {count} entries, the limit max_items is {limits.max_items}; send several",
             param=param,
         )
 

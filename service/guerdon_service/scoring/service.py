@@ -106,7 +106,7 @@ class ScoringService:
         except TimeoutError:
             self._observer.refused(spec.name, DeadlineExceeded.code)
             raise DeadlineExceeded(
-                f"deadline_ms of {deadline_s * 1000:.0f} passed before the scores were ready; allow more time",
+                f"deadline_ms of {deadline_s * 1000:.0f} passed before the scores were ready; allow more",
                 param="deadline_ms",
             ) from None
         except GuerdonError as err:
@@ -118,10 +118,9 @@ class ScoringService:
     ) -> Scored:
         started = time.monotonic()
         if spec.members:
-            async with asyncio.TaskGroup() as group:
-                specs = [self._catalog.spec(m) for m in spec.members]
-                tasks = [group.create_task(self._scored_by(s, entries, options, deadline)) for s in specs]
-            return of_members(spec, [t.result() for t in tasks], time.monotonic() - started)
+            specs = [self._catalog.spec(m) for m in spec.members]
+            members = await asyncio.gather(*(self._scored_by(s, entries, options, deadline) for s in specs))
+            return of_members(spec, members, time.monotonic() - started)
         scorer = self._catalog.scorer(spec.name)
         scorer.model.manifest.profile(options.profile)  # refused before any work
         batch = await scorer.raw(entries, tenant=options.tenant, lane=options.lane, deadline=deadline)
