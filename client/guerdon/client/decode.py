@@ -1,0 +1,102 @@
+"""The wire's dictionaries to typed results; fields that this client does not know are ignored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from guerdon.errors import InvalidReply, ModelChanged
+from guerdon.types import (
+    CompareResult,
+    ModelInfo,
+    ModelRef,
+    Preference,
+    RankedCandidate,
+    RankResult,
+    Score,
+    ScoreResult,
+    Usage,
+)
+
+T = TypeVar("T")
+Wire = Mapping[str, Any]
+
+
+def score_result(replies: Sequence[Wire]) -> ScoreResult:
+    """Join the replies of one call's requests, in order."""
+    scores = tuple(_build(Score, s) for reply in replies for s in reply["scores"])
+    return ScoreResult(one_model(replies), scores, total_usage(replies), request_ids(replies))
+
+
+def compare_result(replies: Sequence[Wire]) -> CompareResult:
+    """Join the replies of one call's requests, in order."""
+    preferences = tuple(_preference(p) for reply in replies for p in reply["preferences"])
+    return CompareResult(one_model(replies), preferences, total_usage(replies), request_ids(replies))
+
+
+def rank_result(reply: Wire) -> RankResult:
+    """Candidates best first."""
+    results = tuple(
+        _build(RankedCandidate, r, score=_build(Score, _get(r, "score"))) for r in _get(reply, "results")
+    )
+    return RankResult(one_model([reply]), results, total_usage([reply]), request_ids([reply]))
+
+
+def model_info(wire: Wire) -> ModelInfo:
+    """One entry of ``GET /v1/models``."""
+    lists = {name: tuple(_get(wire, name)) for name in ("heads", "profiles", "inferred")}
+    return _build(ModelInfo, wire, **lists)
+
+
+def one_model(replies: Sequence[Wire]) -> ModelRef:
+    """The model of all replies.
+
+    Raises:
+        ModelChanged: they differ, e.g. because a version was promoted between two requests.
+    """
+    first, *others = [_build(ModelRef, _get(reply, "model")) for reply in replies]
+    for other in others:
+        if other != first:
+            raise ModelChanged(
+                f"the model changed from {first.name} {first.version} ({first.digest[:12]}) to "
+                f"{other.name} {other.version} ({other.digest[:12]}) during the call; call again"
+            )
+    return first
+
+
+def total_usage(replies: Sequence[Wire]) -> Usage:
+    """Sum over the replies, times included."""
+    usages = [_build(Usage, _get(reply, "usage")) for reply in replies]
+    return Usage(*(sum(getattr(u, f.name) for u in usages) for f in fields(Usage)))
+
+
+def request_ids(replies: Sequence[Wire]) -> tuple[str, ...]:
+    """Ids under which the service logged the requests."""
+    return tuple(str(_get(reply, "request_id")) for reply in replies)
+
+
+def check_length(reply: Wire, field: str, expected: int) -> None:
+    """Refuse a reply that lost or invented an answer.
+
+    Raises:
+        InvalidReply: `field` is not a list of `expected` entries.
+    """
+    answers = reply.get(field)
+    if not isinstance(answers, list) or len(answers) != expected:
+        got = len(answers) if isinstance(answers, list) else "none"
+        raise InvalidReply(
+            f"the reply should hold {expected} {field} and holds {got}; is this Guerdon's URL?"
+        )
+
+
+def _preference(wire: Wire) -> Preference:
+    return _build(Preference, wire, a=_build(Score, _get(wire, "a")), b=_build(Score, _get(wire, "b")))
+
+
+def _build(cls: type[T], wire: Wire, **built: Any) -> T:
+    return cls(**({f.name: _get(wire, f.name) for f in fields(cls)} | built))  # type: ignore[arg-type]
+
+
+def _get(wire: Wire, name: str) -> Any:
+    if not isinstance(wire, Mapping) or name not in wire:
+        raise InvalidReply(f"the reply lacks {name}; is this Guerdon's URL, and is the service as new?")
+    return wire[name]

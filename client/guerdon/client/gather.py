@@ -1,0 +1,28 @@
+"""Run many jobs, a few at a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def gather_bounded(jobs: Iterable[Callable[[], Awaitable[T]]], limit: int) -> list[T]:
+    """Results in the order of `jobs`, at most `limit` of them running.
+
+    The first failure cancels the others and is raised; jobs that did not start never do.
+    """
+    queue = iter(enumerate(jobs))
+    results: dict[int, T] = {}
+
+    async def work() -> None:
+        for i, job in queue:
+            results[i] = await job()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(limit):
+                group.create_task(work())
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from failed.exceptions[0].__cause__
+    return [results[i] for i in sorted(results)]

@@ -1,0 +1,115 @@
+"""REST over one pool of kept-alive connections."""
+
+import json
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
+from guerdon.transport.base import Payload, Verb
+
+CONNECT_TIMEOUT_S = 5.0
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+CODE_OF_STATUS = {
+    401: "unauthenticated",
+    403: "permission_denied",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    422: "invalid_input",
+    429: "overloaded",
+    502: "connection_failed",
+    503: "not_ready",
+    504: "deadline_exceeded",
+}
+"""What a status means when the body is not Guerdon's, e.g. when a proxy answered."""
+
+
+class RestTransport:
+    """`Transport` over HTTP/1.1.
+
+    Args:
+        url: ``http://host:port`` or ``https://...``; a path in it prefixes every route.
+        api_key: sent as a bearer token.
+    """
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url = httpx.URL(url)
+        self._client = httpx.AsyncClient(
+            base_url=self._url,
+            headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            # A proxy from the environment is for other hosts; it could not reach this machine's loopback.
+            trust_env=self._url.host not in LOOPBACK,
+        )
+
+    async def call(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
+        """See `Transport.call`; the deadline travels in the payload."""
+        try:
+            response = await self._client.send(self._request(verb, payload))
+        except httpx.UnsupportedProtocol as err:
+            raise InvalidInput(f"url {self._url} cannot be used: {err}", param="url") from None
+        except httpx.RequestError as err:
+            reason = str(err) or type(err).__name__
+            raise ConnectionFailed(f"cannot reach {self._url} ({reason}); is the service running?") from err
+        if response.is_success:
+            return _parsed(response)
+        raise error_of(response.status_code, response.headers, response.content)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._client.aclose()
+
+    def _request(self, verb: Verb, payload: Payload) -> httpx.Request:
+        if verb == "models":
+            return self._client.build_request("GET", "/v1/models")
+        if verb == "unload_model":
+            return self._client.build_request("DELETE", f"/v1/models/{quote(payload['name'], safe='')}")
+        path = "/v1/models" if verb == "load_model" else f"/v1/{verb}"
+        body = json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+        headers = {"content-type": "application/json"}
+        return self._client.build_request("POST", path, content=body, headers=headers)
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> GuerdonError:
+    """The error that a reply tells; a body that is not Guerdon's is judged by its status."""
+    try:
+        error = json.loads(body)["error"]
+        code, message, param = error["code"], str(error["message"]), error.get("param")
+        retry_after_ms = error.get("retry_after_ms")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, param, retry_after_ms = CODE_OF_STATUS.get(status, "invalid_reply"), None, None
+        message = (
+            f"HTTP {status} without a Guerdon error in its body; is a proxy in between, or the URL wrong?"
+        )
+    after_s = retry_after_ms / 1000 if retry_after_ms is not None else parse_retry_after(headers)
+    return error_class(code)(message, param=param, retry_after_s=after_s)
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that `Retry-After` asks for (RFC 9110, 10.2.3); a date counts from the reply's own `Date`.
+
+    None when it is absent, malformed, or a date in a reply without one.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        asked = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, asked.total_seconds())
+
+
+def _parsed(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return {}
+    try:
+        parsed = response.json()
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise InvalidReply(f"{response.url} did not answer with a JSON object; is this Guerdon's URL?")
+    return parsed

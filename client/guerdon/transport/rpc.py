@@ -1,0 +1,136 @@
+"""gRPC over one channel."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+
+from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, error_class
+from guerdon.transport.base import Payload, Verb
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
+
+ERROR_KEY = "guerdon-error-bin"
+"""Trailer with a serialised `guerdon.v1.Error`."""
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+CODE_OF_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: "invalid_input",
+    grpc.StatusCode.UNAUTHENTICATED: "unauthenticated",
+    grpc.StatusCode.PERMISSION_DENIED: "permission_denied",
+    grpc.StatusCode.NOT_FOUND: "unknown_model",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "overloaded",
+    grpc.StatusCode.UNAVAILABLE: "connection_failed",
+    grpc.StatusCode.CANCELLED: "connection_failed",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "deadline_exceeded",
+    grpc.StatusCode.INTERNAL: "backend_failed",
+    grpc.StatusCode.UNIMPLEMENTED: "invalid_reply",
+}
+"""What a status means when its trailers are not Guerdon's: the library or a proxy made it."""
+METHODS: dict[Verb, tuple[str, Any]] = {
+    "score": ("Score", pb.ScoreRequest),
+    "compare": ("Compare", pb.CompareRequest),
+    "rank": ("Rank", pb.RankRequest),
+    "models": ("ListModels", pb.ListModelsRequest),
+}
+
+
+class RpcTransport:
+    """`Transport` over HTTP/2 and protobuf.
+
+    Args:
+        url: ``grpc://host:port``, or ``grpcs://...`` for TLS with the system's roots.
+        api_key: sent as a bearer token in the metadata.
+    """
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        parts = urlsplit(url)
+        self._url, self._target, self._tls = url, parts.netloc, parts.scheme == "grpcs"
+        self._local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
+        self._channel: grpc.aio.Channel | None = None
+
+    async def call(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
+        """See `Transport.call`.
+
+        Raises:
+            InvalidInput: a verb that only REST has.
+        """
+        if verb not in METHODS:
+            raise InvalidInput(f"{verb} is not served over gRPC; use the service's http:// URL", param="url")
+        method, request_class = METHODS[verb]
+        try:
+            request = request_class(**payload)
+        except (TypeError, ValueError) as err:
+            raise InvalidInput(f"the request cannot be sent over gRPC: {err}") from None
+        try:
+            reply = await getattr(self._stub(), method)(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as err:
+            raise error_of(err, self._url) from err
+        return MessageToDict(
+            reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            await self._channel.close(grace=None)
+
+    def _stub(self) -> Any:
+        # The channel belongs to the running loop, so it is made by the first call, not by __init__.
+        if self._channel is None:
+            options = [
+                ("grpc.enable_retries", 0),  # retries are the client's, once
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.enable_http_proxy", 0 if self._local else 1),
+            ]
+            if self._tls:
+                credentials = grpc.ssl_channel_credentials()
+                self._channel = grpc.aio.secure_channel(self._target, credentials, options=options)
+            else:
+                self._channel = grpc.aio.insecure_channel(self._target, options=options)
+        return RewardServiceStub(self._channel)
+
+
+def error_of(err: grpc.aio.AioRpcError, url: str) -> GuerdonError:
+    """The error that a failed call tells, with the service's pushback (gRFC A6)."""
+    trailers: dict[str, str | bytes] = dict(iter(err.trailing_metadata() or ()))
+    told = _told(trailers.get(ERROR_KEY))
+    after_s, retryable = parse_pushback(trailers.get(PUSHBACK_KEY))
+    if told is not None:
+        if after_s is None and told.HasField("retry_after_ms"):
+            after_s = told.retry_after_ms / 1000
+        param = told.param if told.HasField("param") else None
+        return error_class(told.code)(told.message, param=param, retry_after_s=after_s, retryable=retryable)
+    code = CODE_OF_STATUS.get(err.code(), "internal")
+    details = err.details() or err.code().name
+    if code == "overloaded" and "larger than max" in details:
+        code = "payload_too_large"  # the library's own limit shares its status with a full queue
+    if code == "connection_failed":
+        return ConnectionFailed(
+            f"cannot reach {url} ({details}); is the service running?", retryable=retryable
+        )
+    return error_class(code)(details, retry_after_s=after_s, retryable=retryable)
+
+
+def parse_pushback(value: str | bytes | None) -> tuple[float | None, bool]:
+    """``(retry_after_s, may retry)`` of ``grpc-retry-pushback-ms``: negative or unparsable means do not."""
+    if value is None:
+        return None, True
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    digits = text.removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        return int(digits) / 1000, True
+    return None, False
+
+
+def _told(blob: str | bytes | None) -> pb.Error | None:
+    if not isinstance(blob, bytes):
+        return None
+    try:
+        return pb.Error.FromString(blob)
+    except DecodeError:
+        return None
