@@ -1,0 +1,68 @@
+"""`read_artifact`: from a source to an artifact that was found, digested and checked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from guerdon_service.artifacts.digest import file_digests
+from guerdon_service.artifacts.infer import infer_manifest
+from guerdon_service.artifacts.layout import Layout, find_layout
+from guerdon_service.artifacts.resolve import resolve
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
+from guerdon_service.core.manifest import Manifest, from_json
+
+MANIFEST = "manifest.json"
+
+
+def read_artifact(source: str, name: str | None = None) -> Artifact:
+    """Find `source`, digest every file, read `manifest.json` or infer one.
+
+    Args:
+        source: a folder, or a hub id ``org/name`` or ``org/name@revision``.
+        name: of an inferred manifest; None takes the folder's name.
+
+    Raises:
+        InvalidInput: not found, not a reward model, or changed after its manifest was written.
+    """
+    folder = resolve(source)
+    manifest = _manifest(folder)
+    layout = find_layout(folder, manifest)
+    digests = _digests(layout)
+    if manifest is None:
+        manifest = infer_manifest(layout, name or folder.name, artifact_digest(digests))
+    else:
+        digests[MANIFEST] = manifest_digest(manifest)
+        manifest = _sealed(manifest, digests)
+    return Artifact(layout.folder, layout.base_folder, layout.adapter_folder, manifest)
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    path = folder / MANIFEST
+    return from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _digests(layout: Layout) -> dict[str, str]:
+    digests = file_digests(layout.folder)
+    if layout.base_folder not in (layout.folder, layout.folder / "base"):
+        digests |= {f"base/{path}": digest for path, digest in file_digests(layout.base_folder).items()}
+    return digests
+
+
+def _sealed(manifest: Manifest, digests: dict[str, str]) -> Manifest:
+    """The manifest with its digest, after checking the digest and the base weights that it pins."""
+    base = manifest.base
+    if base is not None and digests.get("base/model.safetensors") != base.weights_sha256:
+        raise InvalidInput(
+            f"base weights of package {base.package} are not those that model {manifest.name} was trained on "
+            "(SHA-256 differs); install the version that manifest.base pins",
+            param="manifest.base.weights_sha256",
+        )
+    digest = artifact_digest(digests)
+    if manifest.digest not in ("", digest):
+        raise InvalidInput(
+            f"artifact {manifest.name} was changed after its manifest was written (digest is {digest[:12]}, "
+            f"manifest says {manifest.digest[:12]}); restore it, or write it again",
+            param="manifest.digest",
+        )
+    return replace(manifest, digest=digest)

@@ -1,0 +1,39 @@
+"""The `tokenizers` tokenizer of an artifact, exactly as `transformers` builds it, and no remote code."""
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.errors import InvalidInput
+
+
+def load_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
+    """Load from the artifact's folder where it holds `tokenizer.json`, else from the base's.
+
+    `AutoTokenizer` is the reference, so it chooses the class. `auto_map` is never followed. Padding and
+    truncation that `tokenizer.json` may carry are switched off for good: they are state, and callers
+    share the tokenizer between threads.
+
+    Raises:
+        InvalidInput: no tokenizer there, one that needs remote code, or one without a fast back end.
+    """
+    own = (artifact.folder / "tokenizer.json").is_file()
+    folder = artifact.folder if own else artifact.base_folder
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as err:  # transformers raises whatever the files provoke: OSError to IndexError
+        raise InvalidInput(
+            f"model {artifact.manifest.name}: its tokenizer cannot be loaded without remote code "
+            f"({type(err).__name__}: {err}); add a tokenizer.json that tokenizer.save_pretrained wrote",
+            param="tokenizer",
+        ) from err
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise InvalidInput(
+            f"model {artifact.manifest.name}: {type(tokenizer).__name__} has no fast tokenizer; "
+            "convert it to a tokenizer.json",
+            param="tokenizer",
+        )
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    return tokenizer
