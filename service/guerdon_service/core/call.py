@@ -1,0 +1,79 @@
+"""What every transport must do alike with a call: its id, its turns, its options."""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+from guerdon_service.core.conversation import Message
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.query import Lane, Options
+
+MAX_INT32 = 2**31 - 1
+"""Whole numbers on the wire are the proto's int32, over REST too."""
+
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a transport knows of a call besides its message.
+
+    remaining_s: seconds until the transport's own deadline; None where it has none.
+    """
+
+    tenant: str
+    request_id: str
+    remaining_s: float | None = None
+
+
+def request_id(given: str | None) -> str:
+    """The caller's id when it is 1 to 128 printable ASCII characters without spaces, else a new one."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return secrets.token_hex(16)
+
+
+def options(
+    call: Call, *, model: str | None, profile: str | None, lane: str | None, deadline_ms: int | None
+) -> Options:
+    """Options of a query; an empty string means "not given", and the earlier deadline counts.
+
+    Raises:
+        InvalidInput: an unknown lane, or a deadline below 1 ms.
+    """
+    if lane and lane not in tuple(Lane):
+        raise InvalidInput(f"lane is {lane!r}; use one of {', '.join(Lane)}", param="lane")
+    if deadline_ms is not None and deadline_ms < 1:
+        raise InvalidInput(
+            f"deadline_ms is {deadline_ms}; give at least 1 millisecond, or leave it out", param="deadline_ms"
+        )
+    asked_s = None if deadline_ms is None else deadline_ms / 1000
+    deadlines = [s for s in (asked_s, call.remaining_s) if s is not None]
+    return Options(
+        model=model or None,
+        profile=profile or None,
+        deadline_s=min(deadlines, default=None),
+        lane=Lane(lane or Lane.INTERACTIVE),
+        tenant=call.tenant,
+        request_id=call.request_id,
+    )
+
+
+def turns(prompt: str | None, messages: tuple[Message, ...] | None, path: str) -> tuple[Message, ...]:
+    """The turns before the response, from exactly one of `prompt` and `messages`.
+
+    Args:
+        path: what precedes the field's name in an error's param, e.g. ``items[3].``; may be empty.
+
+    Raises:
+        InvalidInput: both or neither are given.
+    """
+    if prompt is not None and messages is not None:
+        raise InvalidInput(
+            f"{path}prompt and {path}messages are both given; give one of them", param=f"{path}messages"
+        )
+    if messages is not None:
+        return messages
+    if prompt is None:
+        raise InvalidInput(f"{path}prompt is missing; give a prompt or messages", param=f"{path}prompt")
+    return (Message("user", prompt),)

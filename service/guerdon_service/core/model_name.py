@@ -1,0 +1,22 @@
+"""Names under which models are served."""
+
+import re
+
+from guerdon_service.core.errors import InvalidInput
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_model_name(name: str, param: str) -> str:
+    """`name` itself: it must be usable in a URL, a metric's label and a variable's name.
+
+    Raises:
+        InvalidInput: anything but 1 to 64 ASCII letters, digits, ``.``, ``_`` and ``-``.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{param} is {name[:80]!r}; use 1 to 64 ASCII letters, digits, '.', '_' and '-', the first a "
+            "letter or digit",
+            param=param,
+        )
+    return name

@@ -1,0 +1,72 @@
+"""The seam between transports and the domain layer, and what transports report."""
+
+from typing import Protocol
+
+from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
+from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
+
+
+class Scorer(Protocol):
+    """What a transport asks of the domain layer. Each method raises only `core.errors`."""
+
+    async def score(self, query: ScoreQuery) -> ScoreResult:
+        """Score each item on its own."""
+        ...
+
+    async def compare(self, query: CompareQuery) -> CompareResult:
+        """Probability that a is preferred to b, for each pair."""
+        ...
+
+    async def rank(self, query: RankQuery) -> RankResult:
+        """Order candidates, best first."""
+        ...
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Every model that is loaded, loading or failed."""
+        ...
+
+    def model(self, name: str) -> ModelInfo:
+        """One of them."""
+        ...
+
+    def manifest(self, name: str) -> Manifest:
+        """The manifest of one of them."""
+        ...
+
+    async def load_model(self, spec: ModelSpec) -> ModelInfo:
+        """Load and certify one more model."""
+        ...
+
+    async def unload_model(self, name: str) -> None:
+        """Let one go once its queue is empty."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether requests can be answered now."""
+        ...
+
+    def unready_reason(self) -> str:
+        """Why not; empty when ready."""
+        ...
+
+    def begin_drain(self) -> None:
+        """Refuse new requests with `NotReady`; those under way go on."""
+        ...
+
+    async def close(self) -> None:
+        """Let every model go."""
+        ...
+
+
+class TransportObserver(Protocol):
+    """Where the transports' measurements go, and where `/metrics` comes from."""
+
+    def request(self, verb: str, transport: str, code: str, seconds: float) -> None:
+        """A call ended. `transport` is ``rest`` or ``grpc``, `code` ``ok`` or an error's code."""
+        ...
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        ...

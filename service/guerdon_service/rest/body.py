@@ -1,0 +1,42 @@
+"""The body of a request: bounded while it arrives, then strictly parsed."""
+
+from starlette.requests import Request
+
+from guerdon_service.core.errors import PayloadTooLarge, UnsupportedMedia
+from guerdon_service.core.limits import Limits
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """All of the body.
+
+    Raises:
+        UnsupportedMedia: it does not say that it is JSON.
+        PayloadTooLarge: it is, or says that it is, over `limits.max_body_bytes`; no more than that and
+            one chunk is ever held.
+    """
+    _check_media_type(request.headers.get("content-type", ""))
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limits.max_body_bytes:
+        raise _too_large(limits)
+    chunks, num_bytes = [], 0
+    async for chunk in request.stream():
+        num_bytes += len(chunk)
+        if num_bytes > limits.max_body_bytes:
+            raise _too_large(limits)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _check_media_type(content_type: str) -> None:
+    media_type, _, parameters = content_type.lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "").removeprefix("charset=")
+    if media_type.strip() != "application/json" or charset not in ("", "utf-8"):
+        raise UnsupportedMedia(
+            f"content-type is {content_type!r}; send application/json in UTF-8", param="content-type"
+        )
+
+
+def _too_large(limits: Limits) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"body is over {limits.max_body_bytes} bytes; send fewer items per request", param="body"
+    )

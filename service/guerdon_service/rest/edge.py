@@ -1,0 +1,82 @@
+"""The outermost layer of the REST app: request id, authentication, failures, measurement."""
+
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from guerdon_service.core.auth import ANYONE, Caller, Keyring
+from guerdon_service.core.call import request_id
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.rest.failure import error_response
+
+OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+"""All that an unknown caller may ask; everything else, documentation included, needs a key."""
+
+_UNEXPECTED = GuerdonError("the service failed; its log has the details under this request's x-request-id")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """ASGI middleware around the whole app."""
+
+    app: ASGIApp
+    auth: Keyring
+    observer: TransportObserver
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; other scopes pass."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = perf_counter()
+        headers = Headers(scope=scope)
+        reply = _Reply(send, request_id(headers.get("x-request-id")))
+        scope["guerdon.request_id"] = reply.request_id
+        code = await self._answer(scope, receive, reply, headers)
+        route = scope.get("route")
+        verb = "other" if route is None else route.name
+        self.observer.request(verb, "rest", code, perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply", headers: Headers) -> str:
+        try:
+            scope["guerdon.caller"] = self._caller(scope, headers)
+            await self.app(scope, receive, reply.send)
+        except ClientDisconnect:
+            return "cancelled"
+        except GuerdonError as error:
+            return await self._fail(error, scope, receive, reply)
+        except Exception:
+            _LOG.exception("request failed", extra={"request_id": reply.request_id})
+            return await self._fail(_UNEXPECTED, scope, receive, reply)
+        return "ok" if reply.status < 400 else str(reply.status)
+
+    def _caller(self, scope: Scope, headers: Headers) -> Caller:
+        if scope["path"] in OPEN_PATHS:
+            return ANYONE
+        return self.auth.authenticate(headers.get("authorization"))
+
+    async def _fail(self, error: GuerdonError, scope: Scope, receive: Receive, reply: "_Reply") -> str:
+        assert not reply.status, "no route streams, so nothing fails after the response began"
+        await error_response(error)(scope, receive, reply.send)
+        return error.code
+
+
+@dataclass(slots=True)
+class _Reply:
+    """Adds the request id to the response's headers and notes its status (0 until it begins)."""
+
+    wire: Send
+    request_id: str
+    status: int = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+        await self.wire(message)

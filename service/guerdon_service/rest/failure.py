@@ -1,0 +1,33 @@
+"""Every failure, the framework's own included, as the one error body."""
+
+from math import ceil
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.rest.render import render_error
+
+_FRAMEWORK_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def error_response(error: GuerdonError) -> Response:
+    """The response of `error`; where a retry can help it says when, in whole seconds rounded up."""
+    headers = {}
+    if error.retry_after_ms is not None:
+        headers["retry-after"] = str(ceil(error.retry_after_ms / 1000))
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
+    body = render_error(error.code, error.message, error.param, error.retry_after_ms)
+    return Response(body, error.http_status, headers, "application/json")
+
+
+async def http_exception_response(request: Request, error: Exception) -> Response:
+    """What the router raises (404, 405) in the same shape."""
+    assert isinstance(error, HTTPException)
+    code = _FRAMEWORK_CODES.get(error.status_code, "http_error")
+    message = f"{request.method} {request.url.path}: {error.detail}; /docs lists the routes"
+    return Response(
+        render_error(code, message, None, None), error.status_code, error.headers, "application/json"
+    )

@@ -1,0 +1,79 @@
+"""Protobuf bytes to queries. Unknown fields are refused, as REST refuses them."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as Protobuf
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.call import Call, options, turns
+from guerdon_service.core.conversation import Conversation, Message
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.query import CompareQuery, Options, Pair, RankQuery, ScoreQuery
+
+M = TypeVar("M", bound=Protobuf)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """Parse one message strictly.
+
+    Raises:
+        InvalidInput: not a message of that kind (a string that is not UTF-8 included), or it holds fields
+            that this service does not know, which would otherwise be ignored without a word.
+    """
+    message = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as err:
+        raise InvalidInput(f"{err}; send what this service's proto says", param="message") from None
+    size = message.ByteSize()
+    unknown = UnknownFieldSet(message)
+    where = f"field {unknown[0].field_number}" if len(unknown) else "a field of a nested message"
+    message.DiscardUnknownFields()  # in nested messages too
+    if message.ByteSize() != size:
+        raise InvalidInput(
+            f"{kind.DESCRIPTOR.full_name} has {where} that is unknown here; use this service's proto",
+            param="message",
+        )
+    return message
+
+
+def decode_score(message: pb.ScoreRequest, call: Call) -> ScoreQuery:
+    """A score query."""
+    items = tuple(
+        Conversation(_turns(item, f"items[{i}]."), item.response) for i, item in enumerate(message.items)
+    )
+    return ScoreQuery(items, _options(message, call))
+
+
+def decode_compare(message: pb.CompareRequest, call: Call) -> CompareQuery:
+    """A compare query."""
+    pairs = tuple(Pair(_turns(pair, f"pairs[{i}]."), pair.a, pair.b) for i, pair in enumerate(message.pairs))
+    return CompareQuery(pairs, _options(message, call))
+
+
+def decode_rank(message: pb.RankRequest, call: Call) -> RankQuery:
+    """A rank query."""
+    top_k = message.top_k if message.HasField("top_k") else None
+    return RankQuery(_turns(message, ""), tuple(message.candidates), top_k, _options(message, call))
+
+
+def _options(message: pb.ScoreRequest | pb.CompareRequest | pb.RankRequest, call: Call) -> Options:
+    return options(
+        call,
+        model=message.model,
+        profile=message.profile,
+        lane=message.lane,
+        deadline_ms=message.deadline_ms if message.HasField("deadline_ms") else None,
+    )
+
+
+def _turns(message: pb.ScoreItem | pb.Pair | pb.RankRequest, path: str) -> tuple[Message, ...]:
+    prompt = message.prompt if message.HasField("prompt") else None
+    return turns(prompt, _messages(message.messages) or None, path)
+
+
+def _messages(messages: Iterable[pb.Message]) -> tuple[Message, ...]:
+    return tuple(Message(m.role, m.content) for m in messages)

@@ -1,0 +1,138 @@
+"""Results to protobuf messages."""
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.artifact import ModelInfo
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.result import (
+    CompareResult,
+    Preference,
+    Provenance,
+    RankedCandidate,
+    RankResult,
+    Score,
+    ScoreResult,
+    Usage,
+)
+
+
+def render_score(result: ScoreResult, request_id: str) -> pb.ScoreResponse:
+    """``{model, scores, usage, request_id}``."""
+    return pb.ScoreResponse(
+        model=_model(result.model),
+        scores=[_score(score) for score in result.scores],
+        usage=_usage(result.usage),
+        request_id=request_id,
+    )
+
+
+def render_compare(result: CompareResult, request_id: str) -> pb.CompareResponse:
+    """``{model, preferences, usage, request_id}``."""
+    return pb.CompareResponse(
+        model=_model(result.model),
+        preferences=[_preference(preference) for preference in result.preferences],
+        usage=_usage(result.usage),
+        request_id=request_id,
+    )
+
+
+def render_rank(result: RankResult, request_id: str) -> pb.RankResponse:
+    """``{model, results, usage, request_id}``."""
+    return pb.RankResponse(
+        model=_model(result.model),
+        results=[_candidate(candidate) for candidate in result.results],
+        usage=_usage(result.usage),
+        request_id=request_id,
+    )
+
+
+def render_models(models: tuple[ModelInfo, ...]) -> pb.ListModelsResponse:
+    """``{models: [...]}``."""
+    return pb.ListModelsResponse(models=[_info(info) for info in models])
+
+
+def render_error(error: GuerdonError) -> pb.Error:
+    """An answer inside a stream; `code`, `message`, `param` and `retry_after_ms` as over REST."""
+    return pb.Error(
+        code=error.code,
+        message=readable(error.message),
+        param=error.param,
+        retry_after_ms=error.retry_after_ms,
+    )
+
+
+def readable(message: str) -> str:
+    """`message` with lone surrogates escaped, which protobuf and gRPC cannot carry."""
+    return message.encode("utf-8", "backslashreplace").decode()
+
+
+def _model(model: Provenance) -> pb.ModelRef:
+    return pb.ModelRef(
+        name=model.name,
+        version=model.version,
+        digest=model.digest,
+        profile=model.profile,
+        backend=model.backend,
+        dtype=model.dtype,
+    )
+
+
+def _score(score: Score) -> pb.Score:
+    return pb.Score(
+        reward=score.reward,
+        attributes=score.attributes,
+        raw=score.raw,
+        std=score.std,
+        tokens=score.tokens,
+        truncated=score.truncated,
+        cached=score.cached,
+    )
+
+
+def _usage(usage: Usage) -> pb.Usage:
+    return pb.Usage(
+        items=usage.num_items,
+        tokens=usage.num_tokens,
+        cached=usage.num_cached,
+        tokenize_ms=usage.tokenize_s * 1000,
+        queue_ms=usage.queue_s * 1000,
+        forward_ms=usage.forward_s * 1000,
+        total_ms=usage.total_s * 1000,
+    )
+
+
+def _preference(preference: Preference) -> pb.Preference:
+    return pb.Preference(
+        p_a=preference.p_a,
+        low=preference.low,
+        high=preference.high,
+        margin=preference.margin,
+        preferred=preference.preferred,
+        a=_score(preference.a),
+        b=_score(preference.b),
+    )
+
+
+def _candidate(candidate: RankedCandidate) -> pb.RankedCandidate:
+    return pb.RankedCandidate(
+        index=candidate.index,
+        reward=candidate.score.reward,
+        p_best=candidate.p_best,
+        std=candidate.score.std,
+        score=_score(candidate.score),
+    )
+
+
+def _info(info: ModelInfo) -> pb.ModelInfo:
+    return pb.ModelInfo(
+        name=info.name,
+        version=info.version,
+        digest=info.digest,
+        backend=info.backend,
+        dtype=info.dtype,
+        heads=info.heads,
+        profiles=info.profiles,
+        max_tokens=info.max_tokens,
+        state=info.state,
+        default=info.default,
+        inferred=info.inferred,
+    )

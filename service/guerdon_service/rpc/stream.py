@@ -1,0 +1,74 @@
+"""ScoreStream: many requests of one stream at work at once, each answered under its id."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.auth import Caller, Keyring, Scope
+from guerdon_service.core.call import Call
+from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.rpc.attempt import attempt
+from guerdon_service.rpc.context import Context, caller_of, request_id_of
+from guerdon_service.rpc.decode import parse
+from guerdon_service.rpc.failure import abort
+from guerdon_service.rpc.render import render_error
+from guerdon_service.rpc.verbs import Verbs
+
+MAX_IN_FLIGHT = 64
+"""Requests of one stream at work at once. Beyond, none is read, and flow control slows the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreStream:
+    """A bad request is answered with its error and the stream goes on.
+
+    A message that cannot be parsed has no readable id: its error carries an empty one. After the caller
+    has closed its half, what was read is still answered; a cancelled stream cancels its work.
+    """
+
+    verbs: Verbs
+    auth: Keyring
+    observer: TransportObserver
+
+    async def __call__(self, requests: AsyncIterator[bytes], context: Context) -> None:
+        """Read until the caller is done, answer in order of completion."""
+        request_id = request_id_of(context)
+        try:
+            caller = caller_of(context, self.auth)
+            caller.require(Scope.SCORE)
+        except GuerdonError as error:
+            await abort(context, error, request_id)
+            return
+        await self._serve(requests, context, caller, request_id)
+        context.set_trailing_metadata((("x-request-id", request_id),))
+
+    async def _serve(
+        self, requests: AsyncIterator[bytes], context: Context, caller: Caller, request_id: str
+    ) -> None:
+        room = asyncio.Semaphore(MAX_IN_FLIGHT)
+        writing = asyncio.Lock()  # gRPC takes one message at a time
+
+        async def answer(data: bytes) -> None:
+            call = Call(caller.tenant, request_id, context.time_remaining())
+            reply = await self._answer(data, call)
+            async with writing:
+                await context.write(reply)
+            room.release()
+
+        async with asyncio.TaskGroup() as group:
+            async for data in requests:
+                await room.acquire()
+                group.create_task(answer(data))
+
+    async def _answer(self, data: bytes, call: Call) -> pb.ScoreStreamResponse:
+        try:
+            message = parse(pb.ScoreStreamRequest, data)
+        except InvalidInput as error:
+            return pb.ScoreStreamResponse(id="", error=render_error(error))
+        work = self.verbs.score_message(message.request, call)
+        reply = await attempt(work, "score_stream", call.request_id, self.observer)
+        if isinstance(reply, GuerdonError):
+            return pb.ScoreStreamResponse(id=message.id, error=render_error(reply))
+        return pb.ScoreStreamResponse(id=message.id, response=reply)

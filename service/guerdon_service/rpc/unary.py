@@ -1,0 +1,41 @@
+"""A handler of one request and one reply."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from guerdon_service.core.auth import Keyring, Scope
+from guerdon_service.core.call import Call
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.rpc.attempt import attempt
+from guerdon_service.rpc.context import Context, caller_of, request_id_of
+from guerdon_service.rpc.failure import abort
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """Runs `answer` for a caller who has `scope`; None asks for any known key."""
+
+    verb: str
+    answer: Callable[[bytes, Call], Awaitable[Message]]
+    scope: Scope | None
+    auth: Keyring
+    observer: TransportObserver
+
+    async def __call__(self, data: bytes, context: Context) -> Message | None:
+        """Reply, or abort with the error's status; a cancelled call cancels the work."""
+        request_id = request_id_of(context)
+        reply = await attempt(self._work(data, context, request_id), self.verb, request_id, self.observer)
+        if isinstance(reply, GuerdonError):
+            await abort(context, reply, request_id)
+            return None
+        context.set_trailing_metadata((("x-request-id", request_id),))
+        return reply
+
+    async def _work(self, data: bytes, context: Context, request_id: str) -> Message:
+        caller = caller_of(context, self.auth)
+        if self.scope is not None:
+            caller.require(self.scope)
+        return await self.answer(data, Call(caller.tenant, request_id, context.time_remaining()))
