@@ -3,7 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any
 
 from guerdon.client import decode
 from guerdon.client.chunks import plan_chunks
@@ -16,6 +15,8 @@ from guerdon.types import CompareResult, Item, Lane, ModelInfo, Pair, Prompt, Ra
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Half the service's default body limit: room for headers, escapes and a stricter proxy."""
+MAX_INT32 = 2**31 - 1
+"""Whole numbers on the wire are int32."""
 
 
 class AsyncClient:
@@ -208,7 +209,8 @@ class AsyncClient:
         timed = verb in ("score", "compare", "rank")
 
         async def attempt(left_s: float) -> Payload:
-            body: dict[str, Any] = given | {"deadline_ms": max(1, int(left_s * 1000))} if timed else given
+            deadline_ms = min(max(1, int(left_s * 1000)), MAX_INT32)
+            body = given | {"deadline_ms": deadline_ms} if timed else given
             return await self._transport.call(verb, body, left_s)
 
         return await retrying(attempt, policy or self._policy, deadline, self._clock)

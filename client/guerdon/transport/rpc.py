@@ -97,7 +97,8 @@ class RpcTransport:
 
 def error_of(err: grpc.aio.AioRpcError, url: str) -> GuerdonError:
     """The error that a failed call tells, with the service's pushback (gRFC A6)."""
-    trailers: dict[str, str | bytes] = dict(iter(err.trailing_metadata() or ()))
+    metadata: Any = err.trailing_metadata() or ()  # pairs, whatever the stubs say
+    trailers: dict[str, str | bytes] = dict(iter(metadata))
     told = _told(trailers.get(ERROR_KEY))
     after_s, retryable = parse_pushback(trailers.get(PUSHBACK_KEY))
     if told is not None:

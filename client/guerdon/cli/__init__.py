@@ -1,0 +1,1 @@
+"""The `guerdon` command: one file per subcommand."""

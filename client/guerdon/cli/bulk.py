@@ -1,0 +1,145 @@
+"""Run one verb over a file: read, send a few batches at a time, write in order, continue after a kill."""
+
+import asyncio
+import json
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from guerdon.cli.output import Output, Record
+from guerdon.client import AsyncClient
+from guerdon.errors import BackendFailed, GuerdonError, InvalidInput, PayloadTooLarge
+from guerdon.types import Lane, ModelRef
+
+R = TypeVar("R")
+
+CONCURRENCY = 4
+"""Batches in flight: enough to keep the service busy, few enough to leave it to others."""
+CALL_PARAMS = ("model", "profile", "lane", "deadline_ms")
+"""Params of errors that no record is to blame for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every record is asked with."""
+
+    model: str | None
+    profile: str | None
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Verb(Generic[R]):
+    """What a bulk command does with records.
+
+    parse: fields of one record to a request; raises `InvalidInput`.
+    send: requests to the model that answered and one JSON-ready answer each.
+    batch_size: requests that are sent, and written, together.
+    """
+
+    name: str
+    parse: Callable[[dict[str, Any]], R]
+    send: Callable[[AsyncClient, Sequence[R], Options], Awaitable[tuple[ModelRef, list[Record]]]]
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[R]):
+    """One input line: what its output line begins with, and its request or why there is none."""
+
+    head: Record
+    request: R | GuerdonError
+
+
+async def run_bulk(
+    verb: Verb[R],
+    client: AsyncClient,
+    options: Options,
+    lines: Iterable[tuple[int, bytes]],
+    output: Output,
+    advance: Callable[[int], object],
+) -> int:
+    """Answer every line that `output` does not hold yet; the number of error records written.
+
+    Args:
+        advance: is told how many records were just written.
+
+    Raises:
+        GuerdonError: one that concerns no single record; all before it is written.
+    """
+    todo = (parse_line(verb, i, line) for i, line in lines if i not in output.done)
+    running: deque[asyncio.Task[list[Record]]] = deque()
+    num_errors = 0
+    try:
+        while True:
+            while len(running) < CONCURRENCY and (batch := list(islice(todo, verb.batch_size))):
+                running.append(asyncio.create_task(_answer(verb, client, options, batch, output)))
+            if not running:
+                return num_errors
+            records = await running[0]
+            running.popleft()
+            output.write(records)
+            num_errors += sum("error" in record for record in records)
+            advance(len(records))
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def parse_line(verb: Verb[R], index: int, line: bytes) -> Parsed[R]:
+    """Read one line; what is wrong with it stays with it."""
+    head: Record = {"index": index}
+    try:
+        fields = json.loads(line)
+        if not isinstance(fields, dict):
+            raise InvalidInput("the line is not a JSON object")
+        if "id" in fields:
+            head["id"] = fields["id"]
+        return Parsed(head, verb.parse(fields))
+    except GuerdonError as err:
+        return Parsed(head, err)
+    except (ValueError, RecursionError) as err:
+        return Parsed(head, InvalidInput(f"the line is not JSON: {err}"))
+
+
+async def _answer(
+    verb: Verb[R], client: AsyncClient, options: Options, batch: Sequence[Parsed[R]], output: Output
+) -> list[Record]:
+    requests = [p.request for p in batch if not isinstance(p.request, GuerdonError)]
+    answers = iter(await _isolated(verb, client, options, requests, output))
+    told = (p.request if isinstance(p.request, GuerdonError) else next(answers) for p in batch)
+    return [
+        p.head | (_error(answer) if isinstance(answer, GuerdonError) else answer)
+        for p, answer in zip(batch, told, strict=True)
+    ]
+
+
+async def _isolated(
+    verb: Verb[R], client: AsyncClient, options: Options, requests: Sequence[R], output: Output
+) -> list[Record | GuerdonError]:
+    """One answer or error each: a batch that is refused for a record is halved until that one stands alone."""
+    if not requests:
+        return []
+    try:
+        model, answers = await verb.send(client, requests, options)
+    except (InvalidInput, PayloadTooLarge, BackendFailed) as err:
+        if err.param in CALL_PARAMS:
+            raise
+        if len(requests) == 1:
+            return [err]
+        half = len(requests) // 2
+        first = await _isolated(verb, client, options, requests[:half], output)
+        return first + await _isolated(verb, client, options, requests[half:], output)
+    output.check_model(model)
+    return list(answers)
+
+
+def _error(err: GuerdonError) -> Record:
+    """The error without the batch's own numbering: ``items[0].response`` is the record's ``response``."""
+    strip = re.compile(r"\b(?:items|pairs)\[0\]\.|\brecord\.")
+    param = None if err.param is None else strip.sub("", err.param)
+    return {"error": {"code": err.code, "message": strip.sub("", err.message), "param": param}}

@@ -1,0 +1,71 @@
+"""What `guerdon score`, `compare` and `rank` share: arguments, and the run from file to file."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from guerdon.cli.bulk import Options, Verb, run_bulk
+from guerdon.cli.input import InputFile, open_input
+from guerdon.cli.output import FileOutput, Output, StreamOutput
+from guerdon.client import AsyncClient
+
+R = TypeVar("R")
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def add_bulk_parser(commands: Any, verb: Verb[R], summary: str, record: str) -> None:
+    """Add the subcommand of `verb`; `record` shows an input record."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        verb.name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. A record is {record}; its id, if any, is kept. "
+        "Results come in the input's order, each with its line's index; a bad record becomes "
+        '{"index", "error"}. With --output, a run that was killed continues where it was.',
+    )
+    parser.add_argument("file", metavar="FILE", help="JSONL, plain or gzipped; - for standard input")
+    parser.add_argument("--output", metavar="OUT", help="JSONL to write and to continue (default: stdout)")
+    parser.add_argument(
+        "--url",
+        default=os.environ.get("GUERDON_URL", DEFAULT_URL),
+        help="http://HOST:PORT or grpc://HOST:PORT (default: $GUERDON_URL or %(default)s); "
+        "the API key is read from $GUERDON_API_KEY",
+    )
+    parser.add_argument("--model", help="name of a loaded model (default: the service's)")
+    parser.add_argument("--profile", help="named head weights (default: the model's)")
+    parser.add_argument(
+        "--lane",
+        choices=("interactive", "bulk"),
+        default="bulk",
+        help="queue lane; bulk yields to interactive callers (default: %(default)s)",
+    )
+    parser.set_defaults(run=lambda args: run_command(verb, args))
+
+
+def run_command(verb: Verb[R], args: argparse.Namespace) -> int:
+    """Exit status of one bulk run."""
+    with tempfile.TemporaryDirectory(prefix="guerdon-") as folder:
+        source = open_input(args.file, Path(folder))
+        run = {"verb": verb.name, "input": source.sha256, "model": args.model, "profile": args.profile}
+        output = StreamOutput() if args.output is None else FileOutput(Path(args.output), run)
+        try:
+            num_errors = asyncio.run(_run(verb, args, source, output))
+        finally:
+            output.close()
+    if num_errors:
+        print(f"guerdon: {num_errors} of {source.num_records} records became error records", file=sys.stderr)
+    return 1 if num_errors else 0
+
+
+async def _run(verb: Verb[R], args: argparse.Namespace, source: InputFile, output: Output) -> int:
+    from tqdm import tqdm
+
+    options = Options(args.model, args.profile, args.lane)
+    key = os.environ.get("GUERDON_API_KEY")
+    bar = tqdm(total=source.num_records, initial=len(output.done), unit="rec", desc=verb.name, disable=None)
+    async with AsyncClient(args.url, api_key=key, chunk_size=verb.batch_size) as client:
+        with bar:
+            return await run_bulk(verb, client, options, source.lines(), output, bar.update)

@@ -1,0 +1,54 @@
+"""Commands whose code lives in the service or in training, imported only when asked for."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from guerdon.errors import GuerdonError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """``module.function(argv) -> exit status``, and the extra that brings what it imports."""
+
+    name: str
+    module: str
+    function: str
+    extra: str
+    help: str
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("serve", "guerdon_service.app.serve", "serve_command", "serve", "serve models"),
+        Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
+        Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
+        Command("train", "guerdon_training.cli", "train_command", "train", "train a reward model"),
+    )
+}
+
+
+def delegate(command: Command, argv: Sequence[str]) -> int:
+    """Exit status of the command.
+
+    Raises:
+        GuerdonError: a package is missing, or the command refused its input.
+    """
+    try:
+        run = getattr(import_module(command.module), command.function)
+    except ModuleNotFoundError as err:
+        if (err.name or "guerdon").startswith("guerdon"):
+            raise  # ours: a broken installation, not a missing extra
+        raise GuerdonError(
+            f"guerdon {command.name} needs the package {err.name}; install it with "
+            f"pip install 'guerdon[{command.extra}]'"
+        ) from None
+    refused: type[Exception] = import_module("guerdon_service.core.errors").GuerdonError
+    try:
+        status: int = run(list(argv))
+    except refused as err:
+        print(f"guerdon: {err}", file=sys.stderr)
+        return 2
+    return status

@@ -1,0 +1,65 @@
+"""A JSONL file, its gzipped form, or standard input, as numbered lines."""
+
+import gzip
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, cast
+
+from guerdon.errors import InvalidInput
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A readable file, and what identifies it.
+
+    sha256: of its lines after decompression, so that recompressing does not matter.
+    num_records: lines that are not blank.
+    """
+
+    path: Path
+    sha256: str
+    num_records: int
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Index from 0 and bytes of every line that is not blank."""
+        return ((i, line) for i, line in enumerate(_lines(self.path)) if line.strip())
+
+
+def open_input(name: str, folder: Path) -> InputFile:
+    """Read the input once, to count and to identify it.
+
+    Args:
+        name: path, or ``-`` for standard input, which is kept in `folder` because it can be read but once.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    path = _spooled(folder) if name == "-" else Path(name)
+    digest, num_records = sha256(), 0
+    try:
+        for line in _lines(path):
+            digest.update(line)
+            num_records += bool(line.strip())
+    except (OSError, EOFError) as err:  # a torn gzip file is an EOFError, a bad one an OSError
+        raise InvalidInput(f"{name} cannot be read: {err}", param="FILE") from None
+    return InputFile(path, digest.hexdigest(), num_records)
+
+
+def _spooled(folder: Path) -> Path:
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as spool:
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+    return Path(spool.name)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        yield from cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw

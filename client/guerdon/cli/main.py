@@ -1,0 +1,58 @@
+"""Entry point of the `guerdon` command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from guerdon.cli import compare, demo, rank, score
+from guerdon.cli.delegate import COMMANDS, delegate
+from guerdon.errors import GuerdonError
+
+EPILOG = """exit status: 0 done; 1 done, and some records became error records; 2 could not run or finish;
+130 interrupted. `guerdon COMMAND --help` tells more."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; expected failures are one sentence on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            return delegate(COMMANDS[arguments[0]], arguments[1:])
+        args = build_parser().parse_args(arguments)
+        status: int = args.run(args)
+    except GuerdonError as err:
+        print(f"guerdon: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("guerdon: interrupted; with --output, the same command continues the run", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our stdout left; keep the interpreter's last flush from complaining about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except OSError as err:  # a full disk, most of all
+        print(f"guerdon: {err}", file=sys.stderr)
+        return 2
+    return status
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All subcommands; the delegated ones are listed, but parse their own arguments."""
+    parser = argparse.ArgumentParser(
+        prog="guerdon",
+        description="Serve reward models, and score, compare and rank with them.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"guerdon {version('guerdon')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (score, compare, rank, demo):
+        module.add_parser(commands)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.help, add_help=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
