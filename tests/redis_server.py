@@ -71,7 +71,8 @@ class RedisServer:
             if self._launch(port):
                 self.port = port
                 return self
-        raise RuntimeError(f"redis-server did not start; its log:\n{self._log()}")
+        log = (Path(self._folder.name) / "log").read_text(errors="replace")
+        raise RuntimeError(f"redis-server did not start; its log:\n{log}")
 
     def stop(self) -> None:
         """End it in good order; stopped already is fine."""
@@ -130,9 +131,6 @@ class RedisServer:
         self._process.wait(timeout=START_TIMEOUT_S)
         self._process = None
 
-    def _log(self) -> str:
-        return (Path(self._folder.name) / "log").read_text(errors="replace")
-
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
@@ -157,6 +155,8 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
             try:
                 client.ping()
                 return bool(client.info("server")["process_id"] == process.pid)
+            except redis.AuthenticationError:
+                return process.poll() is None
             except redis.RedisError:
                 time.sleep(_POLL_S)
         return False

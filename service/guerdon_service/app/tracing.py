@@ -1,5 +1,6 @@
 """Spans for OpenTelemetry, where it is installed and on; else they cost one look-up and do nothing."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ def configure_tracing() -> None:
         raise InvalidInput(
             "tracing needs OpenTelemetry; pip install 'guerdon[otel]', or turn tracing off", param="tracing"
         ) from None
-    provider = sdk.TracerProvider(resource=resources.Resource.create({"service.name": SERVICE_NAME}))
+    name = os.environ.get("OTEL_SERVICE_NAME", SERVICE_NAME)
+    provider = sdk.TracerProvider(resource=resources.Resource.create({"service.name": name}))
     provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter()))
     trace.set_tracer_provider(provider)

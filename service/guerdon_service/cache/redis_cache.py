@@ -88,6 +88,7 @@ class RedisCache:
         if self._writer is not None:
             await asyncio.wait([self._writer], timeout=CLOSE_TIMEOUT_S)
             self._writer.cancel()
+            await asyncio.wait([self._writer])
         self._count("skipped", len(self._queue))
         self._queue.clear()
         try:
@@ -103,6 +104,8 @@ class RedisCache:
         try:
             async with asyncio.timeout(self._timeout_s):
                 values: Sequence[object] = await self._client.mget([KEY_PREFIX + key for key in keys])
+            if not isinstance(values, list) or len(values) != len(keys):
+                raise ValueError("MGET's reply is not one value per key")
         except Exception as error:  # whatever it is, the scores must flow on
             self._failed(error, len(keys))
             return None
@@ -133,6 +136,9 @@ class RedisCache:
                 pipeline.set(KEY_PREFIX + key, seal(key, payload), ex=TTL_S)
             async with asyncio.timeout(self._timeout_s):
                 replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        except asyncio.CancelledError:  # by `close`
+            self._count("skipped", len(batch))
+            raise
         except Exception as error:
             self._failed(error, len(batch))
             return
