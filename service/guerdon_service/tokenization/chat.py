@@ -1,5 +1,6 @@
 """Conversation to text through a chat template."""
 
+import re
 from collections.abc import Callable
 from datetime import date
 
@@ -10,8 +11,10 @@ from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
 
 TEMPLATE_DATE = date(2024, 7, 26)
-"""What `strftime_now` tells a template. A score must not change at midnight; this is the date that Llama
+"""What `strftime_now` tells a template instead of today. A score must not change at midnight; this is the date that Llama
 3's own template falls back to where it has no clock."""
+
+_CLOCK = re.compile(r"""strftime_now\(\s*(["'])(?P<format>[^"'\\]*)\1\s*\)""")
 
 Render = Callable[[Conversation, str], tuple[str, int]]
 
@@ -24,8 +27,10 @@ def chat_renderer(tokenizer: PreTrainedTokenizerFast, template: str) -> Render:
     template allows: it is the length of the prompt rendered with its generation prompt.
 
     Raises:
-        InvalidInput: the template is not valid Jinja; the function, when it refuses a conversation.
+        InvalidInput: the template is not valid Jinja, or it reads the clock in a way that cannot be stopped;
+            the function, when the template refuses a conversation.
     """
+    template = _stop_clock(template)
 
     def text_of(turns: tuple[Message, ...], *, generation: bool = False) -> str:
         rendered = tokenizer.apply_chat_template(
@@ -33,7 +38,6 @@ def chat_renderer(tokenizer: PreTrainedTokenizerFast, template: str) -> Render:
             chat_template=template,
             tokenize=False,
             add_generation_prompt=generation,
-            strftime_now=TEMPLATE_DATE.strftime,
         )
         assert isinstance(rendered, str)
         return rendered
@@ -51,6 +55,17 @@ def chat_renderer(tokenizer: PreTrainedTokenizerFast, template: str) -> Render:
 
     _check_syntax(text_of)
     return render
+
+
+def _stop_clock(template: str) -> str:
+    stopped = _CLOCK.sub(lambda call: repr(TEMPLATE_DATE.strftime(call["format"])), template)
+    if re.search(r"strftime_now\s*\(", stopped):
+        raise InvalidInput(
+            "the chat template passes strftime_now something other than a plain string, so its date cannot be "
+            "fixed and scores would change with the day; give manifest.template with the date written out",
+            param="manifest.template",
+        )
+    return stopped
 
 
 def _response_start(text_of: Callable[..., str], conversation: Conversation, text: str) -> int:
