@@ -1,0 +1,181 @@
+"""JSON log lines, and spans with and without OpenTelemetry."""
+
+import asyncio
+import io
+import json
+import logging
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from guerdon_service.app.logs import configure_logging, logged_request
+from guerdon_service.app.tracing import configure_tracing, span
+from guerdon_service.core.errors import InvalidInput
+
+logger = logging.getLogger("guerdon.test")
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Where lines go; the root logger is put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    yield io.StringIO()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_one_object_a_line_with_extras(stream: io.StringIO) -> None:
+    configure_logging("INFO", stream=stream)
+    logger.debug("below the level")
+    logger.info("scored %d items\nin a batch 🙂 \ud800", 3, extra={"num_tokens": 7, "path": types})
+    (line,) = lines(stream)
+    assert line["message"] == "scored 3 items\nin a batch 🙂 \ud800"
+    assert (line["level"], line["logger"], line["request_id"]) == ("INFO", "guerdon.test", "")
+    assert line["num_tokens"] == 7
+    assert "module 'types'" in line["path"]
+    assert line["ts"].endswith("+00:00")
+    assert list(line) == ["ts", "level", "logger", "message", "request_id", "num_tokens", "path"]
+
+
+def test_exceptions_stay_on_the_line(stream: io.StringIO) -> None:
+    configure_logging("INFO", stream=stream)
+    try:
+        raise ValueError("broken weights")
+    except ValueError:
+        logger.exception("forward failed")
+    (line,) = lines(stream)
+    assert "ValueError: broken weights" in line["exception"]
+
+
+async def test_each_task_has_its_own_request_id(stream: io.StringIO) -> None:
+    configure_logging("INFO", stream=stream)
+
+    async def handle(request_id: str) -> None:
+        with logged_request(request_id):
+            logger.info("begin")
+            await asyncio.sleep(0)
+            logger.info("end")
+        logger.info("after")
+
+    await asyncio.gather(handle("one"), handle("two"))
+    seen = [(line["message"], line["request_id"]) for line in lines(stream)]
+    assert sorted(seen) == sorted(
+        [("begin", "one"), ("begin", "two"), ("end", "one"), ("end", "two"), ("after", ""), ("after", "")]
+    )
+
+
+def test_plain_text_for_people(stream: io.StringIO) -> None:
+    configure_logging("WARNING", json=False, stream=stream)
+    logger.warning("queue is full")
+    assert stream.getvalue().endswith("WARNING guerdon.test: queue is full\n")
+
+
+def test_configuring_twice_does_not_double_lines(stream: io.StringIO) -> None:
+    configure_logging("INFO", stream=stream)
+    configure_logging("INFO", stream=stream)
+    logger.info("once")
+    assert len(lines(stream)) == 1
+
+
+class FakeOpenTelemetry:
+    """Stands where the API, the SDK and the exporter are; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, dict[str, Any]]] = []
+        self.provider: Any = None
+        self.processors: list[Any] = []
+        self.resource: dict[str, str] = {}
+
+    @contextmanager
+    def start_as_current_span(self, name: str, attributes: dict[str, Any]) -> Iterator[None]:
+        self.spans.append((name, attributes))
+        yield
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def module(name: str, **members: object) -> None:
+            monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**members))
+
+        def make_provider(resource: dict[str, str]) -> "FakeOpenTelemetry":
+            self.resource = resource
+            return self
+
+        exporter = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+        module("opentelemetry.trace", get_tracer=lambda _: self, set_tracer_provider=self.set_provider)
+        module("opentelemetry.sdk.trace", TracerProvider=make_provider)
+        module("opentelemetry.sdk.trace.export", BatchSpanProcessor=lambda e: ("batch", e))
+        module("opentelemetry.sdk.resources", Resource=types.SimpleNamespace(create=dict))
+        module(exporter, OTLPSpanExporter=lambda: "otlp")
+
+    def set_provider(self, provider: object) -> None:
+        self.provider = provider
+
+    def add_span_processor(self, processor: object) -> None:
+        self.processors.append(processor)
+
+
+def test_spans_are_given_to_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeOpenTelemetry()
+    fake.install(monkeypatch)
+    with span("forward", model="m", num_items=3):
+        pass
+    assert fake.spans == [("forward", {"model": "m", "num_items": 3})]
+
+
+@pytest.mark.parametrize("name", [None, "my-rewards"])
+def test_configuring_exports_in_batches(monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
+    fake = FakeOpenTelemetry()
+    fake.install(monkeypatch)
+    monkeypatch.delenv("OTEL_SERVICE_NAME", raising=False)
+    if name is not None:
+        monkeypatch.setenv("OTEL_SERVICE_NAME", name)
+    configure_tracing()
+    assert fake.provider is fake
+    assert fake.processors == [("batch", "otlp")]
+    assert fake.resource == {"service.name": name or "guerdon"}
+
+
+def test_without_opentelemetry_a_span_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    ran = []
+    with span("forward", model="m"):
+        ran.append(1)
+    assert ran == [1]
+    with pytest.raises(KeyError), span("forward"):
+        raise KeyError("goes on")
+
+
+def test_a_span_loads_nothing() -> None:
+    """In a fresh process, where nobody has asked for tracing."""
+    code = (
+        "import sys; from guerdon_service.app.tracing import span\n"
+        "with span('forward', model='m'): pass\n"
+        "assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "opentelemetry.trace",
+        "opentelemetry.sdk.trace",
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    ],
+)
+def test_asking_for_tracing_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    FakeOpenTelemetry().install(monkeypatch)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(InvalidInput, match=r"pip install 'guerdon\[otel\]'") as caught:
+        configure_tracing()
+    assert caught.value.param == "tracing"

@@ -1,0 +1,118 @@
+"""What `/metrics` says after known events, read back by Prometheus' own parser."""
+
+import asyncio
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from guerdon_service.app.metrics import CONTENT_TYPE, UNKNOWN_MODEL, PrometheusObserver, watch_loop_lag
+from guerdon_service.core.ports import BatchReport, Observer
+
+
+def samples(observer: PrometheusObserver) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(observer.render().decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+
+
+def value(observer: PrometheusObserver, name: str, **labels: str) -> float | None:
+    return samples(observer).get((name, tuple(sorted(labels.items()))))
+
+
+def report(num_tokens: int, num_computed: int, *, failed: bool = False) -> BatchReport:
+    return BatchReport(3, num_tokens, num_computed, forward_s=0.25, failed=failed)
+
+
+def test_it_is_an_observer() -> None:
+    observer: Observer = PrometheusObserver()
+    observer.cache("l1", "hit", 1)
+
+
+def test_requests_by_verb_transport_and_code() -> None:
+    observer = PrometheusObserver()
+    observer.request("score", "rest", "ok", 0.02)
+    observer.request("score", "rest", "overloaded", 0.001)
+    observer.request("score", "grpc", "ok", 2.0)
+    assert value(observer, "guerdon_requests_total", verb="score", transport="rest", code="ok") == 1
+    assert value(observer, "guerdon_requests_total", verb="score", transport="rest", code="overloaded") == 1
+    assert value(observer, "guerdon_request_seconds_count", verb="score", transport="rest") == 2
+    assert value(observer, "guerdon_request_seconds_sum", verb="score", transport="grpc") == 2.0
+
+
+def test_batches_and_padding_waste() -> None:
+    observer = PrometheusObserver()
+    observer.batch("m", report(90, 96))
+    observer.batch("m", report(100, 104))
+    observer.batch("m", report(1000, 0, failed=True))
+    assert value(observer, "guerdon_tokens_total", model="m") == 190
+    assert value(observer, "guerdon_computed_tokens_total", model="m") == 200
+    assert value(observer, "guerdon_batches_total", model="m", outcome="ok") == 2
+    assert value(observer, "guerdon_batches_total", model="m", outcome="failed") == 1
+    assert value(observer, "guerdon_forward_seconds_sum", model="m") == 0.75
+    assert value(observer, "guerdon_batch_items_sum", model="m") == 9
+    assert value(observer, "guerdon_batch_tokens_bucket", model="m", le="128.0") == 2
+
+
+def test_queue_gauges_keep_the_last_length() -> None:
+    observer = PrometheusObserver()
+    observer.queued("m", 5, 500)
+    observer.queued("m", 2, 70)
+    assert value(observer, "guerdon_queue_items", model="m") == 2
+    assert value(observer, "guerdon_queue_tokens", model="m") == 70
+
+
+def test_tokenizing_and_cache() -> None:
+    observer = PrometheusObserver()
+    observer.tokenized("m", 4, 0.5)
+    observer.cache("redis", "hit", 3)
+    observer.cache("redis", "hit", 2)
+    assert value(observer, "guerdon_tokenize_seconds_sum", model="m") == 0.5
+    assert value(observer, "guerdon_cache_total", layer="redis", outcome="hit") == 5
+
+
+def test_names_that_callers_type_never_become_labels() -> None:
+    observer = PrometheusObserver()
+    observer.model_ready("m", False)
+    observer.refused("m", "not_ready")
+    for n in range(100):
+        observer.refused(f"attack{n}", "unknown_model")
+    assert value(observer, "guerdon_refused_total", model="m", code="not_ready") == 1
+    assert value(observer, "guerdon_refused_total", model=UNKNOWN_MODEL, code="unknown_model") == 100
+    assert b"attack" not in observer.render()
+
+
+def test_readiness() -> None:
+    observer = PrometheusObserver()
+    observer.model_ready("m", True)
+    assert value(observer, "guerdon_model_ready", model="m") == 1
+    observer.model_ready("m", False)
+    assert value(observer, "guerdon_model_ready", model="m") == 0
+
+
+def test_two_observers_share_nothing() -> None:
+    one, two = PrometheusObserver(), PrometheusObserver()
+    one.cache("l1", "hit", 1)
+    assert value(two, "guerdon_cache_total", layer="l1", outcome="hit") is None
+
+
+def test_the_process_and_content_type_are_there() -> None:
+    assert (value(PrometheusObserver(), "process_resident_memory_bytes") or 0) > 0
+    assert CONTENT_TYPE.startswith("text/plain")
+
+
+async def test_loop_lag_is_how_late_a_timer_runs() -> None:
+    observer = PrometheusObserver()
+    watching = asyncio.create_task(watch_loop_lag(observer, interval_s=0.001))
+    async with asyncio.timeout(30):
+        while not value(observer, "guerdon_event_loop_lag_seconds_count"):
+            await asyncio.sleep(0)
+        before = value(observer, "guerdon_event_loop_lag_seconds_sum") or 0.0
+        time.sleep(0.1)  # noqa: ASYNC251 the blocked loop is what is measured
+        count = value(observer, "guerdon_event_loop_lag_seconds_count")
+        while value(observer, "guerdon_event_loop_lag_seconds_count") == count:
+            await asyncio.sleep(0)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    after = value(observer, "guerdon_event_loop_lag_seconds_sum") or 0.0
+    assert after - before >= 0.09
