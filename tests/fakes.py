@@ -98,13 +98,11 @@ async def running_service(
 ) -> AsyncIterator[ScoringService]:
     """A service over fakes, closed afterwards; by default with one model named ``fake``."""
     limits, observer = limits or Limits(), observer or NullObserver()
-    cache = open_cache(observer)
-    with ThreadPoolExecutor(2) as pool:
-        service = ScoringService(Catalog(load, limits, cache, pool, observer), limits, observer)
+    catalog = Catalog(load, limits, open_cache(observer), ThreadPoolExecutor(2), observer)
+    service = ScoringService(catalog, limits, observer)
+    try:
         for spec in specs or (ModelSpec("fake", "good"),):
             await service.load_model(spec)
-        try:
-            yield service
-        finally:
-            await service.close()
-            await cache.close()
+        yield service
+    finally:
+        await service.close()

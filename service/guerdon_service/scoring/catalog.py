@@ -145,10 +145,12 @@ class Catalog:
         )
 
     async def close(self) -> None:
-        """Free every model."""
+        """Free every model, flush the cache, end the tokenizing pool: the catalog owns all three."""
         for name in [n for n, s in self._slots.items() if s.spec.members] + list(self._slots):
             if name in self._slots:
                 await self.unload(name)
+        await self._cache.close()
+        self._pool.shutdown(wait=False)
 
     async def _fill(self, spec: ModelSpec) -> None:
         try:

@@ -89,7 +89,7 @@ class ScoringService:
         self._draining = True
 
     async def close(self) -> None:
-        """Free every model."""
+        """Free every model, flush the cache."""
         await self._catalog.close()
 
     async def _scored(self, entries: Sequence[Entry], options: Options) -> Scored:

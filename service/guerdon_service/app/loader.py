@@ -1,0 +1,81 @@
+"""From a `ModelSpec` to a model that has proved its scores."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from guerdon_service.artifacts.golden import read_golden
+from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.core.artifact import Artifact, LoadedModel, ModelSpec
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.ports import Backend
+from guerdon_service.scoring.certificate import certify
+from guerdon_service.tokenization.encoder import load_encoder
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
+"""The artifact that ships inside the package."""
+
+
+def default_spec() -> ModelSpec:
+    """The embedded default model."""
+    return ModelSpec("guerdon-minilm", str(DEFAULT_MODEL))
+
+
+def load_model(spec: ModelSpec) -> LoadedModel:
+    """Read, check, load and certify one model. Blocks; run it in a thread.
+
+    Raises:
+        InvalidInput: the artifact is refused; the message says which check failed.
+    """
+    started = time.monotonic()
+    artifact = read_artifact(spec.source, spec.name)
+    for note in artifact.manifest.inferred:
+        log.warning("manifest inferred", extra={"model": spec.name, "inferred": note})
+    encoder = load_encoder(artifact)
+    backend = load_backend(spec, artifact)
+    try:
+        certificate = certify(artifact, encoder, backend, read_golden(artifact))
+        if not certificate.passed:
+            raise InvalidInput(
+                f"model {spec.name} fails its score certificate: {certificate.failure}", param="source"
+            )
+    except BaseException:
+        backend.close()
+        raise
+    seconds = round(time.monotonic() - started, 3)
+    log.info("model ready", extra={"model": spec.name, "digest": artifact.manifest.digest, "load_s": seconds})
+    return LoadedModel(spec, artifact.manifest, encoder, backend)
+
+
+def load_backend(spec: ModelSpec, artifact: Artifact) -> Backend:
+    """The back end that `spec.backend` names.
+
+    Raises:
+        InvalidInput: no such back end, or it cannot serve this artifact, dtype or device.
+    """
+    if spec.backend not in _BACKENDS:
+        raise InvalidInput(
+            f"backend is {spec.backend!r}; use one of {', '.join(_BACKENDS)}", param="backend"
+        )
+    return _BACKENDS[spec.backend](artifact, spec.dtype, spec.device)
+
+
+def _torch(artifact: Artifact, dtype: str, device: str) -> Backend:
+    from guerdon_service.backends.torch_backend import TorchBackend  # noqa: PLC0415 - torch takes seconds
+
+    return TorchBackend.load(artifact, dtype=dtype, device=device)
+
+
+def _onnxruntime(artifact: Artifact, dtype: str, device: str) -> Backend:
+    from guerdon_service.backends.onnx_backend import OnnxBackend  # noqa: PLC0415 - loaded when chosen
+
+    return OnnxBackend.load(artifact, dtype=dtype, device=device)
+
+
+_BACKENDS: dict[str, Callable[[Artifact, str, str], Backend]] = {
+    "torch": _torch,
+    "onnxruntime": _onnxruntime,
+}
