@@ -11,6 +11,9 @@ from guerdon_service.core.query import Lane, Options
 MAX_INT32 = 2**31 - 1
 """Whole numbers on the wire are the proto's int32, over REST too."""
 
+MAX_TEXT_CHARS = 500
+"""Most characters of an error's message or param that leave the service."""
+
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -77,3 +80,12 @@ def turns(prompt: str | None, messages: tuple[Message, ...] | None, path: str) -
     if prompt is None:
         raise InvalidInput(f"{path}prompt is missing; give a prompt or messages", param=f"{path}prompt")
     return (Message("user", prompt),)
+
+
+def wire_text(text: str) -> str:
+    """`text` as any wire can carry it: lone surrogates escaped, cut to `MAX_TEXT_CHARS`.
+
+    Messages quote what callers sent, and gRPC refuses to send long metadata.
+    """
+    readable = text.encode("utf-8", "backslashreplace").decode()
+    return readable if len(readable) <= MAX_TEXT_CHARS else readable[:MAX_TEXT_CHARS] + "..."

@@ -112,7 +112,7 @@ def _fields(value: object, known: frozenset[str], path: str) -> Fields:
         name = min(value.keys() - known)
         raise InvalidInput(
             f"{where} has the unknown field {name!r}; known are {', '.join(sorted(known))}",
-            param=ascii(f"{path}.{name}" if path else name)[1:-1],
+            param=f"{path}.{name}" if path else name,
         )
     return value
 

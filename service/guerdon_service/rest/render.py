@@ -5,6 +5,7 @@ from dataclasses import asdict
 import orjson
 
 from guerdon_service.core.artifact import ModelInfo
+from guerdon_service.core.call import wire_text
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.result import (
     CompareResult,
@@ -44,10 +45,13 @@ def render_model(info: ModelInfo, manifest: Manifest | None) -> bytes:
 
 def render_error(code: str, message: str, param: str | None, retry_after_ms: int | None) -> bytes:
     """``{error: {code, message, param, retry_after_ms}}``, the one shape of every failure."""
-    readable = message.encode("utf-8", "backslashreplace").decode()
-    return _dump(
-        {"error": {"code": code, "message": readable, "param": param, "retry_after_ms": retry_after_ms}}
-    )
+    error = {
+        "code": code,
+        "message": wire_text(message),
+        "param": None if param is None else wire_text(param),
+        "retry_after_ms": retry_after_ms,
+    }
+    return _dump({"error": error})
 
 
 def _reply(model: Provenance, name: str, values: object, usage: Usage, request_id: str) -> bytes:

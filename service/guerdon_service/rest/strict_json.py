@@ -57,7 +57,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         name = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"{name!r} is given twice in one object; give it once", param=ascii(name)[1:-1])
+        raise InvalidInput(f"{name!r} is given twice in one object; give it once", param=name)
     return fields
 
 

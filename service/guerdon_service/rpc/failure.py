@@ -4,19 +4,24 @@ import grpc
 
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rpc.context import Context
-from guerdon_service.rpc.render import readable
+from guerdon_service.rpc.render import render_error
 
 
 async def abort(context: Context, error: GuerdonError, request_id: str) -> None:
     """End the call with the error's status and message.
 
-    Trailing metadata: ``guerdon-error-code``, ``guerdon-error-param`` where a field is to blame,
-    ``grpc-retry-pushback-ms`` where a retry can help, and ``x-request-id``. Raises what gRPC raises to
-    leave a handler.
+    Trailing metadata: ``guerdon-error-bin`` (a serialised `guerdon.v1.Error`), the same for people as
+    ``guerdon-error-code`` and ``guerdon-error-param``, ``grpc-retry-pushback-ms`` where a retry can help
+    (gRFC A6), and ``x-request-id``. Raises what gRPC raises to leave a handler.
     """
-    metadata = [("guerdon-error-code", error.code), ("x-request-id", request_id)]
+    told = render_error(error)
+    metadata: list[tuple[str, str | bytes]] = [
+        ("guerdon-error-bin", told.SerializeToString()),
+        ("guerdon-error-code", told.code),
+        ("x-request-id", request_id),
+    ]
     if error.param is not None:
-        metadata.append(("guerdon-error-param", error.param))
+        metadata.append(("guerdon-error-param", ascii(told.param)[1:-1]))
     if error.retry_after_ms is not None:
         metadata.append(("grpc-retry-pushback-ms", str(error.retry_after_ms)))
-    await context.abort(grpc.StatusCode[error.grpc_status], readable(error.message), tuple(metadata))
+    await context.abort(grpc.StatusCode[error.grpc_status], told.message, tuple(metadata))

@@ -5,7 +5,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import grpc
-from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2 import (
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.rpc.context import Context
@@ -21,38 +26,30 @@ class Health:
     service: Scorer
     names: frozenset[str]
 
-    async def Check(
-        self, request: health_pb2.HealthCheckRequest, context: Context
-    ) -> health_pb2.HealthCheckResponse:
+    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         """The status now; NOT_FOUND for an unknown name."""
         if request.service not in self.names:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r} here")
-        return health_pb2.HealthCheckResponse(status=self._status(request.service))
+        return HealthCheckResponse(status=self._status(request.service))
 
     async def Watch(
-        self, request: health_pb2.HealthCheckRequest, context: Context
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        self, request: HealthCheckRequest, context: Context
+    ) -> AsyncIterator[HealthCheckResponse]:
         """The status now and whenever it changes; SERVICE_UNKNOWN for an unknown name."""
         last = None
         while True:
             status = self._status(request.service)
             if status != last:
-                yield health_pb2.HealthCheckResponse(status=status)
+                yield HealthCheckResponse(status=status)
             last = status
             await asyncio.sleep(POLL_S)
 
-    async def List(
-        self, request: health_pb2.HealthListRequest, context: Context
-    ) -> health_pb2.HealthListResponse:
+    async def List(self, request: HealthListRequest, context: Context) -> HealthListResponse:
         """The status of every name."""
-        statuses = {name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in self.names}
-        return health_pb2.HealthListResponse(statuses=statuses)
+        statuses = {name: HealthCheckResponse(status=self._status(name)) for name in self.names}
+        return HealthListResponse(statuses=statuses)
 
-    def _status(self, name: str) -> "health_pb2.HealthCheckResponse.ServingStatus.ValueType":
+    def _status(self, name: str) -> "HealthCheckResponse.ServingStatus.ValueType":
         if name not in self.names:
-            return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        return (
-            health_pb2.HealthCheckResponse.SERVING
-            if self.service.is_ready()
-            else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
+            return HealthCheckResponse.SERVICE_UNKNOWN
+        return HealthCheckResponse.SERVING if self.service.is_ready() else HealthCheckResponse.NOT_SERVING

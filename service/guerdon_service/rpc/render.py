@@ -2,6 +2,7 @@
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.artifact import ModelInfo
+from guerdon_service.core.call import wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.result import (
     CompareResult,
@@ -51,18 +52,13 @@ def render_models(models: tuple[ModelInfo, ...]) -> pb.ListModelsResponse:
 
 
 def render_error(error: GuerdonError) -> pb.Error:
-    """An answer inside a stream; `code`, `message`, `param` and `retry_after_ms` as over REST."""
+    """A failure; `code`, `message`, `param` and `retry_after_ms` as over REST."""
     return pb.Error(
         code=error.code,
-        message=readable(error.message),
-        param=error.param,
+        message=wire_text(error.message),
+        param=None if error.param is None else wire_text(error.param),
         retry_after_ms=error.retry_after_ms,
     )
-
-
-def readable(message: str) -> str:
-    """`message` with lone surrogates escaped, which protobuf and gRPC cannot carry."""
-    return message.encode("utf-8", "backslashreplace").decode()
 
 
 def _model(model: Provenance) -> pb.ModelRef:

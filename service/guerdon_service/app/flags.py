@@ -1,0 +1,58 @@
+"""The flags of ``guerdon serve``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from guerdon_service.core.errors import InvalidInput
+
+
+def parse_flags(argv: Sequence[str]) -> tuple[dict[str, Any], Path | None]:
+    """Nested settings of the flags that were given, and the ``--config`` file.
+
+    Raises:
+        InvalidInput: ``--model`` without ``NAME=PATH``.
+        SystemExit: an unknown flag, or ``--help``.
+    """
+    given = {key: value for key, value in vars(_parser().parse_args(argv)).items() if value is not None}
+    config: Path | None = given.pop("config", None)
+    if "models" in given:
+        given["models"] = dict(_model(text) for text in given["models"])
+    return given, config
+
+
+def _model(text: str) -> tuple[str, dict[str, str]]:
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise InvalidInput(f"--model is {text!r}; write --model NAME=PATH", param="--model")
+    return name, {"source": source}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="guerdon serve",
+        description="Serve reward models over REST and gRPC.",
+        epilog="Every setting can also stand in the --config file or in a GUERDON_* variable "
+        "(GUERDON_LIMITS__MAX_ITEMS=100 is max_items of the table limits). Flags win over variables, "
+        "variables over the file.",
+        allow_abbrev=False,
+        argument_default=None,
+    )
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="a TOML file of settings")
+    add("--model", dest="models", action="append", metavar="NAME=PATH", help="a model to serve; repeatable")
+    add("--default-model", metavar="NAME", help="answers requests that name no model (the first one)")
+    add("--backend", help="torch or onnxruntime (torch)")
+    add("--dtype", help="float32, bfloat16, float16 or int8 (float32)")
+    add("--device", help="cpu or cuda (cpu)")
+    add("--threads", metavar="N", help="threads of one forward (the back end's choice)")
+    add("--host", help="address to listen on (127.0.0.1)")
+    add("--port", metavar="N", help="REST port, 0 for any free one (8080)")
+    add("--grpc-port", metavar="N", help="gRPC port, 0 for any free one (8081)")
+    add("--redis-url", metavar="URL", help="a Redis that replicas share as their cache (none)")
+    add("--api-key-file", metavar="FILE", help="a line 'NAME SHA256 SCOPE[,SCOPE]' per API key (open)")
+    add("--drain-timeout-s", metavar="S", help="wait for requests under way when stopping (30)")
+    add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (INFO)")
+    add("--log-json", metavar="BOOL", help="one JSON object a log line (true)")
+    return parser

@@ -1,0 +1,140 @@
+"""Settings from their sources: flags over ``GUERDON_*`` variables over a TOML file over defaults."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from guerdon_service.app.settings import ApiKeySettings, ModelSettings, Settings
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.limits import Limits
+
+PREFIX = "GUERDON_"
+CLIENT_VARIABLES = frozenset({"GUERDON_URL", "GUERDON_API_KEY"})
+"""What the client's command line reads; a machine may set them for both."""
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Nested settings and how to name one of them to an operator."""
+
+    values: Tree
+    label: str
+    """A pattern with ``{dotted}``, ``{flag}`` or ``{variable}``."""
+
+    def name(self, path: tuple[str, ...]) -> str:
+        """How the operator wrote the setting at `path`."""
+        return self.label.format(
+            dotted=".".join(path),
+            flag="-".join(path).replace("_", "-"),
+            variable="__".join(path).upper(),
+        )
+
+
+def load_settings(flags: Tree, environ: Mapping[str, str], config: Path | None) -> Settings:
+    """Merge the sources, later ones winning key by key, and check the whole.
+
+    Args:
+        flags: nested values of the flags that were given.
+
+    Raises:
+        InvalidInput: an unknown name (with the nearest known one), or a value that cannot be; it is named
+            as the operator wrote it.
+    """
+    sources = [Source(read_variables(environ), PREFIX + "{variable}"), Source(flags, "--{flag}")]
+    if config is not None:
+        sources.insert(0, Source(read_file(config), f"{{dotted}} in {config.name}"))
+    merged: Tree = {}
+    for source in sources:
+        merge(merged, source.values)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise _refusal(error, sources) from None
+
+
+def read_file(path: Path) -> Tree:
+    """A TOML file.
+
+    Raises:
+        InvalidInput: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(
+            f"config {path} cannot be read: {error}; give a TOML file", param="config"
+        ) from None
+
+
+def read_variables(environ: Mapping[str, str]) -> Tree:
+    """``GUERDON_A__B=x`` as ``{"a": {"b": "x"}}``; a value that begins with ``{`` or ``[`` is JSON.
+
+    Raises:
+        InvalidInput: malformed JSON.
+    """
+    values: Tree = {}
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in CLIENT_VARIABLES:
+            *parents, name = variable.removeprefix(PREFIX).lower().split("__")
+            leaf: Tree = {name: _value(variable, environ[variable])}
+            for parent in reversed(parents):
+                leaf = {parent: leaf}
+            merge(values, leaf)
+    return values
+
+
+def merge(into: Tree, values: Tree) -> None:
+    """Lay `values` over `into`, table by table."""
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _value(variable: str, text: str) -> Any:
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{variable} is not JSON: {error}; correct it", param=variable) from None
+
+
+def _refusal(error: ValidationError, sources: list[Source]) -> InvalidInput:
+    first = error.errors(include_url=False)[0]
+    path = tuple(str(part) for part in first["loc"])
+    name = next((s.name(path) for s in reversed(sources) if _holds(s.values, path)), ".".join(path))
+    if first["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
+        # The value is not repeated: it may be a secret.
+        reason = first["msg"].removeprefix("Value error, ")
+        return InvalidInput(f"{name or 'settings'} cannot be used: {reason}", param=name or None)
+    known = sorted(_known(path))
+    near = get_close_matches(path[-1], known, n=1, cutoff=0.0)[0]
+    return InvalidInput(
+        f"{name} is no setting; did you mean {near}? Known are {', '.join(known)}", param=name
+    )
+
+
+def _holds(values: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _known(path: tuple[str, ...]) -> list[str]:
+    """Names beside which `path`'s last part stands."""
+    if path[0] == "limits" and len(path) > 1:
+        return list(Limits.__dataclass_fields__)
+    tables: dict[str, type[BaseModel]] = {"models": ModelSettings, "api_keys": ApiKeySettings}
+    return list((tables[path[0]] if len(path) == 3 else Settings).model_fields)

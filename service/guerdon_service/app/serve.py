@@ -1,0 +1,60 @@
+"""``guerdon serve``."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from guerdon_service.app.auth import load_keyring
+from guerdon_service.app.build import build_service, load_models
+from guerdon_service.app.flags import parse_flags
+from guerdon_service.app.listen import Listening
+from guerdon_service.app.load_settings import load_settings
+from guerdon_service.app.logs import configure_logging
+from guerdon_service.app.metrics import PrometheusObserver, watch_loop_lag
+from guerdon_service.app.server import Stop, run, signals_ask
+from guerdon_service.app.settings import Settings
+from guerdon_service.app.tracing import configure_tracing
+
+_LOG = logging.getLogger(__name__)
+
+
+def serve_command(argv: Sequence[str]) -> int:
+    """Serve until a signal asks to stop; 0 when the service stopped as asked.
+
+    Raises:
+        GuerdonError: a setting is wrong, a port is taken, or a model cannot be served.
+    """
+    flags, config = parse_flags(argv)
+    settings = load_settings(flags, os.environ, config)
+    configure_logging(settings.log_level, json=settings.log_json)
+    if settings.otel:
+        configure_tracing()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    auth, observer, stop = load_keyring(settings), PrometheusObserver(), Stop()
+    lag = asyncio.create_task(watch_loop_lag(observer))
+    async with signals_ask(stop):
+        service = build_service(settings, observer)
+        load = load_models(service, settings)
+        try:
+            await run(
+                service, settings, auth=auth, observer=observer, load=load, announce=_announce, stop=stop
+            )
+        finally:
+            lag.cancel()
+            await service.close()
+
+
+def _announce(state: Listening) -> None:
+    """One line on standard output for whoever started the service; logs go to standard error."""
+    sys.stdout.write(f"guerdon ready {state}\n")
+    sys.stdout.flush()
+    _LOG.info("ready", extra={"host": state.host, "port": state.port, "grpc_port": state.grpc_port})

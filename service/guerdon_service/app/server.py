@@ -1,0 +1,101 @@
+"""The service's life: listen, become ready, drain, stop."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from guerdon_service.app.inflight import InFlight
+from guerdon_service.app.listen import Listening, listening
+from guerdon_service.app.settings import Settings
+from guerdon_service.core.auth import Keyring
+from guerdon_service.core.scorer import Scorer, TransportObserver
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What was asked of a running service: to stop, and then to stop at once."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    at_once: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self) -> None:
+        """Ask once to drain and stop; ask again to stop at once."""
+        (self.at_once if self.asked.is_set() else self.asked).set()
+
+
+async def run(
+    service: Scorer,
+    settings: Settings,
+    *,
+    auth: Keyring,
+    observer: TransportObserver,
+    load: Coroutine[Any, Any, None],
+    announce: Callable[[Listening], None],
+    stop: Stop,
+) -> None:
+    """Serve until `stop` is asked for, then drain.
+
+    Readiness goes off first and new requests are refused while those under way are answered, for at most
+    `settings.drain_timeout_s`; then the ports close. The service itself is left open.
+
+    Args:
+        load: loads the models, while liveness already answers and readiness says what is missing.
+        announce: called once, when they are loaded.
+
+    Raises:
+        GuerdonError: a port cannot be had, or `load` failed.
+    """
+    counted = InFlight(service)
+    async with listening(counted, settings, auth=auth, observer=observer) as state:
+        await _start(load, state, announce, stop)
+        _LOG.info("draining")
+        counted.begin_drain()
+        if not await _drained(counted, stop, settings.drain_timeout_s):
+            state.flush_s = 0
+            _LOG.warning("stopping with requests under way")
+
+
+@asynccontextmanager
+async def signals_ask(stop: Stop) -> AsyncIterator[None]:
+    """Within, SIGTERM and SIGINT ask to stop."""
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop.ask)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _drained(counted: InFlight, stop: Stop, timeout_s: float) -> bool:
+    """Whether every call ended before the timeout and before the second request to stop."""
+    waits = [asyncio.create_task(work) for work in (counted.idle(), stop.at_once.wait())]
+    done, pending = await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return waits[0] in done
+
+
+async def _start(
+    load: Coroutine[Any, Any, None], state: Listening, announce: Callable[[Listening], None], stop: Stop
+) -> None:
+    """Load, announce, and return when a stop is asked for, whichever comes first."""
+    loading, asked = asyncio.create_task(load), asyncio.create_task(stop.asked.wait())
+    try:
+        await asyncio.wait((loading, asked), return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            loading.result()
+            announce(state)
+            await asked
+    finally:
+        loading.cancel()
+        asked.cancel()

@@ -1,0 +1,129 @@
+"""Every setting of the service and its default. `load_settings.py` gathers them from their sources."""
+
+from dataclasses import fields
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.auth import ApiKey, Scope
+from guerdon_service.core.limits import Limits
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+CheckedLimits: Any = checked(Limits, config=ConfigDict(extra="forbid"), frozen=True)
+"""`core.Limits` whose fields are checked; its instances are `Limits`."""
+
+
+class ModelSettings(BaseModel):
+    """One model. What it leaves out is the service's own `backend`, `dtype` and `device`."""
+
+    model_config = _STRICT
+
+    source: str = ""
+    backend: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    members: tuple[ModelName, ...] = ()
+    """Names of other models; given, this one is their ensemble and has no source."""
+    conservatism: float = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.source) == bool(self.members):
+            raise ValueError("give either source or members")
+        return self
+
+
+class ApiKeySettings(BaseModel):
+    """One API key: the SHA-256 of its secret (``printf %s SECRET | sha256sum``) and its scopes."""
+
+    model_config = _STRICT
+
+    sha256: Sha256
+    scopes: frozenset[Scope] = frozenset({Scope.SCORE})
+
+
+class Settings(BaseModel):
+    """All of it. Times in seconds, sizes in bytes."""
+
+    model_config = _STRICT
+
+    models: dict[ModelName, ModelSettings] = {}
+    """By name; none given means the embedded default model."""
+    default_model: ModelName | None = None
+    """Answers requests that name no model; None is the first of `models`."""
+    backend: str = "torch"
+    dtype: str = "float32"
+    device: str = "cpu"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of one forward; None leaves the choice to the back end."""
+
+    host: str = "127.0.0.1"
+    """Loopback, because a service without keys is open; ``0.0.0.0`` serves other machines."""
+    port: Port = 8080
+    """REST; 0 is any free port."""
+    grpc_port: Port = 8081
+    """gRPC; 0 is any free port."""
+    drain_timeout_s: Seconds = 30.0
+    """How long a stopping service waits for requests under way."""
+
+    limits: CheckedLimits = Limits()
+    cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    """Bound of the in-process cache."""
+    redis_url: str | None = Field(default=None, repr=False)
+    """A Redis that replicas share as their second cache; None is none."""
+
+    api_keys: dict[ModelName, ApiKeySettings] = {}
+    """By name, which is also the tenant; none here and none in the file leaves the service open."""
+    api_key_file: Path | None = None
+    """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE]``."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = True
+    otel: bool = False
+    """Export traces as the ``OTEL_*`` variables say."""
+
+    @field_validator("limits")
+    @classmethod
+    def _check_limits(cls, limits: Limits) -> Limits:
+        wrong = [f.name for f in fields(limits) if not 0 < getattr(limits, f.name) < inf]
+        if wrong:
+            raise ValueError(f"{wrong[0]} must be more than 0 and finite")
+        return limits
+
+    @model_validator(mode="after")
+    def _check_default(self) -> Self:
+        if self.models and self.default_model not in {None, *self.models}:
+            raise ValueError(f"default_model is {self.default_model}, which is not among models")
+        return self
+
+    @property
+    def specs(self) -> tuple[ModelSpec, ...]:
+        """The models to load, ensembles after the members that they need."""
+        ordered = sorted(self.models.items(), key=lambda entry: bool(entry[1].members))
+        return tuple(self._spec(name, model) for name, model in ordered)
+
+    @property
+    def keys(self) -> tuple[ApiKey, ...]:
+        """The keys given here; `auth.load_keyring` adds the file's."""
+        return tuple(ApiKey(name, key.sha256, key.scopes) for name, key in self.api_keys.items())
+
+    def _spec(self, name: str, model: ModelSettings) -> ModelSpec:
+        return ModelSpec(
+            name=name,
+            source=model.source,
+            backend=model.backend or self.backend,
+            dtype=model.dtype or self.dtype,
+            device=model.device or self.device,
+            members=model.members,
+            conservatism=model.conservatism,
+        )
