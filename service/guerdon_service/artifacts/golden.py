@@ -1,6 +1,7 @@
 """`golden.jsonl`: conversations with the raw scores that an artifact must give."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +48,9 @@ def _golden(line: str, number: int, num_heads: int) -> Golden:
             f"{param} cannot be read ({type(err).__name__}: {err}); write prompt, response and raw",
             param=param,
         ) from err
-    if len(raw) != num_heads:
+    if len(raw) != num_heads or not all(map(math.isfinite, raw)):
         raise InvalidInput(
-            f"{param}.raw has {len(raw)} numbers; write one for each of {num_heads} heads", param=param
+            f"{param}.raw is {raw}; write one finite number for each of {num_heads} heads", param=param
         )
     return Golden(conversation, raw)
 

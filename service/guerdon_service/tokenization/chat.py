@@ -11,8 +11,8 @@ from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
 
 TEMPLATE_DATE = date(2024, 7, 26)
-"""What `strftime_now` tells a template instead of today. A score must not change at midnight; this is the date that Llama
-3's own template falls back to where it has no clock."""
+"""What `strftime_now` tells a template instead of today: a score must not change at midnight. It is the date
+that Llama 3's own template falls back to where it has no clock."""
 
 _CLOCK = re.compile(r"""strftime_now\(\s*(["'])(?P<format>[^"'\\]*)\1\s*\)""")
 
@@ -61,8 +61,8 @@ def _stop_clock(template: str) -> str:
     stopped = _CLOCK.sub(lambda call: repr(TEMPLATE_DATE.strftime(call["format"])), template)
     if re.search(r"strftime_now\s*\(", stopped):
         raise InvalidInput(
-            "the chat template passes strftime_now something other than a plain string, so its date cannot be "
-            "fixed and scores would change with the day; give manifest.template with the date written out",
+            "the chat template passes strftime_now something other than a plain string, so its date cannot "
+            "be fixed and scores would change with the day; give manifest.template with the date written out",
             param="manifest.template",
         )
     return stopped
