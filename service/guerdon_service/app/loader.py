@@ -64,13 +64,13 @@ def load_backend(spec: ModelSpec, artifact: Artifact) -> Backend:
 
 
 def _torch(artifact: Artifact, dtype: str, device: str) -> Backend:
-    from guerdon_service.backends.torch_backend import TorchBackend  # noqa: PLC0415 - torch takes seconds
+    from guerdon_service.backends.torch_backend import TorchBackend
 
     return TorchBackend.load(artifact, dtype=dtype, device=device)
 
 
 def _onnxruntime(artifact: Artifact, dtype: str, device: str) -> Backend:
-    from guerdon_service.backends.onnx_backend import OnnxBackend  # noqa: PLC0415 - loaded when chosen
+    from guerdon_service.backends.onnx_backend import OnnxBackend
 
     return OnnxBackend.load(artifact, dtype=dtype, device=device)
 
