@@ -121,7 +121,7 @@ async def _answer(
 async def _isolated(
     verb: Verb[R], client: AsyncClient, options: Options, requests: Sequence[R], output: Output
 ) -> list[Record | GuerdonError]:
-    """One answer or error each: a batch that is refused for a record is halved until that one stands alone."""
+    """One answer or error each; a batch refused for one of its records is halved until that stands alone."""
     if not requests:
         return []
     try:

@@ -93,4 +93,4 @@ def _text(value: object, param: str) -> str:
 
 
 def _kind(value: object) -> str:
-    return "missing" if value is None else f"a {type(value).__name__}"
+    return "missing" if value is None else f"of type {type(value).__name__}"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from guerdon.client.async_client import AsyncClient
 from guerdon.client.portal import Portal
 from guerdon.client.retry import Clock
+from guerdon.errors import ConnectionFailed
 from guerdon.transport import Transport
 from guerdon.types import CompareResult, Item, Lane, ModelInfo, Pair, Prompt, RankResult, ScoreResult
 
@@ -18,8 +19,8 @@ T = TypeVar("T")
 class Client:
     """`AsyncClient` for code that does not await; same arguments, methods, results and errors.
 
-    Safe to share between threads. A forked child gets connections of its own at its first call (REST;
-    gRPC itself does not survive a fork, so make gRPC clients after it).
+    Safe to share between threads. A forked child gets connections of its own at its first call. gRPC's
+    library does not survive a fork: such a child is refused instead of hanging.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Client:
             )
 
         self._make = make
+        self._survives_fork = not (isinstance(target, str) and target.startswith("grpc"))
         self._lock = threading.Lock()
         self._inherited: list[object] = []
         self._client, self._portal = make(), Portal()
@@ -152,6 +154,8 @@ class Client:
         The inherited ones are kept, not closed: they share sockets and the selector with the parent, and
         a finaliser that ran here would reach into them.
         """
+        if not self._survives_fork:
+            raise ConnectionFailed("gRPC does not survive a fork; spawn the process, or use the http:// URL")
         with self._lock:
             if self._portal.pid != os.getpid():
                 self._inherited += [self._client, self._portal]

@@ -1,0 +1,89 @@
+"""The synchronous face: signatures, threads, running loops, forks, closing."""
+
+import asyncio
+import inspect
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import guerdon
+from guerdon import AsyncClient, Client, MockTransport, reward_handler
+from tests.client.conftest import Service
+from tests.client.stub import stub_reward
+
+PUBLIC = [n for n, f in vars(AsyncClient).items() if inspect.iscoroutinefunction(f) and n[0] != "_"]
+
+
+@pytest.mark.parametrize("name", [*PUBLIC, "__init__"])
+def test_both_clients_have_the_same_signatures(name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(cls, name)) for cls in (Client, AsyncClient))
+    assert ours == theirs
+
+
+def test_public_methods_are_all_there() -> None:
+    assert {n for n in vars(Client) if n[0] != "_"} == set(PUBLIC)
+
+
+def test_many_threads_share_a_client(service: Service) -> None:
+    with Client(service[0]) as client, ThreadPoolExecutor(8) as pool:
+        rewards = list(pool.map(lambda i: client.score([("p", str(i))]).scores[0].reward, range(40)))
+    assert rewards == [stub_reward("p", str(i)) for i in range(40)]
+
+
+async def test_it_works_inside_a_running_loop(rest: Service) -> None:
+    with Client(rest[0]) as client:
+        assert len(client.score([("p", "r")]).scores) == 1
+        assert len((await asyncio.to_thread(client.score, [("p", "r")])).scores) == 1
+
+
+def test_a_forked_child_uses_its_own_connections(rest: Service) -> None:
+    url, stub = rest
+    with Client(url) as client:
+        client.score([("p", "parent")])
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = (
+                    0 if client.score([("p", "child")]).scores[0].reward == stub_reward("p", "child") else 2
+                )
+                client.close()
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.score([("p", "again")]).scores[0].reward == stub_reward("p", "again")
+    assert len(stub.connections) == 2
+
+
+def test_a_forked_grpc_client_is_refused_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client("grpc://127.0.0.1:1") as client:
+        pid = os.getpid()
+        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        with pytest.raises(guerdon.ConnectionFailed, match="fork"):
+            client.score([("p", "r")])
+        monkeypatch.undo()
+
+
+def test_a_closed_client_says_so_and_its_thread_is_gone() -> None:
+    before = threading.active_count()
+    client = Client(MockTransport(reward_handler(stub_reward)))
+    assert threading.active_count() == before + 1
+    client.close()
+    client.close()
+    assert threading.active_count() == before
+    with pytest.raises(RuntimeError, match="closed"):
+        client.models()
+
+
+async def test_the_async_client_closes_its_transport() -> None:
+    closed = []
+
+    class Closing(MockTransport):
+        async def close(self) -> None:
+            closed.append(True)
+
+    async with AsyncClient(Closing(reward_handler(stub_reward))) as client:
+        await client.models()
+    assert closed == [True]
