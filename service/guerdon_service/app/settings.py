@@ -3,7 +3,7 @@
 from dataclasses import fields
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.dataclasses import dataclass as checked
@@ -19,8 +19,11 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-CheckedLimits: Any = checked(Limits, config=ConfigDict(extra="forbid"), frozen=True)
-"""`core.Limits` whose fields are checked; its instances are `Limits`."""
+if TYPE_CHECKING:
+    CheckedLimits = Limits
+else:
+    CheckedLimits = checked(Limits, config=ConfigDict(extra="forbid"), frozen=True)
+    """`core.Limits` whose fields are checked; its instances are `Limits`."""
 
 
 class ModelSettings(BaseModel):

@@ -27,24 +27,22 @@ _SPEC = frozenset({"name", "source", "backend", "dtype", "device", "members", "c
 def decode_score(value: object, call: Call) -> ScoreQuery:
     """``{items: [{prompt | messages, response}], ...options}``."""
     fields = _fields(value, _SCORE, "")
-    return ScoreQuery(tuple(_list(fields, "items", _conversation)), _options(fields, call))
+    asked = _options(fields, call)
+    return ScoreQuery(tuple(_list(fields, "items", _conversation)), asked)
 
 
 def decode_compare(value: object, call: Call) -> CompareQuery:
     """``{pairs: [{prompt | messages, a, b}], ...options}``."""
     fields = _fields(value, _COMPARE, "")
-    return CompareQuery(tuple(_list(fields, "pairs", _pair)), _options(fields, call))
+    asked = _options(fields, call)
+    return CompareQuery(tuple(_list(fields, "pairs", _pair)), asked)
 
 
 def decode_rank(value: object, call: Call) -> RankQuery:
     """``{prompt | messages, candidates: [..], top_k?, ...options}``."""
     fields = _fields(value, _RANK, "")
-    return RankQuery(
-        _turns(fields, ""),
-        tuple(_list(fields, "candidates", _string)),
-        _whole(fields, "top_k"),
-        _options(fields, call),
-    )
+    asked, top_k = _options(fields, call), _whole(fields, "top_k")
+    return RankQuery(_turns(fields, ""), tuple(_list(fields, "candidates", _string)), top_k, asked)
 
 
 def decode_spec(value: object, call: Call) -> ModelSpec:

@@ -13,9 +13,7 @@ from guerdon_service.core.call import request_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rest.failure import error_response
-
-OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-"""All that an unknown caller may ask; everything else, documentation included, needs a key."""
+from guerdon_service.rest.table import OPEN_PATHS
 
 _UNEXPECTED = GuerdonError("the service failed; its log has the details under this request's x-request-id")
 _LOG = logging.getLogger(__name__)

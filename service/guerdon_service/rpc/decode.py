@@ -42,22 +42,25 @@ def parse(kind: type[M], data: bytes) -> M:
 
 def decode_score(message: pb.ScoreRequest, call: Call) -> ScoreQuery:
     """A score query."""
-    items = tuple(
-        Conversation(_turns(item, f"items[{i}]."), item.response) for i, item in enumerate(message.items)
+    asked = _options(message, call)
+    items = enumerate(message.items)
+    return ScoreQuery(
+        tuple(Conversation(_turns(item, f"items[{i}]."), item.response) for i, item in items), asked
     )
-    return ScoreQuery(items, _options(message, call))
 
 
 def decode_compare(message: pb.CompareRequest, call: Call) -> CompareQuery:
     """A compare query."""
-    pairs = tuple(Pair(_turns(pair, f"pairs[{i}]."), pair.a, pair.b) for i, pair in enumerate(message.pairs))
-    return CompareQuery(pairs, _options(message, call))
+    asked = _options(message, call)
+    pairs = enumerate(message.pairs)
+    return CompareQuery(tuple(Pair(_turns(pair, f"pairs[{i}]."), pair.a, pair.b) for i, pair in pairs), asked)
 
 
 def decode_rank(message: pb.RankRequest, call: Call) -> RankQuery:
     """A rank query."""
+    asked = _options(message, call)
     top_k = message.top_k if message.HasField("top_k") else None
-    return RankQuery(_turns(message, ""), tuple(message.candidates), top_k, _options(message, call))
+    return RankQuery(_turns(message, ""), tuple(message.candidates), top_k, asked)
 
 
 def _options(message: pb.ScoreRequest | pb.CompareRequest | pb.RankRequest, call: Call) -> Options:

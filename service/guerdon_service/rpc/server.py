@@ -55,11 +55,11 @@ def _handlers(verbs: Verbs, auth: Keyring, observer: TransportObserver) -> dict[
         "ListModels": Unary("list_models", verbs.list_models, None, auth, observer),
     }
     handlers: dict[str, Any] = {
-        name: grpc.unary_unary_rpc_method_handler(handler, response_serializer=_serialise)
+        name: grpc.unary_unary_rpc_method_handler(handler.handle, response_serializer=_serialise)
         for name, handler in unary.items()
     }
     handlers["ScoreStream"] = grpc.stream_stream_rpc_method_handler(
-        ScoreStream(verbs, auth, observer), response_serializer=_serialise
+        ScoreStream(verbs, auth, observer).handle, response_serializer=_serialise
     )
     return handlers
 

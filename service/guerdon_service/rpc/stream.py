@@ -32,7 +32,7 @@ class ScoreStream:
     auth: Keyring
     observer: TransportObserver
 
-    async def __call__(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    async def handle(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Read until the caller is done, answer in order of completion."""
         request_id = request_id_of(context)
         try:

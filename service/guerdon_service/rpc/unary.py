@@ -24,7 +24,7 @@ class Unary:
     auth: Keyring
     observer: TransportObserver
 
-    async def __call__(self, data: bytes, context: Context) -> Message | None:
+    async def handle(self, data: bytes, context: Context) -> Message | None:
         """Reply, or abort with the error's status; a cancelled call cancels the work."""
         request_id = request_id_of(context)
         reply = await attempt(self._work(data, context, request_id), self.verb, request_id, self.observer)
