@@ -9,6 +9,8 @@ from math import exp, hypot
 
 Z95 = 1.959963984540054
 """Two-sided 95 % quantile of the standard normal."""
+_HUGE = 2.0**1022
+"""Logits are cut here, far past where the sigmoid is 0 or 1, so that no infinity meets another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,13 @@ def probability(margin: float, margin_std: float, calibration: Calibration) -> t
 
     Returns:
         ``(p, low, high)``. The interval is the delta method on the logit: the slope's standard error
-        and the ensemble's spread, taken as independent.
+        and the ensemble's spread, taken as independent. Holds for any margin, overflow included.
     """
-    logit = calibration.slope * margin
-    half = Z95 * hypot(margin * calibration.slope_se, calibration.slope * margin_std)
+    margin = _cut(margin)
+    logit = _cut(calibration.slope * margin)
+    half = _cut(Z95 * hypot(margin * calibration.slope_se, calibration.slope * margin_std))
     return sigmoid(logit), sigmoid(logit - half), sigmoid(logit + half)
+
+
+def _cut(x: float) -> float:
+    return max(min(x, _HUGE), -_HUGE)  # in this order NaN stays NaN

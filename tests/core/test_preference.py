@@ -1,0 +1,93 @@
+"""Pairs and best-of-n from scores."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from guerdon_service.core.calibration import Calibration
+from guerdon_service.core.preference import prefer, rank
+from guerdon_service.core.result import Score
+
+rewards = st.floats(allow_nan=False, allow_infinity=False)
+stds = st.floats(0, 1e300)
+calibrations = st.builds(Calibration, slope=st.floats(1e-6, 1e6), slope_se=st.floats(0, 1e6))
+
+
+def score(reward: float, std: float = 0.0) -> Score:
+    return Score(reward, {"r": reward}, {"r": reward}, std, tokens=3, truncated=False, cached=False)
+
+
+@given(rewards, stds, rewards, stds, calibrations)
+@example(1e308, 0.0, -1e308, 0.0, Calibration(slope=1e6, slope_se=1e6))
+def test_swapping_mirrors_the_preference(
+    a: float, a_std: float, b: float, b_std: float, calibration: Calibration
+) -> None:
+    one = prefer(score(a, a_std), score(b, b_std), calibration)
+    other = prefer(score(b, b_std), score(a, a_std), calibration)
+    assert one.p_a + other.p_a == 1.0
+    assert (one.low, one.high) == (1.0 - other.high, 1.0 - other.low)
+    assert one.margin == -other.margin
+    assert {one.preferred, other.preferred} in ({"tie"}, {"a", "b"})
+    assert (one.preferred == "tie") == (a == b)
+    assert (one.preferred == "a") == (a > b)
+    assert (one.a, one.b) == (other.b, other.a)
+
+
+def test_equal_rewards_tie_at_one_half() -> None:
+    got = prefer(score(1.5, 0.5), score(1.5), Calibration(2.0))
+    assert (got.p_a, got.margin, got.preferred) == (0.5, 0.0, "tie")
+    assert got.low < 0.5 < got.high
+    assert got.low + got.high == 1.0
+
+
+def test_spreads_of_both_sides_widen_the_interval() -> None:
+    """std of a difference of independent rewards: sqrt(3^2 + 4^2) = 5."""
+    got = prefer(score(1.0, 3.0), score(0.0, 4.0), Calibration(1.0))
+    assert got.high == pytest.approx(1 / (1 + math.exp(-(1.0 + 1.959963984540054 * 5))))
+
+
+some_rewards = st.lists(st.sampled_from([-1.0, 0.0, -0.0, 2.5]) | rewards, min_size=1, max_size=12)
+
+
+@given(some_rewards, calibrations, st.none() | st.integers(1, 15))
+@example([1e308, -1e308, 1e308], Calibration(slope=1e6), None)
+@example([-1e308, -1e308], Calibration(slope=1e6), 1)
+def test_best_first_and_ties_keep_their_order(
+    values: list[float], calibration: Calibration, top_k: int | None
+) -> None:
+    ranked = rank([score(v) for v in values], calibration, top_k)
+    expected = np.argsort(-np.array(values), kind="stable")
+    assert [r.index for r in ranked] == expected[:top_k].tolist()
+    assert [r.score.reward for r in ranked] == [values[r.index] for r in ranked]
+
+
+@given(some_rewards, calibrations)
+@example([1e308, -1e308, 0.0], Calibration(slope=1e6))
+def test_chances_sum_to_one_and_fall(values: list[float], calibration: Calibration) -> None:
+    chances = [r.p_best for r in rank([score(v) for v in values], calibration, None)]
+    assert math.fsum(chances) == pytest.approx(1.0, abs=1e-12)
+    assert all(0.0 <= c <= 1.0 for c in chances)
+    assert chances == sorted(chances, reverse=True)
+
+
+@given(st.lists(st.floats(-30, 30), min_size=1, max_size=8), st.floats(0.1, 5))
+def test_chances_are_the_softmax(values: list[float], slope: float) -> None:
+    weights = np.exp(np.array(values) * slope)
+    for r in rank([score(v) for v in values], Calibration(slope), None):
+        assert r.p_best == pytest.approx((weights / weights.sum())[r.index], rel=1e-9)
+
+
+@given(some_rewards, calibrations, st.integers(1, 5))
+def test_top_k_keeps_the_chances_over_all(values: list[float], calibration: Calibration, top_k: int) -> None:
+    scores = [score(v) for v in values]
+    assert rank(scores, calibration, top_k) == rank(scores, calibration, None)[:top_k]
+
+
+@given(rewards, rewards, st.floats(0.01, 10))
+def test_of_two_the_chance_is_the_preference(a: float, b: float, slope: float) -> None:
+    calibration = Calibration(slope)
+    by_index = {r.index: r.p_best for r in rank([score(a), score(b)], calibration, None)}
+    assert by_index[0] == pytest.approx(prefer(score(a), score(b), calibration).p_a, rel=1e-9, abs=1e-12)
