@@ -1,0 +1,100 @@
+"""How a batch lies in one packed row: the plan of the packed forward. Pure numpy.
+
+Decoders use the canonical split form: a prompt segment, and a response segment whose queries attend to
+[prompt; own] keys. Conversations whose prompt tokens are equal share one prompt segment, and since the
+split is made for a lone conversation too, sharing changes no bit of any score.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guerdon_service.core.encoded import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Rows ``start:end`` of the packed row.
+
+    prompt: rows of the prompt segment that its queries see as well, or None.
+    """
+
+    start: int
+    end: int
+    prompt: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one conversation lies: first rows of its prompt and of its response."""
+
+    prompt: int
+    response: int
+    prefix_len: int
+
+    def row(self, token: int) -> int:
+        """Packed row of the conversation's `token`."""
+        return self.prompt + token if token < self.prefix_len else self.response + token - self.prefix_len
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A packed batch of T rows, padding not counted.
+
+    segments: they tile rows 0 to T.
+    source: int64 [T], where each row's token is in the concatenation of all conversations.
+    places: one per conversation.
+    """
+
+    segments: tuple[Segment, ...]
+    source: NDArray[np.int64]
+    places: tuple[Place, ...]
+
+
+def plan_layout(batch: Sequence[Encoded], *, split: bool) -> Layout:
+    """Lay out a batch; with `split`, in the canonical split form."""
+    starts = np.concatenate([[0], np.cumsum([e.num_tokens for e in batch])])
+    return _plan_split(batch, starts) if split else _plan_whole(batch, starts)
+
+
+def _plan_whole(batch: Sequence[Encoded], starts: NDArray[np.int64]) -> Layout:
+    bounds = [int(start) for start in starts]
+    return Layout(
+        tuple(Segment(start, end) for start, end in itertools.pairwise(bounds)),
+        np.arange(bounds[-1]),
+        tuple(
+            Place(start, start + e.prefix_len, e.prefix_len)
+            for start, e in zip(bounds[:-1], batch, strict=True)
+        ),
+    )
+
+
+def _plan_split(batch: Sequence[Encoded], starts: NDArray[np.int64]) -> Layout:
+    segments: list[Segment] = []
+    source: list[NDArray[np.int64]] = []
+    places: dict[int, Place] = {}
+    at = 0
+    for members in _by_prompt(batch):
+        prefix_len = batch[members[0]].prefix_len
+        prompt = (at, at + prefix_len)
+        segments.append(Segment(*prompt))
+        source.append(np.arange(prefix_len) + starts[members[0]])
+        at += prefix_len
+        for i in members:
+            size = batch[i].num_tokens - prefix_len
+            segments.append(Segment(at, at + size, prompt))
+            source.append(np.arange(prefix_len, prefix_len + size) + starts[i])
+            places[i] = Place(prompt[0], at, prefix_len)
+            at += size
+    return Layout(tuple(segments), np.concatenate(source), tuple(places[i] for i in range(len(batch))))
+
+
+def _by_prompt(batch: Sequence[Encoded]) -> list[list[int]]:
+    """Indices of conversations with equal prompt tokens, in order of first appearance."""
+    groups: dict[bytes, list[int]] = {}
+    for i, encoded in enumerate(batch):
+        groups.setdefault(encoded.input_ids[: encoded.prefix_len].tobytes(), []).append(i)
+    return list(groups.values())

@@ -1,0 +1,93 @@
+"""From an artifact's folders to a classifier that is ready to score."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+from guerdon_service.backends.adapter import merge_adapter
+from guerdon_service.backends.attention import PACKED, register_packed_attention
+from guerdon_service.backends.families import family_of, lift_pooler, runs_packed
+from guerdon_service.backends.safe import read_config, weight_files
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.errors import InvalidInput
+
+
+def load_classifier(artifact: Artifact, dtype: torch.dtype, device: str) -> PreTrainedModel:
+    """The artifact's model in eval mode, its trunk in `dtype`, its head in fp32.
+
+    A LoRA adapter is merged in fp32 and the trunk cast afterwards. Buffers (rotary frequencies) keep fp32.
+    Attention is `attention.PACKED` where the architecture can, its own otherwise.
+
+    Raises:
+        InvalidInput: unsafe, unsupported or damaged files, other base weights than the manifest pins, or
+            a head (or any weight) that no file holds: a random one never serves.
+    """
+    _check_base_weights(artifact)
+    model = _load_fp32(artifact, packed=True)
+    lift_pooler(model)
+    heads = family_of(model.config).head_modules
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith(tuple(f"{head}." for head in heads)):
+                parameter.data = parameter.data.to(dtype)
+    return model.to(device)  # type: ignore[arg-type, no-any-return]
+
+
+def load_reference(artifact: Artifact) -> PreTrainedModel:
+    """The same model as `transformers` alone would run it: fp32, CPU, eager attention."""
+    return _load_fp32(artifact, packed=False)
+
+
+def _load_fp32(artifact: Artifact, *, packed: bool) -> PreTrainedModel:
+    folder = artifact.base_folder
+    weight_files(folder)
+    config = read_config(folder, len(artifact.manifest.heads))
+    register_packed_attention()
+    model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    try:
+        model, report = model_class.from_pretrained(
+            str(folder),
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=PACKED if packed and runs_packed(config) else "eager",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (RuntimeError, ValueError, KeyError, OSError) as err:
+        raise InvalidInput(
+            f"the weights do not fit config.json and {config.num_labels} head(s) ({err})", param="source"
+        ) from err
+    missing = frozenset(report["missing_keys"])
+    if artifact.adapter_folder is not None:
+        model = merge_adapter(model, artifact.adapter_folder, missing)
+    elif missing:
+        raise InvalidInput(
+            f"the weights hold no {min(missing)}; a random one would be served: save the whole "
+            f"{model_class.__name__}, its head included",
+            param="source",
+        )
+    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _check_base_weights(artifact: Artifact) -> None:
+    base = artifact.manifest.base
+    if base is None:
+        return
+    digest = _sha256(artifact.base_folder / "model.safetensors")
+    if digest != base.weights_sha256:
+        raise InvalidInput(
+            f"package {base.package} holds other weights ({digest[:12]}...) than the manifest pins "
+            f"({base.weights_sha256[:12]}...); install the pinned version",
+            param="source",
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,112 @@
+"""The packed forward: a whole batch as one row, without padding between sequences.
+
+A score is bit for bit the same alone and in any batch, because every operation is one of
+ - a matrix product with a multiple of `ROW_MULTIPLE` rows, where a row's bits do not depend on the others,
+ - elementwise or a reduction inside one row,
+ - attention inside one segment (see `attention`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from guerdon_service.backends.attention import PackedMasks
+from guerdon_service.backends.families import family_of, head_logits, pool_of
+from guerdon_service.backends.layout import Layout, plan_layout
+from guerdon_service.backends.pooling import pooled_index
+from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.manifest import Manifest
+
+ROW_MULTIPLE = 8
+"""Rows are padded to a multiple of this: fp32 products with fewer than 8 rows take other kernels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the trunk reads for one conversation: int64 [num_tokens] each; `types` may be None."""
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    types: NDArray[np.int64] | None
+
+
+def inputs_of(model: PreTrainedModel, manifest: Manifest, encoded: Encoded) -> Inputs:
+    """Ids, positions and token types exactly as `transformers` makes them for one unpadded row."""
+    config = model.config
+    ids = encoded.input_ids.astype(np.int64)
+    positions = np.arange(len(ids))
+    if family_of(config).padding_positions:
+        kept = ids != config.pad_token_id
+        positions = np.cumsum(kept) * kept + config.pad_token_id
+    types = None
+    if manifest.encoding == "pair" and getattr(config, "type_vocab_size", 0) > 1:
+        types = (np.arange(len(ids)) >= encoded.prefix_len).astype(np.int64)
+    return Inputs(ids, positions, types)
+
+
+def packed_logits(
+    model: PreTrainedModel, manifest: Manifest, batch: Sequence[Encoded], fixed_rows: int | None
+) -> tuple[Tensor, int]:
+    """Raw logits fp32 [B, H] of a batch, and the rows computed, padding included.
+
+    Args:
+        fixed_rows: T of every forward (CUDA, where kernels are chosen by shape); None: the next multiple
+            of `ROW_MULTIPLE`.
+    """
+    layout = plan_layout(batch, split=family_of(model.config).causal)
+    hidden = _trunk(model, [inputs_of(model, manifest, e) for e in batch], layout, fixed_rows)
+    return pooled_logits(model, _pooled(model, manifest, batch, layout, hidden)), hidden.shape[0]
+
+
+def pooled_logits(model: PreTrainedModel, rows: Tensor) -> Tensor:
+    """Raw logits fp32 [N, H] of pooled rows [N, hidden], `ROW_MULTIPLE` rows at a time."""
+    padded = torch.zeros(_padded(len(rows)), rows.shape[1], dtype=torch.float32, device=rows.device)
+    padded[: len(rows)] = rows
+    chunks = [head_logits(model, chunk) for chunk in padded.split(ROW_MULTIPLE)]
+    return torch.cat(chunks)[: len(rows)]
+
+
+def _trunk(
+    model: PreTrainedModel, inputs: Sequence[Inputs], layout: Layout, fixed_rows: int | None
+) -> Tensor:
+    """Last hidden states [T, hidden] of the packed row."""
+    length = layout.segments[-1].end
+    size = fixed_rows or _padded(length)
+    assert size >= length, "a pack holds more tokens than its fixed rows"
+
+    def row(parts: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
+        packed = np.full((1, size), fill, dtype=np.int64)
+        packed[0, :length] = np.concatenate(parts)[layout.source]
+        return torch.from_numpy(packed).to(model.device)
+
+    types = [i.types for i in inputs if i.types is not None]
+    extra = {"token_type_ids": row(types, 0)} if types else {}
+    return model.base_model(  # type: ignore[no-any-return]
+        input_ids=row([i.ids for i in inputs], 0),
+        position_ids=row([i.positions for i in inputs], 0),
+        packed=PackedMasks(layout.segments),
+        **extra,
+    ).last_hidden_state[0]
+
+
+def _pooled(
+    model: PreTrainedModel, manifest: Manifest, batch: Sequence[Encoded], layout: Layout, hidden: Tensor
+) -> Tensor:
+    """Pooled rows fp32 [B, hidden]."""
+    pool = pool_of(model.config)
+    if pool == "mean" and manifest.pooling == "model":
+        return torch.stack([hidden[s.start : s.end].float().mean(0) for s in layout.segments])
+    rows = [
+        place.row(pooled_index(e.input_ids, model.config.pad_token_id, pool, manifest.pooling))
+        for e, place in zip(batch, layout.places, strict=True)
+    ]
+    return hidden[torch.tensor(rows, device=hidden.device)].float()
+
+
+def _padded(size: int) -> int:
+    return -(-size // ROW_MULTIPLE) * ROW_MULTIPLE

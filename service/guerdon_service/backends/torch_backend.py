@@ -1,0 +1,92 @@
+"""The torch back end."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from guerdon_service.backends.families import family_of, runs_packed
+from guerdon_service.backends.load import load_classifier
+from guerdon_service.backends.packed import packed_logits
+from guerdon_service.backends.rows import row_logits
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.ports import ForwardStats
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DEVICES = ("cpu", "cuda")
+CUDA_ROWS = 2048
+"""Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
+
+
+class TorchBackend:
+    """One loaded model; the packed forward where the architecture can, else row by row.
+
+    Not thread-safe: only the engine's back-end thread calls `forward`.
+    """
+
+    name = "torch"
+
+    def __init__(self, model: PreTrainedModel, manifest: Manifest, dtype: str) -> None:
+        self.dtype = dtype
+        self.num_heads = len(manifest.heads)
+        self._packs = runs_packed(model.config)
+        self.shares_prefix = self._packs and family_of(model.config).causal
+        self._model: PreTrainedModel | None = model
+        self._manifest = manifest
+        self._fixed_rows = max(CUDA_ROWS, manifest.max_tokens) if model.device.type == "cuda" else None
+
+    @staticmethod
+    def load(artifact: Artifact, dtype: str = "float32", device: str = "cpu") -> "TorchBackend":
+        """Load the artifact's model.
+
+        Raises:
+            InvalidInput: no such dtype or device, or `load_classifier` refuses the artifact.
+        """
+        if dtype not in DTYPES:
+            raise InvalidInput(
+                f"dtype is {dtype!r}; the torch back end takes {', '.join(DTYPES)}", param="dtype"
+            )
+        if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
+            raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
+        return TorchBackend(load_classifier(artifact, DTYPES[dtype], device), artifact.manifest, dtype)
+
+    def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
+        """Score a batch: raw logits float32 [B, H], and what it cost."""
+        assert self._model is not None, "forward after close"
+        logits: list[Tensor] = []
+        computed = 0
+        with torch.inference_mode():
+            for pack in _packs(batch, self._fixed_rows):
+                rows, size = (
+                    packed_logits(self._model, self._manifest, pack, self._fixed_rows)
+                    if self._packs
+                    else row_logits(self._model, self._manifest, pack)
+                )
+                logits.append(rows)
+                computed += size
+            scores = torch.cat(logits).cpu().numpy()
+        return scores, ForwardStats(sum(e.num_tokens for e in batch), computed)
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._model = None
+
+
+def _packs(batch: Sequence[Encoded], limit: int | None) -> Iterator[Sequence[Encoded]]:
+    """The batch in order, cut where the tokens would pass `limit`."""
+    if limit is None:
+        yield batch
+        return
+    pack: list[Encoded] = []
+    for encoded in batch:
+        if pack and sum(e.num_tokens for e in pack) + encoded.num_tokens > limit:
+            yield pack
+            pack = []
+        pack.append(encoded)
+    yield pack
