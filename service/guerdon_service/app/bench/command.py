@@ -1,0 +1,83 @@
+"""``guerdon bench [--model PATH] [--rows ...] [--rounds N] [--output FOLDER]``."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from guerdon_service.app.bench import rows
+from guerdon_service.app.bench.decoder import write_decoder
+from guerdon_service.app.bench.figure import Figure
+from guerdon_service.app.bench.plot import write_plot
+from guerdon_service.app.loader import DEFAULT_MODEL
+
+
+def bench_command(argv: Sequence[str]) -> int:
+    """Measure, print the table, write ``bench.json`` and ``bench.png``; 0 whatever the figures say."""
+    args = _parser().parse_args(argv)
+    figures: list[Figure] = []
+    for name in args.rows or _ROWS:
+        sys.stderr.write(f"measuring {name} ...\n")
+        found = _ROWS[name](args)
+        sys.stdout.write("\n".join(map(_line, found)) + "\n")
+        sys.stdout.flush()
+        figures += found
+    output: Path = args.output
+    output.mkdir(parents=True, exist_ok=True)
+    report = {"machine": _machine(), "argv": list(argv), "figures": [asdict(f) for f in figures]}
+    (output / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_plot(figures, output / "bench.png")
+    sys.stderr.write(f"wrote {output / 'bench.json'} and {output / 'bench.png'}\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="guerdon bench", description=__doc__)
+    parser.add_argument(
+        "--model", default=str(DEFAULT_MODEL), help="artifact folder; left out, the default model"
+    )
+    parser.add_argument("--rows", nargs="+", choices=tuple(_ROWS), help="what to measure; all if left out")
+    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds per ratio")
+    parser.add_argument("--items", type=int, default=256, help="items per round")
+    parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for JSON and plot")
+    return parser
+
+
+def _shared_prompt(args: argparse.Namespace) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        return rows.shared_prompt(str(write_decoder(Path(folder))), args.rounds)
+
+
+def _line(figure: Figure) -> str:
+    low, high = figure.spread
+    verdict = "" if figure.passed is None else ("   ok" if figure.passed else "   MISSED")
+    extra = "  ".join(f"{k} {v:.3g}" for k, v in figure.detail.items())
+    value = f"{figure.value:10.4g} {figure.unit:9} [{low:.4g}, {high:.4g}]"
+    return f"{figure.name:58} {value:42} {figure.asked:9}{verdict} {extra}".rstrip()
+
+
+def _machine() -> dict[str, str | int]:
+    return {"processor": _processor(), "cores": os.cpu_count() or 0, "python": platform.python_version()}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), platform.machine())
+
+
+_ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
+    "fp32": lambda a: rows.whole_service(a.model, "torch", "float32", a.rounds, a.items),
+    "bf16": lambda a: rows.whole_service(a.model, "torch", "bfloat16", a.rounds, a.items),
+    "padded": lambda a: rows.against_padded(a.model, a.rounds, a.items),
+    "naive": lambda a: rows.against_naive(a.model, a.rounds, a.items),
+    "rank": _shared_prompt,
+    "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),
+    "open": lambda a: rows.open_arrivals(a.model, 0.7, a.items),
+    "start": lambda a: rows.start_up(a.model, a.rounds),
+}
