@@ -1,0 +1,1 @@
+"""What is in a preference data set, and what is wrong with it, before any step is trained on it."""

@@ -1,0 +1,1 @@
+"""One check per file: each a pure function from `Records` to `Check`."""

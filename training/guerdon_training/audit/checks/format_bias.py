@@ -1,0 +1,26 @@
+"""Whether the response with more markup or punctuation wins."""
+
+import numpy as np
+
+from guerdon_training.audit.baseline import rule_findings, rule_verdict
+from guerdon_training.audit.check import Check, Finding, not_applicable
+from guerdon_training.audit.records import Records
+from guerdon_training.audit.style_features import FEATURES
+
+NAME, TITLE = "format_bias", "Format bias"
+
+
+def check_format_bias(records: Records) -> Check:
+    """Accuracy of "more of it wins" for lists, bold, headers, code and punctuation; a tie scores half."""
+    if not records.pairs:
+        return not_applicable(NAME, TITLE, "no pairs in these files")
+    findings: list[Finding] = []
+    for name, count in FEATURES.items():
+        gap = np.array([count(p.chosen) - count(p.rejected) for p in records.pairs], np.float64)
+        rule = rule_findings(records, f"more {name} wins", gap)
+        findings += rule
+        findings.append(
+            Finding(f"pairs that differ in {name}", int(np.count_nonzero(gap)), "rows", num=len(gap))
+        )
+    verdict, reason = rule_verdict([f for f in findings if f.unit == "share"])
+    return Check(NAME, TITLE, verdict, reason, tuple(findings))

@@ -1,0 +1,111 @@
+"""`guerdon data audit` and `guerdon data convert`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_training.audit.check import Check, Verdict
+from guerdon_training.audit.read import read_records
+from guerdon_training.audit.records import DEFAULT_BUDGET, Budget
+from guerdon_training.audit.report import audit, report_json
+from guerdon_training.audit.report_html import report_html
+from guerdon_training.convert.conversion import FORMATS, convert
+
+OK, FAILED, BAD_INPUT = 0, 1, 2
+MAX_DROPPED_SHOWN = 20
+
+
+def data_command(argv: list[str]) -> int:
+    """Run `data audit` or `data convert`.
+
+    Returns:
+        0; 1 when a check of the audit fails; 2 when the input cannot be used.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return _audit(args) if args.command == "audit" else _convert(args)
+    except GuerdonError as err:
+        sys.stderr.write(f"error: {err.message}\n")
+        return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="guerdon data", description="Look at preference data, and convert it."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    audit_parser = commands.add_parser("audit", help="check files; exit 1 when a check fails")
+    audit_parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="give all splits together")
+    audit_parser.add_argument(
+        "--against", nargs="+", type=Path, default=[], metavar="FILE", help="evaluation files"
+    )
+    audit_parser.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON")
+    audit_parser.add_argument("--html", type=Path, metavar="OUT", help="write the report as HTML")
+    limit = audit_parser.add_mutually_exclusive_group()
+    limit.add_argument("--max-chars", type=int, metavar="N", help=f"context, default {DEFAULT_BUDGET.limit}")
+    limit.add_argument("--max-tokens", type=int, metavar="N", help="context in tokens of --tokenizer")
+    audit_parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="folder of a tokenizer")
+    convert_parser = commands.add_parser(
+        "convert", help="write preference records (.jsonl, .jsonl.gz, .parquet)"
+    )
+    convert_parser.add_argument("source", type=Path, metavar="IN")
+    convert_parser.add_argument("target", type=Path, metavar="OUT")
+    convert_parser.add_argument(
+        "--from", dest="source_format", choices=FORMATS, help="default: seen from the rows"
+    )
+    return parser
+
+
+def _audit(args: argparse.Namespace) -> int:
+    started = time.monotonic()
+    records = read_records(args.files, args.against, _budget(args))
+    report = audit(records, args.files, args.against, on_check=_show)
+    for path, text in ((args.json, report_json), (args.html, report_html)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(report), encoding="utf-8")
+    seconds = time.monotonic() - started
+    sys.stdout.write(f"\n{report.verdict}: {len(report.checks)} checks in {seconds:.1f} s\n")
+    return FAILED if report.verdict is Verdict.FAIL else OK
+
+
+def _show(check: Check) -> None:
+    sys.stdout.write(f"{check.verdict:<15} {check.name:<18} {check.reason}\n")
+
+
+def _budget(args: argparse.Namespace) -> Budget:
+    limit = args.max_tokens or args.max_chars or DEFAULT_BUDGET.limit
+    if limit < 1:
+        raise InvalidInput("--max-chars and --max-tokens must be at least 1; raise them", param="max_chars")
+    if args.max_tokens is None:
+        return Budget(limit, DEFAULT_BUDGET.unit, DEFAULT_BUDGET.split)
+    if args.tokenizer is None:
+        raise InvalidInput("--max-tokens needs --tokenizer DIR; give both, or --max-chars", param="tokenizer")
+    return Budget(limit, "tokens", _tokenize(args.tokenizer))
+
+
+def _tokenize(folder: Path) -> Callable[[str], Sequence[int]]:
+    if not folder.is_dir():
+        raise InvalidInput(f"--tokenizer {folder} is no folder; give one with a tokenizer", param="tokenizer")
+    from transformers import AutoTokenizer  # only here: it takes seconds to import
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def split(text: str) -> Sequence[int]:
+        ids: Sequence[int] = tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    return split
+
+
+def _convert(args: argparse.Namespace) -> int:
+    done = convert(args.source, args.target, args.source_format)
+    for dropped in done.dropped[:MAX_DROPPED_SHOWN]:
+        sys.stderr.write(f"left out {dropped.place}: {dropped.reason}\n")
+    if len(done.dropped) > MAX_DROPPED_SHOWN:
+        sys.stderr.write(f"left out {len(done.dropped) - MAX_DROPPED_SHOWN} more\n")
+    sys.stdout.write(f"{done.num_written} records to {args.target}, {len(done.dropped)} rows left out\n")
+    return OK

@@ -1,0 +1,1 @@
+"""Preference data in other people's formats, to Guerdon's preference record."""

@@ -1,0 +1,100 @@
+"""`guerdon data convert`: one file of comparisons to one file of preference records."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_training.convert.parquet import write_parquet
+from guerdon_training.convert.preference_record import preference_record
+from guerdon_training.convert.row_format import PARSERS, parse_row
+from guerdon_training.convert.side_pair import SidePair
+from guerdon_training.convert.source_row import Place, read_rows
+
+FORMATS = (*PARSERS, "csv", "parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A well-formed row that is no comparison, and why."""
+
+    place: Place
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How many records were written, and the rows left out."""
+
+    num_written: int
+    dropped: tuple[Dropped, ...]
+
+
+def convert(source: Path, target: Path, source_format: str | None = None) -> Conversion:
+    """Write `source` as preference records to `target` (.jsonl, .jsonl.gz or .parquet).
+
+    A malformed row stops the conversion; a row that carries no comparison (an empty prompt or response, equal
+    responses, prompts that differ) is left out and listed. `target` appears whole or not at all.
+
+    Args:
+        source_format: one of `FORMATS`; None takes the container from the name, the format from each row.
+
+    Raises:
+        InvalidInput: an unreadable file, a malformed row, an id used twice, or no row left.
+    """
+    container = source_format if source_format in ("csv", "parquet") else None
+    row_format = source_format if source_format in PARSERS else None
+    records: list[dict[str, Any]] = []
+    dropped: list[Dropped] = []
+    places: dict[str, Place] = {}
+    for row in read_rows(source, container):
+        pair = parse_row(row, row_format)
+        reason = _why_no_comparison(pair)
+        if reason:
+            dropped.append(Dropped(row.place, reason))
+            continue
+        record = preference_record(row, pair)
+        first = places.setdefault(record["id"], row.place)
+        if first != row.place:
+            raise InvalidInput(f"{row.place} has the id of {first}; give each row its own id", param="id")
+        records.append(record)
+    if not records:
+        raise InvalidInput(
+            f"{source} holds no comparison (first: {dropped[0].reason}); check it", param="data"
+        )
+    _write(target, records)
+    return Conversion(len(records), tuple(dropped))
+
+
+def _why_no_comparison(pair: SidePair) -> str:
+    if pair.prompt != pair.rejected_prompt:
+        return "the prompts of chosen and rejected differ"
+    if not any(m.content.strip() for m in pair.prompt if m.role == "user"):
+        return "the prompt has no user turn with text"
+    if not (pair.chosen.strip() and pair.rejected.strip()):
+        return "a response is empty"
+    return "chosen equals rejected" if pair.chosen == pair.rejected else ""
+
+
+def _write(target: Path, records: list[dict[str, Any]]) -> None:
+    partial = target.with_name(target.name + ".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == ".parquet":
+        write_parquet(partial, records)
+    else:
+        partial.write_bytes(_json_lines(records, compressed=target.suffix == ".gz"))
+    partial.replace(target)
+
+
+def _json_lines(records: Iterable[dict[str, Any]], *, compressed: bool) -> bytes:
+    text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records).encode("utf-8", "surrogatepass")
+    if not compressed:
+        return text
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:  # mtime 0: a rerun gives the same bytes
+        file.write(text)
+    return buffer.getvalue()
