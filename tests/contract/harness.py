@@ -1,10 +1,12 @@
 """The service on real sockets, and the same call over each way in, as plain values."""
 
+import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import grpc.aio
@@ -25,14 +27,18 @@ from guerdon_service.core.scorer import Scorer
 from guerdon_service.rest.decode import decode_compare, decode_rank, decode_score
 from guerdon_service.rest.render import render_compare, render_rank, render_score
 from guerdon_service.scoring.service import ScoringService
-from tests.fakes import load_fake, running_service
+from tests.fakes import CodePointEncoder, WeightedSumBackend, load_fake, manifest, running_service
 
 Body = dict[str, Any]
 
-SCORER_KEY, ADMIN_KEY = "secret-of-the-scorer", "secret-of-the-admin"
+SCORER_KEY, RIVAL_KEY, ADMIN_KEY = "secret-of-the-team", "secret-of-the-rival", "secret-of-ops"
 KEYS = tuple(
     ApiKey(name, hashlib.sha256(secret.encode()).hexdigest(), frozenset({scope}))
-    for name, secret, scope in (("team", SCORER_KEY, Scope.SCORE), ("ops", ADMIN_KEY, Scope.ADMIN))
+    for name, secret, scope in (
+        ("team", SCORER_KEY, Scope.SCORE),
+        ("rival", RIVAL_KEY, Scope.SCORE),
+        ("ops", ADMIN_KEY, Scope.ADMIN),
+    )
 )
 """Keys of a service that is not open."""
 
@@ -59,9 +65,10 @@ async def served(
     keys: tuple[ApiKey, ...] = (),
     limits: Limits | None = None,
     load: Callable[[ModelSpec], LoadedModel] = load_fake,
+    observer: PrometheusObserver | None = None,
 ) -> AsyncIterator[Served]:
     """Fakes behind the real domain layer and both real transports, on free ports."""
-    limits, observer = limits or Limits(), PrometheusObserver()
+    limits, observer = limits or Limits(), observer or PrometheusObserver()
     settings = Settings(port=0, grpc_port=0, limits=asdict(limits))  # type: ignore[arg-type]
     async with (
         running_service(*specs, load=load, limits=limits, observer=observer) as service,
@@ -173,3 +180,54 @@ def _loads(data: bytes) -> Body:
 
 def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+class Watching(PrometheusObserver):
+    """Lets a test wait for what the service does, instead of for time to pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.codes: list[str] = []
+        self.num_admitted = 0
+        """Requests that the queue took, for as long as no forward ends."""
+
+    def request(self, verb: str, transport: str, code: str, seconds: float) -> None:
+        super().request(verb, transport, code, seconds)
+        self.codes.append(code)
+        self._changed.set()
+
+    def queued(self, model: str, num_items: int, num_tokens: int) -> None:
+        super().queued(model, num_items, num_tokens)
+        self.num_admitted += 1
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once `condition` holds; it is looked at after every change."""
+        async with asyncio.timeout(30):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A back end whose forwards wait until it is opened."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    backends: list[WeightedSumBackend] = field(default_factory=list)
+
+    def load(self, spec: ModelSpec) -> LoadedModel:
+        """Stands in for `load_fake`."""
+        self.backends.append(WeightedSumBackend(before=self._wait))
+        return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), self.backends[-1])
+
+    async def until_entered(self) -> None:
+        """Return once a forward has begun."""
+        assert await asyncio.to_thread(self.entered.wait, 30)
+
+    def _wait(self) -> None:
+        self.entered.set()
+        assert self.opened.wait(30)

@@ -1,0 +1,105 @@
+"""The document describes what the service does: examples work, replies validate."""
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from starlette.routing import Route
+
+from guerdon_service.app.metrics import PrometheusObserver
+from guerdon_service.core.auth import Keyring
+from guerdon_service.core.limits import Limits
+from guerdon_service.rest.app import create_app
+from tests.contract.harness import Served
+from tests.fakes import running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VERBS = ("/v1/score", "/v1/compare", "/v1/rank")
+BUILT_IN = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+
+
+async def document(running: Served) -> dict[str, Any]:
+    value: dict[str, Any] = (await running.rest.get("/openapi.json")).json()
+    return value
+
+
+def validator(spec: dict[str, Any], schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    return jsonschema_rs.Draft202012Validator(schema | {"components": spec["components"]})
+
+
+def content(part: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = part["content"]["application/json"]["schema"]
+    return schema
+
+
+async def test_every_route_is_documented_and_nothing_else(running: Served) -> None:
+    spec = await document(running)
+    async with running_service() as service:
+        app = create_app(service, auth=Keyring(), limits=Limits(), observer=PrometheusObserver())
+        mounted = {
+            (method.lower(), route.path)
+            for route in app.routes
+            if isinstance(route, Route) and route.path not in BUILT_IN
+            for method in route.methods or ()
+        }
+    assert {(method, path) for path, methods in spec["paths"].items() for method in methods} == mounted
+    for methods in spec["paths"].values():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert all(r["description"] for r in operation["responses"].values())
+
+
+@pytest.mark.parametrize("path", VERBS)
+async def test_examples_validate_and_work_and_so_do_their_replies(running: Served, path: str) -> None:
+    spec = await document(running)
+    operation = spec["paths"][path]["post"]
+    name = content(operation["requestBody"])["$ref"].rsplit("/", 1)[1]
+    examples = spec["components"]["schemas"][name]["examples"]
+    assert examples
+    for example in examples:
+        validator(spec, content(operation["requestBody"])).validate(example)
+        response = await running.rest.post(path, json=example)
+        assert response.status_code == 200, response.text
+        validator(spec, content(operation["responses"]["200"])).validate(response.json())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "documented"),
+    [
+        ("GET", "/v1/models", "/v1/models"),
+        ("GET", "/v1/models/fake", "/v1/models/{name}"),
+        ("GET", "/v1/models/nobody", "/v1/models/{name}"),
+        ("GET", "/health/live", "/health/live"),
+        ("GET", "/health/ready", "/health/ready"),
+        ("POST", "/v1/score", "/v1/score"),
+    ],
+)
+async def test_replies_validate(running: Served, method: str, path: str, documented: str) -> None:
+    spec = await document(running)
+    response = await running.rest.request(method, path)
+    part = spec["paths"][documented][method.lower()]["responses"][str(response.status_code)]
+    validator(spec, content(part)).validate(response.json())
+
+
+async def test_documented_fields_are_the_replies_fields(running: Served) -> None:
+    spec = await document(running)
+    body = {"pairs": [{"prompt": "p", "a": "a", "b": "b"}]}
+    reply = (await running.rest.post("/v1/compare", json=body)).json()
+    schemas = spec["components"]["schemas"]
+    for name, value in (
+        ("CompareResponse", reply),
+        ("ModelRef", reply["model"]),
+        ("Usage", reply["usage"]),
+        ("Preference", reply["preferences"][0]),
+        ("Score", reply["preferences"][0]["a"]),
+        ("ModelInfo", (await running.rest.get("/v1/models")).json()["models"][0]),
+        ("ModelDetail", (await running.rest.get("/v1/models/fake")).json()),
+    ):
+        assert set(schemas[name]["properties"]) == set(value), name
+
+
+async def test_the_page_is_served(running: Served) -> None:
+    page = await running.rest.get("/docs")
+    assert page.status_code == 200
+    assert "/openapi.json" in page.text
