@@ -1,7 +1,8 @@
 """Redis in every condition: scores stay right and flow on; only the counts change."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -291,6 +292,26 @@ async def test_wrong_head_count(redis_server: RedisServer, observer: RecordingOb
     await cache.close()
 
 
+@asynccontextmanager
+async def impostor(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """Address of a server that greets as Redis does and hands every MGET and SET to `answer`."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                if b"MGET" in data or b"$3\r\nSET\r\n" in data:
+                    await answer(writer)
+                else:
+                    writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
+        except ConnectionError:  # the cache hung up
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -306,22 +327,40 @@ async def test_wrong_head_count(redis_server: RedisServer, observer: RecordingOb
     ],
 )
 async def test_a_server_that_talks_nonsense(observer: RecordingObserver, reply: bytes) -> None:
-    """Not Redis at all, or one in a bad state: every reply is an error and the caller gets misses."""
+    """Not Redis at all, or one in a bad state: the caller gets misses, asks once, and it is counted."""
+    num_asked = 0
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(65536)
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        nonlocal num_asked
+        num_asked += 1
         writer.write(reply)
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        cache = shared(f"redis://127.0.0.1:{port}/0", observer)
+    async with impostor(answer) as url:
+        cache = shared(url, observer)
         async with asyncio.timeout(HANG_S):
             assert await cache.get_many([key(0), key(1)], 1) == [None, None]
-            cache.put_many(items(1))
+            assert num_asked == 1
+            assert observer.take() == {("l1", "miss"): 2, ("redis", "error"): 2}
             await cache.close()
-    assert observer.counts["redis", "error"] == 3
-    assert observer.counts["redis", "hit"] + observer.counts["redis", "stored"] == 0
+
+
+async def test_a_trickling_server_cannot_stretch_the_deadline(observer: RecordingObserver) -> None:
+    """Each byte comes in time for the socket; the whole reply never would."""
+
+    async def trickle(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"*1\r\n$1000000\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with impostor(trickle) as url:
+        cache = shared(url, observer, timeout_s=0.3)
+        async with asyncio.timeout(HANG_S):
+            assert await cache.get_many([key(0)], 1) == [None]
+            assert observer.counts["redis", "error"] == 1
+            await cache.close()
 
 
 async def test_the_write_queue_is_bounded(redis_server: RedisServer, observer: RecordingObserver) -> None:
@@ -355,22 +394,21 @@ async def test_close_does_not_wait_for_a_paused_server(
     async with asyncio.timeout(PATIENT_S):
         await cache.close()
     assert observer.counts["redis", "skipped"] == MAX_KEYS + 5
+    cache.put_many(items(1))
+    redis_server.resume()
+    await cache.close()
+    assert observer.counts["redis", "skipped"] == MAX_KEYS + 6, "closed for good"
+    assert observer.counts["redis", "stored"] == 0
 
 
 async def test_a_cancelled_read_stays_cancelled(observer: RecordingObserver) -> None:
     asked = asyncio.Event()
 
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            if b"MGET" in data:
-                asked.set()
-            else:
-                writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
-        writer.close()
+    async def never_answer(_: asyncio.StreamWriter) -> None:
+        asked.set()
 
-    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        cache = shared(f"redis://127.0.0.1:{port}/0", observer)
+    async with impostor(never_answer) as url:
+        cache = shared(url, observer)
         reading = asyncio.create_task(cache.get_many([key(0)], 1))
         async with asyncio.timeout(HANG_S):
             await asked.wait()
