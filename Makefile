@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format protos bench clean
+.PHONY: help setup demo serve test lint format protos docs bench clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -44,6 +44,9 @@ format: setup ## format and fix
 
 protos: setup ## regenerate the gRPC code from the proto
 	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. guerdon_protos/v1/guerdon.proto
+
+docs: setup ## renew the module list of docs/architecture.md
+	$(BIN)/python -m tests.docs.module_list
 
 bench: setup ## measure the service against bare loops; writes JSON and a plot
 	$(BIN)/guerdon bench
