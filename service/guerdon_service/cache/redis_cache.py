@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.cache.codec import seal, unseal
@@ -173,7 +171,6 @@ def _connect(url: str, timeout_s: float, max_connections: int) -> "Redis":
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
             protocol=2,  # no HELLO round trip and no push messages
         )
     except ValueError as error:
