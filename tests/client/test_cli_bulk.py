@@ -3,8 +3,12 @@
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
+import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +89,32 @@ def test_a_gzipped_file_from_disk_and_from_a_pipe(rest: Service, tmp_path: Path)
     subprocess.run(command, input=packed.read_bytes(), check=True, timeout=60)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert [x["reward"] for x in read(tmp_path / "a")] == rewards(5)
+
+
+def test_a_named_pipe_is_read_once_and_whole(rest: Service, tmp_path: Path) -> None:
+    pipe, out = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    text = write(tmp_path / "in", items(200)).read_text()
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    assert main(["score", str(pipe), "--url", rest[0], "--output", str(out)]) == 0
+    writer.join()
+    assert [x["reward"] for x in read(out)] == rewards(200)
+
+
+def test_a_terminal_shows_progress(rest: Service, tmp_path: Path) -> None:
+    source = write(tmp_path / "in", items(200))
+    command = [sys.executable, "-m", "guerdon", "score", str(source), "--url", rest[0]]
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    shown = ""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # EIO is a terminal's end
+        while chunk := terminal.read(4096):
+            shown += chunk.decode()
+    assert "score:" in shown
+    assert "200/200" in shown
 
 
 def test_compare_takes_pairs_and_preference_records(service: Service, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import inspect
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 import guerdon
 from guerdon import AsyncClient, Client, MockTransport, reward_handler
+from guerdon.transport import Payload
 from tests.client.conftest import Service
 from tests.client.stub import stub_reward
 
@@ -64,6 +65,29 @@ def test_a_forked_grpc_client_is_refused_instead_of_hanging(monkeypatch: pytest.
         with pytest.raises(guerdon.ConnectionFailed, match="fork"):
             client.score([("p", "r")])
         monkeypatch.undo()
+
+
+def test_ctrl_c_cancels_the_call_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, cancelled = threading.Event(), threading.Event()
+
+    async def hang(verb: object, payload: object) -> Payload:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError("the wait only ends by being cancelled")
+
+    def interrupted(future: Future[object]) -> None:
+        """What Ctrl-C makes of waiting for a result."""
+        assert started.wait(30)
+        raise KeyboardInterrupt
+
+    with Client(MockTransport(hang)) as client:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Future, "result", interrupted)
+            client.models()
+        assert cancelled.wait(30)
 
 
 def test_a_closed_client_says_so_and_its_thread_is_gone() -> None:

@@ -3,7 +3,6 @@
 import gzip
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,14 +35,15 @@ def open_input(name: str, folder: Path) -> InputFile:
     """Read the input once, to count and to identify it.
 
     Args:
-        name: path, or ``-`` for standard input, which is kept in `folder` because it can be read but once.
+        name: path, or ``-`` for standard input. What can be read but once, a pipe included, is kept in
+            `folder`.
 
     Raises:
         InvalidInput: it cannot be read.
     """
-    path = _spooled(folder) if name == "-" else Path(name)
     digest, num_records = sha256(), 0
     try:
+        path = _rereadable(name, folder)
         for line in _lines(path):
             digest.update(line)
             num_records += bool(line.strip())
@@ -52,10 +52,13 @@ def open_input(name: str, folder: Path) -> InputFile:
     return InputFile(path, digest.hexdigest(), num_records)
 
 
-def _spooled(folder: Path) -> Path:
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
-    return Path(spool.name)
+def _rereadable(name: str, folder: Path) -> Path:
+    if name != "-" and Path(name).is_file():
+        return Path(name)
+    copy = folder / "input"
+    with sys.stdin.buffer if name == "-" else Path(name).open("rb") as pipe, copy.open("wb") as file:
+        shutil.copyfileobj(pipe, file)
+    return copy
 
 
 def _lines(path: Path) -> Iterator[bytes]:
