@@ -83,9 +83,13 @@ def turns(prompt: str | None, messages: tuple[Message, ...] | None, path: str) -
 
 
 def wire_text(text: str) -> str:
-    """`text` as any wire can carry it: lone surrogates escaped, cut to `MAX_TEXT_CHARS`.
+    """`text` as any wire can carry it: lone surrogates escaped, the middle left out beyond
+    `MAX_TEXT_CHARS`.
 
-    Messages quote what callers sent, and gRPC refuses to send long metadata.
+    Messages quote what callers sent, name the remedy at their end, and gRPC sends no long metadata.
     """
     readable = text.encode("utf-8", "backslashreplace").decode()
-    return readable if len(readable) <= MAX_TEXT_CHARS else readable[:MAX_TEXT_CHARS] + "..."
+    if len(readable) <= MAX_TEXT_CHARS:
+        return readable
+    half = MAX_TEXT_CHARS // 2
+    return f"{readable[:half]}...{readable[-half:]}"
