@@ -20,6 +20,9 @@ TTL_S = 7 * 24 * 3600
 MAX_KEYS = 128
 """Keys a round trip reads or writes: keeps its work on the event loop near two milliseconds."""
 CLOSE_TIMEOUT_S = 1.0
+WRITE_PATIENCE = 10
+"""A write may take this many times a read's deadline: nobody waits for it. Each of its socket operations
+still has the read's deadline, so a Redis that hangs is noticed as soon."""
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class RedisCache:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         observer: told of ``redis`` hits, misses, errors, and of writes stored or skipped.
         breaker: holds calls back while Redis is away; reads are then misses and writes are skipped.
-        timeout_s: deadline of one round trip in seconds, connecting included; raise it for TLS or a far
+        timeout_s: deadline of one reading round trip in seconds, connecting included; raise it for TLS or a far
             Redis.
         max_queued: entries that may wait to be written; more are skipped.
         max_connections: bound of the pool; a caller waits for one within its deadline.
@@ -132,7 +135,7 @@ class RedisCache:
             pipeline = self._client.pipeline(transaction=False)
             for key, payload in batch:
                 pipeline.set(KEY_PREFIX + key, seal(key, payload), ex=TTL_S)
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(WRITE_PATIENCE * self._timeout_s):
                 replies: list[Any] = await pipeline.execute(raise_on_error=False)
         except asyncio.CancelledError:  # by `close`
             self._count("skipped", len(batch))
