@@ -34,8 +34,8 @@ class RedisCache:
         url: ``redis://``, ``rediss://`` or ``unix://``.
         observer: told of ``redis`` hits, misses, errors, and of writes stored or skipped.
         breaker: holds calls back while Redis is away; reads are then misses and writes are skipped.
-        timeout_s: deadline of one reading round trip in seconds, connecting included; raise it for TLS or a far
-            Redis.
+        timeout_s: deadline of one reading round trip in seconds, connecting included; raise it for TLS
+            or a far Redis.
         max_queued: entries that may wait to be written; more are skipped.
         max_connections: bound of the pool; a caller waits for one within its deadline.
 
