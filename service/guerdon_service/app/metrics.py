@@ -1,6 +1,7 @@
 """Measurements as Prometheus series, for `/metrics`."""
 
 import asyncio
+from contextlib import AbstractContextManager
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -12,6 +13,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from guerdon_service.app.tracing import span
 from guerdon_service.core.ports import BatchReport
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -110,6 +112,10 @@ class PrometheusObserver:
         """A loaded model began or ceased to answer."""
         self._models.add(model)
         self._ready.labels(model).set(ready)
+
+    def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
+        """A span, where tracing is on."""
+        return span(name, **attributes)
 
     def loop_lag(self, lag_s: float) -> None:
         """The event loop ran a timer `lag_s` seconds late."""

@@ -7,6 +7,7 @@ one and says what it inferred (`Manifest.inferred`).
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any, Literal, get_args
 
 from guerdon_service.core.calibration import Calibration
@@ -146,10 +147,12 @@ def check_manifest(manifest: Manifest) -> None:
         "pooling": manifest.pooling not in get_args(Pooling),
         "max_tokens": not (isinstance(manifest.max_tokens, int) and manifest.max_tokens >= 8),
         "heads": not names or len(set(names)) != len(names),
-        "heads.norm": any(not h.norm.std > 0 for h in manifest.heads),
+        "heads.norm": any(
+            not (h.norm.std > 0 and isfinite(h.norm.std) and isfinite(h.norm.mean)) for h in manifest.heads
+        ),
         "profiles": not manifest.profiles
         or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values()),
-        "calibration": not manifest.calibration.slope > 0,
+        "calibration": not (manifest.calibration.slope > 0 and isfinite(manifest.calibration.slope)),
     }
     for name, wrong in problems.items():
         if wrong:

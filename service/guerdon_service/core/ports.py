@@ -1,6 +1,7 @@
 """The seams: what the engine and the scoring layer ask of adapters. All Protocols."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -123,6 +124,14 @@ class Observer(Protocol):
         """A request was refused with the error `code`."""
         ...
 
+    def model_ready(self, model: str, ready: bool) -> None:
+        """A model began or ceased to answer."""
+        ...
+
+    def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
+        """Time the body as a span of the request's trace, where tracing is on."""
+        ...
+
 
 class NullObserver:
     """Observes nothing."""
@@ -141,3 +150,10 @@ class NullObserver:
 
     def refused(self, model: str, code: str) -> None:
         """Ignore."""
+
+    def model_ready(self, model: str, ready: bool) -> None:
+        """Ignore."""
+
+    def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
+        """Time nothing."""
+        return nullcontext()

@@ -83,6 +83,7 @@ class Catalog:
                 f"model {name} is a member of {', '.join(users)}; unload that first", param="name"
             )
         del self._slots[name]
+        self._observer.model_ready(name, False)
         if slot.scorer is not None:
             await slot.scorer.close()
 
@@ -158,12 +159,14 @@ class Catalog:
         except GuerdonError as err:
             log.error("model refused", extra={"model": spec.name, "reason": err.message})
             self._slots[spec.name] = _Slot(spec, failure=err.message)
+            self._observer.model_ready(spec.name, False)
             raise
         if spec.name not in self._slots:  # unloaded while it was loading
             model.backend.close()
             return
         scorer = ModelScorer(model, self._limits, self._cache, self._pool, self._observer)
         self._slots[spec.name] = _Slot(spec, scorer=scorer)
+        self._observer.model_ready(spec.name, True)
 
     def _check_members(self, spec: ModelSpec) -> None:
         if len(spec.members) < 2:

@@ -62,19 +62,22 @@ class ModelScorer:
             GuerdonError: any of `InputTooLong`, `Overloaded`, `NotReady`, `BackendFailed`.
         """
         started = time.monotonic()
-        encoded = await self._encode(entries)
+        with self._observer.span("tokenize", items=len(entries)):
+            encoded = await self._encode(entries)
         tokenize_s = time.monotonic() - started
         self._observer.tokenized(self.model.spec.name, len(entries), tokenize_s)
         identity = self.model.identity
         keys = [fingerprint(identity, tenant, item) for item in encoded]
-        found = await self._cache.get_many(keys, self.model.backend.num_heads)
+        with self._observer.span("look up", items=len(keys)):
+            found = await self._cache.get_many(keys, self.model.backend.num_heads)
         missing = [i for i, hit in enumerate(found) if hit is None]
         cached = [hit is not None for hit in found]
         if not missing:
             return RawBatch([h for h in found if h is not None], encoded, cached, tokenize_s, 0.0, 0.0)
-        scores = await self.engine.score(
-            [encoded[i] for i in missing], [keys[i] for i in missing], deadline=deadline, lane=lane
-        )
+        with self._observer.span("queue and forward", model=self.model.spec.name, items=len(missing)):
+            scores = await self.engine.score(
+                [encoded[i] for i in missing], [keys[i] for i in missing], deadline=deadline, lane=lane
+            )
         computed = dict(zip(missing, scores.raw, strict=True))
         self._cache.put_many([(keys[i], row) for i, row in computed.items()])
         raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
