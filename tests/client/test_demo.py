@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from guerdon.cli.demo import run_demo
+from tests.tiny import build_tiny
 
 SERVE = """
 import signal, sys
@@ -37,9 +38,20 @@ def test_demo_shows_every_verb_over_both_wires_and_stops_the_service(
     for verb in ("score", "compare", "rank"):
         for over in ("REST", "gRPC"):
             assert re.search(rf"^{verb} +{over} ", told, re.MULTILINE)
-    assert "REST and gRPC answers are equal, bit for bit" in told
+    assert "REST and gRPC answers are equal, bit for bit (0 of 12 gRPC scores" in told
     assert "model mock 1, digest 000000000000" in told
     assert not is_running(tmp_path)
+
+
+def test_demo_on_the_real_service_with_a_tiny_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"tiny={build_tiny('bert', tmp_path / 'bert')}"
+    argv = [sys.executable, "-m", "guerdon", "serve", "--port", "0", "--grpc-port", "0", "--model", model]
+    assert run_demo(argv) == 0
+    told = capsys.readouterr().out
+    assert "model tiny " in told
+    assert "REST and gRPC answers are equal, bit for bit (12 of 12 gRPC scores came from the cache)" in told
 
 
 def test_demo_fails_when_the_wires_disagree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

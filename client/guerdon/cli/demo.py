@@ -53,7 +53,10 @@ def run_demo(serve: Sequence[str]) -> int:
     if numbers(rest) != numbers(grpc):
         print("guerdon: REST and gRPC answers differ; this is a bug in the service", file=sys.stderr)
         return 2
-    print("REST and gRPC answers are equal, bit for bit")
+    cached, items = (sum(getattr(a.usage, name) for a in grpc) for name in ("cached", "items"))
+    print(
+        f"REST and gRPC answers are equal, bit for bit ({cached} of {items} gRPC scores came from the cache)"
+    )
     return 0
 
 
