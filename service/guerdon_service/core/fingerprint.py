@@ -22,7 +22,7 @@ class ScorerIdentity:
 
 
 def manifest_digest(manifest: Manifest) -> str:
-    """SHA-256 (hex) of the manifest's canonical JSON with a blank `digest`: what `manifest.json` counts as."""
+    """SHA-256 (hex) of the canonical JSON with a blank `digest`: what `manifest.json` counts as."""
     return hashlib.sha256(to_json(replace(manifest, digest="")).encode()).hexdigest()
 
 
