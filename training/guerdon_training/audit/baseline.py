@@ -10,7 +10,7 @@ from guerdon_training.audit.rate import clustered_rate
 from guerdon_training.audit.records import Records
 
 WARN_ABOVE = 0.60
-"""Lower end of a rule's interval. On AlpacaEval one human agrees with the others at 0.657, length at 0.622."""
+"""Lower end of a rule's interval. On AlpacaEval one human agrees with others at 0.657, length at 0.622."""
 
 FAIL_ABOVE = 0.70
 """A rule this good, on all pairs, beats most models of this size: training would learn the rule."""

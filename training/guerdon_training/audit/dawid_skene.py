@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ITERATIONS = 100
-TOLERANCE = 1e-5
+MAX_ITERATIONS = 500
+TOLERANCE = 1e-8
 """EM stops when the log-likelihood per item changes by less (nats)."""
 _FLOOR = 1e-10  # a probability never estimated as zero, or one odd label would veto every item
 

@@ -13,9 +13,8 @@ from math import comb, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_training.audit.resample import resample_items
 from guerdon_training.statistics import Interval
-
-NUM_RESAMPLES = 1000
 
 
 def pairwise_agreement(counts: NDArray[np.float64]) -> Interval:
@@ -24,12 +23,11 @@ def pairwise_agreement(counts: NDArray[np.float64]) -> Interval:
     Args:
         counts: float64 [items, labels]; items with fewer than two labels are left out.
     """
-    num = counts.sum(axis=1)
-    kept, num = counts[num >= 2], num[num >= 2]
-    per_item = (kept * (kept - 1)).sum(axis=1) / (num * (num - 1))
-    draws = np.random.default_rng(0).multinomial(len(num), np.full(len(num), 1 / len(num)), NUM_RESAMPLES)
-    low, high = np.quantile(draws @ per_item / len(num), [0.025, 0.975])
-    return Interval(float(per_item.mean()), float(low), float(high))
+    units, weights = resample_items(counts[counts.sum(axis=1) >= 2])
+    num = units.sum(axis=1)
+    values = weights @ ((units * (units - 1)).sum(axis=1) / (num * (num - 1))) / weights.sum(axis=1)
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Interval(float(values[0]), float(low), float(high))
 
 
 def flip_rate(agreement: float, num_labels: int = 2) -> float:

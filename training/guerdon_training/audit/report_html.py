@@ -56,8 +56,8 @@ def report_html(report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data audit</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body><h1>Data audit {_badge(report.verdict)}</h1>"
-        f'<p class="soft">{len(report.checks)} checks: {summary}. Rows are named by file and line; their text '
-        "is not shown, since it may offend. Intervals are 95 %.</p>"
+        f'<p class="soft">{len(report.checks)} checks: {summary}. Rows are named by file and line; their '
+        "text is not shown, since it may offend. Intervals are 95 %.</p>"
         f"<table><tr><th>File</th><th>Role</th><th>SHA-256</th></tr>{files}</table>"
         f"<h2>Verdicts</h2><table><tr><th>Verdict</th><th>Check</th><th>Reason</th></tr>{rows}</table>"
         f"{''.join(map(_section, report.checks))}</body></html>\n"

@@ -30,6 +30,8 @@ def check_languages(records: Records) -> Check:
     if len(wrong) > WARN_ABOVE * len(claimed):
         verdict = Verdict.FAIL if len(wrong) > FAIL_ABOVE * len(claimed) else Verdict.WARN
     reason = f"{len(wrong)} of {len(claimed)} prompts with a language are in another script"
+    if not claimed:
+        reason = f"no prompt names its language; most are in {Counter(scripts).most_common(1)[0][0]} script"
     return Check(
         NAME, TITLE, verdict, reason, tuple(findings), tuple(str(p.place) for p in wrong[:MAX_PLACES])
     )

@@ -1,5 +1,7 @@
 """Pairs that differ by a few words."""
 
+from collections import Counter
+
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
 from guerdon_training.audit.near import THRESHOLD
 from guerdon_training.audit.records import Records
@@ -20,20 +22,21 @@ def check_near_duplicates(records: Records) -> Check:
     rows = sorted(first.values())
     near = [_near_key(records, i) for i in rows]
     groups = groups_of(near)
-    num_extra = sum(len(g) - 1 for g in groups)
-    crossed = {near[g[0]] for g in groups}
-    num_swapped = sum(1 for p, a, b in set(near) if a < b and (p, b, a) in set(near))
-    findings = (
-        Finding("pairs near an earlier one", num_extra, "rows", num=len(rows)),
-        Finding("groups of near pairs", len(crossed), "rows", num=len(rows)),
-        Finding("near pairs with opposite labels", num_swapped, "rows", num=len(rows)),
-    )
+    extra = [rows[i] for g in groups for i in g[1:]]
+    labels = set(near)
+    num_opposite = sum(1 for p, a, b in labels if a < b and (p, b, a) in labels)
+    findings = [
+        Finding("pairs near an earlier one", len(extra), "rows", num=len(rows)),
+        Finding("near pairs with opposite labels", num_opposite, "rows", num=len(rows)),
+    ]
+    by_source = Counter(records.pairs[i].source for i in extra)
+    findings += [Finding("pairs near an earlier one", n, "rows", f"source={s}") for s, n in by_source.items()]
     places = places_of([[records.pairs[rows[i]].place for i in g] for g in groups])
     verdict = Verdict.PASS
-    if num_extra or num_swapped:
-        verdict = Verdict.FAIL if num_extra > FAIL_ABOVE * len(rows) else Verdict.WARN
-    reason = f"{num_extra} of {len(rows)} pairs are near an earlier one (Jaccard >= {THRESHOLD})"
-    return Check(NAME, TITLE, verdict, reason, findings, places)
+    if extra or num_opposite:
+        verdict = Verdict.FAIL if len(extra) > FAIL_ABOVE * len(rows) else Verdict.WARN
+    reason = f"{len(extra)} of {len(rows)} pairs are near an earlier one (Jaccard >= {THRESHOLD})"
+    return Check(NAME, TITLE, verdict, reason, tuple(findings), places)
 
 
 def _near_key(records: Records, i: int) -> tuple[int, int, int]:

@@ -64,6 +64,7 @@ def check_prompt_text(records: Records) -> Check:
     if num_empty or num_bad > WARN_ABOVE * num:
         verdict = Verdict.FAIL if num_empty > FAIL_ABOVE * num else Verdict.WARN
     commonest = max(found, key=lambda name: len(found[name]))
-    reason = f"{num_empty} of {num} prompts are empty, {len(found[commonest])} have '{commonest}'"
+    defect = f"the commonest defect is '{commonest}' ({len(found[commonest])})" if num_bad else "no defect"
+    reason = f"{num_empty} of {num} prompts are empty; {defect}"
     places = tuple(f"{p.place} ({name})" for name, bad in found.items() for p in bad)
     return Check(NAME, TITLE, verdict, reason, tuple(findings), places[:MAX_PLACES])
