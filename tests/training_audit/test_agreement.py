@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa as reference_fleiss
 
-from guerdon_training.audit.agreement from typing import Literal
-
-import krippendorff_alpha
+from guerdon_training.audit.agreement import krippendorff_alpha
 from guerdon_training.audit.kappa import cohen_kappa, fleiss_kappa
 
 Table = list[list[int]]
