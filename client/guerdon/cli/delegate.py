@@ -25,6 +25,7 @@ COMMANDS = {
         Command("serve", "guerdon_service.app.serve", "serve_command", "serve", "serve models"),
         Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
+        Command("data", "guerdon_training.audit.cli", "data_command", "train", "audit and convert data"),
         Command("train", "guerdon_training.cli", "train_command", "train", "train a reward model"),
     )
 }
