@@ -53,8 +53,8 @@ def report_html(report: Report) -> str:
         for c in report.checks
     )
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data audit</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>Data audit</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         f"<style>{_STYLE}</style></head><body><h1>Data audit {_badge(report.verdict)}</h1>"
         f'<p class="soft">{len(report.checks)} checks: {summary}. Rows are named by file and line; their '
         "text is not shown, since it may offend. Intervals are 95 %.</p>"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from guerdon_service.core.conversation import Conversation, check_conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.convert.parquet import write_parquet
 from guerdon_training.convert.preference_record import preference_record
@@ -46,28 +47,30 @@ def convert(source: Path, target: Path, source_format: str | None = None) -> Con
     Raises:
         InvalidInput: an unreadable file, a malformed row, an id used twice, or no row left.
     """
-    container = source_format if source_format in ("csv", "parquet") else None
-    row_format = source_format if source_format in PARSERS else None
-    records: list[dict[str, Any]] = []
-    dropped: list[Dropped] = []
+    records: dict[str, dict[str, Any]] = {}
     places: dict[str, Place] = {}
+    dropped: list[Dropped] = []
+    container = source_format if source_format in ("csv", "parquet") else None
     for row in read_rows(source, container):
-        pair = parse_row(row, row_format)
-        reason = _why_no_comparison(pair)
-        if reason:
+        pair = parse_row(row, source_format if source_format in PARSERS else None)
+        if reason := _why_no_comparison(pair):
             dropped.append(Dropped(row.place, reason))
             continue
+        _check_text(row.place, pair)
         record = preference_record(row, pair)
-        first = places.setdefault(record["id"], row.place)
-        if first != row.place:
+        if first := places.get(record["id"]):
             raise InvalidInput(f"{row.place} has the id of {first}; give each row its own id", param="id")
-        records.append(record)
+        places[record["id"]], records[record["id"]] = row.place, record
     if not records:
-        raise InvalidInput(
-            f"{source} holds no comparison (first: {dropped[0].reason}); check it", param="data"
-        )
-    _write(target, records)
+        why = dropped[0].reason
+        raise InvalidInput(f"{source} holds no comparison (in the first row {why}); check it", param="data")
+    _write(target, list(records.values()))
     return Conversion(len(records), tuple(dropped))
+
+
+def _check_text(place: Place, pair: SidePair) -> None:
+    for name, response in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        check_conversation(Conversation(pair.prompt, response), f"{place}: prompt", f"{place}: {name}")
 
 
 def _why_no_comparison(pair: SidePair) -> str:
@@ -91,7 +94,7 @@ def _write(target: Path, records: list[dict[str, Any]]) -> None:
 
 
 def _json_lines(records: Iterable[dict[str, Any]], *, compressed: bool) -> bytes:
-    text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records).encode("utf-8", "surrogatepass")
+    text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records).encode()
     if not compressed:
         return text
     buffer = io.BytesIO()

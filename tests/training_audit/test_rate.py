@@ -1,0 +1,46 @@
+"""Intervals of rates over pairs that share prompts."""
+
+import numpy as np
+import pytest
+
+from guerdon_training.audit.rate import clustered_mean, clustered_rate
+from guerdon_training.statistics import wilson
+
+
+def test_one_pair_per_prompt_is_close_to_wilson() -> None:
+    values = (np.arange(400) % 5 > 1).astype(np.float64)
+    found, plain = clustered_rate(values, range(400)), wilson(240, 400)
+    assert found.value == plain.value
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=2e-3)
+
+
+def test_pairs_of_one_prompt_that_agree_count_as_one() -> None:
+    values = np.repeat((np.arange(100) % 5 > 1).astype(np.float64), 4)
+    found, plain = clustered_rate(values, np.repeat(np.arange(100), 4).tolist()), wilson(60, 100)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=5e-3)
+
+
+def test_rate_of_one_has_an_interval_from_the_number_of_prompts() -> None:
+    assert clustered_rate(np.ones(40), np.repeat(np.arange(10), 4).tolist()).low == wilson(10, 10).low
+
+
+def test_interval_covers_the_rate_of_clustered_data() -> None:
+    """Nominal 95 %; the interval that ignores prompts covers it far less often."""
+    generator = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(80), 6).tolist()
+    covered = naive = 0
+    for _ in range(300):
+        chance = generator.beta(1, 1, 80)
+        values = (generator.random((80, 6)) < chance[:, None]).astype(np.float64).ravel()
+        found, plain = clustered_rate(values, clusters), wilson(float(values.sum()), len(values))
+        covered += found.low <= 0.5 <= found.high
+        naive += plain.low <= 0.5 <= plain.high
+    assert 0.91 <= covered / 300 <= 0.985
+    assert naive / 300 < 0.85
+
+
+def test_mean_with_one_value_per_cluster_has_the_standard_error() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 50)
+    found = clustered_mean(values, range(50))
+    error = values.std(ddof=1) / np.sqrt(50)
+    assert (found.high - found.value) == pytest.approx(1.959964 * error, rel=1e-6)
