@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import uvloop
 
 from guerdon_service.app.auth import load_keyring
-from guerdon_service.app.build import build_service, load_models
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.listen import Listening
 from guerdon_service.app.load_settings import load_settings
@@ -39,6 +38,9 @@ def serve_command(argv: Sequence[str]) -> int:
 
 
 async def _serve(settings: Settings) -> None:
+    # torch takes seconds to import: a wrong flag and --help are answered without it.
+    from guerdon_service.app.build import build_service, load_models
+
     auth, observer, stop = load_keyring(settings), PrometheusObserver(), Stop()
     lag = asyncio.create_task(watch_loop_lag(observer))
     async with signals_ask(stop):

@@ -1,0 +1,267 @@
+"""Where settings come from, which source wins, and what is refused in whose words."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from guerdon_service.app.auth import load_keyring, read_keys
+from guerdon_service.app.flags import parse_flags
+from guerdon_service.app.load_settings import load_settings
+from guerdon_service.app.settings import Settings
+from guerdon_service.core.auth import Scope
+from guerdon_service.core.errors import InvalidInput, PermissionDenied, Unauthenticated
+from guerdon_service.core.limits import Limits
+
+SHA = hashlib.sha256(b"secret").hexdigest()
+
+
+def config(folder: Path, text: str) -> Path:
+    file = folder / "guerdon.toml"
+    file.write_text(text)
+    return file
+
+
+def settings(
+    argv: list[str] | None = None, environ: dict[str, str] | None = None, file: Path | None = None
+) -> Settings:
+    flags, named = parse_flags(argv or [])
+    return load_settings(flags, environ or {}, named or file)
+
+
+def refusal(**sources: Any) -> InvalidInput:
+    with pytest.raises(InvalidInput) as refused:
+        settings(**sources)
+    return refused.value
+
+
+def test_defaults_are_those_that_the_documentation_names() -> None:
+    found = settings()
+    assert (found.host, found.port, found.grpc_port) == ("127.0.0.1", 8080, 8081)
+    assert found.limits == Limits()
+    assert isinstance(found.limits, Limits)
+    assert not found.specs
+    assert not found.keys
+
+
+def test_flags_win_over_variables_over_the_file_over_defaults(tmp_path: Path) -> None:
+    file = config(tmp_path, 'port = 1\ngrpc_port = 1\nhost = "file"\nlog_level = "DEBUG"\n')
+    environ = {"GUERDON_PORT": "2", "GUERDON_GRPC_PORT": "2"}
+    found = settings(["--port", "3", "--config", str(file)], environ)
+    assert (found.port, found.grpc_port, found.host, found.log_level) == (3, 2, "file", "DEBUG")
+    assert found.cache_bytes == Settings().cache_bytes
+
+
+def test_tables_merge_key_by_key(tmp_path: Path) -> None:
+    file = config(
+        tmp_path, "[limits]\nmax_items = 1\nmax_item_chars = 1\n[models.a]\nsource='/a'\ndtype='bfloat16'\n"
+    )
+    environ = {"GUERDON_LIMITS__MAX_ITEMS": "2", "GUERDON_MODELS__A__DTYPE": "float16"}
+    found = settings(["--model", "b=/b"], environ, file)
+    assert (found.limits.max_items, found.limits.max_item_chars) == (2, 1)
+    assert [(s.name, s.source, s.dtype) for s in found.specs] == [
+        ("a", "/a", "float16"),
+        ("b", "/b", "float32"),
+    ]
+
+
+def test_a_variable_may_hold_json() -> None:
+    environ = {
+        "GUERDON_MODELS": json.dumps({"A": {"source": "/a"}, "B": {"source": "/b"}}),
+        "GUERDON_MODELS__both__MEMBERS": '["A", "B"]',
+        "GUERDON_API_KEYS": json.dumps({"ci": {"sha256": SHA, "scopes": ["admin", "score"]}}),
+    }
+    found = settings(environ=environ)
+    assert [(s.name, s.members) for s in found.specs] == [("A", ()), ("B", ()), ("both", ("A", "B"))]
+    assert found.keys[0].scopes == {Scope.ADMIN, Scope.SCORE}
+
+
+def test_ensembles_load_after_their_members(tmp_path: Path) -> None:
+    file = config(
+        tmp_path, "[models.a]\nmembers=['z','y']\n[models.z]\nsource='/z'\n[models.y]\nsource='/y'\n"
+    )
+    assert [s.name for s in settings(file=file).specs] == ["z", "y", "a"]
+
+
+def test_the_services_own_backend_dtype_and_device_are_its_models_defaults() -> None:
+    argv = ["--model", "a=/a", "--backend", "onnxruntime", "--dtype", "int8", "--device", "cuda"]
+    found = settings(argv, {"GUERDON_MODELS__A__DEVICE": "cpu"})
+    assert [(s.backend, s.dtype, s.device) for s in found.specs] == [("onnxruntime", "int8", "cpu")]
+
+
+def test_other_programs_variables_and_the_clients_are_left_alone() -> None:
+    environ = {"PORT": "1", "GUERDON_URL": "http://x", "GUERDON_API_KEY": "secret", "GUERDONPORT": "1"}
+    assert settings(environ=environ) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("sources", "param", "near"),
+    [
+        ({"environ": {"GUERDON_POTR": "1"}}, "GUERDON_POTR", "port"),
+        ({"environ": {"GUERDON_LIMITS__MAX_ITEM": "1"}}, "GUERDON_LIMITS__MAX_ITEM", "max_items"),
+        ({"environ": {"GUERDON_MODELS__A__SORCE": "1"}}, "GUERDON_MODELS__A__SORCE", "source"),
+        ({"environ": {"GUERDON_REDIS__URL": "1"}}, "GUERDON_REDIS", "redis_url"),
+        ({"file": "grpcport = 1"}, "grpcport in guerdon.toml", "grpc_port"),
+        ({"file": "[limits]\nmax_json_dept = 1"}, "limits.max_json_dept in guerdon.toml", "max_json_depth"),
+        (
+            {"file": f"[api_keys.ci]\nsha256='{SHA}'\nscope=['score']"},
+            "api_keys.ci.scope in guerdon.toml",
+            "scopes",
+        ),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known(
+    sources: dict[str, Any], param: str, near: str, tmp_path: Path
+) -> None:
+    if "file" in sources:
+        sources = {"file": config(tmp_path, sources["file"])}
+    error = refusal(**sources)
+    assert error.param == param
+    assert f"{param} is no setting; did you mean {near}?" in error.message
+
+
+@pytest.mark.parametrize(
+    ("sources", "param"),
+    [
+        ({"argv": ["--port", "http"]}, "--port"),
+        ({"argv": ["--port", "65536"]}, "--port"),
+        ({"argv": ["--grpc-port", "-1"]}, "--grpc-port"),
+        ({"argv": ["--model", "/path"]}, "--model"),
+        ({"argv": ["--model", "a="]}, "--model"),
+        ({"argv": ["--drain-timeout-s", "nan"]}, "--drain-timeout-s"),
+        ({"argv": ["--log-level", "LOUD"]}, "--log-level"),
+        ({"environ": {"GUERDON_PORT": "8080.5"}}, "GUERDON_PORT"),
+        ({"environ": {"GUERDON_MODELS": "{"}}, "GUERDON_MODELS"),
+        ({"environ": {"GUERDON_MODELS": "/path"}}, "GUERDON_MODELS"),
+        ({"environ": {"GUERDON_LIMITS__MAX_ITEMS": "0"}}, "GUERDON_LIMITS"),
+        ({"environ": {"GUERDON_LIMITS__DEFAULT_DEADLINE_S": "inf"}}, "GUERDON_LIMITS"),
+        ({"environ": {"GUERDON_MODELS__A__DTYPE": "float16"}}, "GUERDON_MODELS__A"),
+        ({"argv": ["--model", "a=/a"], "environ": {"GUERDON_MODELS__A__MEMBERS": '["b"]'}}, "--models-a"),
+        ({"argv": ["--model", "a b=/a"]}, None),
+        ({"argv": ["--model", "a=/a", "--default-model", "b"]}, None),
+        ({"environ": {"GUERDON_API_KEYS__CI__SHA256": "short"}}, "GUERDON_API_KEYS__CI__SHA256"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_as_the_operator_wrote_it(
+    sources: dict[str, Any], param: str | None
+) -> None:
+    error = refusal(**sources)
+    assert param is None or error.param == param
+    assert (param or "") in error.message
+
+
+def test_a_refused_secret_is_not_repeated() -> None:
+    assert "hunter2" not in refusal(environ={"GUERDON_API_KEYS__CI__SHA256": "hunter2"}).message
+
+
+@pytest.mark.parametrize("text", ["port = ", "port = 1\nport = 2", "\udcff"])
+def test_a_file_that_cannot_be_read_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "guerdon.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert "guerdon.toml" in refusal(file=file).message
+    assert "guerdon.toml" in refusal(argv=["--config", str(tmp_path / "no" / "guerdon.toml")]).message
+
+
+@pytest.mark.parametrize("argv", [["--prot", "1"], ["--mod", "a=/a"], ["extra"]])
+def test_an_unknown_flag_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse_flags(argv)
+    assert left.value.code == 2
+    assert argv[0] in capsys.readouterr().err
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def test_a_redis_password_is_not_printed() -> None:
+    assert "hunter2" not in repr(settings(["--redis-url", "redis://:hunter2@host"]))
+
+
+@given(st.dictionaries(st.from_regex(r"GUERDON_[A-Z_]{1,12}", fullmatch=True), st.text(max_size=8)))
+def test_any_variables_are_taken_or_refused_by_name(environ: dict[str, str]) -> None:
+    try:
+        load_settings({}, environ, None)
+    except InvalidInput as error:
+        assert any(name.startswith(error.param or "") for name in environ)
+        assert error.param and error.message.startswith(error.param)
+
+
+# Keys
+
+
+def test_keys_of_a_file_and_of_the_settings_are_one_ring(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    other = hashlib.sha256(b"other").hexdigest().upper()
+    file.write_text(f"# who    digest   scopes\n\nops {other} admin,score # rotates in May\n")
+    found = settings(["--api-key-file", str(file)], {"GUERDON_API_KEYS__CI__SHA256": SHA})
+    ring = load_keyring(found)
+    assert ring.authenticate("Bearer secret").tenant == "ci"
+    assert ring.authenticate("bearer other").scopes == {Scope.ADMIN, Scope.SCORE}
+    with pytest.raises(PermissionDenied, match="admin"):
+        ring.authenticate("Bearer secret").require(Scope.ADMIN)
+    for wrong in (None, "", "secret", "Basic secret", "Bearer", "Bearer ", f"Bearer {SHA}", "Bearer \udcff"):
+        with pytest.raises(Unauthenticated):
+            ring.authenticate(wrong)
+
+
+def test_a_service_without_keys_is_open() -> None:
+    caller = load_keyring(Settings()).authenticate(None)
+    assert (caller.tenant, set(caller.scopes)) == ("", set(Scope))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ops",
+        f"ops {SHA}",
+        "ops hunter2 score",
+        f"ops {SHA} root",
+        f"ops {SHA} score,",
+        f"ops {SHA} score extra",
+    ],
+)
+def test_a_malformed_line_is_refused_by_number_and_not_repeated(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"fine {SHA} score\n{line}\n")
+    with pytest.raises(InvalidInput, match="keys line 2") as refused:
+        read_keys(file)
+    assert "hunter2" not in refused.value.message
+    assert SHA not in refused.value.message
+
+
+def test_a_key_file_that_opens_the_service_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# nobody yet\n")
+    with pytest.raises(InvalidInput, match="no key"):
+        read_keys(file)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_keys(tmp_path / "absent")
+
+
+def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"ci {SHA} score\n")
+    environ = {"GUERDON_API_KEYS__CI__SHA256": SHA, "GUERDON_API_KEY_FILE": str(file)}
+    with pytest.raises(InvalidInput, match="ci is given twice"):
+        load_keyring(settings(environ=environ))
+
+
+def test_a_wrong_setting_and_help_are_answered_without_torch() -> None:
+    code = (
+        "import sys; from guerdon_service.app.serve import serve_command\n"
+        "try: serve_command(['--port', 'x'])\n"
+        "except Exception as e: print(e)\n"
+        "print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[0].startswith("--port cannot be used")
+    assert out.splitlines()[1] == "False"
