@@ -110,7 +110,7 @@ def test_shared_opening_is_told_from_a_shared_prompt(tmp_path: Path) -> None:
 
 def test_prompt_defects_are_told_apart(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "x y"}, {"role": "user", "content": "z"}]
-    rows = [
+    rows: list[Row] = [
         {"prompt": ""},
         {"prompt": "?"},
         {"prompt": "caf� au lait"},

@@ -29,7 +29,7 @@ def test_slices_split_and_position_of_a_pair(tmp_path: Path) -> None:
         subset="t",
         language="en",
         split="test",
-        label_source="human",
+        label_source="h",
         chosen_position="second",
     )
     records = read_records([_file(tmp_path / "a.jsonl", row)])
@@ -70,19 +70,14 @@ def test_pairs_by_named_annotators_are_judgements_of_one_item(tmp_path: Path) ->
 
 
 def test_ratings_are_an_ordered_scale_and_votes_by_label_are_not(tmp_path: Path) -> None:
-    ratings = [
-        {"item_id": "1", "annotator": a, "rating": r, "source": "s"}
-        for a, r in (("p", 3), ("q", 1), ("r", 10))
-    ]
+    given = (("p", 3), ("q", 1), ("r", 10))
+    ratings = [{"item_id": "1", "annotator": a, "rating": r, "source": "s"} for a, r in given]
     votes = {"item_id": "1", "votes": {"race": 3, "age": 2}, "source": "v"}
     records = read_records([_file(tmp_path / "a.jsonl", *ratings), _file(tmp_path / "b.jsonl", votes)])
     numeric, named = rated_groups(records.judgements)
-    assert (numeric.labels, numeric.ordinal, numeric.annotator_names) == (
-        (1.0, 3.0, 10.0),
-        True,
-        ("p", "q", "r"),
-    )
-    assert (named.labels, named.ordinal, named.annotator_names) == (("age", "race"), False, ())
+    assert (numeric.labels, numeric.ordinal) == ((1.0, 3.0, 10.0), True)
+    assert (named.labels, named.ordinal) == (("age", "race"), False)
+    assert (numeric.annotator_names, named.annotator_names) == (("p", "q", "r"), ())
     assert named.counts.tolist() == [[2.0, 3.0]]
 
 
