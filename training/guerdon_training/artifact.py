@@ -1,0 +1,49 @@
+"""Seal an artifact folder: its digest covers every file and the base it stands on."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
+from guerdon_service.core.manifest import Manifest, check_manifest, to_json
+from guerdon_training.data import file_sha256
+
+MANIFEST = "manifest.json"
+
+
+def seal(folder: Path, manifest: Manifest, base: Path) -> Manifest:
+    """Write `manifest.json` with its digest; every other file must be there already.
+
+    The digest is `core.fingerprint.artifact_digest`, over the folder's files, the blank manifest and the
+    base's files under ``base/``.
+
+    Raises:
+        InvalidInput: the manifest could not be served.
+    """
+    check_manifest(manifest)
+    sealed = replace(manifest, digest=digest_of(folder, manifest, base))
+    (folder / MANIFEST).write_text(to_json(sealed), "utf-8")
+    return sealed
+
+
+def digest_of(folder: Path, manifest: Manifest, base: Path) -> str:
+    """What `manifest.digest` must be for this folder and this base."""
+    digests = {name: file_sha256(path) for name, path in _files(folder).items() if name != MANIFEST}
+    digests |= {f"base/{name}": file_sha256(path) for name, path in _files(base).items()}
+    return artifact_digest(digests | {MANIFEST: manifest_digest(manifest)})
+
+
+def git_revision(folder: Path) -> str:
+    """Commit of the code that trained; empty outside a git checkout."""
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Regular files by relative path, hidden ones and byte code left out."""
+    found = {p.relative_to(folder): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    hidden = [r for r in found if any(part.startswith(".") or part == "__pycache__" for part in r.parts)]
+    return {r.as_posix(): p for r, p in found.items() if r not in hidden}

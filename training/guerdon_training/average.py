@@ -1,0 +1,36 @@
+"""Average of the weights along a run: one model that behaves like an ensemble of its late stages."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class MovingAverage:
+    """Exponential moving average of `parameters` (Polyak and Juditsky, 1992; Izmailov et al., 1803.05407).
+
+    Args:
+        decay: per update; it warms up as ``min(decay, (1 + t) / (10 + t))``, so that early weights fade.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        self._parameters = parameters
+        self._average = [p.detach().clone() for p in parameters]
+        self._decay = decay
+        self._updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the parameters as they are now."""
+        self._updates += 1
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        for average, parameter in zip(self._average, self._parameters, strict=True):
+            average.lerp_(parameter, 1.0 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the parameters and their average; a second call undoes it."""
+        for average, parameter in zip(self._average, self._parameters, strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(kept)

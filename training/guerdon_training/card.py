@@ -1,0 +1,110 @@
+"""The model card, written from measured figures only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from guerdon_service.core.manifest import Manifest
+from guerdon_training.config import RewardConfig, SourceConfig
+
+Figures = Mapping[str, Any]
+"""`evaluate.Accuracy` as plain JSON values: what `manifest.metrics` holds."""
+
+_HEADER = (
+    "| pairs of | n | prompts | accuracy (Wilson 95 %) | longer wins | shorter wins "
+    "| over the better one (95 %) | length correlation | refused |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> str:
+    """Markdown card of a measured but not yet sealed artifact (a card cannot print a digest of itself).
+
+    Args:
+        config_file: as given on the command line.
+        manifest: `metrics` is ``{head: {split: {"pooled" | source: figures}}}``.
+    """
+    parts = [
+        f"# {config.name} {config.version}",
+        _summary(config, config_file),
+        _facts(manifest),
+        "## Measured on held-out pairs",
+        _EXPLANATION,
+        *(_section(head.name, manifest.metrics[head.name]) for head in config.heads),
+        "## Sources",
+        "Only sources whose licence permits shipping the weights train a head.",
+        *(f"**{h.name}**\n\n" + "\n".join(map(_source, h.sources)) for h in config.heads),
+        "## What it must not be used for",
+        "\n".join(f"- {limit}" for limit in config.limits),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_EXPLANATION = """\
+No choice was made on the test pairs. *Pooled* is every test pair of the head's sources, also of the parts
+that were not trained on. A tie, or a pair with a response too long for the model, counts one half; *refused*
+counts the latter. *Longer wins* and *shorter wins* prefer by characters alone. The difference to the better
+of the two is paired; its interval, like that above each table, is a bootstrap over prompts, because pairs of
+one prompt are not independent. *Length correlation* is Spearman's, between differences of score and of
+length. The labels are noisy: most come from a single person, so what is missing to 100 % is partly
+disagreement among people."""
+
+
+def _summary(config: RewardConfig, config_file: str) -> str:
+    heads = " and ".join(f"`{h.name}`" for h in config.heads)
+    optim = config.optim
+    return (
+        f"A small reward model: the encoder of the package `{config.base.package}` with a LoRA adapter of "
+        f"rank {config.lora.rank} and the heads {heads}. English only. It reads at most {config.max_tokens} "
+        "tokens of `prompt` and `response` as a pair; a longer prompt loses its beginning, a response is "
+        "never cut.\n\n"
+        f"Trained with `guerdon train reward {config_file}` (`config.toml` is a copy): Bradley-Terry loss, "
+        f"each pair trains its own head, {optim.epochs} epochs, learning rate {optim.learning_rate:g}, "
+        f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
+        f"(decay {optim.ema_decay:g} a step); the epoch is chosen on the valid pairs."
+    )
+
+
+def _facts(manifest: Manifest) -> str:
+    slope = manifest.calibration
+    norms = ", ".join(f"{h.name} mean {h.norm.mean:.3f}, std {h.norm.std:.3f}" for h in manifest.heads)
+    files = ", ".join(f"`{name}` {digest}" for name, digest in manifest.parents["data_sha256"].items())
+    base = manifest.base
+    return "\n".join(
+        [
+            f"- Normalised on the valid responses: {norms}.",
+            f"- Calibrated on {slope.num_pairs} valid pairs, profile `{min(manifest.profiles)}`: "
+            f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}.",
+            f"- Base weights: {manifest.parents['base']}, SHA-256 {base.weights_sha256 if base else ''}.",
+            f"- Data, SHA-256: {files}.",
+        ]
+    )
+
+
+def _section(head: str, by_split: Figures) -> str:
+    text = f"### {head}\n"
+    for split, rows in by_split.items():
+        pooled = rows["pooled"]
+        text += f"\n{split}, pooled over prompts: {_interval(pooled['clustered'])}\n\n{_HEADER}" + "".join(
+            _row(name, row) for name, row in rows.items()
+        )
+    return text.rstrip("\n")
+
+
+def _row(name: str, row: Figures) -> str:
+    over = row["over_baseline"]
+    return (
+        f"| {name} | {row['num_pairs']} | {row['num_prompts']} | {_interval(row['accuracy'])} "
+        f"| {row['longer']['value']:.3f} | {row['shorter']['value']:.3f} "
+        f"| {over['value']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}] "
+        f"| {row['length_correlation']:+.2f} | {row['num_refused']} |\n"
+    )
+
+
+def _interval(interval: Figures) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+def _source(source: SourceConfig) -> str:
+    parts = f" Trained on: {', '.join(source.subsets)}." if source.subsets else ""
+    left_out = f" Left out of training: {source.excluded}" if source.excluded else ""
+    return f"- {source.source} ({source.licence}).{parts}{left_out}"

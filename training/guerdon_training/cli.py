@@ -1,0 +1,26 @@
+"""`guerdon train RECIPE CONFIG`."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from guerdon_service.core.manifest import Manifest
+from guerdon_training.reward import train_reward
+
+RECIPES: dict[str, Callable[[Path], Manifest]] = {"reward": train_reward}
+"""One file per method; each reads a TOML file and writes an artifact."""
+
+
+def train_command(argv: list[str]) -> int:
+    """Run one recipe; 0 when its artifact was written.
+
+    Raises:
+        GuerdonError: the config, the data or the base cannot be used; the message says what to do.
+    """
+    parser = argparse.ArgumentParser("guerdon train", description="Train a model and write its artifact.")
+    parser.add_argument("recipe", choices=sorted(RECIPES))
+    parser.add_argument("config", type=Path, metavar="CONFIG.toml")
+    arguments = parser.parse_args(argv)
+    manifest = RECIPES[arguments.recipe](arguments.config)
+    print(f"{manifest.name} {manifest.version}, digest {manifest.digest}")  # noqa: T201 - the command's answer
+    return 0

@@ -1,0 +1,86 @@
+"""Accuracy of a reward on preference pairs, beside the length baselines it must beat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guerdon_training.data import PreferencePair
+from guerdon_training.statistics import Interval, clustered_bootstrap, wilson
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A pair and the raw scores of its two responses; None where the service would refuse one."""
+
+    pair: PreferencePair
+    scores: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How often the preferred response scores higher. A tie, or a refused pair, counts one half.
+
+    accuracy: with a Wilson interval (pairs as independent).
+    clustered: the same with a bootstrap interval over prompts.
+    longer, shorter: accuracy of preferring the longer or the shorter response, in characters.
+    over_baseline: accuracy less the better of the two, paired, bootstrap over prompts.
+    length_correlation: Spearman, between score differences and length differences.
+    """
+
+    num_pairs: int
+    num_prompts: int
+    num_refused: int
+    accuracy: Interval
+    clustered: Interval
+    longer: Interval
+    shorter: Interval
+    over_baseline: Interval
+    length_correlation: float
+
+
+def measure(judged: Sequence[Judged]) -> Accuracy:
+    """Accuracy on `judged` (at least one), with baselines and intervals."""
+    clusters = [j.pair.cluster for j in judged]
+    correct = _wins([0.0 if j.scores is None else j.scores[0] - j.scores[1] for j in judged])
+    longer = _wins([len(j.pair.chosen) - len(j.pair.rejected) for j in judged])
+    n = len(judged)
+    shorter = 1.0 - longer
+    better = longer if longer.mean() >= shorter.mean() else shorter
+    scored = [j for j in judged if j.scores is not None]
+    return Accuracy(
+        num_pairs=n,
+        num_prompts=len(set(clusters)),
+        num_refused=n - len(scored),
+        accuracy=wilson(float(correct.sum()), n),
+        clustered=clustered_bootstrap(correct, clusters),
+        longer=wilson(float(longer.sum()), n),
+        shorter=wilson(float(shorter.sum()), n),
+        over_baseline=clustered_bootstrap(correct - better, clusters),
+        length_correlation=_length_correlation(scored),
+    )
+
+
+def _wins(differences: Sequence[float]) -> Floats:
+    return (np.sign(np.array(differences, dtype=np.float64)) + 1.0) / 2.0
+
+
+def _length_correlation(scored: Sequence[Judged]) -> float:
+    """Spearman's rho; each pair enters in both directions, so that the order within it is no signal."""
+    margins = np.array([j.scores[0] - j.scores[1] for j in scored if j.scores is not None], dtype=np.float64)
+    lengths = np.array([len(j.pair.chosen) - len(j.pair.rejected) for j in scored], dtype=np.float64)
+    both = [_ranks(np.concatenate([x, -x])) for x in (margins, lengths)]
+    if any(ranks.std() == 0 for ranks in both):
+        return 0.0
+    return float(np.corrcoef(both[0], both[1])[0, 1])
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks with ties averaged."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    averaged: Floats = (last - (counts - 1) / 2.0)[inverse]
+    return averaged

@@ -1,0 +1,90 @@
+"""From raw scores of held-out pairs to the manifest's numbers: normalisation, calibration, metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from guerdon_service.core.calibration import Calibration
+from guerdon_service.core.manifest import Head
+from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
+from guerdon_training.evaluate import Judged, measure
+from guerdon_training.forward import score_rows
+from guerdon_training.rows import build_rows
+from guerdon_training.tagging import Tagged
+
+MAX_BATCH_TOKENS = 8192
+"""Padded tokens of one forward while measuring; no effect on the figures beyond rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A pair with raw scores, float64 [2, H], chosen first; None where a response does not fit."""
+
+    tagged: Tagged
+    raw: NDArray[np.float64] | None
+
+
+def score_pairs(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    tagged: Sequence[Tagged],
+    max_tokens: int,
+    label: str,
+) -> list[Scored]:
+    """Score both sides of every pair with the whole model in float32, in the order given."""
+    rows = build_rows(tagged, tokenizer, max_tokens)
+    pad = tokenizer.pad_token_id
+    raw = score_rows(model, rows.tokens, pad, max_batch_tokens=MAX_BATCH_TOKENS, label=label)
+    scored = [Scored(t, None) for t in tagged]
+    for position, c in zip(rows.positions, rows.comparisons, strict=True):
+        scored[position] = Scored(tagged[position], raw[[c.chosen, c.rejected]].astype(np.float64))
+    return scored
+
+
+def normalised_heads(names: Sequence[str], scored: Sequence[Scored]) -> tuple[Head, ...]:
+    """Heads whose normalised output has mean 0 and standard deviation 1 over the responses of `scored`."""
+    raw = np.concatenate([s.raw for s in scored if s.raw is not None])
+    return tuple(Head(name, name, fit_norm(raw[:, i])) for i, name in enumerate(names))
+
+
+def fit_calibration(
+    scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
+) -> Calibration:
+    """Slope from a profile's margin to a probability, over every pair of `scored`."""
+    slopes = np.array([weights.get(h.attribute, 0.0) / h.norm.std for h in heads])
+    fitting = [(s.raw[0] - s.raw[1], s.tagged.pair.cluster) for s in scored if s.raw is not None]
+    margins = np.array([difference @ slopes for difference, _ in fitting])
+    return fit_slope(margins, [cluster for _, cluster in fitting])
+
+
+def accuracies(scored: Sequence[Scored], head_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``{head: {"pooled" | source: figures}}``: each head on its own pairs, as plain JSON values."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(head_names):
+        own = [s for s in scored if s.tagged.head == number]
+        sources = dict.fromkeys(s.tagged.pair.source for s in own)
+        groups = {"pooled": own} | {k: [s for s in own if s.tagged.pair.source == k] for k in sources}
+        found[name] = {k: asdict(measure([_judged(s) for s in group])) for k, group in groups.items()}
+    return found
+
+
+def _judged(scored: Scored) -> Judged:
+    if scored.raw is None:
+        return Judged(scored.tagged.pair, None)
+    chosen, rejected = scored.raw[:, scored.tagged.head]
+    return Judged(scored.tagged.pair, (float(chosen), float(rejected)))
+
+
+def mean_log_loss(scored: Sequence[Scored], num_heads: int) -> float:
+    """Calibrated log loss of each head on its own pairs, averaged over heads; what selection minimises."""
+    margins: list[list[float]] = [[] for _ in range(num_heads)]
+    for s in scored:
+        if s.raw is not None:
+            chosen, rejected = s.raw[:, s.tagged.head]
+            margins[s.tagged.head].append(float(chosen - rejected))
+    return float(np.mean([calibrated_log_loss(np.array(m)) for m in margins]))

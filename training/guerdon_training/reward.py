@@ -1,0 +1,117 @@
+"""Recipe: a reward model with several heads from preference pairs, as an artifact that can be served.
+
+Read from top to bottom. Every choice is made on the valid pairs; the test pairs are scored once, at the end.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+
+from guerdon_service.core.manifest import Manifest, PackageBase, Profile
+from guerdon_training.artifact import git_revision, seal
+from guerdon_training.card import render_card
+from guerdon_training.config import RewardConfig, read_config
+from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.fit import fit
+from guerdon_training.golden import write_golden
+from guerdon_training.measure import (
+    Scored,
+    accuracies,
+    fit_calibration,
+    mean_log_loss,
+    normalised_heads,
+    score_pairs,
+)
+from guerdon_training.model import base_folder, base_version, build_model, load_tokenizer
+from guerdon_training.rows import build_rows
+from guerdon_training.tagging import Tagged, tag
+from guerdon_training.trunk import SplitEncoder
+
+
+def train_reward(config_path: Path) -> Manifest:
+    """Train, measure and write the artifact that the TOML file at `config_path` describes.
+
+    Raises:
+        InvalidInput: the config, the data or the base cannot be used; nothing was written then.
+    """
+    config = read_config(config_path, RewardConfig)
+    torch.set_num_threads(config.optim.num_threads)
+    names = [head.name for head in config.heads]
+
+    # 1. Data: every pair is tagged with the head that it trains.
+    train, valid, test = (
+        read_pairs(Path(p)) for p in (config.data.train, config.data.valid, config.data.test)
+    )
+    train_pairs = tag(train, config.heads, trained=True)
+    valid_pairs, test_pairs = (tag(pairs, config.heads, trained=False) for pairs in (valid, test))
+
+    # 2. Model: frozen base, LoRA on the upper layers, one output per head.
+    base = base_folder(config.base)
+    tokenizer = load_tokenizer(base)
+    model = build_model(base, config.base.package, len(names), config.lora, config.seed)
+
+    def score(pairs: list[Tagged], label: str) -> list[Scored]:
+        return score_pairs(model, tokenizer, pairs, config.max_tokens, label)
+
+    # 3. Fit; keep the epoch with the lowest log loss on the valid pairs.
+    encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers), tokenizer.pad_token_id)
+    rows = build_rows(train_pairs, tokenizer, config.max_tokens)
+    best = fit(
+        model,
+        encoder,
+        rows,
+        config.optim,
+        config.seed,
+        quality=lambda: -mean_log_loss(score(valid_pairs, "valid"), len(names)),
+    )
+    model.load_state_dict(best, strict=False)
+
+    # 4. Normalise and calibrate on valid; measure on test, once.
+    valid_scores, test_scores = score(valid_pairs, "valid"), score(test_pairs, "test")
+    heads = normalised_heads(names, valid_scores)
+    default_profile = min(config.profiles)
+    calibration = fit_calibration(valid_scores, heads, config.profiles[default_profile])
+    by_split = {"valid": accuracies(valid_scores, names), "test": accuracies(test_scores, names)}
+    metrics = {name: {split: found[name] for split, found in by_split.items()} for name in names}
+
+    # 5. Write the artifact; the manifest's digest seals it.
+    manifest = Manifest(
+        name=config.name,
+        version=config.version,
+        heads=heads,
+        profiles={name: Profile(weights) for name, weights in sorted(config.profiles.items())},
+        max_tokens=config.max_tokens,
+        encoding="pair",
+        base=PackageBase(config.base.package, config.base.subfolder, file_sha256(base / "model.safetensors")),
+        calibration=calibration,
+        parents=_parents(config, config_path),
+        metrics=metrics,
+    )
+    folder = Path(config.output)
+    _save_adapter(model, folder / "adapter")
+    shutil.copyfile(config_path, folder / "config.toml")
+    write_golden(folder / "golden.jsonl", model, tokenizer, config.max_tokens)
+    (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
+    return seal(folder, manifest, base)
+
+
+def _save_adapter(model: peft.PeftModel, folder: Path) -> None:
+    model.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template; MODEL_CARD.md is the card
+
+
+def _parents(config: RewardConfig, config_path: Path) -> Mapping[str, Any]:
+    """Everything that the weights were made from."""
+    files = (config.data.train, config.data.valid, config.data.test)
+    return {
+        "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
+        "config_sha256": file_sha256(config_path),
+        "base": base_version(config.base.package),
+        "git_revision": git_revision(config_path.parent),
+        "torch": torch.__version__,
+        "peft": peft.__version__,
+    }
