@@ -20,7 +20,7 @@ from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import Settings
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.auth import ApiKey, Keyring, Scope
-from guerdon_service.core.call import Call
+from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import Scorer
@@ -113,7 +113,7 @@ class InProcess:
             ranked = await self.service.rank(decode_rank(body, call))
             return _loads(render_rank(ranked, call.request_id))
         except GuerdonError as err:
-            raise Refused(err.code, err.message, err.param, err.retry_after_ms) from None
+            raise Refused(err.code, wire_text(err.message), err.param, err.retry_after_ms) from None
 
 
 @dataclass(frozen=True)

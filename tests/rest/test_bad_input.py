@@ -235,6 +235,11 @@ async def test_awkward_text_is_good_text(running: Served, text: str) -> None:
     assert response.json()["scores"][0]["tokens"] == 2 * len(text)
 
 
+async def test_a_whole_number_may_be_written_with_a_point(running: Served) -> None:
+    body = GOOD[:-1] + b', "deadline_ms": 60000.0}'
+    assert (await running.rest.post("/v1/score", content=body, headers=JSON)).status_code == 200
+
+
 async def test_nulls_are_absent_fields(running: Served) -> None:
     absent = dict.fromkeys(("model", "profile", "lane", "deadline_ms"))
     body = absent | {"items": [{"prompt": "p", "messages": None, "response": "r"}]}

@@ -147,6 +147,8 @@ def _whole(fields: Fields, key: str) -> int | None:
     value = fields.get(key)
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():  # to JSON 5.0 is the integer 5
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_INT32:
         raise InvalidInput(f"{key} must be a whole number of at most {MAX_INT32}", param=key)
     return value

@@ -5,6 +5,7 @@ from math import ceil
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rest.render import render_error
@@ -28,6 +29,11 @@ async def http_exception_response(request: Request, error: Exception) -> Respons
     assert isinstance(error, HTTPException)
     code = _FRAMEWORK_CODES.get(error.status_code, "http_error")
     message = f"{request.method} {request.url.path}: {error.detail}; /docs lists the routes"
-    return Response(
-        render_error(code, message, None, None), error.status_code, error.headers, "application/json"
-    )
+    headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
+    return Response(render_error(code, message, None, None), error.status_code, headers, "application/json")
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path; the router tells those of the first route that it finds there."""
+    matching = [r for r in request.app.routes if r.matches(request.scope)[0] != Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in route.methods}))

@@ -1,0 +1,83 @@
+"""What schemathesis makes of the OpenAPI document, sent to the service on a real socket."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import load_all_checks
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from guerdon_service.core.auth import ApiKey, Scope
+from guerdon_service.core.limits import Limits
+from guerdon_service.rest.openapi import openapi_document
+from tests.contract.harness import served
+
+KEY = ApiKey("all", hashlib.sha256(b"secret").hexdigest(), frozenset(Scope))
+LIMITS = Limits(max_items=20)
+MAX_EXAMPLES = 25
+
+load_all_checks()
+schema = schemathesis.openapi.from_dict(openapi_document("1", LIMITS))
+
+
+@schema.auth()
+class Bearer:
+    """Adds the key, unless a check wants to see what happens without."""
+
+    def get(self, case: Any, context: Any) -> str:
+        return "Bearer secret"
+
+    def set(self, case: Any, data: str, context: Any) -> None:
+        case.headers["authorization"] = data
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A service in a thread of its own: schemathesis calls it synchronously."""
+    listening, port, stop = threading.Event(), 0, asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        nonlocal port
+        async with served(keys=(KEY,), limits=LIMITS) as it:
+            port = it.port
+            listening.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert listening.wait(30)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+@schema.parametrize()
+@settings(
+    max_examples=MAX_EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_the_service_does_what_its_document_says(case: Any, url: str) -> None:
+    if isinstance(case.body, dict):
+        set_aside_what_no_schema_can_say(case.body)
+    names_may_be_taken = [positive_data_acceptance] if case.operation.label == "POST /v1/models" else []
+    case.call_and_validate(base_url=url, excluded_checks=names_may_be_taken)
+
+
+def set_aside_what_no_schema_can_say(body: dict[str, Any]) -> None:
+    """Which profiles the model has, and that a deadline of 1 ms is right to be missed."""
+    if isinstance(body.get("profile"), str):
+        body["profile"] = "both"
+    if isinstance(body.get("deadline_ms"), int) and 1 <= body["deadline_ms"] < 60_000:
+        body["deadline_ms"] = 60_000
