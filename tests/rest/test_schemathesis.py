@@ -6,16 +6,21 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.auth import ApiKey, Scope
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.openapi import openapi_document
 from tests.contract.harness import served
+from tests.fakes import WeightedSumBackend, manifest
 
 KEY = ApiKey("all", hashlib.sha256(b"secret").hexdigest(), frozenset(Scope))
 LIMITS = Limits(max_items=20)
@@ -23,6 +28,19 @@ MAX_EXAMPLES = 25
 
 load_all_checks()
 schema = schemathesis.openapi.from_dict(openapi_document("1", LIMITS))
+
+
+class RoomyEncoder:
+    """One token per character and no limit: how much fits a model no schema can say."""
+
+    def encode(self, conversation: Conversation, param: str) -> Encoded:
+        prompt = "".join(m.content for m in conversation.prompt)
+        ids = np.array([ord(c) for c in prompt + conversation.response], dtype=np.int32)
+        return Encoded(ids, len(prompt), truncated=False)
+
+
+def load_roomy(spec: ModelSpec) -> LoadedModel:
+    return LoadedModel(spec, manifest(spec.name), RoomyEncoder(), WeightedSumBackend())
 
 
 @schema.auth()
@@ -44,7 +62,7 @@ def url() -> Iterator[str]:
 
     async def serve() -> None:
         nonlocal port
-        async with served(keys=(KEY,), limits=LIMITS) as it:
+        async with served(keys=(KEY,), limits=LIMITS, load=load_roomy) as it:
             port = it.port
             listening.set()
             await stop.wait()
@@ -79,5 +97,5 @@ def set_aside_what_no_schema_can_say(body: dict[str, Any]) -> None:
     """Which profiles the model has, and that a deadline of 1 ms is right to be missed."""
     if isinstance(body.get("profile"), str):
         body["profile"] = "both"
-    if isinstance(body.get("deadline_ms"), int) and 1 <= body["deadline_ms"] < 60_000:
+    if isinstance(body.get("deadline_ms"), int | float) and 1 <= body["deadline_ms"] < 60_000:
         body["deadline_ms"] = 60_000
