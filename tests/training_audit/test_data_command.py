@@ -5,13 +5,18 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_training.audit.check import Verdict
 from guerdon_training.audit.cli import data_command
 from guerdon_training.audit.registry import CHECKS
 from guerdon_training.audit.report import audit, report_json
 from guerdon_training.audit.report_html import report_html
-from tests.training_audit.synthetic import Files, clean_files
+from tests.training_audit.synthetic import WORDS, Files, clean_files
 
 
 def _write(files: Files, folder: Path) -> list[str]:
@@ -41,19 +46,34 @@ def test_failing_audit_exits_with_one(tmp_path: Path) -> None:
     assert data_command(["audit", *_write(files, tmp_path)]) == 1
 
 
-def test_bad_input_exits_with_two_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_refused_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n")
-    assert data_command(["audit", str(tmp_path / "a.jsonl")]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "a.jsonl:1" in error
+    with pytest.raises(InvalidInput, match=r"a\.jsonl:1"):
+        data_command(["audit", str(tmp_path / "a.jsonl")])
 
 
-def test_token_budget_needs_a_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = _write(clean_files(), tmp_path)
-    assert data_command(["audit", *paths, "--max-tokens", "64"]) == 2
-    assert "--max-tokens needs --tokenizer" in capsys.readouterr().err
-    assert data_command(["audit", *paths, "--max-tokens", "64", "--tokenizer", str(tmp_path / "no")]) == 2
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-tokens", "64"], "--max-tokens needs --tokenizer"),
+        (["--max-tokens", "64", "--tokenizer", "none"], "--tokenizer none is no folder"),
+        (["--max-chars", "-1"], "must be at least 1"),
+    ],
+)
+def test_bad_budget_is_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        data_command(["audit", *_write(clean_files(), tmp_path), *options])
+
+
+def test_token_budget_counts_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words are tokens here: prompts have 10 and responses at least 15, so a cut at 12 leaves them apart."""
+    vocabulary = {word: i for i, word in enumerate(["[UNK]", *dict.fromkeys(WORDS)])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(tmp_path / "words")
+    options = ["--max-tokens", "12", "--tokenizer", str(tmp_path / "words")]
+    assert data_command(["audit", *_write(clean_files(), tmp_path), *options]) == 0
+    assert "at 12 tokens: 0 equal when cut from the left, 0 from the right" in capsys.readouterr().out
 
 
 def test_same_data_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_estimate_is_unbiased_and_as_precise_as_the_theory_says() -> None:
     random = Random(0)
     base = [" ".join(random.choices(WORDS, k=40)) for _ in range(300)]
     other = [_edited(text, random, i % 25) for i, text in enumerate(base)]
-    hashed = signatures(*shingle(base + other))
+    hashed = signatures(base + other)
     estimate = (hashed[:300] == hashed[300:]).mean(axis=1)
     true = np.array([_jaccard(a, b) for a, b in zip(base, other, strict=True)])
     error = estimate - true

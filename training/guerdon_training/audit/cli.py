@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.errors import InvalidInput
 from guerdon_training.audit.check import Check, Verdict
 from guerdon_training.audit.read import read_records
 from guerdon_training.audit.records import DEFAULT_BUDGET, Budget
@@ -14,7 +14,7 @@ from guerdon_training.audit.report import audit, report_json
 from guerdon_training.audit.report_html import report_html
 from guerdon_training.convert.conversion import FORMATS, convert
 
-OK, FAILED, BAD_INPUT = 0, 1, 2
+OK, FAILED = 0, 1
 MAX_DROPPED_SHOWN = 20
 
 
@@ -22,14 +22,13 @@ def data_command(argv: list[str]) -> int:
     """Run `data audit` or `data convert`.
 
     Returns:
-        0; 1 when a check of the audit fails; 2 when the input cannot be used.
+        0; 1 when a check of the audit fails.
+
+    Raises:
+        InvalidInput: a file cannot be used; the message names file, line and remedy.
     """
     args = _parser().parse_args(argv)
-    try:
-        return _audit(args) if args.command == "audit" else _convert(args)
-    except GuerdonError as err:
-        sys.stderr.write(f"error: {err.message}\n")
-        return BAD_INPUT
+    return _audit(args) if args.command == "audit" else _convert(args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 SHINGLE_CHARS = 5
 NUM_PERMUTATIONS = 64
-_CHUNK = 1 << 16  # shingles hashed at a time: the working set stays in the processor's cache
+_CHUNK_CHARS = 1 << 16  # hashed at a time: the working set stays in the processor's cache
 
 
 def shingle(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
@@ -48,10 +48,11 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint32]:
     return ((x ^ (x >> np.uint64(31))) >> np.uint64(32)).astype(np.uint32)
 
 
-def signatures(values: NDArray[np.uint32], starts: NDArray[np.int64]) -> NDArray[np.uint32]:
+def signatures(texts: Sequence[str]) -> NDArray[np.uint32]:
     """Least value of each permutation over each text's shingles.
 
-    The permutations are ``a x + b mod 2**32`` with odd a, on values that are already mixed.
+    The permutations are ``a x + b mod 2**32`` with odd a, on values that are already mixed. Shingles are not
+    kept, so the memory is that of the result.
 
     Returns:
         uint32 [N, 64].
@@ -59,20 +60,19 @@ def signatures(values: NDArray[np.uint32], starts: NDArray[np.int64]) -> NDArray
     generator = np.random.default_rng(1)
     a = generator.integers(0, 1 << 32, NUM_PERMUTATIONS, np.uint32) | np.uint32(1)
     b = generator.integers(0, 1 << 32, NUM_PERMUTATIONS, np.uint32)
-    out = np.empty((len(starts) - 1, NUM_PERMUTATIONS), np.uint32)
-    for first, last in _chunks(starts):
-        block = values[starts[first] : starts[last]]
-        offsets = starts[first:last] - starts[first]
+    out = np.empty((len(texts), NUM_PERMUTATIONS), np.uint32)
+    for first, last in _chunks(texts):
+        values, starts = shingle(texts[first:last])
         for i in range(NUM_PERMUTATIONS):
-            out[first:last, i] = np.minimum.reduceat(block * a[i] + b[i], offsets)
+            out[first:last, i] = np.minimum.reduceat(values * a[i] + b[i], starts[:-1])
     return out
 
 
-def _chunks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Runs of whole texts with about `_CHUNK` shingles each."""
-    first, num = 0, len(starts) - 1
-    while first < num:
-        last = max(first + 1, int(np.searchsorted(starts, starts[first] + _CHUNK, side="right")) - 1)
-        last = min(last, num)
-        yield first, last
-        first = last
+def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Runs of whole texts with about `_CHUNK_CHARS` characters each."""
+    first = num_chars = 0
+    for last, text in enumerate(texts, start=1):
+        num_chars += len(text)
+        if num_chars >= _CHUNK_CHARS or last == len(texts):
+            yield first, last
+            first, num_chars = last, 0

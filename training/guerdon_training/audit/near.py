@@ -26,12 +26,11 @@ def near_clusters(texts: Sequence[str]) -> Mapping[str, int]:
     the same numbers.
     """
     distinct = list(dict.fromkeys(texts))
-    values, starts = shingle(distinct)
-    hashed = signatures(values, starts)
+    hashed = signatures(distinct)
     pairs = _candidates(hashed)
     estimate = (hashed[pairs[:, 0]] == hashed[pairs[:, 1]]).mean(axis=1)
     pairs = pairs[estimate >= _MIN_ESTIMATE]
-    edges = pairs[_jaccard(pairs, values, starts) >= THRESHOLD]
+    edges = pairs[_jaccard(pairs, distinct) >= THRESHOLD]
     ones = np.ones(len(edges), np.int8)
     graph = coo_array((ones, (edges[:, 0], edges[:, 1])), shape=(len(distinct),) * 2)
     _, labels = connected_components(graph, directed=False)
@@ -62,11 +61,9 @@ def _bucket_pairs(members: NDArray[np.int64]) -> NDArray[np.int64]:
     )
 
 
-def _jaccard(
-    pairs: NDArray[np.int64], values: NDArray[np.uint32], starts: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _jaccard(pairs: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.float64]:
     """Exact similarity of each index pair [P]."""
-    sets = {i: np.unique(values[starts[i] : starts[i + 1]]) for i in np.unique(pairs).tolist()}
+    sets = {i: np.unique(shingle([texts[i]])[0]) for i in np.unique(pairs).tolist()}
     out = np.empty(len(pairs))
     for k, (i, j) in enumerate(pairs.tolist()):
         shared = len(np.intersect1d(sets[i], sets[j], assume_unique=True))

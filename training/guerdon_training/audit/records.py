@@ -91,7 +91,17 @@ class Records:
     @cached_property
     def prompt_clusters(self) -> Mapping[str, int]:
         """Folded prompt to the number of its near-duplicate cluster; over all files."""
-        return near_clusters([fold_prompt(p.turns) for p in (*self.prompts, *self.evaluation)])
+        return near_clusters((*self.prompt_keys, *self.evaluation_keys))
+
+    @cached_property
+    def prompt_keys(self) -> tuple[str, ...]:
+        """Each of `prompts`, folded."""
+        return tuple(fold_prompt(p.turns) for p in self.prompts)
+
+    @cached_property
+    def evaluation_keys(self) -> tuple[str, ...]:
+        """Each of `evaluation`, folded."""
+        return tuple(fold_prompt(p.turns) for p in self.evaluation)
 
     @cached_property
     def response_clusters(self) -> Mapping[str, int]:

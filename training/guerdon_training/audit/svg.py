@@ -15,7 +15,9 @@ def interval_plot(findings: Sequence[Finding]) -> str:
     high = max(f.interval.high for f in findings if f.interval)
     shares = all(f.unit == "share" for f in findings)
     low, high = (0.0, 1.0) if shares else (min(low, 0.0), max(high, 1.0))
-    body = [_rule(_x(0.5 if shares else 0.0, low, high), len(findings))]
+    middle = 0.5 if shares else 0.0
+    body = [_rule(_x(middle, low, high), len(findings))]
+    body += [_tick(v, _x(v, low, high), len(findings)) for v in sorted({low, middle, high})]
     for i, finding in enumerate(findings):
         assert finding.interval is not None
         y = i * _ROW + _ROW // 2
@@ -26,7 +28,7 @@ def interval_plot(findings: Sequence[Finding]) -> str:
             f'<circle cx="{_x(finding.value, low, high):.1f}" cy="{y}" r="4" class="mark"/>',
             _number(f"{finding.value:.3f} [{finding.interval.low:.3f}, {finding.interval.high:.3f}]", y),
         ]
-    return _svg(body, len(findings), f"Estimates with 95 % intervals, axis from {low:g} to {high:g}")
+    return _svg(body, len(findings) + 1, f"Estimates with 95 % intervals, axis from {low:g} to {high:g}")
 
 
 def bar_plot(findings: Sequence[Finding]) -> str:
@@ -61,6 +63,10 @@ def _number(text: str, y: int) -> str:
 
 def _rule(x: float, num_rows: int) -> str:
     return f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{num_rows * _ROW}" class="rule"/>'
+
+
+def _tick(value: float, x: float, row: int) -> str:
+    return f'<text x="{x:.1f}" y="{row * _ROW + 14}" text-anchor="middle" class="number">{value:.2g}</text>'
 
 
 def _svg(body: Sequence[str], num_rows: int, title: str) -> str:

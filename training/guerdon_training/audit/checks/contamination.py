@@ -1,9 +1,9 @@
 """Prompts of named evaluation files that are in the audited files."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterable, Sequence
 
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
-from guerdon_training.audit.fold import fold_opening, fold_prompt
+from guerdon_training.audit.fold import fold_opening
 from guerdon_training.audit.records import Prompt, Records
 from guerdon_training.audit.repeated import places_of
 
@@ -14,9 +14,12 @@ def check_contamination(records: Records) -> Check:
     """Fail on an evaluation prompt among the audited ones; warn of shared openings and near-duplicates."""
     if not records.evaluation:
         return not_applicable(NAME, TITLE, "no evaluation file given (--against)")
-    same = _shared(records, lambda p: fold_prompt(p.turns))
-    opening = _shared(records, lambda p: fold_opening(p.turns))
-    near = _shared(records, lambda p: records.prompt_clusters[fold_prompt(p.turns)])
+    clusters = records.prompt_clusters
+    same = _shared(records, records.prompt_keys, records.evaluation_keys)
+    opening = _shared(records, *map(_openings, (records.prompts, records.evaluation)))
+    near = _shared(
+        records, [clusters[k] for k in records.prompt_keys], [clusters[k] for k in records.evaluation_keys]
+    )
     num = len(records.evaluation)
     findings = (
         Finding("evaluation prompts found", len(same), "rows", num=num),
@@ -28,10 +31,16 @@ def check_contamination(records: Records) -> Check:
     return Check(NAME, TITLE, verdict, reason, findings, places_of(same or opening or near))
 
 
-def _shared(records: Records, key: Callable[[Prompt], Hashable]) -> list[list[object]]:
+def _openings(prompts: Sequence[Prompt]) -> list[str]:
+    return [fold_opening(p.turns) for p in prompts]
+
+
+def _shared(
+    records: Records, audited: Iterable[Hashable], evaluation: Iterable[Hashable]
+) -> list[list[object]]:
     """Place of each evaluation prompt whose key occurs in the audited files, with the place it occurs at."""
-    audited: dict[Hashable, Prompt] = {}
-    for prompt in records.prompts:
-        audited.setdefault(key(prompt), prompt)
-    found = ((p, audited.get(key(p))) for p in records.evaluation)
+    first: dict[Hashable, Prompt] = {}
+    for prompt, key in zip(records.prompts, audited, strict=True):
+        first.setdefault(key, prompt)
+    found = ((p, first.get(key)) for p, key in zip(records.evaluation, evaluation, strict=True))
     return [[p.place, other.place] for p, other in found if other is not None]

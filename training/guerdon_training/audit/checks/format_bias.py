@@ -14,13 +14,15 @@ def check_format_bias(records: Records) -> Check:
     """Accuracy of "more of it wins" for lists, bold, headers, code and punctuation; a tie scores half."""
     if not records.pairs:
         return not_applicable(NAME, TITLE, "no pairs in these files")
-    findings: list[Finding] = []
+    overall: list[Finding] = []
+    by_source: list[Finding] = []
+    differ: list[Finding] = []
     for name, count in FEATURES.items():
         gap = np.array([count(p.chosen) - count(p.rejected) for p in records.pairs], np.float64)
         rule = rule_findings(records, f"more {name} wins", gap)
-        findings += rule
-        findings.append(
-            Finding(f"pairs that differ in {name}", int(np.count_nonzero(gap)), "rows", num=len(gap))
-        )
-    verdict, reason = rule_verdict([f for f in findings if f.unit == "share"])
-    return Check(NAME, TITLE, verdict, reason, tuple(findings))
+        overall.append(rule[0])
+        by_source += rule[1:]
+        num = int(np.count_nonzero(gap))
+        differ.append(Finding(f"pairs that differ in {name}", num, "rows", num=len(gap)))
+    verdict, reason = rule_verdict([*overall, *by_source])
+    return Check(NAME, TITLE, verdict, reason, (*overall, *differ, *by_source))

@@ -1,9 +1,9 @@
 """Prompts that are in more than one split."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterable
 
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
-from guerdon_training.audit.fold import fold_opening, fold_prompt
+from guerdon_training.audit.fold import fold_opening
 from guerdon_training.audit.records import Prompt, Records
 from guerdon_training.audit.repeated import places_of
 
@@ -18,9 +18,9 @@ def check_split_leakage(records: Records) -> Check:
     splits = sorted({p.split for p in records.prompts})
     if len(splits) < 2:
         return not_applicable(NAME, TITLE, "the files hold one split; give all splits together")
-    same = _across(records, lambda p: fold_prompt(p.turns))
-    opening = _across(records, lambda p: fold_opening(p.turns))
-    near = _across(records, lambda p: records.prompt_clusters[fold_prompt(p.turns)])
+    same = _across(records, records.prompt_keys)
+    opening = _across(records, [fold_opening(p.turns) for p in records.prompts])
+    near = _across(records, [records.prompt_clusters[key] for key in records.prompt_keys])
     findings = (
         Finding("prompts in two splits", len(same), "rows", num=len(records.prompts)),
         Finding("openings in two splits", len(opening), "rows", num=len(records.prompts)),
@@ -36,9 +36,9 @@ def check_split_leakage(records: Records) -> Check:
     return Check(NAME, TITLE, verdict, f"{reason} ({', '.join(splits)})", findings, places)
 
 
-def _across(records: Records, key: Callable[[Prompt], Hashable]) -> list[list[Prompt]]:
+def _across(records: Records, keys: Iterable[Hashable]) -> list[list[Prompt]]:
     """The first prompt of each split, for every key that is in more than one."""
     found: dict[Hashable, dict[str, Prompt]] = {}
-    for prompt in records.prompts:
-        found.setdefault(key(prompt), {}).setdefault(prompt.split, prompt)
+    for prompt, key in zip(records.prompts, keys, strict=True):
+        found.setdefault(key, {}).setdefault(prompt.split, prompt)
     return [list(by_split.values()) for by_split in found.values() if len(by_split) > 1]
