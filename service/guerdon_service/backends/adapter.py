@@ -23,10 +23,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path, missing: frozenset[str])
         InvalidInput: not a plain LoRA in safetensors, or a head that neither base nor adapter holds: it
             would have been filled at random.
     """
-    heads = _check_config(_read_config(folder))
-    names = _tensor_names(folder)
-    lost = sorted(n for n in missing if n not in names)
-    lost += sorted(h for h in heads if not any(n == h or n.startswith(h + ".") for n in names))
+    replaced = _check_config(_read_config(folder))
+    needed = {n for n, _ in model.named_parameters() if any(f".{name}." in f".{n}" for name in replaced)}
+    lost = sorted((needed | missing) - _tensor_names(folder))
     if lost:
         raise InvalidInput(
             f"adapter holds no {lost[0]}, nor does its base: the head is lost; save the adapter with "
@@ -53,7 +52,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _check_config(config: dict[str, Any]) -> tuple[str, ...]:
-    """Names of the modules that the adapter replaces."""
+    """Names of the modules that the adapter replaces, some of which the model may not have."""
     if config.get("peft_type") != "LORA":
         raise InvalidInput(
             f"adapter_config.json: peft_type {config.get('peft_type')!r} is not served; use LORA",
@@ -61,7 +60,8 @@ def _check_config(config: dict[str, Any]) -> tuple[str, ...]:
         )
     if config.get("megatron_config"):  # names a Python module to import
         raise InvalidInput("adapter_config.json: megatron_config is refused; remove it", param="source")
-    return tuple(config.get("modules_to_save") or ())
+    implied = ("classifier", "score") if config.get("task_type") == "SEQ_CLS" else ()  # peft adds them
+    return (*(config.get("modules_to_save") or ()), *implied)
 
 
 def _tensor_names(folder: Path) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+from transformers.utils import logging
 
 from guerdon_service.backends.adapter import merge_adapter
 from guerdon_service.backends.attention import PACKED, register_packed_attention
@@ -47,6 +48,7 @@ def _load_fp32(artifact: Artifact, *, packed: bool) -> PreTrainedModel:
     weight_files(folder)
     config = read_config(folder, len(artifact.manifest.heads))
     register_packed_attention()
+    logging.disable_progress_bar()
     model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     try:
         model, report = model_class.from_pretrained(

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -52,7 +53,7 @@ def read_config(folder: Path, num_labels: int) -> PreTrainedConfig:
     kept = {key: value for key, value in data.items() if key not in _DROPPED}
     try:
         config = CONFIG_MAPPING[data["model_type"]].from_dict(kept | {"num_labels": num_labels})
-    except (TypeError, ValueError, KeyError, AttributeError) as err:
+    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as err:
         raise _refused(f"config.json cannot be read ({type(err).__name__}: {err}); save it again") from err
     check_attention(config, family_of(config))
     return config

@@ -1,0 +1,94 @@
+"""A score is the same bits alone, in any batch, in any order, and in best-of-n."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from guerdon_service.backends.torch_backend import TorchBackend
+from guerdon_service.core.encoded import Encoded
+from tests.backends.artifacts import answers, sequence, tiny_artifact
+from tests.tiny import ARCHS, DECODERS
+
+DTYPES = ("float32", "bfloat16")
+MIX = [sequence(n, seed=n) for n in (2, 3, 7, 8, 9, 15, 16, 17, 33, 64, 130, 257)] + answers(40, (1, 5, 30))
+
+
+@functools.cache
+def backend(arch: str, dtype: str) -> TorchBackend:
+    return TorchBackend.load(tiny_artifact(arch, 2), dtype=dtype)
+
+
+@functools.cache
+def alone(arch: str, dtype: str, i: int) -> bytes:
+    return backend(arch, dtype).forward([MIX[i]])[0].tobytes()
+
+
+def bits(arch: str, dtype: str, batch: list[Encoded]) -> list[bytes]:
+    return [row.tobytes() for row in backend(arch, dtype).forward(batch)[0]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_alone_packed_and_permuted_are_equal_bits(arch: str, dtype: str) -> None:
+    singles = [alone(arch, dtype, i) for i in range(len(MIX))]
+    order = np.random.default_rng(0).permutation(len(MIX))
+    assert bits(arch, dtype, MIX) == singles
+    assert bits(arch, dtype, [MIX[i] for i in order]) == [singles[i] for i in order]
+    assert len(set(singles)) == len(MIX), "different conversations must not all score the same"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", ["bert", "modernbert", "llama", "gemma2"])
+def test_two_threads_are_as_pure_as_one(arch: str, dtype: str) -> None:
+    torch.set_num_threads(2)
+    loaded = backend(arch, dtype)
+    singles = [loaded.forward([encoded])[0].tobytes() for encoded in MIX]
+    assert [row.tobytes() for row in loaded.forward(MIX)[0]] == singles
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", ["bert", "llama", "gemma2"])
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_any_mix_leaves_every_score_alone(arch: str, dtype: str, data: st.DataObject) -> None:
+    chosen = data.draw(st.lists(st.integers(0, len(MIX) - 1), min_size=1, max_size=8))
+    strangers = data.draw(st.lists(st.tuples(st.integers(2, 200), st.integers(0, 99)), max_size=4))
+    batch = [MIX[i] for i in chosen] + [sequence(n, seed) for n, seed in strangers]
+    order = data.draw(st.permutations(range(len(batch))))
+    scored = bits(arch, dtype, [batch[i] for i in order])
+    for place, i in enumerate(order):
+        if i < len(chosen):
+            assert scored[place] == alone(arch, dtype, chosen[i])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", DECODERS)
+def test_candidates_of_one_prompt_share_it_and_keep_their_bits(arch: str, dtype: str) -> None:
+    candidates = answers(90, (20, 20, 1, 47, 33), seed=5)
+    loaded = backend(arch, dtype)
+    scores, stats = loaded.forward([*candidates, sequence(50, 1)])
+    singles = [loaded.forward([c])[0].tobytes() for c in candidates]
+    assert [row.tobytes() for row in scores[: len(candidates)]] == singles
+    assert stats.num_tokens == sum(c.num_tokens for c in candidates) + 50
+    assert stats.num_computed == 90 + 121 + 50 + 3  # one prompt, five answers, a stranger, up to 8 | 264
+    assert loaded.shares_prefix
+
+
+def test_equal_prefixes_of_different_length_are_not_confused() -> None:
+    whole = sequence(60, 3)
+    other = Encoded(whole.input_ids, 20, truncated=False)
+    loaded = backend("llama", "float32")
+    together = loaded.forward([whole, other])[0]
+    assert together[0].tobytes() == loaded.forward([whole])[0].tobytes()
+    assert together[1].tobytes() == loaded.forward([other])[0].tobytes()
+    np.testing.assert_allclose(together[0], together[1], atol=1e-5)
+
+
+def test_padding_is_at_most_seven_rows() -> None:
+    batch = [sequence(n) for n in (13, 22, 40)]
+    stats = backend("bert", "float32").forward(batch)[1]
+    assert (stats.num_tokens, stats.num_computed) == (75, 80)
