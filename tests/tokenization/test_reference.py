@@ -146,3 +146,10 @@ def test_no_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"tokenizer\.json") as caught:
         load_encoder(found)
     assert caught.value.param == "tokenizer"
+
+
+def test_the_artifacts_own_tokenizer_comes_before_its_bases(tmp_path: Path) -> None:
+    for file in tiny("modernbert").glob("token*.json"):
+        shutil.copy(file, tmp_path)
+    encoder = load_encoder(replace(reference.artifact("xlm_roberta"), folder=tmp_path))
+    assert encoder.encode(TEXTS[0], PARAM).input_ids.tolist() == reference.ids("modernbert", TEXTS[0])

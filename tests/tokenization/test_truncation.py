@@ -1,12 +1,19 @@
 """Only the prompt is cut, on its left; the response never is, and cutting is reported."""
 
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InputTooLong
-from tests.tiny import ARCHS
+from guerdon_service.tokenization.encoder import load_encoder
+from tests.tiny import ARCHS, tiny
 from tests.tokenization import reference
 from tests.tokenization.reference import PARAM
 
@@ -59,3 +66,15 @@ def test_a_response_that_fits_with_one_prompt_token_is_taken() -> None:
 def test_a_quarter_million_characters() -> None:
     encoded = reference.encoder("llama").encode(Conversation.of("x" * 131_072 + " é" * 65_000, "ok"), PARAM)
     assert (encoded.num_tokens, encoded.truncated) == (512, True)
+
+
+def test_a_bos_that_only_the_template_writes_is_kept(tmp_path: Path) -> None:
+    """Its tokenizer adds nothing by itself, so the template's word is all there is."""
+    folder = shutil.copytree(tiny("llama"), tmp_path / "llama")
+    backend = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(backend | {"post_processor": None}))
+    found = read_artifact(str(folder))
+    encoder = load_encoder(replace(found, manifest=replace(found.manifest, max_tokens=24)))
+    got = encoder.encode(Conversation.of("fox " * 40, "dog"), PARAM)
+    assert got.truncated
+    assert got.input_ids[0] == reference.tokenizer(tiny("llama")).bos_token_id
