@@ -32,6 +32,10 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     """
     started = time.monotonic()
     artifact = read_artifact(spec.source, spec.name)
+    if artifact.manifest.kind != "reward":
+        raise InvalidInput(
+            f"model {spec.name} is a {artifact.manifest.kind}; give a reward model", param="source"
+        )
     for note in artifact.manifest.inferred:
         log.warning("manifest inferred", extra={"model": spec.name, "inferred": note})
     encoder = load_encoder(artifact)

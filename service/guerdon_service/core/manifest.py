@@ -103,8 +103,8 @@ class Manifest:
 
 
 def to_json(manifest: Manifest) -> str:
-    """Serialise, with sorted keys so that equal manifests are equal bytes."""
-    return json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
+    """Serialise in the order of the fields; profiles keep theirs, the first being the default."""
+    return json.dumps(asdict(manifest), indent=2) + "\n"
 
 
 def from_json(text: str) -> Manifest:
@@ -151,7 +151,8 @@ def check_manifest(manifest: Manifest) -> None:
             not (h.norm.std > 0 and isfinite(h.norm.std) and isfinite(h.norm.mean)) for h in manifest.heads
         ),
         "profiles": not manifest.profiles
-        or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values()),
+        or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values())
+        or not all(isfinite(w) for p in manifest.profiles.values() for w in p.weights.values()),
         "calibration": not (manifest.calibration.slope > 0 and isfinite(manifest.calibration.slope)),
     }
     for name, wrong in problems.items():
