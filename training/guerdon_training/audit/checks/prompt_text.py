@@ -1,5 +1,6 @@
 """Prompts that are empty, too short to answer, too long, or damaged."""
 
+import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from types import MappingProxyType
@@ -18,17 +19,16 @@ WARN_ABOVE = 0.02
 
 MIN_CHARS = 3
 
+_DAMAGED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffd\ud800-\udfff]")
+"""Control characters other than tab and line ends, the replacement character, lone surrogates."""
+
 
 def _user_text(prompt: Prompt) -> str:
     return "".join(m.content for m in prompt.turns if m.role == "user").strip()
 
 
 def _is_damaged(prompt: Prompt) -> bool:
-    """U+FFFD, a lone surrogate, or a control character other than tab and line ends."""
-    text = "".join(m.content for m in prompt.turns)
-    if text.isascii() and text.isprintable():
-        return False
-    return any(c == "�" or "\ud800" <= c <= "\udfff" or (c < " " and c not in "\t\n\r") for c in text)
+    return any(_DAMAGED.search(m.content) for m in prompt.turns)
 
 
 def _roles_repeat(prompt: Prompt) -> bool:
