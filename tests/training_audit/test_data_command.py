@@ -1,6 +1,7 @@
 """`guerdon data` from the command line to the reports."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -115,3 +116,8 @@ def test_convert_writes_records_and_lists_what_it_left_out(
 def test_convert_refuses_an_unknown_format() -> None:
     with pytest.raises(SystemExit):
         data_command(["convert", "a", "b", "--from", "xml"])
+
+
+def test_documentation_names_every_check() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data-audit.md").read_text("utf-8")
+    assert {c.__name__.removeprefix("check_") for c in CHECKS} <= set(re.findall(r"`(\w+)`", page))
