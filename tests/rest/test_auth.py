@@ -16,7 +16,7 @@ from tests.fakes import running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-OPEN = {("GET", "/health/live"), ("GET", "/health/ready")}
+OPEN = {(method, path) for method in ("GET", "HEAD") for path in ("/health/live", "/health/ready")}
 SCOPES = {(row.method, row.path): row.scope for row in TABLE}
 BODY = {"items": [{"prompt": "p", "response": "r"}]}
 

@@ -1,6 +1,7 @@
 """``guerdon serve``."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -57,6 +58,18 @@ async def _serve(settings: Settings) -> None:
 
 def _announce(state: Listening) -> None:
     """One line on standard output for whoever started the service; logs go to standard error."""
+    _settle_heap()
     sys.stdout.write(f"guerdon ready {state}\n")
     sys.stdout.flush()
     _LOG.info("ready", extra={"host": state.host, "port": state.port, "grpc_port": state.grpc_port})
+
+
+def _settle_heap() -> None:
+    """Take what loading left behind out of the collector's sight, and let it look less often.
+
+    Requests make many short-lived objects and no cycles; collecting among the imported libraries' hundreds
+    of thousands cost more than half of a large request, in pauses of the event loop.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

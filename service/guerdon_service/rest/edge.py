@@ -37,8 +37,8 @@ class Edge:
         reply = _Reply(send, request_id(headers.get("x-request-id")))
         scope["guerdon.request_id"] = reply.request_id
         code = await self._answer(scope, receive, reply, headers)
-        route = scope.get("route")
-        verb = "other" if route is None else route.name
+        endpoint = scope.get("endpoint")  # set by the router
+        verb = "other" if endpoint is None else endpoint.__name__
         self.observer.request(verb, "rest", code, perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply", headers: Headers) -> str:
