@@ -138,6 +138,7 @@ class Rpc:
     """Over gRPC."""
 
     stub: Any
+    metadata: tuple[tuple[str, str], ...] = ()
 
     async def __call__(self, verb: str, body: Body) -> Body:
         method, request = {
@@ -147,7 +148,7 @@ class Rpc:
             "rank": ("Rank", pb.RankRequest),
         }[verb]
         try:
-            reply = await getattr(self.stub, method)(request(**body))
+            reply = await getattr(self.stub, method)(request(**body), metadata=self.metadata)
         except grpc.aio.AioRpcError as err:
             raise refusal(err) from None
         return plain(reply)
