@@ -58,7 +58,7 @@ async def running(
                 settings,
                 auth=Keyring(),
                 observer=observer,
-                load=asyncio.sleep(0),
+                load=lambda: asyncio.sleep(0),
                 announce=announced.set_result,
                 stop=stop,
             )
@@ -166,7 +166,7 @@ async def test_live_while_loading_and_announced_when_loaded() -> None:
                 Settings(port=port, grpc_port=grpc_port),
                 auth=Keyring(),
                 observer=observer,
-                load=slow.load("good"),
+                load=lambda: slow.load("good"),
                 announce=announced.set_result,
                 stop=stop,
             )
@@ -193,7 +193,7 @@ async def test_a_refused_model_ends_the_service_with_its_reason() -> None:
                 Settings(port=0, grpc_port=0),
                 auth=Keyring(),
                 observer=PrometheusObserver(),
-                load=slow.load("bad"),
+                load=lambda: slow.load("bad"),
                 announce=lambda at: pytest.fail("it never was ready"),
                 stop=Stop(),
             )

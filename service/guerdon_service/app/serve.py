@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import uvloop
 
@@ -46,7 +47,7 @@ async def _serve(settings: Settings) -> None:
     lag = asyncio.create_task(watch_loop_lag(observer))
     async with signals_ask(stop):
         service = build_service(settings, observer)
-        load = load_models(service, settings)
+        load = partial(load_models, service, settings)
         try:
             await run(
                 service, settings, auth=auth, observer=observer, load=load, announce=_announce, stop=stop

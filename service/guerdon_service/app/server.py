@@ -37,14 +37,15 @@ async def run(
     *,
     auth: Keyring,
     observer: TransportObserver,
-    load: Coroutine[Any, Any, None],
+    load: Callable[[], Coroutine[Any, Any, None]],
     announce: Callable[[Listening], None],
     stop: Stop,
 ) -> None:
     """Serve until `stop` is asked for, then drain.
 
     Readiness goes off first and new requests are refused while those under way are answered, for at most
-    `settings.drain_timeout_s`; then the ports close. The service itself is left open.
+    `settings.drain_timeout_s` (what is left is told `NotReady`); then the ports close. The service itself
+    is left open.
 
     Args:
         load: loads the models, while liveness already answers and readiness says what is missing.
@@ -53,14 +54,14 @@ async def run(
     Raises:
         GuerdonError: a port cannot be had, or `load` failed.
     """
-    counted = InFlight(service)
-    async with listening(counted, settings, auth=auth, observer=observer) as state:
-        await _start(load, state, announce, stop)
+    calls = InFlight(service)
+    async with listening(calls, settings, auth=auth, observer=observer) as state:
+        await _start(load(), state, announce, stop)
         _LOG.info("draining")
-        counted.begin_drain()
-        if not await _drained(counted, stop, settings.drain_timeout_s):
-            state.flush_s = 0
+        calls.begin_drain()
+        if not await _drained(calls, stop, settings.drain_timeout_s):
             _LOG.warning("stopping with requests under way")
+            calls.abandon()
 
 
 @asynccontextmanager
@@ -76,9 +77,9 @@ async def signals_ask(stop: Stop) -> AsyncIterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _drained(counted: InFlight, stop: Stop, timeout_s: float) -> bool:
+async def _drained(calls: InFlight, stop: Stop, timeout_s: float) -> bool:
     """Whether every call ended before the timeout and before the second request to stop."""
-    waits = [asyncio.create_task(work) for work in (counted.idle(), stop.at_once.wait())]
+    waits = [asyncio.create_task(work) for work in (calls.idle(), stop.at_once.wait())]
     done, pending = await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
