@@ -1,11 +1,13 @@
-"""The domain layer with its calls counted, so that a stopping service can wait for them."""
+"""The domain layer with its calls under way known, so that a stopping service can wait for them."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from guerdon_service.app.logs import logged_request
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.errors import NotReady
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
@@ -17,7 +19,8 @@ class InFlight:
 
     def __init__(self, service: Scorer) -> None:
         self._service = service
-        self._count = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._abandoned = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -25,18 +28,24 @@ class InFlight:
         """Return once no call is under way."""
         await self._idle.wait()
 
+    def abandon(self) -> None:
+        """End every call under way with `NotReady`, so that even those callers get an answer."""
+        self._abandoned = True
+        for task in self._tasks:
+            task.cancel()
+
     async def score(self, query: ScoreQuery) -> ScoreResult:
-        """Counted."""
+        """Known to `idle` and `abandon`."""
         with self._call(query.options):
             return await self._service.score(query)
 
     async def compare(self, query: CompareQuery) -> CompareResult:
-        """Counted."""
+        """Known to `idle` and `abandon`."""
         with self._call(query.options):
             return await self._service.compare(query)
 
     async def rank(self, query: RankQuery) -> RankResult:
-        """Counted."""
+        """Known to `idle` and `abandon`."""
         with self._call(query.options):
             return await self._service.rank(query)
 
@@ -78,12 +87,19 @@ class InFlight:
 
     @contextmanager
     def _call(self, options: Options) -> Iterator[None]:
-        self._count += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self._idle.clear()
         try:
             with logged_request(options.request_id):
                 yield
+        except asyncio.CancelledError:
+            if not self._abandoned:
+                raise
+            task.uncancel()
+            raise NotReady("the service stopped first; ask another replica", retry_after_ms=1000) from None
         finally:
-            self._count -= 1
-            if self._count == 0:
+            self._tasks.remove(task)
+            if not self._tasks:
                 self._idle.set()

@@ -19,18 +19,19 @@ from guerdon_service.rpc.server import create_server
 KEEP_ALIVE_S = 75
 """An idle connection is kept longer than clients keep theirs (5 to 60 s), so that none reuses one that the
 service is just closing."""
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 FLUSH_S = 1
 """For answers already made to reach their callers, in seconds."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the service listens. `flush_s` is what closing waits for answers on their way."""
+    """Where the service listens."""
 
     host: str
     port: int
     grpc_port: int
-    flush_s: int = FLUSH_S
 
     def __str__(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, _bracketed(self.host))  # noqa: S104
@@ -47,7 +48,7 @@ async def listening(
         InvalidInput: a port cannot be had.
     """
     app = create_app(service, auth=auth, limits=settings.limits, observer=observer)
-    listener = _bind(settings.host, settings.port)
+    listener = bind(settings.host, settings.port)
     try:
         rpc, grpc_port = create_server(
             service,
@@ -63,12 +64,11 @@ async def listening(
     await rest.startup(sockets=[listener])
     await rpc.start()
     ticking = asyncio.create_task(rest.main_loop())
-    state = Listening(settings.host, listener.getsockname()[1], grpc_port)
     try:
-        yield state
+        yield Listening(settings.host, listener.getsockname()[1], grpc_port)
     finally:
-        rest.should_exit, rest.force_exit = True, state.flush_s == 0
-        await asyncio.gather(ticking, rpc.stop(state.flush_s))
+        rest.should_exit = True
+        await asyncio.gather(ticking, rpc.stop(FLUSH_S))
         await rest.shutdown(sockets=[listener])
 
 
@@ -82,6 +82,7 @@ def _rest_server(app: FastAPI) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FLUSH_S,
     )
@@ -91,12 +92,27 @@ def _rest_server(app: FastAPI) -> uvicorn.Server:
     return server
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket.
+
+    Raises:
+        InvalidInput: the address can't be had; it names the setting `port`.
+    """
+    listener = None
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, proto, _, address = found[0]
+        # Not socket.create_server: it leaves the protocol 0, by which asyncio tells whether to set
+        # TCP_NODELAY, and without that every reply waits 40 ms for the client's delayed acknowledgement.
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise _taken("port", port, host, error) from None
+    return listener
 
 
 def _taken(param: str, port: int, host: str, error: Exception) -> InvalidInput:
