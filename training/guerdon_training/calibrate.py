@@ -60,11 +60,11 @@ def calibrated_log_loss(margins: Floats) -> float:
 
 def _best_slope(margins: Floats) -> float:
     """Maximiser of a concave likelihood over [0, MAX_SLOPE], by bisection of its derivative."""
+    if margins.sum() <= 0.0:  # the derivative at 0 is half of it
+        return 0.0
+    if margins.min() >= 0.0:
+        return MAX_SLOPE
     low, high = 0.0, MAX_SLOPE
-    for end in (low, high):
-        uphill = float((margins * _wrong(end, margins)).sum()) > 0.0
-        if uphill != (end == low):
-            return end
     for _ in range(200):
         middle = (low + high) / 2.0
         if float((margins * _wrong(middle, margins)).sum()) > 0.0:

@@ -1,0 +1,59 @@
+"""Slope and its standard error against an independent fit and simulation; normalisation."""
+
+from math import log
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
+
+
+def _margins(slope: float, n: int, seed: int) -> np.ndarray:
+    """Margins whose sign is right with probability sigmoid(slope * |margin|)."""
+    generator = np.random.default_rng(seed)
+    margins = np.abs(generator.normal(0.0, 1.0, n))
+    right = generator.random(n) < 1 / (1 + np.exp(-slope * margins))
+    return np.where(right, margins, -margins)
+
+
+def test_slope_is_the_maximum_of_the_likelihood() -> None:
+    margins = _margins(1.7, 500, 0)
+    best = minimize_scalar(lambda s: np.logaddexp(0, -s * margins).sum(), bounds=(0, 10), method="bounded")
+    got = fit_slope(margins, list(range(500)))
+    assert got.slope == pytest.approx(best.x, abs=1e-4)
+    assert got.num_pairs == 500
+    assert calibrated_log_loss(margins) == pytest.approx(best.fun / 500, abs=1e-8)
+
+
+def test_standard_error_is_the_spread_over_repeated_samples() -> None:
+    fits = [fit_slope(_margins(1.0, 400, seed), list(range(400))) for seed in range(150)]
+    spread = np.std([f.slope for f in fits])
+    assert np.mean([f.slope_se for f in fits]) == pytest.approx(spread, rel=0.15)
+
+
+def test_standard_error_counts_prompts_not_copies() -> None:
+    margins = _margins(1.0, 300, 1)
+    once = fit_slope(margins, list(range(300)))
+    copied = fit_slope(np.repeat(margins, 4), list(np.repeat(np.arange(300), 4)))
+    assert copied.slope == pytest.approx(once.slope, rel=1e-9)
+    assert copied.slope_se == pytest.approx(once.slope_se, rel=1e-6)
+
+
+@pytest.mark.parametrize("margins", [[-1.0, -2.0, 0.5], [1.0, 2.0, 3.0]])
+def test_chance_and_perfect_orders_have_no_slope(margins: list[float]) -> None:
+    with pytest.raises(InvalidInput, match=r"data\.valid|valid pairs"):
+        fit_slope(np.array(margins), ["a", "b", "c"])
+
+
+def test_log_loss_of_a_wrong_order_is_that_of_a_coin() -> None:
+    assert calibrated_log_loss(np.array([-1.0, -2.0, 0.5])) == log(2)
+
+
+def test_norm_gives_mean_zero_and_standard_deviation_one() -> None:
+    raw = np.random.default_rng(4).normal(3.0, 0.2, 1000)
+    norm = fit_norm(raw)
+    normalised = (raw - norm.mean) / norm.std
+    assert normalised.mean() == pytest.approx(0, abs=1e-9)
+    assert normalised.std() == pytest.approx(1, abs=1e-9)

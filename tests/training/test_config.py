@@ -1,0 +1,45 @@
+"""The config: read in full, and refused by name where it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_training.config import RewardConfig, read_config
+
+DEFAULT = Path(__file__).parents[2] / "training" / "configs" / "default_reward.toml"
+
+
+def test_the_default_config_reads_in_full() -> None:
+    config = read_config(DEFAULT, RewardConfig)
+    assert [h.name for h in config.heads] == ["helpfulness", "harmlessness"]
+    assert {s.source for s in config.heads[0].sources} == {"llmeval2", "pandalm", "qa-feedback", "oasst1"}
+    assert {s.source for s in config.heads[1].sources} == {"hh-rlhf", "xstest"}
+    assert isinstance(config.optim.learning_rate, float)
+    assert config.profiles[min(config.profiles)] == {"helpfulness": 0.5, "harmlessness": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_tokens = 512", "max_token = 512", "max_token is unknown; did you mean max_tokens"),
+        ("learning_rate", "lerning_rate", "optim.lerning_rate is unknown; did you mean learning_rate"),
+        ("seed = 17", "", "seed is missing"),
+        ("seed = 17", 'seed = "17"', "seed must be a int"),
+        ("seed = 17", "seed = true", "seed must be a int"),
+        ('source = "oasst1"', "source = 3", r"heads\[0\]\.sources\[3\]\.source must be a str"),
+        ("[lora]", "[lora", "is not TOML"),
+    ],
+)
+def test_a_wrong_config_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "config.toml"
+    text = DEFAULT.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), "utf-8")
+    with pytest.raises(InvalidInput, match=message):
+        read_config(path, RewardConfig)
+
+
+def test_a_missing_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"none\.toml does not exist"):
+        read_config(tmp_path / "none.toml", RewardConfig)

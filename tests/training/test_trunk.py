@@ -1,0 +1,80 @@
+"""The split forward that trains is the model's own forward, gradients included."""
+
+import peft
+import torch
+
+from guerdon_training.average import MovingAverage
+from guerdon_training.config import BaseConfig, LoraConfig
+from guerdon_training.encode import PairTokens
+from guerdon_training.forward import collate, score_rows
+from guerdon_training.model import base_folder, build_model
+from guerdon_training.trunk import SplitEncoder
+
+TOKENS = tuple(PairTokens((2, *range(5, 5 + n), 3, 9 + n, 11, 3), n + 2) for n in (1, 4, 9, 12))
+
+
+def _model(base: BaseConfig) -> peft.PeftModel:
+    model = build_model(base_folder(base), base.package, 2, LoraConfig(4, 8, (1, 2)), seed=3)
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # B is zero at the start: the adapter would not show
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+    return model.eval()
+
+
+def test_only_upper_adapters_and_saved_modules_train(tiny_base: BaseConfig) -> None:
+    trained = [n for n, p in _model(tiny_base).named_parameters() if p.requires_grad]
+    assert all("pooler" in n or "classifier" in n or "lora_" in n for n in trained)
+    assert any("pooler" in n for n in trained)
+    assert not any("layer.0" in n for n in trained)
+    assert sum("lora_A" in n for n in trained) == 2 * 6
+
+
+def test_split_forward_equals_the_whole_model(tiny_base: BaseConfig) -> None:
+    model = _model(tiny_base)
+    encoder = SplitEncoder(model.get_base_model(), 1, pad_token_id=0, dtype=torch.float32)
+    upper = encoder.upper(encoder.lower(TOKENS, 60, "test"))
+    whole = model(**collate(TOKENS, 0)).logits
+    assert whole.std(dim=0).min() > 0.03
+    torch.testing.assert_close(upper, whole, atol=1e-5, rtol=0)
+
+
+def test_split_gradients_equal_the_whole_models(tiny_base: BaseConfig) -> None:
+    model = _model(tiny_base)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    encoder = SplitEncoder(model.get_base_model(), 1, pad_token_id=0, dtype=torch.float32)
+    split = torch.autograd.grad(encoder.upper(encoder.lower(TOKENS, 60, "test")).sum(), parameters)
+    whole = torch.autograd.grad(model(**collate(TOKENS, 0)).logits.sum(), parameters)
+    for a, b in zip(split, whole, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_bfloat16_is_near_float32(tiny_base: BaseConfig) -> None:
+    encoders = [
+        SplitEncoder(_model(tiny_base).get_base_model(), 1, 0, d) for d in (torch.bfloat16, torch.float32)
+    ]
+    half, full = (e.upper(e.lower(TOKENS, 60, "test")) for e in encoders)
+    assert not torch.equal(half, full)
+    torch.testing.assert_close(half, full, atol=3e-2, rtol=0)
+
+
+def test_scores_do_not_depend_on_the_batch(tiny_base: BaseConfig) -> None:
+    model = _model(tiny_base)
+    together = score_rows(model, TOKENS, 0, max_batch_tokens=1000, label="test")
+    alone = score_rows(model, TOKENS, 0, max_batch_tokens=1, label="test")
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), atol=1e-6, rtol=0)
+
+
+def test_moving_average_is_the_recurrence_and_swaps_back() -> None:
+    weight = torch.zeros(1)
+    average = MovingAverage([weight], decay=0.5)
+    expected = 0.0
+    for t, value in enumerate((1.0, 2.0, 3.0, 10.0), start=1):
+        weight.fill_(value)
+        average.update()
+        decay = min(0.5, (1 + t) / (10 + t))
+        expected = decay * expected + (1 - decay) * value
+    average.swap()
+    torch.testing.assert_close(weight, torch.tensor([expected]))
+    average.swap()
+    assert weight.item() == 10.0
