@@ -1,7 +1,9 @@
 """From raw scores of held-out pairs to the manifest's numbers: normalisation, calibration, metrics."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,36 @@ def score_pairs(
     for position, c in zip(rows.positions, rows.comparisons, strict=True):
         scored[position] = Scored(tagged[position], raw[[c.chosen, c.rejected]].astype(np.float64))
     return scored
+
+
+def write_scores(path: Path, by_split: Mapping[str, Sequence[Scored]]) -> None:
+    """Raw scores of every measured pair, without its text: a later model can be compared pair by pair.
+
+    JSON Lines: ``{"split", "id", "head", "raw": [[chosen's H], [rejected's H]] or null}``.
+    """
+    lines = [
+        {"split": split, "id": s.tagged.pair.id, "head": s.tagged.head, "raw": _plain(s.raw)}
+        for split, scored in by_split.items()
+        for s in scored
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+
+def read_scores(path: Path, split: str, tagged: Sequence[Tagged]) -> list[Scored]:
+    """What `write_scores` wrote, joined to the pairs it was measured on.
+
+    Raises:
+        KeyError: a pair that was not measured.
+    """
+    records = map(json.loads, path.read_text("utf-8").splitlines())
+    raw = {(r["id"], r["head"]): r["raw"] for r in records if r["split"] == split}
+    found = [(t, raw[t.pair.id, t.head]) for t in tagged]
+    return [Scored(t, None if values is None else np.array(values)) for t, values in found]
+
+
+def _plain(raw: NDArray[np.float64] | None) -> list[list[float]] | None:
+    """float32 values in as few digits as give them back."""
+    return None if raw is None else [[float(str(np.float32(v))) for v in row] for row in raw]
 
 
 def normalised_heads(names: Sequence[str], scored: Sequence[Scored]) -> tuple[Head, ...]:

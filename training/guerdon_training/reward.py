@@ -25,6 +25,7 @@ from guerdon_training.measure import (
     mean_log_loss,
     normalised_heads,
     score_pairs,
+    write_scores,
 )
 from guerdon_training.model import base_folder, base_version, build_model, load_tokenizer
 from guerdon_training.rows import build_rows
@@ -71,11 +72,11 @@ def train_reward(config_path: Path) -> Manifest:
     model.load_state_dict(best, strict=False)
 
     # 4. Normalise and calibrate on valid; measure on test, once.
-    valid_scores, test_scores = score(valid_pairs, "valid"), score(test_pairs, "test")
-    heads = normalised_heads(names, valid_scores)
+    scores = {"valid": score(valid_pairs, "valid"), "test": score(test_pairs, "test")}
+    heads = normalised_heads(names, scores["valid"])
     default_profile = min(config.profiles)
-    calibration = fit_calibration(valid_scores, heads, config.profiles[default_profile])
-    by_split = {"valid": accuracies(valid_scores, names), "test": accuracies(test_scores, names)}
+    calibration = fit_calibration(scores["valid"], heads, config.profiles[default_profile])
+    by_split = {split: accuracies(scored, names) for split, scored in scores.items()}
     metrics = {name: {split: found[name] for split, found in by_split.items()} for name in names}
 
     # 5. Write the artifact; the manifest's digest seals it.
@@ -94,6 +95,7 @@ def train_reward(config_path: Path) -> Manifest:
     folder = Path(config.output)
     _save_adapter(model, folder / "adapter")
     shutil.copyfile(config_path, folder / "config.toml")
+    write_scores(folder / "scores.jsonl", scores)
     write_golden(folder / "golden.jsonl", model, tokenizer, config.max_tokens)
     (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
     return seal(folder, manifest, base)

