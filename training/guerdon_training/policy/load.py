@@ -1,0 +1,73 @@
+"""Policies and their tokenizers, ready for training."""
+
+from pathlib import Path
+from typing import cast
+
+import peft
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_training.policy.config import PolicyLora
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The base's tokenizer.
+
+    Raises:
+        InvalidInput: it has no chat template, or no EOS; neither is ever guessed.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.chat_template:
+        raise InvalidInput(
+            f"the tokenizer of {folder.name} has no chat template; add chat_template.jinja to the base",
+            param="base",
+        )
+    if tokenizer.eos_token_id is None:
+        raise InvalidInput(
+            f"the tokenizer of {folder.name} has no EOS, so no response could end; set eos_token",
+            param="base",
+        )
+    return tokenizer
+
+
+def load_policy(folder: Path, lora: PolicyLora, seed: int) -> nn.Module:
+    """fp32 causal LM with dropout off, and LoRA adapters where `lora.rank` is above 0.
+
+    Dropout stays off in train mode too: a policy whose log-probabilities differ from pass to pass breaks
+    every ratio (Huang et al., "The N implementation details of RLHF with PPO", 2023).
+
+    Raises:
+        InvalidInput: `lora.last_layers` is more than the model has.
+    """
+    torch.manual_seed(seed)
+    model = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
+    disable_dropout(model)
+    if lora.rank == 0:
+        return model
+    num_layers = model.config.get_text_config().num_hidden_layers
+    if not 0 <= lora.last_layers <= num_layers:
+        raise InvalidInput(
+            f"config lora.last_layers is {lora.last_layers}; the base has {num_layers} layers",
+            param="lora.last_layers",
+        )
+    first = num_layers - (lora.last_layers or num_layers)
+    adapter = peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=0.0,
+        target_modules=list(lora.target_modules),
+        layers_to_transform=list(range(first, num_layers)),
+    )
+    return cast(nn.Module, peft.get_peft_model(model, adapter))
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout probability to 0, in modules and in the config that attention reads."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0  # type: ignore[assignment]

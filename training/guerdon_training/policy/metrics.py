@@ -1,0 +1,32 @@
+"""Figures of a run as JSON Lines."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class MetricsLog:
+    """One object a line, each with its `epoch`; written by one process alone.
+
+    num_epochs: those that a resumed run keeps; lines of later ones, which will be run again, are dropped.
+    """
+
+    def __init__(self, path: Path, is_writer: bool, num_epochs: int = 0) -> None:
+        self._path, self._is_writer = path, is_writer
+        if is_writer:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+            path.write_text("".join(x for x in lines if _epoch(x) <= num_epochs), "utf-8")
+
+    def write(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Append one line."""
+        if self._is_writer:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"epoch": epoch, **figures}) + "\n")
+
+
+def _epoch(line: str) -> int:
+    try:
+        return int(json.loads(line)["epoch"])
+    except ValueError:
+        return 1 << 62  # cut short when the run was killed

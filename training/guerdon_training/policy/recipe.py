@@ -1,0 +1,100 @@
+"""What a policy recipe does before it trains and after."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Manifest
+from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
+from guerdon_training.policy.base import policy_base, sha256_of
+from guerdon_training.policy.config import PolicyConfig, check_optim
+from guerdon_training.policy.load import load_tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A run that has begun.
+
+    lineage: what the weights are made from, for `manifest.parents`. identity: its digest.
+    folder: the artifact's. run: for what the run needs while it lasts.
+    """
+
+    config: PolicyConfig
+    config_path: Path
+    accelerator: Accelerator
+    origin: Origin
+    tokenizer: PreTrainedTokenizerBase
+    lineage: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The artifact's."""
+        return Path(self.config.output)
+
+    @property
+    def run(self) -> Path:
+        """For checkpoints; gone once the artifact is written."""
+        return self.folder / RUN
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of the lineage."""
+        return hashlib.sha256(json.dumps(self.lineage, sort_keys=True).encode()).hexdigest()
+
+
+def begin(config: PolicyConfig, config_path: Path) -> Recipe:
+    """Check the config, find the base, note where everything comes from. Nothing is written.
+
+    Raises:
+        InvalidInput: the config, a data file or the base cannot be used.
+    """
+    check_optim(config.optim)
+    check_save(config.save, config.base, config.lora.rank)
+    torch.set_num_threads(config.optim.num_threads)
+    origin = Origin(config.base, policy_base(config.base))
+    files = {"train": config.data.train, "valid": config.data.valid, "test": config.data.test}
+    digests = {split: sha256_of(_existing(Path(file))) for split, file in files.items()}
+    lineage = parents(origin, asdict(config), config_path, digests)
+    return Recipe(config, config_path, Accelerator(), origin, load_tokenizer(origin.folder), lineage)
+
+
+def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Manifest:
+    """Write the artifact, by one process, and remove what the run needed.
+
+    Other files of the artifact must be in its folder by now: the digest seals them too.
+    """
+    config, folder = recipe.config, recipe.folder
+    manifest = Manifest(
+        name=config.name,
+        version=config.version,
+        kind="policy",
+        heads=(),
+        profiles={},
+        max_tokens=config.max_tokens,
+        base=package_of(config.base) if config.save == "adapter" else None,
+        parents=recipe.lineage,
+        metrics=metrics,
+    )
+    if recipe.accelerator.is_main_process:
+        shutil.copyfile(recipe.config_path, folder / "config.toml")
+        shutil.copyfile(recipe.run / "metrics.jsonl", folder / "metrics.jsonl")
+        manifest = write_policy(folder, model, recipe.tokenizer, manifest, config.save)
+        shutil.rmtree(recipe.run)
+    recipe.accelerator.wait_for_everyone()
+    return manifest
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InvalidInput(f"{path} does not exist; give the path of a data file", param="data")
+    return path
