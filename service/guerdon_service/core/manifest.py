@@ -146,11 +146,11 @@ def check_manifest(manifest: Manifest) -> None:
         "encoding": manifest.encoding not in get_args(Encoding),
         "pooling": manifest.pooling not in get_args(Pooling),
         "max_tokens": not (isinstance(manifest.max_tokens, int) and manifest.max_tokens >= 8),
-        "heads": not names or len(set(names)) != len(names),
+        "heads": (manifest.kind == "reward" and not names) or len(set(names)) != len(names),
         "heads.norm": any(
             not (h.norm.std > 0 and isfinite(h.norm.std) and isfinite(h.norm.mean)) for h in manifest.heads
         ),
-        "profiles": not manifest.profiles
+        "profiles": (manifest.kind == "reward" and not manifest.profiles)
         or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values())
         or not all(isfinite(w) for p in manifest.profiles.values() for w in p.weights.values()),
         "calibration": not (manifest.calibration.slope > 0 and isfinite(manifest.calibration.slope)),
