@@ -253,7 +253,7 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "digest", "backend", "dtype", "heads", "profiles", "max_tokens", "state", "default", "inferred")
+    __slots__ = ("name", "version", "digest", "backend", "dtype", "heads", "profiles", "max_tokens", "state", "default", "inferred", "certificate")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -265,6 +265,7 @@ class ModelInfo(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
     INFERRED_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     digest: str
@@ -276,7 +277,18 @@ class ModelInfo(_message.Message):
     state: str
     default: bool
     inferred: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., backend: _Optional[str] = ..., dtype: _Optional[str] = ..., heads: _Optional[_Iterable[str]] = ..., profiles: _Optional[_Iterable[str]] = ..., max_tokens: _Optional[int] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., inferred: _Optional[_Iterable[str]] = ...) -> None: ...
+    certificate: _containers.RepeatedCompositeFieldContainer[Check]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., backend: _Optional[str] = ..., dtype: _Optional[str] = ..., heads: _Optional[_Iterable[str]] = ..., profiles: _Optional[_Iterable[str]] = ..., max_tokens: _Optional[int] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., inferred: _Optional[_Iterable[str]] = ..., certificate: _Optional[_Iterable[_Union[Check, _Mapping]]] = ...) -> None: ...
+
+class Check(_message.Message):
+    __slots__ = ("name", "passed", "detail")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    passed: bool
+    detail: str
+    def __init__(self, name: _Optional[str] = ..., passed: _Optional[bool] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
     __slots__ = ("models",)

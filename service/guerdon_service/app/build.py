@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from guerdon_service.app.loader import default_spec, load_model
 from guerdon_service.app.settings import Settings
@@ -19,7 +20,8 @@ def build_service(settings: Settings, observer: Observer) -> ScoringService:
     cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
     threads = min(MAX_TOKENIZE_THREADS, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="guerdon-tokenize")
-    catalog = Catalog(load_model, settings.limits, cache, pool, observer, settings.default_model)
+    load = partial(load_model, num_threads=settings.threads)
+    catalog = Catalog(load, settings.limits, cache, pool, observer, settings.default_model)
     return ScoringService(catalog, settings.limits, observer)
 
 
@@ -29,5 +31,6 @@ async def load_models(service: ScoringService, settings: Settings) -> None:
     Raises:
         GuerdonError: the first model that is refused.
     """
-    for spec in settings.specs or (default_spec(),):
+    default = default_spec(settings.backend, settings.dtype, settings.device)
+    for spec in settings.specs or (default,):
         await service.load_model(spec)

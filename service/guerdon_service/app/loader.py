@@ -19,13 +19,16 @@ DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
 """The artifact that ships inside the package."""
 
 
-def default_spec() -> ModelSpec:
+def default_spec(backend: str, dtype: str, device: str) -> ModelSpec:
     """The embedded default model."""
-    return ModelSpec("guerdon-minilm", str(DEFAULT_MODEL))
+    return ModelSpec("guerdon-minilm", str(DEFAULT_MODEL), backend, dtype, device)
 
 
-def load_model(spec: ModelSpec) -> LoadedModel:
+def load_model(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:
     """Read, check, load and certify one model. Blocks; run it in a thread.
+
+    Args:
+        num_threads: of one forward; None leaves the choice to the back end.
 
     Raises:
         InvalidInput: the artifact is refused; the message says which check failed.
@@ -39,7 +42,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     for note in artifact.manifest.inferred:
         log.warning("manifest inferred", extra={"model": spec.name, "inferred": note})
     encoder = load_encoder(artifact)
-    backend = load_backend(spec, artifact)
+    backend = load_backend(spec, artifact, num_threads)
     try:
         certificate = certify(artifact, encoder, backend, read_golden(artifact))
         if not certificate.passed:
@@ -51,35 +54,37 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         raise
     seconds = round(time.monotonic() - started, 3)
     log.info("model ready", extra={"model": spec.name, "digest": artifact.manifest.digest, "load_s": seconds})
-    return LoadedModel(spec, artifact.manifest, encoder, backend)
+    return LoadedModel(spec, artifact.manifest, encoder, backend, certificate)
 
 
-def load_backend(spec: ModelSpec, artifact: Artifact) -> Backend:
+def load_backend(spec: ModelSpec, artifact: Artifact, num_threads: int | None = None) -> Backend:
     """The back end that `spec.backend` names.
 
     Raises:
         InvalidInput: no such back end, or it cannot serve this artifact, dtype or device.
     """
     if spec.backend not in _BACKENDS:
-        raise InvalidInput(
-            f"backend is {spec.backend!r}; use one of {', '.join(_BACKENDS)}", param="backend"
-        )
-    return _BACKENDS[spec.backend](artifact, spec.dtype, spec.device)
+        raise InvalidInput(f"backend is {spec.backend!r}; use one of {', '.join(_BACKENDS)}", param="backend")
+    return _BACKENDS[spec.backend](artifact, spec.dtype, spec.device, num_threads)
 
 
-def _torch(artifact: Artifact, dtype: str, device: str) -> Backend:
+def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:
+    import torch
+
     from guerdon_service.backends.torch_backend import TorchBackend
 
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
     return TorchBackend.load(artifact, dtype=dtype, device=device)
 
 
-def _onnxruntime(artifact: Artifact, dtype: str, device: str) -> Backend:
+def _onnxruntime(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:
     from guerdon_service.backends.onnx_backend import OnnxBackend
 
-    return OnnxBackend.load(artifact, dtype=dtype, device=device)
+    return OnnxBackend.load(artifact, dtype=dtype, device=device, num_threads=num_threads)
 
 
-_BACKENDS: dict[str, Callable[[Artifact, str, str], Backend]] = {
+_BACKENDS: dict[str, Callable[[Artifact, str, str, int | None], Backend]] = {
     "torch": _torch,
     "onnxruntime": _onnxruntime,
 }

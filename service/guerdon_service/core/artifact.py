@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from guerdon_service.core.certificate import UNCHECKED, Certificate, Check
 from guerdon_service.core.fingerprint import ScorerIdentity
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.ports import Backend, Encoder
@@ -52,6 +53,7 @@ class LoadedModel:
     manifest: Manifest
     encoder: Encoder
     backend: Backend
+    certificate: Certificate = UNCHECKED
 
     @property
     def identity(self) -> ScorerIdentity:
@@ -74,3 +76,4 @@ class ModelInfo:
     state: str
     default: bool
     inferred: tuple[str, ...]
+    certificate: tuple[Check, ...] = ()

@@ -50,7 +50,7 @@ def check_conversation(conversation: Conversation, prompt_param: str, response_p
     """
     for i, message in enumerate(conversation.prompt):
         if message.role not in ROLES:
-            param = f"{prompt_param}[{i}].role"
+            param = f"{prompt_param.removesuffix('prompt')}messages[{i}].role"
             raise InvalidInput(f"{param} is {message.role!r}; use one of {', '.join(ROLES)}", param=param)
         _check_unicode(message.content, prompt_param)
     if not any(m.content for m in conversation.prompt):

@@ -89,6 +89,14 @@ class RankResponse(BaseModel):
     request_id: str
 
 
+class Check(BaseModel):
+    """One check of the score certificate."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
 class ModelInfo(BaseModel):
     """A model that the service holds."""
 
@@ -103,6 +111,7 @@ class ModelInfo(BaseModel):
     state: Literal["loading", "ready", "failed"]
     default: bool
     inferred: list[str] = Field(description="What a folder without a manifest left to be inferred.")
+    certificate: list[Check] = Field(description="What the model proved before it became ready.")
 
 
 class ModelDetail(ModelInfo):

@@ -131,4 +131,5 @@ def _info(info: ModelInfo) -> pb.ModelInfo:
         state=info.state,
         default=info.default,
         inferred=info.inferred,
+        certificate=[pb.Check(name=c.name, passed=c.passed, detail=c.detail) for c in info.certificate],
     )

@@ -133,6 +133,7 @@ class Catalog:
             state=slot.state,
             default=slot.spec.name == self._default,
             inferred=manifest.inferred if manifest else (),
+            certificate=model.certificate.checks if model else (),
         )
 
     def unready_reason(self) -> str:

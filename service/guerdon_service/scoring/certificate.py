@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from guerdon_service.artifacts.golden import Golden
 from guerdon_service.backends.reference import reference_scores
 from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.certificate import Certificate, Check
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InputTooLong
@@ -58,32 +59,6 @@ RECORDED = 1e-4
 """Least relative tolerance against scores that another machine recorded in fp32."""
 DEFAULT = Tolerance(0.0, 1e-5)
 """For back ends that are not listed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; `detail` says what was found."""
-
-    name: str
-    passed: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """The checks of one model, in the order in which they were made."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def passed(self) -> bool:
-        """True when the model may become ready."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def failure(self) -> str:
-        """First failed check with what was found; empty when all passed."""
-        return next((f"{c.name}: {c.detail}" for c in self.checks if not c.passed), "")
 
 
 def certify(
