@@ -1,0 +1,67 @@
+"""The state of a run between two updates, on disk: whole or not at all."""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from guerdon_service.core.errors import GuerdonError, InvalidInput
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters that train, by name, on the CPU; frozen ones come from the base again."""
+    return {name: p.detach().cpu() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Replace the file; the old one stays until the new one is on disk.
+
+    Raises:
+        GuerdonError: the disk is full, or the folder cannot be written to; the old file is untouched.
+    """
+    data = io.BytesIO()
+    torch.save(dict(state), data)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as err:
+        partial.unlink(missing_ok=True)
+        raise GuerdonError(
+            f"{path} could not be written ({err.strerror}); what it held before is intact: make room and run "
+            "the same command again"
+        ) from err
+
+
+def load_state(path: Path, identity: str) -> dict[str, Any] | None:
+    """What `save_state` wrote, tensors on the CPU; None where there is no file.
+
+    Args:
+        identity: digest of everything that the weights depend on; `state` holds it.
+
+    Raises:
+        InvalidInput: it is of another config, data, base or reward, or it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as err:  # torch raises whatever a damaged file provokes
+        raise InvalidInput(
+            f"{path} cannot be read ({type(err).__name__}); remove it to start over", param="output"
+        ) from err
+    if state["identity"] != identity:
+        raise InvalidInput(
+            f"{path} is of another config, data, base or reward; remove it, or give another output",
+            param="output",
+        )
+    return state

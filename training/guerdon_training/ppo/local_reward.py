@@ -1,0 +1,148 @@
+"""Rewards from an artifact on this machine: the numbers that a service would give, without one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+
+from guerdon_service.core.combine import combine
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Manifest, Profile, from_json
+from guerdon_training.artifact import MANIFEST
+from guerdon_training.config import BaseConfig
+from guerdon_training.data import file_sha256
+from guerdon_training.encode import PairTokens
+from guerdon_training.forward import by_budget
+from guerdon_training.model import base_folder, load_tokenizer
+from guerdon_training.ppo.reward_text import Encode, encoder_of
+
+MAX_BATCH_TOKENS = 8192
+"""Padded tokens of one forward; changes rounding only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReward:
+    """`RewardSource` over a `*ForSequenceClassification`, in float32."""
+
+    manifest: Manifest
+    profile_name: str
+    profile: Profile
+    encode: Encode
+    model: Any
+    pad_token_id: int | None
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name, version, digest and profile."""
+        m = self.manifest
+        return {"name": m.name, "version": m.version, "digest": m.digest, "profile": self.profile_name}
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """See `RewardSource.score`."""
+        encoded = [self.encode(c) for c in conversations]
+        scores: list[float | None] = [None] * len(encoded)
+        kept = [(i, tokens) for i, tokens in enumerate(encoded) if tokens is not None]
+        lengths = [len(tokens.input_ids) for _, tokens in kept]
+        order = sorted(range(len(kept)), key=lengths.__getitem__)
+        budget = MAX_BATCH_TOKENS if self.pad_token_id is not None else 1  # no pad: rows alone
+        for batch in by_budget(lengths, order, budget):
+            raw = self._raw([kept[j][1] for j in batch])
+            for j, row in zip(batch, raw.numpy().astype(np.float32), strict=True):
+                scores[kept[j][0]] = self._reward(row, lengths[j])
+        return scores
+
+    def _reward(self, raw: Any, num_tokens: int) -> float:
+        combined = combine(raw, self.manifest, self.profile, tokens=num_tokens, truncated=False, cached=False)
+        return combined.reward
+
+    @torch.no_grad()
+    def _raw(self, rows: Sequence[PairTokens]) -> Tensor:
+        """Head outputs, float32 [B, H]."""
+        inputs = _collate(rows, self.pad_token_id or 0)
+        device = next(self.model.parameters()).device
+        if getattr(self.model.config, "type_vocab_size", 0) < 2 or self.manifest.encoding != "pair":
+            del inputs["token_type_ids"]
+        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+        if self.manifest.pooling == "model":
+            logits: Tensor = self.model(**inputs).logits
+        else:
+            states = self.model.base_model(**inputs).last_hidden_state
+            last = torch.tensor([len(r.input_ids) - 1 for r in rows], device=device)
+            logits = self.model.score(states[torch.arange(len(rows), device=device), last])
+        return logits.float().cpu()
+
+
+def open_local_reward(folder: Path, profile: str | None, device: torch.device) -> LocalReward:
+    """Load a reward artifact that `guerdon train reward` wrote, its adapter merged.
+
+    Raises:
+        InvalidInput: no reward artifact there, other base weights, or a rule that only the service knows.
+    """
+    manifest = _read_manifest(folder)
+    base, adapter = _base(folder, manifest), folder / "adapter"
+    tokenizer: PreTrainedTokenizerBase = load_tokenizer(
+        folder if (folder / "tokenizer.json").is_file() else base
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=len(manifest.heads), dtype=torch.float32
+    )
+    if adapter.is_dir():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    if manifest.pooling == "last" and not hasattr(model, "score"):
+        raise InvalidInput(
+            f"reward artifact {manifest.name} pools its last token and is no decoder with a score head; "
+            "start guerdon serve with it and give reward.url instead of reward.artifacts",
+            param="reward.artifacts",
+        )
+    name, weights = manifest.profile(profile)
+    encode = encoder_of(manifest, tokenizer)
+    ready = model.eval().requires_grad_(False).to(device)
+    return LocalReward(manifest, name, weights, encode, ready, model.config.pad_token_id)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InvalidInput(
+            f"{folder} holds no {MANIFEST}; give an artifact's folder that guerdon train reward wrote, or "
+            "serve the model and give reward.url",
+            param="reward.artifacts",
+        )
+    manifest = from_json(path.read_text("utf-8"))
+    if manifest.kind != "reward":
+        raise InvalidInput(f"{folder} is a {manifest.kind}; give a reward artifact", param="reward.artifacts")
+    return manifest
+
+
+def _base(folder: Path, manifest: Manifest) -> Path:
+    if manifest.base is None:
+        return folder / "base" if (folder / "base").is_dir() else folder
+    base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
+    if file_sha256(base / "model.safetensors") != manifest.base.weights_sha256:
+        raise InvalidInput(
+            f"package {manifest.base.package} holds other weights than {manifest.name} was trained on; "
+            "install the version that its manifest pins",
+            param="reward.artifacts",
+        )
+    return base
+
+
+def _collate(rows: Sequence[PairTokens], pad_token_id: int) -> dict[str, Tensor]:
+    width = max(len(r.input_ids) for r in rows)
+    pads = [width - len(r.input_ids) for r in rows]
+    ids = [[*r.input_ids, *[pad_token_id] * p] for r, p in zip(rows, pads, strict=True)]
+    mask = [[1] * len(r.input_ids) + [0] * p for r, p in zip(rows, pads, strict=True)]
+    types = [
+        [0] * r.prefix_len + [1] * (len(r.input_ids) - r.prefix_len) + [0] * p
+        for r, p in zip(rows, pads, strict=True)
+    ]
+    named = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    return {name: torch.tensor(rows) for name, rows in named.items()}

@@ -1,0 +1,98 @@
+"""The state of a run: where it stands, how it begins, how it is saved and found again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from guerdon_service.core.manifest import Norm
+from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state, trained_state
+from guerdon_training.ppo.config import PpoConfig
+from guerdon_training.ppo.evaluate import evaluate_policy
+from guerdon_training.ppo.kl import KlController
+from guerdon_training.ppo.models import Networks
+from guerdon_training.ppo.prompts import Prompt
+from guerdon_training.ppo.reward_source import RewardSource
+
+BEST = "best.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a run works on. identity: digest of all that its weights depend on. run: checkpoint and log."""
+
+    config: PpoConfig
+    networks: Networks
+    train: list[Prompt]
+    valid: list[Prompt]
+    reward: RewardSource
+    gold: RewardSource | None
+    identity: str
+    run: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What changes from update to update, weights and optimiser aside.
+
+    done: updates. best: highest evaluation so far; best_update: the update it came after.
+    """
+
+    kl: KlController
+    norm: Norm
+    done: int = 0
+    best: float = float("-inf")
+    best_update: int = 0
+
+
+def resume(job: Job, optimizer: Any) -> Progress | None:
+    """Load the last checkpoint into the learner and the optimiser; None where there is none.
+
+    Raises:
+        InvalidInput: it is of another run, or damaged.
+    """
+    state = load_state(job.run / CHECKPOINT, job.identity)
+    if state is None:
+        return None
+    job.networks.learner.load_state_dict(state["learner"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    stored = state["progress"]
+    return Progress(**stored | {"kl": KlController(**stored["kl"]), "norm": Norm(**stored["norm"])})
+
+
+def save(job: Job, optimizer: Any, progress: Progress) -> None:
+    """Replace the checkpoint.
+
+    Raises:
+        GuerdonError: it could not be written; the old one is intact.
+    """
+    state = {
+        "identity": job.identity,
+        "progress": asdict(progress),
+        "learner": trained_state(job.networks.learner),
+        "optimizer": optimizer.state_dict(),
+    }
+    save_state(job.run / CHECKPOINT, state)
+
+
+def evaluated(job: Job, progress: Progress, is_main: bool) -> tuple[Progress, Mapping[str, float]]:
+    """Figures on the valid prompts where the config asks for them now; the best weights so far are kept."""
+    every, done = job.config.eval_every, progress.done
+    last = done == job.config.optim.updates
+    if not job.valid or not (done == 0 or last or (every > 0 and done % every == 0)):
+        return progress, {}
+    figures = evaluate_policy(job.networks, job.valid, job.reward, job.gold, job.config)
+    reached = figures.get("valid/gold", figures["valid/score"])
+    if reached > progress.best:
+        progress = replace(progress, best=reached, best_update=done)
+        if is_main and job.config.keep == "best":
+            state = {"identity": job.identity, "learner": trained_state(job.networks.learner)}
+            save_state(job.run / BEST, state)
+    return progress, figures
+
+
+def restore_best(job: Job) -> None:
+    """Put the weights of the best evaluation into the learner."""
+    state = load_state(job.run / BEST, job.identity)
+    assert state is not None, "the evaluation before the first update writes it"
+    job.networks.learner.load_state_dict(state["learner"], strict=False)

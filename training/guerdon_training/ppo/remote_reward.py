@@ -1,0 +1,75 @@
+"""Rewards from a running Guerdon service."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from guerdon import Client, InputTooLong, InvalidInput
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import InvalidInput as BadConfig
+
+_ITEM = re.compile(r"items\[(\d+)\](?P<response>\.response)?")
+
+
+class RemoteReward:
+    """`RewardSource` over REST or gRPC: batched, split and retried by the client.
+
+    Args:
+        client: connected to the service; closing it is the caller's business.
+        model: name of a model that the service holds, an ensemble as well; None is its default.
+        profile: named head weights; None is the model's default.
+    """
+
+    def __init__(self, client: Client, model: str | None = None, profile: str | None = None) -> None:
+        info = client.model_info(model)
+        self._client, self._model, self._profile = client, info.name, profile
+        self._identity = {"name": info.name, "version": info.version, "digest": info.digest}
+        if profile is not None:
+            self._identity["profile"] = profile
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name, version, digest, and the profile where one was chosen."""
+        return self._identity
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        """See `RewardSource.score`.
+
+        Raises:
+            guerdon.GuerdonError: the service cannot be reached, retries included, or refuses the caller.
+            InvalidInput: the service loaded other weights under this name since the run began.
+        """
+        scores: list[float | None] = [None] * len(conversations)
+        wanted = [i for i, c in enumerate(conversations) if c.response]
+        while wanted:
+            items = [(_prompt(conversations[i]), conversations[i].response) for i in wanted]
+            try:
+                result = self._client.score(items, model=self._model, profile=self._profile, lane="bulk")
+            except InvalidInput as err:
+                del wanted[_refused_item(err)]
+                continue
+            self._check_digest(result.model.digest)
+            for i, score in zip(wanted, result.scores, strict=True):
+                scores[i] = score.reward
+            break
+        return scores
+
+    def _check_digest(self, digest: str) -> None:
+        if digest != self._identity["digest"]:
+            raise BadConfig(
+                f"the service now holds other weights as {self._model} ({digest[:12]}, "
+                f"not {self._identity['digest'][:12]}); "
+                "serve the first ones and run again, or give another output",
+                param="reward.url",
+            )
+
+
+def _prompt(conversation: Conversation) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in conversation.prompt]
+
+
+def _refused_item(err: InvalidInput) -> int:
+    """Which response the service refused; raises `err` again where the prompt or the call is to blame."""
+    found = _ITEM.match(err.param or "")
+    if found is None or not (found["response"] or isinstance(err, InputTooLong)):
+        raise err
+    return int(found[1])

@@ -1,0 +1,34 @@
+"""A reward source from its part of the config."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from guerdon import Client
+from guerdon_training.ppo.config import ScoreSource
+from guerdon_training.ppo.local_reward import open_local_reward
+from guerdon_training.ppo.remote_reward import RemoteReward
+from guerdon_training.ppo.reward_source import EnsembleReward, RewardSource
+
+API_KEY = "GUERDON_API_KEY"
+"""Environment variable with the service's key, as for the `guerdon` command line."""
+
+
+@contextmanager
+def open_reward(source: ScoreSource, device: torch.device) -> Iterator[RewardSource]:
+    """The source that the config names, for as long as the block runs.
+
+    Raises:
+        InvalidInput: an artifact that cannot be used.
+        guerdon.GuerdonError: the service cannot be reached, or does not hold the model.
+    """
+    profile = source.profile or None
+    if source.url:
+        with Client(source.url, api_key=os.environ.get(API_KEY)) as client:
+            yield RemoteReward(client, source.model or None, profile)
+        return
+    members = tuple(open_local_reward(Path(folder), profile, device) for folder in source.artifacts)
+    yield members[0] if len(members) == 1 else EnsembleReward(members, source.conservatism)

@@ -1,0 +1,137 @@
+"""Responses from a causal language model: batched, cached, and a pure function of their random numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from guerdon_training.policy.logprobs import token_logprobs
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Token ids and mask, int64 [B, P], padded on the left so that every response begins in one column."""
+
+    ids: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device) -> "Prompts":
+        """The same prompts on another device."""
+        return Prompts(self.ids.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """What was sampled.
+
+    tokens: int64 [B, R], up to and with the first EOS, then pads.
+    mask: float32 [B, R]. Ends are never read off the token ids: the pad may be the EOS.
+    logprobs: float32 [B, R], of the tokens when they were drawn, at the temperature, before `top_p`; 0 off
+        the mask. Training recomputes them; these show whether it recomputes them right.
+    finished: bool [B], whether an EOS was sampled within R tokens.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    logprobs: Tensor
+    finished: Tensor
+
+
+def pad_left(prompts: Sequence[Sequence[int]], pad_token_id: int) -> Prompts:
+    """Prompts as a rectangle."""
+    width = max(len(p) for p in prompts)
+    ids = torch.tensor([[pad_token_id] * (width - len(p)) + list(p) for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    return Prompts(ids, mask)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position ids under padding on either side: the first real token is number 0. Int64 [B, T] both."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def uniforms(seeds: Sequence[int], num_tokens: int) -> Tensor:
+    """Float64 [B, num_tokens] in [0, 1): row i depends on ``seeds[i]`` alone, not on its neighbours."""
+    rows = [torch.rand(num_tokens, dtype=torch.float64, generator=_generator(seed)) for seed in seeds]
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def sample_responses(
+    model: Any,
+    prompts: Prompts,
+    noise: Tensor,
+    *,
+    temperature: float,
+    top_p: float,
+    eos_token_ids: Sequence[int],
+    pad_token_id: int,
+) -> Responses:
+    """Sample up to R tokens a prompt; a row leaves the batch at its EOS.
+
+    Args:
+        model: causal language model in evaluation mode.
+        noise: float64 [B, R] from `uniforms`; R is the largest number of tokens.
+        temperature: divides the logits, > 0.
+        top_p: share of the probability that is kept (Holtzman et al., arXiv 1904.09751); 1.0 keeps all.
+            Below 1 the samples are not the policy's own, and policy gradients from them are biased.
+    """
+    noise = noise.to(prompts.ids.device)
+    tokens = torch.full(noise.shape, pad_token_id, device=noise.device)
+    mask = torch.zeros(noise.shape, device=noise.device)
+    logprobs = torch.zeros_like(mask)
+    finished = torch.zeros(len(noise), dtype=torch.bool, device=noise.device)
+    ends = torch.tensor(list(eos_token_ids), device=noise.device)
+    rows = torch.arange(len(noise), device=noise.device)
+    cache = DynamicCache(config=model.config)
+    ids, seen, where = prompts.ids, prompts.mask, positions(prompts.mask)
+    for t in range(noise.shape[1]):
+        logits = model(
+            ids, attention_mask=seen, position_ids=where, past_key_values=cache, logits_to_keep=1
+        ).logits[:, -1]
+        chosen = draw(next_token_probabilities(logits, temperature, top_p), noise[rows, t])
+        tokens[rows, t], mask[rows, t] = chosen, 1.0
+        logprobs[rows, t] = token_logprobs(logits, chosen, temperature)
+        ended = torch.isin(chosen, ends)
+        finished[rows] = ended
+        if bool(ended.all()):
+            break
+        if bool(ended.any()):
+            going = (~ended).nonzero().squeeze(1)
+            cache.batch_select_indices(going)
+            rows, seen, where, chosen = rows[going], seen[going], where[going], chosen[going]
+        ids, where = chosen[:, None], where[:, -1:] + 1
+        seen = torch.cat([seen, torch.ones_like(ids)], dim=1)
+    return Responses(tokens, mask, logprobs, finished)
+
+
+def next_token_probabilities(logits: Tensor, temperature: float, top_p: float) -> Tensor:
+    """Float64 [B, V]; with `top_p` < 1 the least likely tokens beyond that share have probability 0.
+
+    The token that crosses the threshold is kept, so at least one is.
+    """
+    probabilities = torch.softmax(logits.double() / temperature, -1)
+    if top_p == 1.0:
+        return probabilities
+    ordered, order = probabilities.sort(-1, descending=True)
+    ordered[ordered.cumsum(-1) - ordered >= top_p] = 0.0
+    kept = torch.zeros_like(probabilities).scatter_(-1, order, ordered)
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
+    """Inverse of the cumulative distribution at `noise`: int64 [B]; never a token of probability 0.
+
+    Args:
+        probabilities: float64 [B, V]. noise: float64 [B] in [0, 1).
+    """
+    cumulative = probabilities.cumsum(-1)
+    found = torch.searchsorted(cumulative, (noise * cumulative[:, -1])[:, None], right=True)
+    return found.squeeze(1)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
