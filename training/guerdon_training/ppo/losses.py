@@ -33,8 +33,10 @@ def value_losses(values: Tensor, old_values: Tensor, returns: Tensor, clip: floa
 def policy_clipped(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float) -> Tensor:
     """1.0 where clipping took the gradient away, else 0.0; arguments as `policy_losses`."""
     ratio = torch.exp(logprobs - old_logprobs)
-    rising, falling = (advantages > 0) & (ratio > 1.0 + clip), (advantages < 0) & (ratio < 1.0 - clip)
-    return torch.logical_or(rising, falling).float()
+    rising = (advantages > 0) & (ratio > 1.0 + clip)
+    falling = (advantages < 0) & (ratio < 1.0 - clip)
+    clipped: Tensor = torch.logical_or(rising, falling).to(ratio.dtype)
+    return clipped
 
 
 def entropies(logits: Tensor) -> Tensor:

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_training.policy.base import policy_base
-from guerdon_training.policy.config import PolicyLora
 from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.ppo.actor_critic import ActorCritic, ValueModel
 from guerdon_training.ppo.config import PpoConfig
@@ -66,20 +63,7 @@ def build_networks(config: PpoConfig) -> Networks:
 
 
 def _value_model(base: Path, config: PpoConfig) -> ValueModel:
-    """Critic on a trunk of its own, copied from the policy's."""
-    causal: Any = load_policy(base, PolicyLora(), config.seed)
-    trunk: nn.Module = causal.base_model
-    width: int = causal.config.get_text_config().hidden_size
-    if config.lora.rank > 0:
-        num_layers: int = causal.config.get_text_config().num_hidden_layers
-        first = num_layers - (config.lora.last_layers or num_layers)
-        trunk = peft.get_peft_model(
-            trunk,
-            peft.LoraConfig(
-                r=config.lora.rank,
-                lora_alpha=config.lora.alpha,
-                target_modules=list(config.lora.target_modules),
-                layers_to_transform=list(range(first, num_layers)),
-            ),
-        )
-    return ValueModel(trunk, width)
+    """Critic on a trunk of its own, with adapters where the policy has them."""
+    loaded: Any = load_policy(base, config.lora, config.seed)
+    causal = loaded if config.lora.rank == 0 else loaded.get_base_model()
+    return ValueModel(causal.base_model, causal.config.get_text_config().hidden_size)

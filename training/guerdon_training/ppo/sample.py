@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -86,11 +87,11 @@ def sample_responses(
     finished = torch.zeros(len(noise), dtype=torch.bool, device=noise.device)
     ends = torch.tensor(list(eos_token_ids), device=noise.device)
     rows = torch.arange(len(noise), device=noise.device)
-    cache = DynamicCache(config=model.config)
+    name, cache = _cache_argument(model), DynamicCache(config=model.config)
     ids, seen, where = prompts.ids, prompts.mask, positions(prompts.mask)
     for t in range(noise.shape[1]):
         logits = model(
-            ids, attention_mask=seen, position_ids=where, past_key_values=cache, logits_to_keep=1
+            ids, attention_mask=seen, position_ids=where, logits_to_keep=1, **{name: cache}
         ).logits[:, -1]
         chosen = draw(next_token_probabilities(logits, temperature, top_p), noise[rows, t])
         tokens[rows, t], mask[rows, t] = chosen, 1.0
@@ -131,6 +132,12 @@ def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
     cumulative = probabilities.cumsum(-1)
     found = torch.searchsorted(cumulative, (noise * cumulative[:, -1])[:, None], right=True)
     return found.squeeze(1)
+
+
+def _cache_argument(model: Any) -> str:
+    """`transformers` renamed it in 5.24 and drops the old name in 5.40."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "cache" if "cache" in signature(inner.forward).parameters else "past_key_values"
 
 
 def _generator(seed: int) -> torch.Generator:
