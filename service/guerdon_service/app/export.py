@@ -1,0 +1,116 @@
+"""``guerdon export``: write ONNX graphs that were compared with the model, or none."""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from guerdon_service.app.export_check import calibration_feeds, check_fp32, check_int8
+from guerdon_service.app.export_graph import export_graph
+from guerdon_service.app.export_int8 import export_int8
+from guerdon_service.app.export_probes import read_probes
+from guerdon_service.artifacts.read import MANIFEST, read_artifact
+from guerdon_service.backends.onnx_backend import FILES
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import from_json, to_json
+
+
+def export_command(argv: Sequence[str]) -> int:
+    """Write ``onnx/fp32.onnx`` and ``onnx/int8.onnx`` into the artifact, or into a copy of it; 0 when done.
+
+    Raises:
+        InvalidInput: the artifact cannot be read or exported, or a graph disagrees with it. Nothing is
+            left behind then.
+    """
+    args = _parse(argv)
+    artifact = read_artifact(args.model)
+    if artifact.manifest.kind != "reward":
+        raise InvalidInput(f"{args.model} is a {artifact.manifest.kind}; give a reward model", param="model")
+    home = _home(artifact, args.output)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".guerdon-export-", dir=home) as staging:
+            report = _export(artifact, args, Path(staging))
+            _publish(artifact.folder, Path(staging), args)
+    except PermissionError as err:
+        raise InvalidInput(
+            f"{home.name} cannot be written to; name a folder for a copy with --output", param="output"
+        ) from err
+    print("\n".join(report))  # noqa: T201 - the command's answer
+    return 0
+
+
+def _home(artifact: Artifact, output: Path | None) -> Path:
+    """The folder to write in: on the same disk as the target, so that a rename completes the export."""
+    if output is None:
+        return artifact.folder
+    if output.exists() or not output.absolute().parent.is_dir():
+        raise InvalidInput(
+            f"output {output} exists, or its parent does not; name a new folder in an existing one",
+            param="output",
+        )
+    return output.absolute().parent
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("guerdon export", description=__doc__)
+    parser.add_argument("--model", required=True, help="artifact: a folder or a hub id")
+    parser.add_argument(
+        "--dtype", choices=("fp32", "int8", "all"), default="all", help="graphs to write (all)"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-4, help="largest |difference| of an fp32 score (1e-4)"
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="preference records (JSONL, .gz) for int8: 32 set its ranges, the others are compared",
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write a copy of the artifact here")
+    return parser.parse_args(argv)
+
+
+def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list[str]:
+    """Write and compare the graphs that were asked for in ``staging/onnx``; a line on each."""
+    folder = staging / "onnx"
+    folder.mkdir()
+    probes = read_probes(artifact, args.calibration)
+    staged = replace(artifact, folder=staging)
+    export_graph(artifact, folder / FILES["float32"])
+    report = [check_fp32(artifact, staged, probes, args.tolerance)]
+    if args.dtype != "fp32":
+        feeds = calibration_feeds(staged, probes)
+        export_int8(folder / FILES["float32"], folder / FILES["int8"], feeds)
+        report.append(check_int8(staged, probes))
+    if args.dtype == "int8":
+        for file in folder.glob(f"{FILES['float32']}*"):
+            file.unlink()
+    return report
+
+
+def _publish(source: Path, staging: Path, args: argparse.Namespace) -> None:
+    """Move the graphs into the artifact, or a copy of it with them to its place, and seal the manifest."""
+    if args.output is None:
+        (source / "onnx").mkdir(exist_ok=True)
+        for file in (staging / "onnx").iterdir():
+            file.replace(source / "onnx" / file.name)
+        _seal(source)
+        return
+    copy = staging / args.output.name
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("onnx", ".*", "__pycache__"))
+    (staging / "onnx").rename(copy / "onnx")
+    _seal(copy)
+    copy.rename(args.output)
+
+
+def _seal(folder: Path) -> None:
+    """Let the manifest's digest cover the graphs: another graph is another model to every cache."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return
+    manifest = from_json(path.read_text(encoding="utf-8"))
+    path.write_text(to_json(replace(manifest, digest="")), encoding="utf-8")
+    path.write_text(to_json(read_artifact(str(folder)).manifest), encoding="utf-8")
