@@ -1,4 +1,4 @@
-"""GAE against its definition, whitening against its formula, leave-one-out against the paper's closed form."""
+"""GAE and leave-one-out against their definitions, whitening against its formula."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A tiny random Llama over a vocabulary of words, with a chat template; its pad token is its EOS, as SmolLM2's."""
+"""A tiny random Llama over a vocabulary of words, with a chat template; its pad token is its EOS."""
 
 import json
 from collections.abc import Sequence

@@ -27,6 +27,14 @@ MAX_BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """A reward, and the standard deviation of the ensemble members behind it."""
+
+    reward: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True)
 class LocalReward:
     """`RewardSource` over a `*ForSequenceClassification`, in float32."""
 
@@ -45,8 +53,12 @@ class LocalReward:
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         """See `RewardSource.score`."""
+        return [None if s is None else s.reward for s in self.spread(conversations)]
+
+    def spread(self, conversations: Sequence[Conversation]) -> list[Spread | None]:
+        """The same with the spread of the heads that share an attribute."""
         encoded = [self.encode(c) for c in conversations]
-        scores: list[float | None] = [None] * len(encoded)
+        scores: list[Spread | None] = [None] * len(encoded)
         kept = [(i, tokens) for i, tokens in enumerate(encoded) if tokens is not None]
         lengths = [len(tokens.input_ids) for _, tokens in kept]
         order = sorted(range(len(kept)), key=lengths.__getitem__)
@@ -54,12 +66,11 @@ class LocalReward:
         for batch in by_budget(lengths, order, budget):
             raw = self._raw([kept[j][1] for j in batch])
             for j, row in zip(batch, raw.numpy().astype(np.float32), strict=True):
-                scores[kept[j][0]] = self._reward(row, lengths[j])
+                found = combine(
+                    row, self.manifest, self.profile, tokens=lengths[j], truncated=False, cached=False
+                )
+                scores[kept[j][0]] = Spread(found.reward, found.std)
         return scores
-
-    def _reward(self, raw: Any, num_tokens: int) -> float:
-        combined = combine(raw, self.manifest, self.profile, tokens=num_tokens, truncated=False, cached=False)
-        return combined.reward
 
     @torch.no_grad()
     def _raw(self, rows: Sequence[PairTokens]) -> Tensor:

@@ -7,6 +7,8 @@ from guerdon import Client, InputTooLong, InvalidInput
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput as BadConfig
 
+PROBE = ("Hello", "Hi")
+"""Scored once at the start: the answer says which weights are behind a name, an ensemble's too."""
 _ITEM = re.compile(r"items\[(\d+)\](?P<response>\.response)?")
 
 
@@ -20,15 +22,18 @@ class RemoteReward:
     """
 
     def __init__(self, client: Client, model: str | None = None, profile: str | None = None) -> None:
-        info = client.model_info(model)
-        self._client, self._model, self._profile = client, info.name, profile
-        self._identity = {"name": info.name, "version": info.version, "digest": info.digest}
-        if profile is not None:
-            self._identity["profile"] = profile
+        answered = client.score([PROBE], model=model, profile=profile).model
+        self._client, self._model, self._profile = client, answered.name, answered.profile
+        self._identity = {
+            "name": answered.name,
+            "version": answered.version,
+            "digest": answered.digest,
+            "profile": answered.profile,
+        }
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """Name, version, digest, and the profile where one was chosen."""
+        """Name, version, digest and profile."""
         return self._identity
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:

@@ -9,9 +9,10 @@ import torch
 
 from guerdon import Client
 from guerdon_training.ppo.config import ScoreSource
+from guerdon_training.ppo.ensemble_reward import EnsembleReward
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.ppo.remote_reward import RemoteReward
-from guerdon_training.ppo.reward_source import EnsembleReward, RewardSource
+from guerdon_training.ppo.reward_source import RewardSource
 
 API_KEY = "GUERDON_API_KEY"
 """Environment variable with the service's key, as for the `guerdon` command line."""
