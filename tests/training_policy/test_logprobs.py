@@ -11,7 +11,6 @@ from guerdon_training.policy.encode import Example
 from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.logprobs import (
     example_logprobs,
-    padded_logprobs,
     row_logprobs,
     token_logprobs,
 )
@@ -65,19 +64,22 @@ def test_sums_go_to_their_example(model: torch.nn.Module) -> None:
     torch.testing.assert_close(example_logprobs(model, pack(examples)), expected, atol=1e-5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_padding_changes_nothing(model: torch.nn.Module, temperature: float) -> None:
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padded_copies_agree(model: torch.nn.Module, side: str) -> None:
     examples = _examples()
-    width, num_responses = 12, max(r for _, r in LENGTHS)
-    ids = torch.full((len(examples), width + num_responses), 2)
-    mask = torch.zeros_like(ids)
-    for i, (example, (prompt, response)) in enumerate(zip(examples, LENGTHS, strict=True)):
-        ids[i, width - prompt : width + response] = torch.tensor(example.input_ids)
-        mask[i, width - prompt : width + response] = 1
-    padded = padded_logprobs(model, ids, mask, num_responses, temperature)
-    for i, (example, (_, response)) in enumerate(zip(examples, LENGTHS, strict=True)):
-        expected = _reference(model, example, temperature)
-        torch.testing.assert_close(padded[i, :response], expected, atol=1e-5, rtol=0)
+    width = max(len(e.input_ids) for e in examples) + 3
+    ids, mask = torch.full((len(examples), width), 2), torch.zeros(len(examples), width, dtype=torch.long)
+    for i, example in enumerate(examples):
+        n = len(example.input_ids)
+        place = slice(width - n, width) if side == "left" else slice(0, n)
+        ids[i, place], mask[i, place] = torch.tensor(example.input_ids), 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    logs = token_logprobs(logits[:, :-1], ids[:, 1:])
+    padded = [
+        logs[i][mask[i, 1:].bool() & mask[i, :-1].bool()][-e.num_targets :] for i, e in enumerate(examples)
+    ]
+    torch.testing.assert_close(row_logprobs(model, pack(examples)), torch.cat(padded), atol=1e-5, rtol=0)
 
 
 def test_only_the_logits_of_targets_are_made(model: torch.nn.Module) -> None:

@@ -19,7 +19,7 @@ from guerdon_training.config import read_config
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
 from guerdon_training.policy.demonstrations import read_demonstrations
 from guerdon_training.policy.encode import Example, encode_example
-from guerdon_training.policy.fit import Job, fit
+from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.logprobs import row_logprobs
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
@@ -61,16 +61,16 @@ def train_sft(config_path: Path) -> Manifest:
 
     Raises:
         InvalidInput: the config, the data or the base cannot be used; nothing was written then.
-        FloatingPointError, OSError: see `policy.fit.fit`.
+        GuerdonError: see `policy.fit.fit`.
     """
     config = read_config(config_path, SftConfig)
     recipe = begin(config, config_path)
     optim = config.optim
 
     # 1. Data: demonstrations as token ids, the assistant's tokens marked.
-    train, num_dropped = encode_file(recipe, config.data.train, config.data.max_train)
-    valid, _ = encode_file(recipe, config.data.valid, config.data.max_eval)
-    test, _ = encode_file(recipe, config.data.test, config.data.max_eval)
+    train, num_too_long = encode_split(recipe, "train")
+    valid, _ = encode_split(recipe, "valid")
+    test, _ = encode_split(recipe, "test")
     lengths = [len(e.input_ids) for e in train]
 
     def plan(epoch: int) -> Iterator[list[SftBatch]]:
@@ -86,7 +86,7 @@ def train_sft(config_path: Path) -> Manifest:
         optim=optim,
         num_steps=num_steps(len(train), optim.examples_per_step),
         plan=plan,
-        loss=sft_loss,
+        terms=lambda policy, batch: Terms(sft_loss(policy, batch)),
         evaluate=lambda policy: evaluate(policy, valid, optim.max_row_tokens),
         identity=recipe.identity,
         folder=recipe.run,
@@ -97,7 +97,7 @@ def train_sft(config_path: Path) -> Manifest:
     metrics = {
         "epoch": progress.best_epoch,
         "num_train": len(train),
-        "num_train_too_long": num_dropped,
+        "num_train_too_long": num_too_long,
         "valid": evaluate(model, valid, optim.max_row_tokens),
         "test": evaluate(model, test, optim.max_row_tokens),
     }
@@ -119,13 +119,14 @@ def evaluate(model: nn.Module, examples: Sequence[Example], max_row_tokens: int)
     return {"loss": loss, "perplexity": exp(min(loss, 700.0))}
 
 
-def encode_file(recipe: Recipe, file: str, limit: int) -> tuple[list[Example], int]:
+def encode_split(recipe: Recipe, split: str) -> tuple[list[Example], int]:
     """Examples of one file, and how many demonstrations do not fit `max_tokens` and were left out.
 
     Raises:
         InvalidInput: the file, or a line, cannot be used, or nothing fits.
     """
     config = recipe.config
+    file, limit = config.data.splits[split]
     records = select(read_demonstrations(Path(file)), config.data.sources, limit, config.seed, file)
     encoded = [encode_example(recipe.tokenizer, r.prompt, r.response, config.max_tokens) for r in records]
     examples = [e for e in encoded if e is not None]

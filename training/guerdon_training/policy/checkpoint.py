@@ -8,7 +8,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.errors import GuerdonError, InvalidInput
 
 _PROGRESS = "progress.json"
 
@@ -51,7 +51,7 @@ class Checkpoint:
         """Write the state beside the old one, then remove that. Every process calls it.
 
         Raises:
-            OSError: it could not be written; the old one is as it was.
+            GuerdonError: it could not be written; the old one is as it was.
         """
         last, new = self._last(), self.folder / f"{progress.num_epochs:06}"
         accelerator.wait_for_everyone()  # all have seen `last` before one removes it
@@ -63,7 +63,7 @@ class Checkpoint:
                 (new / "progress.part").replace(new / _PROGRESS)
         except (OSError, RuntimeError, SafetensorError) as err:  # torch and safetensors have their own
             shutil.rmtree(new, ignore_errors=True)
-            raise OSError(
+            raise GuerdonError(
                 f"the checkpoint after epoch {progress.num_epochs} could not be written to {self.folder} "
                 f"({err}); free space and start again: the run goes on after epoch {progress.num_epochs - 1}"
             ) from err
@@ -72,7 +72,7 @@ class Checkpoint:
 
     def restore(self, accelerator: Accelerator) -> None:
         """Load the last state into what `accelerator` has prepared."""
-        accelerator.load_state(str(self._last()))
+        accelerator.load_state(str(self._last()), strict=False)  # frozen weights are not in it
 
     def _last(self) -> Path | None:
         return max((p.parent for p in self.folder.glob(f"*/{_PROGRESS}")), default=None)

@@ -25,6 +25,15 @@ class PolicyData:
     max_train: int = 0
     max_eval: int = 0
 
+    @property
+    def splits(self) -> dict[str, tuple[str, int]]:
+        """File and number of records (0 for all) by split."""
+        return {
+            "train": (self.train, self.max_train),
+            "valid": (self.valid, self.max_eval),
+            "test": (self.test, self.max_eval),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyLora:

@@ -53,7 +53,40 @@ def encode_example(
     Raises:
         InvalidInput: the template refuses these turns, or rewrites the prompt once a response follows.
     """
+    examples = encode_examples(tokenizer, prompt, [response], max_tokens)
+    return examples[0] if examples else None
+
+
+def encode_examples(
+    tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], responses: Sequence[str], max_tokens: int
+) -> list[Example] | None:
+    """Several responses to one prompt, as `encode_example`, but cut alike.
+
+    The longest response decides what is left of the prompt for all of them, or a comparison would be between
+    answers to different prompts.
+
+    Returns:
+        One example per response; None when the longest and one prompt token do not fit.
+    """
     head = _render(tokenizer, prompt, generation=True)
+    prompt_ids = _tokenize(tokenizer, head)
+    encoded = [_response_ids(tokenizer, prompt, head, prompt_ids, response) for response in responses]
+    bos = prompt_ids[:1] if prompt_ids[:1] == [tokenizer.bos_token_id] else []
+    body = prompt_ids[len(bos) :]
+    excess = max(0, len(prompt_ids) + max(map(len, encoded)) - max_tokens)
+    if excess and excess >= len(body):
+        return None
+    kept = (*bos, *body[excess:])
+    return [Example((*kept, *ids), (False,) * len(kept) + (True,) * len(ids)) for ids in encoded]
+
+
+def _response_ids(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Sequence[Message],
+    head: str,
+    prompt_ids: list[int],
+    response: str,
+) -> list[int]:
     whole = _render(tokenizer, [*prompt, Message("assistant", response)], generation=False)
     if not whole.startswith(head):
         raise InvalidInput(
@@ -61,26 +94,12 @@ def encode_example(
             "tokens cannot be told apart; use a template whose generation prompt begins the assistant turn",
             param="base",
         )
-    prompt_ids = _tokenize(tokenizer, head)
     ids = _tokenize(tokenizer, whole)
-    # generation starts from prompt_ids; where a merge across the border hides them, the parts are joined
+    # generation goes on from prompt_ids; where a merge across the border hides them, the parts are joined
     joined = ids[: len(prompt_ids)] == prompt_ids
-    response_ids = ids[len(prompt_ids) :] if joined else _tokenize(tokenizer, whole[len(head) :])
-    return join(tokenizer, prompt_ids, _ending(response_ids, tokenizer.eos_token_id), max_tokens)
-
-
-def join(
-    tokenizer: PreTrainedTokenizerBase, prompt_ids: list[int], response_ids: list[int], max_tokens: int
-) -> Example | None:
-    """Tokens of a prompt and of a response as an example, cut as `encode_example` says."""
-    head = prompt_ids[:1] if prompt_ids[:1] == [tokenizer.bos_token_id] else []
-    body = prompt_ids[len(head) :]
-    excess = max(0, len(prompt_ids) + len(response_ids) - max_tokens)
-    if excess and excess >= len(body):
-        return None
-    kept = head + body[excess:]
-    is_target = (False,) * len(kept) + (True,) * len(response_ids)
-    return Example((*kept, *response_ids), is_target)
+    return _ending(
+        ids[len(prompt_ids) :] if joined else _tokenize(tokenizer, whole[len(head) :]), tokenizer.eos_token_id
+    )
 
 
 def _ending(ids: list[int], eos: int) -> list[int]:

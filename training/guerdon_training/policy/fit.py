@@ -1,11 +1,12 @@
 """The loop of SFT and DPO: steps of packed rows, one update each, a checkpoint after every epoch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from guerdon_service.core.errors import GuerdonError
 from guerdon_training.policy.checkpoint import Checkpoint, Progress
 from guerdon_training.policy.config import PolicyOptim
 from guerdon_training.policy.metrics import MetricsLog
@@ -32,11 +34,19 @@ B = TypeVar("B", bound=Batch)
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """Scalars of one batch, each summed over its units: the loss, and figures that are only logged."""
+
+    loss: Tensor
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Job(Generic[B]):
     """What to fit.
 
     plan: steps of an epoch (0, 1, ...), `num_steps` of them, the same for the same number.
-    loss: sum of the losses of a batch's units, a scalar.
+    terms: of a batch, under the model as it is.
     evaluate: figures on the valid split; `loss` among them decides which epoch is kept.
     identity: digest of everything that the weights depend on; a checkpoint with another is refused.
     folder: for checkpoints and the metrics log.
@@ -45,7 +55,7 @@ class Job(Generic[B]):
     optim: PolicyOptim
     num_steps: int
     plan: Callable[[int], Iterable[Sequence[B]]]
-    loss: Callable[[nn.Module, B], Tensor]
+    terms: Callable[[nn.Module, B], Terms]
     evaluate: Callable[[nn.Module], Mapping[str, float]]
     identity: str
     folder: Path
@@ -59,13 +69,15 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
 
     Raises:
         InvalidInput: the checkpoint there is another run's.
-        FloatingPointError: the loss is not finite; the last checkpoint stays.
-        OSError: a checkpoint could not be written; the one before stays.
+        GuerdonError: the loss is not finite, or a checkpoint could not be written; the last one stays.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=job.optim.learning_rate, weight_decay=job.optim.weight_decay)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(
+        trained.values(), lr=job.optim.learning_rate, weight_decay=job.optim.weight_decay
+    )
     prepared, optimizer = accelerator.prepare(model, optimizer)
     prepared.train()
+    accelerator.register_save_state_pre_hook(partial(_drop_frozen, trained.keys()))
     checkpoint, best = Checkpoint(job.folder / "checkpoint"), job.folder / "best.safetensors"
     progress = checkpoint.progress(job.identity)
     if progress.num_epochs:
@@ -78,7 +90,7 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
         progress = replace(progress, num_epochs=epoch + 1)
         if figures["loss"] < progress.best_loss:
             progress = replace(progress, best_epoch=epoch + 1, best_loss=figures["loss"])
-            _save_trained(accelerator, model, best)
+            _save_best(accelerator, trained, best)
         checkpoint.save(accelerator, progress)
     accelerator.wait_for_everyone()
     model.load_state_dict(load_file(best), strict=False)
@@ -102,36 +114,38 @@ def _epoch(
             )
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = backward(accelerator, model, step, job.loss)
-            if not isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss} at update {number + 1}; lower optim.learning_rate. The checkpoint "
-                    f"after epoch {epoch} is intact"
+            figures = backward(accelerator, model, step, job.terms)
+            if not isfinite(figures["loss"]):
+                raise GuerdonError(
+                    f"the loss is {figures['loss']} at update {number + 1}; lower optim.learning_rate. The "
+                    f"checkpoint after epoch {epoch} is intact",
+                    param="optim.learning_rate",
                 )
             norm = accelerator.clip_grad_norm_(model.parameters(), optim.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
-            progress.set_postfix(loss=f"{loss:.3f}")
-            log.write(epoch + 1, {"loss": loss, "gradient_norm": float(norm), "learning_rate": rate})
+            progress.set_postfix(loss=f"{figures['loss']:.3f}")
+            log.write(epoch + 1, {**figures, "gradient_norm": float(norm), "learning_rate": rate})
 
 
 def backward(
-    accelerator: Accelerator, model: nn.Module, step: Sequence[B], loss: Callable[[nn.Module, B], Tensor]
-) -> float:
-    """Accumulate the gradient of the mean loss over all units of `step`; give that mean.
+    accelerator: Accelerator, model: nn.Module, step: Sequence[B], terms: Callable[[nn.Module, B], Terms]
+) -> dict[str, float]:
+    """Accumulate the gradient of the mean loss over all units of `step`; give the means of all terms.
 
     The mean is over units, whichever batch or process they are in: averaging the batches' own means would
     give a short batch's units more weight. Processes average their gradients, hence the factor.
     """
     num_units = sum(batch.num_units for batch in step)
     share = list(shares(step, accelerator.process_index, accelerator.num_processes))
-    total = torch.zeros((), device=accelerator.device)
+    totals: dict[str, Tensor] = {}
     for place, (batch, weight) in enumerate(share, start=1):
         with nullcontext() if place == len(share) else accelerator.no_sync(model):
-            value = loss(model, batch) * (weight / num_units)
-            accelerator.backward(value * accelerator.num_processes)
-            total += value.detach()
-    return float(accelerator.reduce(total, "sum"))
+            found = terms(model, batch)
+            accelerator.backward(found.loss * (weight * accelerator.num_processes / num_units))
+        for name, value in {"loss": found.loss, **found.figures}.items():
+            totals[name] = totals.get(name, torch.zeros(())) + value.detach() * (weight / num_units)
+    return {name: float(value) for name, value in accelerator.reduce(totals, "sum").items()}
 
 
 def shares(step: Sequence[B], process: int, num_processes: int) -> Iterator[tuple[B, float]]:
@@ -144,9 +158,14 @@ def shares(step: Sequence[B], process: int, num_processes: int) -> Iterator[tupl
         yield (step[mine], 1.0) if mine < len(step) else (step[-1], 0.0)
 
 
-def _save_trained(accelerator: Accelerator, model: nn.Module, path: Path) -> None:
-    names = {name for name, p in model.named_parameters() if p.requires_grad}
+def _drop_frozen(trained: Set[str], _models: Any, weights: list[dict[str, Tensor]], _folder: str) -> None:
+    """Keep frozen weights out of a checkpoint; they are the base's. In place, as accelerate's hooks work."""
+    for state in weights:
+        for name in set(state) - trained - {f"module.{n}" for n in trained}:
+            del state[name]
+
+
+def _save_best(accelerator: Accelerator, trained: Mapping[str, Tensor], path: Path) -> None:
     if accelerator.is_main_process:
         path.parent.mkdir(parents=True, exist_ok=True)
-        state = {n: t.detach().contiguous() for n, t in model.state_dict().items() if n in names}
-        save_file(state, path)
+        save_file({name: p.detach().contiguous() for name, p in trained.items()}, path)

@@ -1,7 +1,7 @@
-"""Log-probabilities of response tokens under a policy, of packed rows and of padded batches.
+"""Log-probabilities of response tokens under a policy.
 
-Both ask the model for logits at the needed positions alone (`logits_to_keep`): with a vocabulary of 50,000
-the logits of the prompt would be the largest tensor of the whole step.
+Rows hold no padding, so none can change a result. The model is asked for logits at the needed positions alone
+(`logits_to_keep`): with a vocabulary of 50,000 the prompt's logits would be the largest tensor of a step.
 """
 
 import torch
@@ -34,26 +34,6 @@ def example_logprobs(model: nn.Module, row: Row, temperature: float = 1.0) -> Te
 def sum_by_example(row: Row, values: Tensor) -> Tensor:
     """Sums over each example's targets: ``[R]`` to ``[S]``."""
     return values.new_zeros(row.num_examples).index_add(0, row.owners.to(values.device), values)
-
-
-def padded_logprobs(
-    model: nn.Module, input_ids: Tensor, attention_mask: Tensor, num_responses: int, temperature: float = 1.0
-) -> Tensor:
-    """Log-probability of the last `num_responses` positions of a batch: float32 [B, num_responses].
-
-    Args:
-        input_ids: int64 [B, T], prompts padded on the left, responses on the right.
-        attention_mask: int64 [B, T], 1 on real tokens. The result is meaningless where it is 0.
-        temperature: what the responses were sampled with.
-    """
-    logits = model(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        position_ids=(attention_mask.cumsum(1) - 1).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=num_responses + 1,
-    ).logits[:, :-1]
-    return token_logprobs(logits, input_ids[:, -num_responses:], temperature)
 
 
 def token_logprobs(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:

@@ -62,8 +62,7 @@ def begin(config: PolicyConfig, config_path: Path) -> Recipe:
     check_save(config.save, config.base, config.lora.rank)
     torch.set_num_threads(config.optim.num_threads)
     origin = Origin(config.base, policy_base(config.base))
-    files = {"train": config.data.train, "valid": config.data.valid, "test": config.data.test}
-    digests = {split: sha256_of(_existing(Path(file))) for split, file in files.items()}
+    digests = {split: sha256_of(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
     lineage = parents(origin, asdict(config), config_path, digests)
     return Recipe(config, config_path, Accelerator(), origin, load_tokenizer(origin.folder), lineage)
 

@@ -1,0 +1,75 @@
+"""Comparisons as token ids, as packed rows and as log-probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from guerdon_training.data import PreferencePair
+from guerdon_training.policy.encode import Example, encode_examples
+from guerdon_training.policy.logprobs import example_logprobs
+from guerdon_training.policy.plan import packed
+from guerdon_training.policy.rows import Row, pack
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplePair:
+    """Two responses to one prompt, which is the same tokens in both."""
+
+    chosen: Example
+    rejected: Example
+
+    @property
+    def num_tokens(self) -> int:
+        """Of both, the prompt twice."""
+        return len(self.chosen.input_ids) + len(self.rejected.input_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """P pairs in one packed row, each chosen, then rejected.
+
+    reference: float32 [P, 2], log-probabilities of both under the reference.
+    """
+
+    row: Row
+    reference: Tensor
+
+    @property
+    def num_units(self) -> int:
+        """Pairs."""
+        return len(self.reference)
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair], max_tokens: int
+) -> list[ExamplePair]:
+    """The pairs of which both responses fit `max_tokens`, in their order.
+
+    Raises:
+        InvalidInput: the chat template refuses a prompt.
+    """
+    encoded = (encode_examples(tokenizer, p.prompt, (p.chosen, p.rejected), max_tokens) for p in pairs)
+    return [ExamplePair(*examples) for examples in encoded if examples is not None]
+
+
+def pair_batch(pairs: Sequence[ExamplePair], reference: Tensor) -> PairBatch:
+    """Pack `pairs`; `reference` has their rows."""
+    return PairBatch(pack([e for pair in pairs for e in (pair.chosen, pair.rejected)]), reference)
+
+
+@torch.no_grad()
+def pair_logprobs(model: nn.Module, pairs: Sequence[ExamplePair], max_row_tokens: int) -> Tensor:
+    """Log-probabilities of whole responses: float32 [P, 2] on the CPU, chosen and rejected."""
+    found = torch.zeros(len(pairs), 2)
+    for row in packed(range(len(pairs)), [p.num_tokens for p in pairs], max_row_tokens):
+        batch = pair_batch([pairs[i] for i in row], found[row])
+        found[row] = example_logprobs(model, batch.row).view(-1, 2).cpu()
+    return found
+
+
+def num_targets(pairs: Sequence[ExamplePair]) -> Tensor:
+    """Tokens of the responses: int64 [P, 2]."""
+    return torch.tensor([[p.chosen.num_targets, p.rejected.num_targets] for p in pairs])
