@@ -1,5 +1,7 @@
 """Targets are the assistant's tokens with their end, whatever the template; the prompt alone is ever cut."""
 
+from collections.abc import Sequence
+
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -17,6 +19,12 @@ RESPONSE = "\n the Seine  "
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3")
 
 
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, skip: bool = False) -> str:
+    text = tokenizer.decode(list(ids), skip_special_tokens=skip)
+    assert isinstance(text, str)
+    return text
+
+
 def load(family: str) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(tiny(family))
     return tokenizer
@@ -30,7 +38,7 @@ def test_targets_are_the_response_and_its_end(family: str) -> None:
     targets = [i for i, flag in zip(example.input_ids, example.is_target, strict=True) if flag]
     assert targets[-1] == tokenizer.eos_token_id
     assert targets.count(tokenizer.eos_token_id) == 1
-    text = tokenizer.decode(targets[:-1], skip_special_tokens=True)
+    text = text_of(tokenizer, targets[:-1], skip=True)
     # templates strip as they please, and Qwen3's puts an empty thought before the answer
     assert text.removeprefix("<think>\n\n</think>\n\n").strip() == RESPONSE.strip()
 
@@ -53,7 +61,7 @@ def test_nothing_after_the_end_of_turn_is_a_target() -> None:
     tokenizer = load("qwen2")
     example = encode_example(tokenizer, THREAD, "yes", 200)
     assert example is not None
-    rendered = tokenizer.decode(example.input_ids)
+    rendered = text_of(tokenizer, example.input_ids)
     assert rendered.endswith("<|im_start|>assistant\nyes<|im_end|>")  # the template's newline is gone
 
 
@@ -61,7 +69,7 @@ def test_an_end_is_added_where_the_template_has_none() -> None:
     tokenizer = load("gemma3")
     example = encode_example(tokenizer, THREAD, "yes", 200)
     assert example is not None
-    assert tokenizer.decode(example.input_ids).endswith("yes<end_of_turn>\n<eos>")
+    assert text_of(tokenizer, example.input_ids).endswith("yes<end_of_turn>\n<eos>")
 
 
 def test_a_merge_across_the_border_does_not_move_it() -> None:
@@ -78,7 +86,7 @@ def test_a_merge_across_the_border_does_not_move_it() -> None:
     assert example is not None
     assert list(example.input_ids[: len(heads[cut])]) == heads[cut]
     assert example.num_targets == len(example.input_ids) - len(heads[cut])
-    assert tokenizer.decode(example.input_ids) == text + "<|im_end|>"
+    assert text_of(tokenizer, example.input_ids) == text + "<|im_end|>"
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])

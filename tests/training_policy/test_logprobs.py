@@ -84,7 +84,7 @@ def test_padded_copies_agree(model: torch.nn.Module, side: str) -> None:
 
 def test_only_the_logits_of_targets_are_made(model: torch.nn.Module) -> None:
     made = []
-    head = model.get_output_embeddings()
+    head = model.get_submodule("lm_head")
     handle = head.register_forward_hook(lambda _m, _i, out: made.append(out.shape[1]))
     row_logprobs(model, pack(_examples()))
     handle.remove()

@@ -6,10 +6,16 @@ from pathlib import Path
 
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.dpo import train_dpo
+from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
 from guerdon_training.sft import train_sft
 
-RECIPES: dict[str, Callable[[Path], Manifest]] = {"reward": train_reward, "sft": train_sft, "dpo": train_dpo}
+RECIPES: dict[str, Callable[[Path], Manifest]] = {
+    "reward": train_reward,
+    "sft": train_sft,
+    "dpo": train_dpo,
+    "ppo": train_ppo,
+}
 """One file per method; each reads a TOML file and writes an artifact."""
 
 

@@ -1,14 +1,17 @@
 """The optimisation of the reward recipe: Bradley-Terry on the upper layers, averaged weights."""
 
-from collections.abc import Callable
 from random import Random
+from statistics import mean
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from guerdon_training.average import MovingAverage
+from guerdon_training.calibrate import calibrated_log_loss
 from guerdon_training.config import OptimConfig
+from guerdon_training.forward import by_budget
 from guerdon_training.losses import bradley_terry, centring
 from guerdon_training.rows import Rows
 from guerdon_training.steps import MicroBatch, epoch_steps
@@ -19,33 +22,29 @@ State = dict[str, Tensor]
 
 
 def fit(
-    model: nn.Module,
-    encoder: SplitEncoder,
-    rows: Rows,
-    config: OptimConfig,
-    seed: int,
-    quality: Callable[[], float],
+    model: nn.Module, encoder: SplitEncoder, train: Rows, valid: Rows, config: OptimConfig, seed: int
 ) -> State:
-    """Train; give the averaged weights of the epoch with the highest `quality`.
+    """Train; give the averaged weights of the epoch with the lowest log loss on `valid`.
 
     Dropout is off throughout (Huang et al., "The N implementation details of RLHF with PPO", 2023).
 
-    Args:
-        quality: called after each epoch with the averaged weights in place; higher is better.
+    Raises:
+        FloatingPointError: the loss is not finite.
     """
     model.eval()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parameters = list(named.values())
-    random = Random(seed)  # noqa: S311 - reproducible order, not a secret
+    random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
     plan = [
-        list(epoch_steps(rows, config.pairs_per_step, config.max_batch_tokens, random))
+        list(epoch_steps(train, config.pairs_per_step, config.max_batch_tokens, random))
         for _ in range(config.epochs)
     ]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = _schedule(optimizer, sum(map(len, plan)), config.warmup_share)
     average = MovingAverage(parameters, config.ema_decay)
-    states = encoder.lower(rows.tokens, config.max_batch_tokens, "frozen layers")
-    best, best_quality = State(), float("-inf")
+    states = encoder.lower(train.tokens, config.max_batch_tokens, "frozen layers, train")
+    valid_states = encoder.lower(valid.tokens, config.max_batch_tokens, "frozen layers, valid")
+    best, best_loss = State(), float("inf")
     for number, steps in enumerate(plan, start=1):
         with tqdm(steps, desc=f"epoch {number}/{config.epochs}", unit="step") as progress:
             for step in progress:
@@ -57,11 +56,29 @@ def fit(
                 average.update()
                 progress.set_postfix(loss=f"{loss:.3f}")
         average.swap()
-        reached = quality()
-        if reached > best_quality:
-            best, best_quality = {name: p.detach().clone() for name, p in named.items()}, reached
+        losses = _log_losses(encoder, valid_states, valid, config.max_batch_tokens)
+        tqdm.write(f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}")
+        if mean(losses) < best_loss:
+            best, best_loss = {name: p.detach().clone() for name, p in named.items()}, mean(losses)
         average.swap()
     return best
+
+
+@torch.inference_mode()
+def _log_losses(
+    encoder: SplitEncoder, states: list[Tensor], rows: Rows, max_batch_tokens: int
+) -> list[float]:
+    """Calibrated log loss of each head on its own comparisons, in nats."""
+    lengths = [s.shape[0] for s in states]
+    order = sorted(range(len(states)), key=lengths.__getitem__)
+    outputs: dict[int, Tensor] = {}
+    for batch in by_budget(lengths, order, max_batch_tokens):
+        outputs.update(zip(batch, encoder.upper([states[i] for i in batch]), strict=True))
+    margins: dict[int, list[float]] = {}
+    for c in rows.comparisons:
+        margin = outputs[c.chosen][c.head] - outputs[c.rejected][c.head]
+        margins.setdefault(c.head, []).append(float(margin))
+    return [calibrated_log_loss(np.array(margins[head])) for head in sorted(margins)]
 
 
 def _backward(

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head
-from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
+from guerdon_training.calibrate import fit_norm, fit_slope
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.forward import score_rows
 from guerdon_training.rows import build_rows
@@ -110,13 +110,3 @@ def _judged(scored: Scored) -> Judged:
         return Judged(scored.tagged.pair, None)
     chosen, rejected = scored.raw[:, scored.tagged.head]
     return Judged(scored.tagged.pair, (float(chosen), float(rejected)))
-
-
-def mean_log_loss(scored: Sequence[Scored], num_heads: int) -> float:
-    """Calibrated log loss of each head on its own pairs, averaged over heads; what selection minimises."""
-    margins: list[list[float]] = [[] for _ in range(num_heads)]
-    for s in scored:
-        if s.raw is not None:
-            chosen, rejected = s.raw[:, s.tagged.head]
-            margins[s.tagged.head].append(float(chosen - rejected))
-    return float(np.mean([calibrated_log_loss(np.array(m)) for m in margins]))

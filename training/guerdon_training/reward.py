@@ -22,7 +22,6 @@ from guerdon_training.measure import (
     Scored,
     accuracies,
     fit_calibration,
-    mean_log_loss,
     normalised_heads,
     score_pairs,
     write_scores,
@@ -60,15 +59,10 @@ def train_reward(config_path: Path) -> Manifest:
 
     # 3. Fit; keep the epoch with the lowest log loss on the valid pairs.
     encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers), tokenizer.pad_token_id)
-    rows = build_rows(train_pairs, tokenizer, config.max_tokens)
-    best = fit(
-        model,
-        encoder,
-        rows,
-        config.optim,
-        config.seed,
-        quality=lambda: -mean_log_loss(score(valid_pairs, "valid"), len(names)),
+    train_rows, valid_rows = (
+        build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
     )
+    best = fit(model, encoder, train_rows, valid_rows, config.optim, config.seed)
     model.load_state_dict(best, strict=False)
 
     # 4. Normalise and calibrate on valid; measure on test, once.

@@ -106,7 +106,7 @@ def _save_adapter(model: nn.Module, folder: Path, package: str) -> None:
     assert isinstance(model, peft.PeftModel), "check_save lets an adapter through only with lora.rank"
     for config in model.peft_config.values():
         config.base_model_name_or_path = package  # not a path of this machine
-    model.save_pretrained(str(folder))
+    model.save_pretrained(str(folder), save_embedding_layers=False)  # they never have adapters
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template
 
 

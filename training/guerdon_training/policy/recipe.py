@@ -60,11 +60,13 @@ def begin(config: PolicyConfig, config_path: Path) -> Recipe:
     """
     check_optim(config.optim)
     check_save(config.save, config.base, config.lora.rank)
-    torch.set_num_threads(config.optim.num_threads)
+    accelerator = Accelerator()
+    torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
     digests = {split: sha256_of(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
-    lineage = parents(origin, asdict(config), config_path, digests)
-    return Recipe(config, config_path, Accelerator(), origin, load_tokenizer(origin.folder), lineage)
+    resolved = json.loads(json.dumps(asdict(config)))  # as it will be read from the manifest
+    lineage = parents(origin, resolved, config_path, digests)
+    return Recipe(config, config_path, accelerator, origin, load_tokenizer(origin.folder), lineage)
 
 
 def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Manifest:

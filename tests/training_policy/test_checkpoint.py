@@ -1,0 +1,71 @@
+"""A failing disk leaves the last good checkpoint, and processes end where one would."""
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import debug_launcher
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from guerdon_service.core.errors import GuerdonError
+from guerdon_training.policy.checkpoint import Checkpoint
+from guerdon_training.sft import evaluate, train_sft
+from tests.training_policy.runs import prepare_sft
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    here: Path, tiny_lm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = prepare_sft(here, tiny_lm)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    calls = 0
+
+    def filling(*args: object) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        evaluate(*args)  # type: ignore[arg-type]
+        if calls == 2:  # no file may grow past 4 KiB any more: a write fails half-way, as on a full disk
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        return {"loss": 100.0 + calls}
+
+    with monkeypatch.context() as patch:
+        patch.setattr("guerdon_training.sft.evaluate", filling)
+        try:
+            with pytest.raises(GuerdonError, match=r"after epoch 2 could not be written.*after epoch 1"):
+                train_sft(config)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    saved = sorted(p.name for p in (here / "artifact/.run/checkpoint").iterdir())
+    assert saved == ["000001"]
+    assert train_sft(config).metrics["epoch"] >= 1
+
+
+def test_a_checkpoint_without_its_last_file_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "000001").mkdir()
+    (tmp_path / "000001/progress.json").write_text(
+        '{"identity": "x", "num_epochs": 1, "best_epoch": 1, "best_loss": 2.0}'
+    )
+    (tmp_path / "000002").mkdir()
+    (tmp_path / "000002/model.safetensors").write_text("half")
+    assert Checkpoint(tmp_path).progress("x").num_epochs == 1
+
+
+def _in_a_fork(config: Path) -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)  # the parent's, which was alone
+    torch.set_num_threads(1)
+    train_sft(config)
+
+
+def test_two_processes_end_in_the_weights_of_one(here: Path, tiny_lm: Path) -> None:
+    config = prepare_sft(here, tiny_lm)
+    config.write_text(config.read_text().replace("epochs = 3", "epochs = 1"))
+    train_sft(config)
+    alone = load_file(here / "artifact/model.safetensors")
+    config.write_text(config.read_text().replace('output = "artifact"', 'output = "together"'))
+    debug_launcher(_in_a_fork, (config,), num_processes=2)
+    together = load_file(here / "together/model.safetensors")
+    assert alone.keys() == together.keys()
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, atol=1e-5, rtol=0)

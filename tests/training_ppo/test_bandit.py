@@ -1,0 +1,116 @@
+"""A bandit whose optimal policy is known: one token a response, ``pi* = pi_ref exp(r / beta) / Z``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from guerdon_service.core.conversation import Conversation
+from guerdon_training.ppo.config import KlConfig, PpoConfig, PpoOptim, RolloutConfig, ScoreRule
+from guerdon_training.ppo.models import build_networks
+from guerdon_training.ppo.progress import Job
+from guerdon_training.ppo.prompts import read_prompts
+from tests.training_ppo.jobs import config_of, run
+from tests.training_ppo.tiny import SPECIAL, WORDS
+
+ARMS = dict(zip(WORDS, (1.0, -0.5, 0.3, 0.8, -1.0, 0.0, 0.6, -0.2), strict=True))
+NO_TEXT = 0.2
+"""Reward of the special tokens: they leave an empty response."""
+
+
+class Arms:
+    """Reward of each word."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"name": "arms"}
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        return [ARMS[c.response] if c.response else None for c in conversations]
+
+
+def _config(base: Path, algorithm: str, beta: float) -> PpoConfig:
+    samples = 1 if algorithm == "ppo" else 8
+    return replace(
+        config_of(base, algorithm),
+        kl=KlConfig(beta),
+        scores=ScoreRule(missing_eos="keep", unscorable=NO_TEXT),
+        rollout=RolloutConfig(
+            prompts_per_update=128 // samples,
+            samples_per_prompt=samples,
+            max_response_tokens=1,
+            temperature=1.0,
+            batch_size=128,
+        ),
+        optim=PpoOptim(
+            updates=40,
+            learning_rate=8e-3,
+            value_learning_rate=1e-2,
+            epochs=2,
+            max_row_tokens=384,
+            num_threads=1,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Log-probabilities of the arms, float64 [V], and the objective ``E[r] - beta KL(. || reference)``."""
+
+    reference: torch.Tensor
+    trained: torch.Tensor
+    optimal: torch.Tensor
+    rewards: torch.Tensor
+    beta: float
+
+    def objective(self, logs: torch.Tensor) -> float:
+        """Exactly, over all arms."""
+        return float((logs.exp() * (self.rewards - self.beta * (logs - self.reference))).sum())
+
+    @property
+    def kl(self) -> float:
+        """KL(trained || reference) in nats, exactly."""
+        return float((self.trained.exp() * (self.trained - self.reference)).sum())
+
+
+def _train(base: Path, folder: Path, config: PpoConfig) -> Outcome:
+    networks = build_networks(config)
+    (folder / "p.jsonl").write_text(json.dumps({"prompt": "one"}) + "\n")
+    prompts = read_prompts(folder / "p.jsonl", networks.tokenizer, max_tokens=32)
+
+    def distribution() -> torch.Tensor:
+        model: Any = networks.learner.policy
+        with torch.no_grad():
+            return torch.log_softmax(model(torch.tensor([prompts[0].ids])).logits[0, -1].double(), -1)
+
+    rewards = torch.tensor([NO_TEXT] * len(SPECIAL) + [ARMS[w] for w in WORDS], dtype=torch.float64)
+    reference = distribution()
+    run(Job(config, networks, prompts, [], Arms(), None, "", folder / "run"))
+    beta = config.kl.coefficient
+    optimal = torch.log_softmax(reference + rewards / beta, -1)
+    return Outcome(reference, distribution(), optimal, rewards, beta)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
+def test_the_closed_form_optimum_is_reached(policy_folder: Path, tmp_path: Path, algorithm: str) -> None:
+    found = _train(policy_folder, tmp_path, _config(policy_folder, algorithm, 0.5))
+    best, start = found.objective(found.optimal), found.objective(found.reference)
+    assert best == pytest.approx(0.5 * float(torch.logsumexp(found.reference + found.rewards / 0.5, -1)))
+    assert best - found.objective(found.trained) < 0.01 * (best - start)
+    assert float((found.trained.exp() - found.optimal.exp()).abs().max()) < 0.03
+    assert found.kl > 0.1
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
+def test_a_huge_kl_penalty_holds_the_policy_at_the_reference(
+    policy_folder: Path, tmp_path: Path, algorithm: str
+) -> None:
+    config = _config(policy_folder, algorithm, 100.0)
+    found = _train(policy_folder, tmp_path, config)
+    print(found.kl)
+    assert found.kl < 0.005
+    assert float((found.trained.exp() - found.reference.exp()).abs().max()) < 0.03

@@ -1,0 +1,324 @@
+"""The recipe from a config file to an artifact; killed runs; what the learner learns."""
+
+import json
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.manifest import Norm, from_json
+from guerdon_training.cli import train_command
+from guerdon_training.policy.base import policy_base
+from guerdon_training.policy.config import PolicyLora
+from guerdon_training.ppo.checkpoint import CHECKPOINT, trained_state
+from guerdon_training.ppo.config import KlConfig, PpoConfig, PromptData, ScoreRule
+from guerdon_training.ppo.kl import KlController
+from guerdon_training.ppo.log import read_updates
+from guerdon_training.ppo.progress import BEST, Job, Progress, evaluated
+from guerdon_training.ppo.recipe import LOG, train_ppo
+from tests.training_ppo.jobs import LORA, config_of, job_of, run
+from tests.training_ppo.served import plain_artifact
+from tests.training_ppo.tiny import WordShare, write_prompts
+
+CONFIG = """
+name = "tiny-ppo"
+version = "1"
+base = "{base}"
+output = "artifact"
+seed = 3
+algorithm = "{algorithm}"
+eval_every = 1
+{extra}
+[data]
+train = "prompts.jsonl"
+valid = "valid.jsonl"
+[reward]
+artifacts = ["{reward}"]
+[gold]
+artifacts = ["{reward}"]
+profile = "careful"
+[scores]
+normalise_samples = 8
+missing_eos = "subtract"
+[rollout]
+prompts_per_update = 4
+samples_per_prompt = 2
+max_response_tokens = 6
+[kl]
+target = 2.0
+[optim]
+updates = 3
+learning_rate = 1e-3
+epochs = 2
+num_threads = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plain_artifact(tmp_path_factory.mktemp("reward") / "reward", "llama")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_prompts(tmp_path / "prompts.jsonl")
+    write_prompts(tmp_path / "valid.jsonl", 5)
+    return tmp_path
+
+
+def _write(
+    here: Path, base: Path, reward: Path, *, algorithm: str = "ppo", extra: str = "", more: str = ""
+) -> Path:
+    text = CONFIG.format(base=base, reward=reward, algorithm=algorithm, extra=extra) + more
+    (here / "config.toml").write_text(text)
+    return here / "config.toml"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "extra", "more"),
+    [("ppo", "", ""), ("rloo", 'keep = "best"', "[lora]\nrank = 4\nalpha = 8\n")],
+)
+def test_from_a_config_file_to_an_artifact(
+    here: Path, policy_folder: Path, reward: Path, algorithm: str, extra: str, more: str
+) -> None:
+    config = _write(here, policy_folder, reward, algorithm=algorithm, extra=extra, more=more)
+    assert train_command(["ppo", str(config)]) == 0
+    folder = here / "artifact"
+    manifest = from_json((folder / "manifest.json").read_text())
+    assert (manifest.kind, manifest.name, len(manifest.digest)) == ("policy", "tiny-ppo", 64)
+    assert manifest.parents["reward"]["name"] == "reward"
+    assert manifest.parents["gold"]["profile"] == "careful"
+    assert manifest.parents["config"]["algorithm"] == algorithm
+    assert manifest.metrics["updates"] == 3
+    lines = read_updates(folder / LOG)
+    assert [line["update"] for line in lines] == [0, 1, 2, 3]
+    assert lines[0] == manifest.metrics["start"]
+    assert lines[0]["valid/kl"] == pytest.approx(0.0, abs=1e-5)
+    wanted = {
+        "objective/score", "objective/kl", "objective/kl_k3", "objective/kl_coefficient", "policy/entropy",
+        "policy/clip_fraction", "policy/approx_kl", "policy/grad_norm", "loss/policy", "response/length",
+        "response/eos_rate", "value/explained_variance", "valid/gold", "valid/score", "lr",
+    }  # fmt: skip
+    wanted |= {"loss/value"} if algorithm == "ppo" else set()
+    assert wanted <= set(lines[-1])
+    assert lines[-1]["lr"] == pytest.approx(1e-3 / 3)
+    assert lines[1]["objective/kl_coefficient"] != lines[2]["objective/kl_coefficient"]
+    assert not (folder / ".run").exists()
+
+    policy, base = (AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (folder, policy_folder))
+    moved = any(not torch.equal(policy[k], base[k]) for k in base)
+    assert moved is (algorithm == "ppo" or manifest.metrics["kept_update"] > 0)
+    assert policy_base(str(folder)) == Path(folder)
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+
+
+def test_a_run_repeats_bit_for_bit(here: Path, policy_folder: Path, reward: Path) -> None:
+    digests = []
+    for _ in range(2):
+        digests.append(train_ppo(_write(here, policy_folder, reward)).digest)
+        (here / "artifact").rename(here / f"artifact-{len(digests)}")
+    assert digests[0] == digests[1]
+
+
+class Killed(BaseException):
+    """Stands in for a signal."""
+
+
+class KillsAt(WordShare):
+    """Dies at its n-th call, once."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.call = call
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        if self.calls == self.call:
+            self.call = -1
+            raise Killed
+        return super().score(conversations)
+
+
+def _resumable(base: Path, algorithm: str, lora: PolicyLora, **changes: Any) -> PpoConfig:
+    config = config_of(base, algorithm, lora=lora, kl=KlConfig(0.1, target=1.0, horizon=100))
+    return replace(config, scores=ScoreRule(normalise_samples=8, unscorable=-2.0), **changes)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "lora"), [("ppo", PolicyLora()), ("ppo", LORA), ("rloo", PolicyLora())]
+)
+@pytest.mark.parametrize("call", [0, 2, 3])
+def test_a_killed_run_resumes_to_the_same_weights(
+    policy_folder: Path, tmp_path: Path, algorithm: str, lora: PolicyLora, call: int
+) -> None:
+    config = _resumable(policy_folder, algorithm, lora)
+    whole = job_of(config, tmp_path)
+    expected = run(whole)
+    (tmp_path / "run").rename(tmp_path / "whole")
+    reward = KillsAt(call)
+    with pytest.raises(Killed):
+        run(job_of(config, tmp_path, reward))
+    again = job_of(config, tmp_path, reward)  # a new process would build everything anew
+    found = run(again)
+    for name, weights in trained_state(whole.networks.learner).items():
+        torch.testing.assert_close(trained_state(again.networks.learner)[name], weights, atol=1e-6, rtol=0)
+    assert found == expected
+    assert expected[-1]["objective/kl_coefficient"] != expected[0]["objective/kl_coefficient"]
+
+
+def test_a_line_cut_short_by_the_kill_is_written_again(policy_folder: Path, tmp_path: Path) -> None:
+    config = config_of(policy_folder, save_every=2)
+    with pytest.raises(Killed):
+        run(job_of(config, tmp_path, KillsAt(2)))
+    with (tmp_path / "run" / LOG).open("a") as log:
+        log.write('{"update": 3, "objective/sc')
+    (tmp_path / "run" / f".{CHECKPOINT}.partial").write_text("half")
+    assert [line["update"] for line in run(job_of(config, tmp_path))] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(policy_folder: Path, tmp_path: Path) -> None:
+    config = config_of(policy_folder)
+    with pytest.raises(Killed):
+        run(job_of(config, tmp_path, KillsAt(2)))
+    with pytest.raises(InvalidInput, match="another config, data, base or reward"):
+        run(job_of(config, tmp_path, identity="other"))
+    (tmp_path / "run" / CHECKPOINT).write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        run(job_of(config, tmp_path))
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow past 2 kB: what a full disk does to a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    config = config_of(policy_folder)
+    with pytest.raises(Killed):
+        run(job_of(config, tmp_path, KillsAt(1)))
+    path = tmp_path / "run" / CHECKPOINT
+    before = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with pytest.raises(GuerdonError, match="make room"):
+        run(job_of(config, tmp_path))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert path.read_bytes() == before
+    assert len(run(job_of(config, tmp_path))) == 3
+
+
+def _learning(base: Path, algorithm: str, **changes: Any) -> PpoConfig:
+    config = config_of(base, algorithm, **changes)
+    samples = config.rollout.samples_per_prompt
+    return replace(
+        config,
+        rollout=replace(config.rollout, prompts_per_update=48 // samples),
+        optim=replace(config.optim, updates=16, epochs=3, minibatches=1, learning_rate=1e-2),
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
+def test_reward_rises(policy_folder: Path, tmp_path: Path, algorithm: str) -> None:
+    lines = run(job_of(_learning(policy_folder, algorithm), tmp_path))
+    scores = [line["objective/score"] for line in lines]
+    assert sum(scores[:2]) / 2 < -0.3
+    assert sum(scores[-3:]) / 3 > 0.4
+    assert lines[-1]["response/eos_rate"] > 0.9
+    assert lines[-1]["objective/kl"] > 1.0
+    assert all(line["objective/kl_k3"] >= 0.0 for line in lines)
+
+
+def test_training_stops_once_the_policy_is_too_far(policy_folder: Path, tmp_path: Path) -> None:
+    config = _learning(policy_folder, "ppo", kl=KlConfig(0.0, stop=0.5))
+    lines = run(job_of(config, tmp_path))
+    assert len(lines) < 8
+    assert all(line["objective/kl"] < 0.5 for line in lines)
+
+
+class Falling(WordShare):
+    """A gold reward that turns over: each evaluation after the second is worse."""
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        self.calls += 1
+        return [{1: 0.0, 2: 1.0}.get(self.calls, -float(self.calls))] * len(conversations)
+
+
+def test_the_best_evaluation_is_kept(policy_folder: Path, tmp_path: Path) -> None:
+    config = config_of(policy_folder, keep="best", eval_every=1, data=PromptData("", "p"))
+    job = job_of(config, tmp_path, gold=Falling())
+    job = replace(job, valid=job.train[:4])
+    run(job)
+    kept = trained_state(job.networks.learner)
+    one = replace(config, optim=replace(config.optim, updates=3), keep="last")
+    after_first = job_of(one, tmp_path / "..", reward=KillsAt(1))
+    after_first = replace(after_first, run=tmp_path / "first")
+    with pytest.raises(Killed):
+        run(after_first)
+    for name, weights in trained_state(after_first.networks.learner).items():
+        assert torch.equal(kept[name], weights)
+    assert (job.run / BEST).is_file()
+
+
+def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: Path, tmp_path: Path) -> None:
+    config = config_of(policy_folder, eval_every=2)
+    job: Job = replace(job_of(config, tmp_path), gold=WordShare("blue"))
+    job = replace(job, valid=job.train[:4])
+    lines = run(job)
+    assert [("valid/gold" in line) for line in lines] == [False, True, True]
+    start = Progress(KlController(0.1), Norm())
+    assert evaluated(job, start, True)[1] == evaluated(job, start, True)[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('algorithm = "ppo"', 'algorithm = "grpo"', "algorithm must be one of ppo, rloo"),
+        ('algorithm = "ppo"', 'algoritm = "ppo"', "did you mean algorithm"),
+        ("samples_per_prompt = 2", "samples_per_prompt = 0", "samples_per_prompt must be at least 1"),
+        ("updates = 3", "updates = 3\nminibatches = 9", "minibatches must be between 1 and 8"),
+        ('missing_eos = "subtract"', 'missing_eos = "drop"', "scores.missing_eos must be one of"),
+        ("normalise_samples = 8", "normalise_samples = 1", "normalise_samples"),
+        ('valid = "valid.jsonl"', "", "data.valid"),
+        ("[reward]\nartifacts", '[reward]\nurl = "grpc://x"\nartifacts', "either artifacts or url"),
+        ('train = "prompts.jsonl"', 'train = "absent.jsonl"', "absent.jsonl does not exist"),
+        ("eval_every = 1", 'eval_every = 1\nsave = "adapter"', "adapter"),
+    ],
+)
+def test_a_bad_config_is_refused_before_anything_is_written(
+    here: Path, policy_folder: Path, reward: Path, old: str, new: str, said: str
+) -> None:
+    path = _write(here, policy_folder, reward)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InvalidInput, match=said):
+        train_ppo(path)
+    assert not (here / "artifact").exists()
+
+
+def test_rloo_needs_a_group(here: Path, policy_folder: Path, reward: Path) -> None:
+    path = _write(here, policy_folder, reward, algorithm="rloo")
+    path.write_text(path.read_text().replace("samples_per_prompt = 2", "samples_per_prompt = 1"))
+    with pytest.raises(InvalidInput, match="at least 2 for rloo"):
+        train_ppo(path)
+
+
+def test_the_resolved_config_is_in_the_manifest(here: Path, policy_folder: Path, reward: Path) -> None:
+    manifest = train_ppo(_write(here, policy_folder, reward))
+    assert manifest.parents["config"]["optim"]["clip"] == 0.2
+    assert json.loads(json.dumps(asdict(manifest)))["parents"]["data_sha256"].keys() == {
+        "prompts.jsonl",
+        "valid.jsonl",
+    }
