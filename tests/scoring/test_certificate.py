@@ -13,7 +13,8 @@ from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InputTooLong
 from guerdon_service.core.ports import ForwardStats
-from guerdon_service.scoring.certificate import PROBES, Certificate, Scores, certify
+from guerdon_service.core.certificate import Certificate
+from guerdon_service.scoring.certificate import PROBES, Scores, certify
 from tests.backends.artifacts import tiny_artifact
 
 ARTIFACT = tiny_artifact("llama", 2)

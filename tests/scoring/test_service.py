@@ -160,7 +160,11 @@ async def test_several_models_answer_at_once_each_by_its_own_queue() -> None:
         (score_query("ok", ""), InvalidInput, "items[1].response"),
         (ScoreQuery((conversation("a", ""),)), InvalidInput, "items[0].prompt"),
         (ScoreQuery((Conversation((), "a"),)), InvalidInput, "items[0].prompt"),
-        (ScoreQuery((Conversation((Message("boss", "do"),), "a"),)), InvalidInput, "items[0].messages[0].role"),
+        (
+            ScoreQuery((Conversation((Message("boss", "do"),), "a"),)),
+            InvalidInput,
+            "items[0].messages[0].role",
+        ),
         (score_query("\ud800"), InvalidInput, "items[0].response"),
         (score_query("y" * 2000), InputTooLong, "items[0].response"),
         (ScoreQuery((conversation("a", "y" * 2000),)), InputTooLong, "items[0].prompt"),

@@ -111,6 +111,5 @@ def test_a_huge_kl_penalty_holds_the_policy_at_the_reference(
 ) -> None:
     config = _config(policy_folder, algorithm, 100.0)
     found = _train(policy_folder, tmp_path, config)
-    print(found.kl)
     assert found.kl < 0.005
     assert float((found.trained.exp() - found.reference.exp()).abs().max()) < 0.03

@@ -35,7 +35,7 @@ def test_text_and_messages_duplicates_and_long_ones(
     )
     found = read_prompts(path, tokenizer, max_tokens=10)
     assert [p.messages[0] for p in found] == [Message("user", "red one"), Message("user", "two")]
-    assert tokenizer.decode(found[0].ids) == "<user> red one <end> <assistant>"
+    assert tokenizer.decode(list(found[0].ids)) == "<user> red one <end> <assistant>"
     assert len(found[1].ids) == 10
     assert len(read_prompts(path, tokenizer, max_tokens=9)) == 1
     assert [p.source for p in read_prompts(path, tokenizer, max_tokens=99, sources=["a"])] == ["a"]

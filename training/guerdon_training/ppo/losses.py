@@ -27,7 +27,7 @@ def value_losses(values: Tensor, old_values: Tensor, returns: Tensor, clip: floa
     From the PPO of Dhariwal et al. (openai/baselines, 2017), as in Ziegler et al. (arXiv 1909.08593).
     """
     clipped = torch.minimum(torch.maximum(values, old_values - clip), old_values + clip)
-    return 0.5 * torch.maximum((values - returns) ** 2, (clipped - returns) ** 2)
+    return 0.5 * torch.maximum(torch.square(values - returns), torch.square(clipped - returns))
 
 
 def policy_clipped(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float) -> Tensor:
