@@ -9,11 +9,11 @@ import pytest
 from guerdon_service.artifacts.golden import Golden
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.certificate import Certificate
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InputTooLong
 from guerdon_service.core.ports import ForwardStats
-from guerdon_service.core.certificate import Certificate
 from guerdon_service.scoring.certificate import PROBES, Scores, certify
 from tests.backends.artifacts import tiny_artifact
 

@@ -42,7 +42,8 @@ def policy_clipped(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, c
 def entropies(logits: Tensor) -> Tensor:
     """Entropy of each next-token distribution, in nats: ``[..., V]`` to ``[...]``."""
     logs = torch.log_softmax(logits.float(), -1)
-    return torch.special.entr(logs.exp()).sum(-1)
+    entropy: Tensor = torch.special.entr(logs.exp()).sum(-1)
+    return entropy
 
 
 def kl_k1(logprobs: Tensor, other_logprobs: Tensor) -> Tensor:
