@@ -9,6 +9,11 @@ from guerdon_training.config import RewardConfig, SourceConfig
 Figures = Mapping[str, Any]
 """`evaluate.Accuracy` as plain JSON values: what `manifest.metrics` holds."""
 
+NOT_SHOWN = (
+    "**Not shown to beat the length of the response:** its interval on the pooled test pairs holds zero."
+)
+"""What a card says of a head that may have learned nothing but length."""
+
 _HEADER = (
     "| pairs of | n | prompts | accuracy (Wilson 95 %) | longer wins | shorter wins "
     "| over the better one (95 %) | length correlation | refused |\n"
@@ -82,6 +87,8 @@ def _facts(manifest: Manifest) -> str:
 
 def _section(head: str, by_split: Figures) -> str:
     text = f"### {head}\n"
+    if by_split["test"]["pooled"]["over_baseline"]["low"] <= 0:
+        text += f"\n{NOT_SHOWN}\n"
     for split, rows in by_split.items():
         pooled = rows["pooled"]
         text += f"\n{split}, pooled over prompts: {_interval(pooled['clustered'])}\n\n{_HEADER}" + "".join(
