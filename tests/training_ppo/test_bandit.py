@@ -37,6 +37,7 @@ def _config(base: Path, algorithm: str, beta: float) -> PpoConfig:
     samples = 1 if algorithm == "ppo" else 8
     return replace(
         config_of(base, algorithm),
+        save_every=1000,
         kl=KlConfig(beta),
         scores=ScoreRule(missing_eos="keep", unscorable=NO_TEXT),
         rollout=RolloutConfig(
