@@ -1,11 +1,13 @@
 """A failing disk leaves the last good checkpoint, and processes end where one would."""
 
 import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from accelerate import debug_launcher
+from accelerate import Accelerator, debug_launcher
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
@@ -54,16 +56,36 @@ def test_a_checkpoint_without_its_last_file_does_not_count(tmp_path: Path) -> No
 
 def _in_a_fork(config: Path) -> None:
     AcceleratorState._reset_state(reset_partial_state=True)  # the parent's, which was alone
-    torch.set_num_threads(1)
+    assert Accelerator().num_processes == 2
     train_sft(config)
 
 
-def test_two_processes_end_in_the_weights_of_one(here: Path, tiny_lm: Path) -> None:
+def _killed_in_the_second_epoch() -> Callable[..., dict[str, float]]:
+    calls = 0
+
+    def dying(*args: Any) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return evaluate(*args)
+
+    return dying
+
+
+def test_two_processes_interrupted_or_not_end_in_the_weights_of_one(
+    here: Path, tiny_lm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = prepare_sft(here, tiny_lm)
-    config.write_text(config.read_text().replace("epochs = 3", "epochs = 1"))
+    config.write_text(config.read_text().replace("epochs = 3", "epochs = 2"))
     train_sft(config)
     alone = load_file(here / "artifact/model.safetensors")
     config.write_text(config.read_text().replace('output = "artifact"', 'output = "together"'))
+    with monkeypatch.context() as patch:
+        patch.setattr("guerdon_training.sft.evaluate", _killed_in_the_second_epoch())
+        debug_launcher(_in_a_fork, (config,), num_processes=2)  # an interrupt ends a process quietly
+    assert (here / "together/.run/checkpoint/000001/progress.json").is_file()
+    assert not (here / "together/manifest.json").exists()
     debug_launcher(_in_a_fork, (config,), num_processes=2)
     together = load_file(here / "together/model.safetensors")
     assert alone.keys() == together.keys()

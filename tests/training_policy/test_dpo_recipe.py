@@ -13,19 +13,21 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.cli import train_command
+from guerdon_training.config import read_config
 from guerdon_training.data import read_pairs
-from guerdon_training.dpo import dpo_terms, train_dpo
-from guerdon_training.policy.config import PolicyLora
+from guerdon_training.dpo import DpoConfig, dpo_terms, train_dpo
+from guerdon_training.policy.config import PolicyLora, check_optim
 from guerdon_training.policy.drift import DriftConfig, measure_drift
 from guerdon_training.policy.encode import encode_prompt
 from guerdon_training.policy.implicit_reward import read_implicit_reward
 from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.policy.logprobs import example_logprobs, row_logprobs
-from guerdon_training.policy.objective import LossConfig
+from guerdon_training.policy.objective import LossConfig, check_loss
 from guerdon_training.policy.pairs import encode_pairs, pair_batch, pair_logprobs
 from guerdon_training.policy.recipe import publish
 from guerdon_training.policy.reference import as_reference
 from guerdon_training.policy.rows import pack
+from guerdon_training.sft import SftConfig
 from tests.training_policy.runs import LORA, prepare_dpo
 from tests.training_policy.tiny_lm import build_lm
 
@@ -250,3 +252,13 @@ def test_drift_is_zero_without_training_and_right_for_a_known_shift(tiny_lm: Pat
     mean = sum(exact) / len(exact)
     assert moved["kl_k3"] == pytest.approx(mean, rel=0.25)
     assert moved["kl_k1"] == pytest.approx(mean, abs=0.25)
+
+
+def test_the_configs_that_come_with_guerdon_are_read() -> None:
+    folder = Path(__file__).parents[2] / "training/configs"
+    sft = read_config(folder / "sft_smollm2.toml", SftConfig)
+    dpo = read_config(folder / "dpo_smollm2.toml", DpoConfig)
+    check_optim(sft.optim)
+    check_optim(dpo.optim)
+    check_loss(dpo.loss)
+    assert dpo.base == sft.output
