@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_service.backends.layout import plan_layout
+from guerdon_service.backends.layout import plan_layout, split_batch
 from guerdon_service.core.encoded import Encoded
 
 
@@ -51,3 +51,19 @@ def test_the_split_form_holds_each_prompt_once(batch: list[Encoded]) -> None:
     responses = sum(e.num_tokens - e.prefix_len for e in batch)
     assert len(layout.source) == responses + sum(len(p) // 4 for p in prompts)
     assert sum(s.prompt is None for s in layout.segments) == len(prompts)
+
+
+@given(batch=batches(), max_rows=st.integers(9, 30), shared=st.booleans())
+def test_parts_keep_order_and_fit(batch: list[Encoded], max_rows: int, shared: bool) -> None:
+    parts = split_batch(batch, max_rows, shared=shared)
+    assert [e for part in parts for e in part] == batch
+    sizes = [len(plan_layout(part, split=shared).source) for part in parts]
+    assert max(sizes) <= max_rows
+    for part, following in itertools.pairwise(parts):
+        grown = len(plan_layout([*part, following[0]], split=shared).source)
+        assert grown > max_rows, "a part was cut before it was full"
+
+
+def test_without_a_limit_the_batch_stays_whole() -> None:
+    batch = [Encoded(np.arange(9, dtype=np.int32), 4, truncated=False)] * 3
+    assert split_batch(batch, None, shared=True) == [batch]

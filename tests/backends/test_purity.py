@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.encoded import Encoded
 from tests.backends.artifacts import answers, sequence, tiny_artifact
@@ -92,3 +93,15 @@ def test_padding_is_at_most_seven_rows() -> None:
     batch = [sequence(n) for n in (13, 22, 40)]
     stats = backend("bert", "float32").forward(batch)[1]
     assert (stats.num_tokens, stats.num_computed) == (75, 80)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", ["bert", "llama"])
+def test_fixed_rows_as_on_cuda_are_pure_and_right(arch: str, dtype: str) -> None:
+    artifact = tiny_artifact(arch, 2)
+    model = load_classifier(artifact, getattr(torch, dtype), "cpu")
+    fixed = TorchBackend(model, artifact.manifest, dtype, fixed_rows=512)
+    scores, stats = fixed.forward(MIX)
+    assert [row.tobytes() for row in scores] == [fixed.forward([e])[0].tobytes() for e in MIX]
+    assert stats.num_computed == 1024  # 709 tokens are too many for one forward
+    np.testing.assert_allclose(scores, backend(arch, dtype).forward(MIX)[0], atol=1e-5)

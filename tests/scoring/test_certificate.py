@@ -175,6 +175,10 @@ def test_probes_that_do_not_fit_are_left_out() -> None:
     assert certificate(Served(), max_tokens=64).passed
 
 
+def test_a_model_that_fits_no_probe_proves_nothing() -> None:
+    assert certificate(Served(), max_tokens=6).failure.startswith("probes: ")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("arch", ["bert", "llama", "gemma2"])
 def test_the_torch_back_end_earns_its_certificate(arch: str, dtype: str) -> None:

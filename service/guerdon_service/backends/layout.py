@@ -98,3 +98,27 @@ def _by_prompt(batch: Sequence[Encoded]) -> list[list[int]]:
     for i, encoded in enumerate(batch):
         groups.setdefault(encoded.input_ids[: encoded.prefix_len].tobytes(), []).append(i)
     return list(groups.values())
+
+
+def split_batch(batch: Sequence[Encoded], max_rows: int | None, *, shared: bool) -> list[Sequence[Encoded]]:
+    """The batch in order, cut before the conversation that would need more than `max_rows` packed rows.
+
+    Args:
+        shared: equal prompts of one part are counted once.
+    """
+    if max_rows is None:
+        return [batch]
+    parts: list[list[Encoded]] = []
+    prompts: set[bytes] = set()
+    rows = 0
+    for encoded in batch:
+        prompt = encoded.input_ids[: encoded.prefix_len].tobytes()
+        more = encoded.num_tokens - (encoded.prefix_len if shared and prompt in prompts else 0)
+        if not parts or rows + more > max_rows:
+            parts.append([])
+            prompts.clear()
+            rows, more = 0, encoded.num_tokens
+        parts[-1].append(encoded)
+        prompts.add(prompt)
+        rows += more
+    return list(parts)

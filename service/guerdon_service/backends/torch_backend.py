@@ -1,6 +1,6 @@
 """The torch back end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.families import family_of, runs_packed
+from guerdon_service.backends.layout import split_batch
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.packed import packed_logits
 from guerdon_service.backends.rows import row_logits
@@ -28,18 +29,24 @@ class TorchBackend:
     """One loaded model; the packed forward where the architecture can, else row by row.
 
     Not thread-safe: only the engine's back-end thread calls `forward`.
+
+    Args:
+        fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
+            the batch needs.
     """
 
     name = "torch"
 
-    def __init__(self, model: PreTrainedModel, manifest: Manifest, dtype: str) -> None:
+    def __init__(
+        self, model: PreTrainedModel, manifest: Manifest, dtype: str, fixed_rows: int | None = None
+    ) -> None:
         self.dtype = dtype
         self.num_heads = len(manifest.heads)
         self._packs = runs_packed(model.config)
         self.shares_prefix = self._packs and family_of(model.config).causal
         self._model: PreTrainedModel | None = model
         self._manifest = manifest
-        self._fixed_rows = max(CUDA_ROWS, manifest.max_tokens) if model.device.type == "cuda" else None
+        self._fixed_rows = fixed_rows
 
     @staticmethod
     def load(artifact: Artifact, dtype: str = "float32", device: str = "cpu") -> "TorchBackend":
@@ -54,7 +61,9 @@ class TorchBackend:
             )
         if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
             raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
-        return TorchBackend(load_classifier(artifact, DTYPES[dtype], device), artifact.manifest, dtype)
+        model = load_classifier(artifact, DTYPES[dtype], device)
+        fixed_rows = max(CUDA_ROWS, artifact.manifest.max_tokens) if device == "cuda" else None
+        return TorchBackend(model, artifact.manifest, dtype, fixed_rows)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost."""
@@ -62,7 +71,7 @@ class TorchBackend:
         logits: list[Tensor] = []
         computed = 0
         with torch.inference_mode():
-            for pack in _packs(batch, self._fixed_rows):
+            for pack in split_batch(batch, self._fixed_rows, shared=self.shares_prefix):
                 rows, size = (
                     packed_logits(self._model, self._manifest, pack, self._fixed_rows)
                     if self._packs
@@ -76,17 +85,3 @@ class TorchBackend:
     def close(self) -> None:
         """Free the weights."""
         self._model = None
-
-
-def _packs(batch: Sequence[Encoded], limit: int | None) -> Iterator[Sequence[Encoded]]:
-    """The batch in order, cut where the tokens would pass `limit`."""
-    if limit is None:
-        yield batch
-        return
-    pack: list[Encoded] = []
-    for encoded in batch:
-        if pack and sum(e.num_tokens for e in pack) + encoded.num_tokens > limit:
-            yield pack
-            pack = []
-        pack.append(encoded)
-    yield pack
