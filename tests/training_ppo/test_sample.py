@@ -16,6 +16,7 @@ from guerdon_training.ppo.sample import (
     pad_left,
     positions,
     sample_responses,
+    shared_length,
     uniforms,
 )
 
@@ -31,7 +32,7 @@ def model(policy_folder: Path) -> Any:
 def _sample(model: Any, rows: list[int], *, num_tokens: int = 24, temperature: float = 0.8) -> Responses:
     return sample_responses(
         model,
-        pad_left([PROMPTS[i] for i in rows], END),
+        [PROMPTS[i] for i in rows],
         uniforms(rows, num_tokens),
         temperature=temperature,
         top_p=1.0,
@@ -55,15 +56,18 @@ def _naive(model: Any, row: int, num_tokens: int, temperature: float) -> tuple[l
     return ids[len(PROMPTS[row]) :], logprobs
 
 
-def test_a_batch_gives_what_each_prompt_gives_alone_without_cache_or_padding(model: Any) -> None:
-    batch = _sample(model, [0, 1, 2, 3])
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [0, 2, 1]], ids=["nothing shared", "a shared beginning"])
+def test_a_batch_gives_what_each_prompt_gives_alone_without_cache_or_padding(
+    model: Any, rows: list[int]
+) -> None:
+    batch = _sample(model, rows)
     lengths = set()
-    for row in range(4):
+    for i, row in enumerate(rows):
         tokens, logprobs = _naive(model, row, 24, 0.8)
-        n = int(batch.mask[row].sum())
+        n = int(batch.mask[i].sum())
         lengths.add(n)
-        assert batch.tokens[row, :n].tolist() == tokens
-        torch.testing.assert_close(batch.logprobs[row, :n], torch.tensor(logprobs), atol=1e-5, rtol=0)
+        assert batch.tokens[i, :n].tolist() == tokens
+        torch.testing.assert_close(batch.logprobs[i, :n], torch.tensor(logprobs), atol=1e-5, rtol=0)
     assert len(lengths) > 2  # rows left the batch at different times
 
 
@@ -81,6 +85,15 @@ def test_a_response_that_fills_every_place_is_not_finished(model: Any) -> None:
     one = _sample(model, [0, 1, 2, 3], num_tokens=1)
     assert one.mask.sum() == 4
     assert one.finished.tolist() == [bool(t == END) for t in one.tokens[:, 0]]
+
+
+def test_what_prompts_share_ends_before_the_shortest_does() -> None:
+    assert shared_length([[1, 2, 3], [1, 2, 4, 5], [1, 2, 3, 3]]) == 2
+    assert shared_length([[1, 2], [1, 2, 3]]) == 1
+    assert shared_length([[1, 2], [1, 2]]) == 1
+    assert shared_length([[1], [2]]) == 0
+    assert shared_length(PROMPTS) == 0
+    assert shared_length([PROMPTS[i] for i in (0, 2, 1)]) == 1
 
 
 def test_positions_count_real_tokens() -> None:

@@ -15,7 +15,7 @@ from guerdon_training.policy.rows import fill, pack
 from guerdon_training.ppo.actor_critic import ActorCritic, Evaluated
 from guerdon_training.ppo.config import RolloutConfig
 from guerdon_training.ppo.prompts import Prompt
-from guerdon_training.ppo.sample import pad_left, sample_responses, uniforms
+from guerdon_training.ppo.sample import sample_responses, uniforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,18 @@ def roll_out(
     config: RolloutConfig,
 ) -> Rollout:
     """One response per prompt and seed; equal seeds give equal noise, whatever the batch."""
-    device = next(model.parameters()).device
     ends = end_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     noise = uniforms(seeds, config.max_response_tokens)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))  # like lengths pad least
+    back = torch.tensor(order).argsort()
     parts = []
     for first in range(0, len(prompts), config.batch_size):
-        taken = slice(first, first + config.batch_size)
+        taken = order[first : first + config.batch_size]
         parts.append(
             sample_responses(
                 model,
-                pad_left([p.ids for p in prompts[taken]], pad).to(device),
+                [prompts[i].ids for i in taken],
                 noise[taken],
                 temperature=config.temperature,
                 top_p=config.top_p,
@@ -73,7 +74,7 @@ def roll_out(
             )
         )
     tokens, mask, logprobs, finished = (
-        torch.cat([getattr(p, name) for p in parts]).cpu()
+        torch.cat([getattr(p, name) for p in parts]).cpu()[back]
         for name in ("tokens", "mask", "logprobs", "finished")
     )
     sampled = [row[: int(n)].tolist() for row, n in zip(tokens, mask.sum(1), strict=True)]

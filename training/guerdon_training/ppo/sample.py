@@ -1,7 +1,8 @@
 """Responses from a causal language model: batched, cached, and a pure function of their random numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -10,18 +11,6 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from guerdon_training.policy.logprobs import token_logprobs
-
-
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """Token ids and mask, int64 [B, P], padded on the left so that every response begins in one column."""
-
-    ids: Tensor
-    mask: Tensor
-
-    def to(self, device: torch.device) -> "Prompts":
-        """The same prompts on another device."""
-        return Prompts(self.ids.to(device), self.mask.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +30,20 @@ class Responses:
     finished: Tensor
 
 
-def pad_left(prompts: Sequence[Sequence[int]], pad_token_id: int) -> Prompts:
-    """Prompts as a rectangle."""
-    width = max(len(p) for p in prompts)
-    ids = torch.tensor([[pad_token_id] * (width - len(p)) + list(p) for p in prompts])
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
-    return Prompts(ids, mask)
+def pad_left(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """Token ids and mask, int64 [B, P]; padded on the left, so that every response begins in one column."""
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[pad_token_id] * (width - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+def shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with, such as a template's system turn; every prompt keeps one of its own."""
+    lowest, highest = min(prompts), max(prompts)
+    most = min(len(p) for p in prompts) - 1
+    pairs = zip(lowest[:most], highest[:most], strict=True)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), most)
 
 
 def positions(mask: Tensor) -> Tensor:
@@ -63,7 +60,7 @@ def uniforms(seeds: Sequence[int], num_tokens: int) -> Tensor:
 @torch.no_grad()
 def sample_responses(
     model: Any,
-    prompts: Prompts,
+    prompts: Sequence[Sequence[int]],
     noise: Tensor,
     *,
     temperature: float,
@@ -71,28 +68,27 @@ def sample_responses(
     eos_token_ids: Sequence[int],
     pad_token_id: int,
 ) -> Responses:
-    """Sample up to R tokens a prompt; a row leaves the batch at its EOS.
+    """Sample up to R tokens a prompt; a row leaves the batch at its EOS, a shared beginning is computed once.
 
     Args:
         model: causal language model in evaluation mode.
+        prompts: B lists of token ids.
         noise: float64 [B, R] from `uniforms`; R is the largest number of tokens.
         temperature: divides the logits, > 0.
         top_p: share of the probability that is kept (Holtzman et al., arXiv 1904.09751); 1.0 keeps all.
             Below 1 the samples are not the policy's own, and policy gradients from them are biased.
     """
-    noise = noise.to(prompts.ids.device)
-    tokens = torch.full(noise.shape, pad_token_id, device=noise.device)
-    mask = torch.zeros(noise.shape, device=noise.device)
+    device = next(model.parameters()).device
+    noise, ends = noise.to(device), torch.tensor(list(eos_token_ids), device=device)
+    tokens = torch.full(noise.shape, pad_token_id, device=device)
+    mask = torch.zeros(noise.shape, device=device)
     logprobs = torch.zeros_like(mask)
-    finished = torch.zeros(len(noise), dtype=torch.bool, device=noise.device)
-    ends = torch.tensor(list(eos_token_ids), device=noise.device)
-    rows = torch.arange(len(noise), device=noise.device)
-    name, cache = _cache_argument(model), DynamicCache(config=model.config)
-    ids, seen, where = prompts.ids, prompts.mask, positions(prompts.mask)
+    finished = torch.zeros(len(noise), dtype=torch.bool, device=device)
+    rows = torch.arange(len(noise), device=device)
+    step, ids, seen, cache = _begin(model, prompts, pad_token_id)
+    where = positions(seen)[:, -ids.shape[1] :]
     for t in range(noise.shape[1]):
-        logits = model(
-            ids, attention_mask=seen, position_ids=where, logits_to_keep=1, **{name: cache}
-        ).logits[:, -1]
+        logits = step(ids, attention_mask=seen, position_ids=where, logits_to_keep=1).logits[:, -1]
         chosen = draw(next_token_probabilities(logits, temperature, top_p), noise[rows, t])
         tokens[rows, t], mask[rows, t] = chosen, 1.0
         logprobs[rows, t] = token_logprobs(logits, chosen, temperature)
@@ -107,6 +103,24 @@ def sample_responses(
         ids, where = chosen[:, None], where[:, -1:] + 1
         seen = torch.cat([seen, torch.ones_like(ids)], dim=1)
     return Responses(tokens, mask, logprobs, finished)
+
+
+def _begin(
+    model: Any, prompts: Sequence[Sequence[int]], pad_token_id: int
+) -> tuple[Callable[..., Any], Tensor, Tensor, DynamicCache]:
+    """The model bound to a cache with what all prompts share; the other tokens; the mask over both."""
+    device, shared, cache = (
+        next(model.parameters()).device,
+        shared_length(prompts),
+        DynamicCache(config=model.config),
+    )
+    step = partial(model, **{_cache_argument(model): cache})
+    if shared:
+        step(torch.tensor([prompts[0][:shared]], device=device), logits_to_keep=1)
+        cache.batch_repeat_interleave(len(prompts))
+    ids, mask = pad_left([p[shared:] for p in prompts], pad_token_id)
+    seen = torch.cat([torch.ones(len(prompts), shared, dtype=mask.dtype), mask], dim=1)
+    return step, ids.to(device), seen.to(device), cache
 
 
 def next_token_probabilities(logits: Tensor, temperature: float, top_p: float) -> Tensor:
