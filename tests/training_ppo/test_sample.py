@@ -102,9 +102,9 @@ def test_positions_count_real_tokens() -> None:
 
 
 def test_left_padding_does_not_move_the_logits(model: Any) -> None:
-    prompts = pad_left(PROMPTS, END)
+    ids, mask = pad_left(PROMPTS, END)
     with torch.no_grad():
-        padded = model(prompts.ids, attention_mask=prompts.mask, position_ids=positions(prompts.mask)).logits
+        padded = model(ids, attention_mask=mask, position_ids=positions(mask)).logits
         for row, prompt in enumerate(PROMPTS):
             alone = model(torch.tensor([prompt])).logits[0]
             torch.testing.assert_close(padded[row, -len(prompt) :], alone, atol=1e-5, rtol=0)

@@ -39,11 +39,13 @@ def pad_left(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[Tensor, 
 
 
 def shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens that all prompts begin with, such as a template's system turn; every prompt keeps one of its own."""
-    lowest, highest = min(prompts), max(prompts)
+    """Tokens that all prompts begin with, a template's system turn above all.
+
+    Every prompt keeps at least one token of its own.
+    """
     most = min(len(p) for p in prompts) - 1
-    pairs = zip(lowest[:most], highest[:most], strict=True)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), most)
+    columns = zip(*(p[:most] for p in prompts), strict=True)
+    return next((i for i, column in enumerate(columns) if len(set(column)) > 1), most)
 
 
 def positions(mask: Tensor) -> Tensor:
