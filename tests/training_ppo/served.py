@@ -11,7 +11,7 @@ from pathlib import Path
 
 import peft
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import ModelSpec
@@ -49,6 +49,7 @@ def adapter_artifact(folder: Path) -> Path:
     """LoRA and head on a base that a package carries, as `guerdon train reward` writes it."""
     root = folder.parent / "packages"
     base = build_tiny("bert", root / PACKAGE / "model", num_labels=3)
+    AutoModel.from_pretrained(base).save_pretrained(base)  # an encoder without a head
     (base.parent / "__init__.py").write_text("")
     sys.path.insert(0, str(root))
     torch.manual_seed(1)

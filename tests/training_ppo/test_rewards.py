@@ -1,5 +1,6 @@
 """A local artifact and a running service give one reward, and so one trajectory."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +210,11 @@ def test_what_is_no_reward_artifact_is_refused(artifacts: dict[str, Path], tmp_p
     xlmr = plain_artifact(tmp_path / "xlmr", "xlm_roberta", encoding="pair")
     with pytest.raises(InvalidInput, match=r"reward\.url"):
         _local(xlmr)
+
+
+def test_an_adapter_that_lost_its_head_is_refused(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "headless"
+    shutil.copytree(artifacts["adapter"], folder)
+    shutil.rmtree(folder / "adapter")
+    with pytest.raises(InvalidInput, match=r"holds no classifier\.(weight|bias)"):
+        _local(folder)

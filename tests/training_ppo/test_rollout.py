@@ -72,7 +72,7 @@ def test_values_begin_at_zero_and_the_critic_shares_no_weight(networks: Networks
 def test_entropies_are_of_the_tempered_distribution(networks: Networks, tmp_path: Path) -> None:
     prompts = _prompts(networks, tmp_path, 3)
     rollout = roll_out(networks.learner.policy, networks.tokenizer, prompts, range(3), ROLLOUT)
-    found = evaluate_episodes(networks.learner, rollout, 0.7, 48).entropies
+    found = evaluate_episodes(networks.learner, rollout, 0.7, 48, with_entropy=True).entropies
     for row, example in enumerate(rollout.examples):
         n = int(rollout.mask[row].sum())
         with torch.no_grad():

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft import PeftModel
+from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
@@ -100,13 +102,7 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
     tokenizer: PreTrainedTokenizerBase = load_tokenizer(
         folder if (folder / "tokenizer.json").is_file() else base
     )
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=len(manifest.heads), dtype=torch.float32
-    )
-    if adapter.is_dir():
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    model = _classifier(base, adapter, manifest)
     if manifest.pooling == "last" and not hasattr(model, "score"):
         raise InvalidInput(
             f"reward artifact {manifest.name} pools its last token and is no decoder with a score head; "
@@ -117,6 +113,29 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
     encode = encoder_of(manifest, tokenizer)
     ready = model.eval().requires_grad_(False).to(device)
     return LocalReward(manifest, name, weights, encode, ready, model.config.pad_token_id)
+
+
+def _classifier(base: Path, adapter: Path, manifest: Manifest) -> Any:
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=len(manifest.heads), dtype=torch.float32, output_loading_info=True
+    )
+    lost = sorted(set(report["missing_keys"]) - _adapter_tensors(adapter))
+    if lost:
+        raise InvalidInput(
+            f"reward artifact {manifest.name} holds no {lost[0]}, and a random one would be used; "
+            "write it again with its head",
+            param="reward.artifacts",
+        )
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload() if adapter.is_dir() else model
+
+
+def _adapter_tensors(adapter: Path) -> set[str]:
+    """Names of the base's parameters that the adapter brings whole."""
+    path = adapter / "adapter_model.safetensors"
+    if not path.is_file():
+        return set()
+    with safe_open(path, framework="pt") as tensors:
+        return {name.removeprefix("base_model.model.") for name in tensors.keys()}  # noqa: SIM118
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -49,7 +49,7 @@ def train_ppo(config_path: Path) -> Manifest:
     check_ppo(config)
     check_save(config.save, config.base, config.lora.rank)
     torch.set_num_threads(config.optim.num_threads)
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision="no")  # rounding of bf16 would enter every ratio
     folder = Path(config.output)
 
     # 1. Networks: the policy, the reference it is held to, and for PPO a critic.
@@ -192,7 +192,7 @@ def collect(
     raw = job.reward.score(rollout.conversations)
     scores = final_scores(raw, rollout.finished, progress.norm, config.scores)
     temperature, budget = config.rollout.temperature, config.optim.max_row_tokens
-    sampled = evaluate_episodes(networks.learner, rollout, temperature, budget)
+    sampled = evaluate_episodes(networks.learner, rollout, temperature, budget, with_entropy=True)
     with networks.as_reference():
         reference = evaluate_episodes(networks.reference, rollout, temperature, budget)
     beta = progress.kl.coefficient

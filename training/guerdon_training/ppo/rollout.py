@@ -101,7 +101,12 @@ def as_example(prompt: Sequence[int], response: Sequence[int]) -> Example:
 
 @torch.no_grad()
 def evaluate_episodes(
-    model: ActorCritic, rollout: Rollout, temperature: float, max_row_tokens: int
+    model: ActorCritic,
+    rollout: Rollout,
+    temperature: float,
+    max_row_tokens: int,
+    *,
+    with_entropy: bool = False,
 ) -> Evaluated:
     """What `model` says about every sampled token: float32 [B, R] on the CPU, 0 off the mask."""
     device = next(model.parameters()).device
@@ -109,7 +114,7 @@ def evaluate_episodes(
     for rows in fill([len(e.input_ids) for e in rollout.examples], max_row_tokens):
         row = pack([rollout.examples[i] for i in rows]).to(device)
         kept = rollout.mask[rows] > 0
-        for whole, part in zip(found, model(row, temperature, with_entropy=True), strict=True):
+        for whole, part in zip(found, model(row, temperature, with_entropy), strict=True):
             block = torch.zeros_like(rollout.mask[rows])
             block[kept] = part.cpu()
             whole[rows] = block
