@@ -21,7 +21,7 @@ def bench_command(argv: Sequence[str]) -> int:
     """Measure, print the table, write ``bench.json`` and ``bench.png``; 0 whatever the figures say."""
     args = _parser().parse_args(argv)
     figures: list[Figure] = []
-    for name in args.rows or _ROWS:
+    for name in args.rows or _rows_for(Path(args.model)):
         sys.stderr.write(f"measuring {name} ...\n")
         found = _ROWS[name](args)
         sys.stdout.write("\n".join(map(_line, found)) + "\n")
@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=256, help="items per round")
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for JSON and plot")
     return parser
+
+
+def _rows_for(model: Path) -> list[str]:
+    """All rows; those of onnxruntime only where ``guerdon export`` has written the graphs."""
+    return [name for name in _ROWS if (model / "onnx").is_dir() or not name.startswith("onnx")]
 
 
 def _shared_prompt(args: argparse.Namespace) -> list[Figure]:
@@ -74,6 +79,8 @@ def _processor() -> str:
 _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "fp32": lambda a: rows.whole_service(a.model, "torch", "float32", a.rounds, a.items),
     "bf16": lambda a: rows.whole_service(a.model, "torch", "bfloat16", a.rounds, a.items),
+    "onnx-fp32": lambda a: rows.whole_service(a.model, "onnxruntime", "float32", a.rounds, a.items),
+    "onnx-int8": lambda a: rows.whole_service(a.model, "onnxruntime", "int8", a.rounds, a.items),
     "padded": lambda a: rows.against_padded(a.model, a.rounds, a.items),
     "naive": lambda a: rows.against_naive(a.model, a.rounds, a.items),
     "rank": _shared_prompt,
