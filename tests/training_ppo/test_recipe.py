@@ -242,9 +242,15 @@ def test_reward_rises(policy_folder: Path, tmp_path: Path, algorithm: str) -> No
 
 def test_training_stops_once_the_policy_is_too_far(policy_folder: Path, tmp_path: Path) -> None:
     config = _learning(policy_folder, "ppo", kl=KlConfig(0.0, stop=0.5))
-    lines = run(job_of(config, tmp_path))
-    assert len(lines) < 8
-    assert all(line["objective/kl"] < 0.5 for line in lines)
+    job = job_of(config, tmp_path)
+    job = replace(job, valid=job.train[:4])
+    *before, last = run(job)
+    assert 0 < len(before) < 8
+    assert all(line["objective/kl"] < 0.5 for line in before)
+    assert last["objective/kl"] >= 0.5
+    assert last["stopped"] == 1.0
+    assert "loss/policy" not in last  # nothing was learnt from it
+    assert "valid/score" in last
 
 
 class Falling(WordShare):
@@ -278,7 +284,7 @@ def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: 
     lines = run(job)
     assert [("valid/gold" in line) for line in lines] == [False, True, True]
     start = Progress(KlController(0.1), Norm())
-    assert evaluated(job, start, True)[1] == evaluated(job, start, True)[1]
+    assert evaluated(job, start, True, ends=True) == evaluated(job, start, True, ends=True)
 
 
 @pytest.mark.parametrize(

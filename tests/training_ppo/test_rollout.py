@@ -11,7 +11,14 @@ from guerdon_training.ppo.actor_critic import ActorCritic
 from guerdon_training.ppo.config import RolloutConfig
 from guerdon_training.ppo.models import Networks, build_networks
 from guerdon_training.ppo.prompts import Prompt, read_prompts
-from guerdon_training.ppo.rollout import as_example, before_end, evaluate_episodes, roll_out, row_seed
+from guerdon_training.ppo.rollout import (
+    as_example,
+    before_end,
+    end_tokens,
+    evaluate_episodes,
+    roll_out,
+    row_seed,
+)
 from tests.training_ppo.jobs import LORA, config_of
 from tests.training_ppo.tiny import build_policy, write_prompts
 
@@ -114,6 +121,18 @@ def test_batch_size_changes_nothing(policy_folder: Path, tmp_path: Path, batch_s
     assert five.examples == other.examples
     assert five.conversations == other.conversations
     assert torch.equal(five.finished, other.finished)
+
+
+def test_every_end_of_the_generation_config_ends_a_response(policy_folder: Path, tmp_path: Path) -> None:
+    networks = build_networks(config_of(policy_folder))
+    policy, tokenizer = networks.learner.policy, networks.tokenizer
+    policy.generation_config.eos_token_id = [9, 3]
+    assert end_tokens(policy, tokenizer) == (3, 9)
+    rollout = roll_out(policy, tokenizer, _prompts(networks, tmp_path), range(16), ROLLOUT)
+    ends = {example.input_ids[-1] for example in rollout.examples}
+    assert {3, 9} <= ends
+    assert all(9 not in e.input_ids[-e.num_targets : -1] for e in rollout.examples)
+    assert not any("three" in c.response.split() for c in rollout.conversations)  # token 9
 
 
 def test_whatever_follows_the_eos_is_cut() -> None:

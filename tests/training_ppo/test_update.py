@@ -11,7 +11,7 @@ from torch import Tensor
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.manifest import Norm
 from guerdon_training.ppo.actor_critic import Evaluated
-from guerdon_training.ppo.config import PpoConfig, PpoOptim
+from guerdon_training.ppo.config import PpoConfig, PpoOptim, ScoreRule
 from guerdon_training.ppo.episodes import Episodes, learnable
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.models import build_networks
@@ -128,6 +128,18 @@ def test_ppo_whitens_advantages_and_leaves_the_returns(policy_folder: Path) -> N
     kept = found.advantages[mask > 0]
     torch.testing.assert_close(kept.mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
     torch.testing.assert_close(kept.std(correction=0), torch.tensor(1.0))
+
+
+def test_whitened_rewards_keep_their_mean(policy_folder: Path) -> None:
+    mask = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]])
+    sampled = Evaluated(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2, 3))
+    config = config_of(policy_folder, scores=ScoreRule(whiten=True))
+    config = replace(config, optim=replace(config.optim, lam=1.0))
+    found = learnable(_rollout(mask), torch.tensor([3.0, -1.0]), sampled, sampled, 0.1, config)
+    rewards = torch.tensor([0.0, 0.0, 3.0, 0.0, -1.0])
+    scaled = (rewards - rewards.mean()) / rewards.std(correction=0) + rewards.mean()
+    expected = torch.tensor([scaled[:3].sum(), scaled[3:].sum()])
+    torch.testing.assert_close(found.returns[:, 0], expected)
 
 
 def _episodes(job: Job) -> Episodes:

@@ -75,11 +75,15 @@ def save(job: Job, optimizer: Any, progress: Progress) -> None:
     save_state(job.run / CHECKPOINT, state)
 
 
-def evaluated(job: Job, progress: Progress, is_main: bool) -> tuple[Progress, Mapping[str, float]]:
-    """Figures on the valid prompts where the config asks for them now; the best weights so far are kept."""
+def evaluated(
+    job: Job, progress: Progress, is_main: bool, *, ends: bool
+) -> tuple[Progress, Mapping[str, float]]:
+    """Figures on the valid prompts where the config asks for them now; the best weights so far are kept.
+
+    ends: whether this is before the first update or after the last, where they are always wanted.
+    """
     every, done = job.config.eval_every, progress.done
-    last = done == job.config.optim.updates
-    if not job.valid or not (done == 0 or last or (every > 0 and done % every == 0)):
+    if not job.valid or not (ends or (every > 0 and done % every == 0)):
         return progress, {}
     figures = evaluate_policy(job.networks, job.valid, job.reward, job.gold, job.config)
     reached = figures.get("valid/gold", figures["valid/score"])

@@ -137,6 +137,9 @@ def optimise(accelerator: Accelerator, job: Job) -> dict[str, Any]:
             # Sample, score, and see how far the policy is from the reference.
             episodes, figures = collect(accelerator, job, progress, number)
             if 0.0 < config.kl.stop <= figures["objective/kl"]:
+                progress, on_valid = evaluated(job, progress, is_main, ends=True)
+                if is_main:
+                    write_update(log, number + 1, figures | dict(on_valid) | {"stopped": 1.0})
                 break
 
             # Learn from it.
@@ -149,16 +152,18 @@ def optimise(accelerator: Accelerator, job: Job) -> dict[str, Any]:
             # Move the KL coefficient; evaluate, log and save.
             batch = config.rollout.prompts_per_update * config.rollout.samples_per_prompt
             kl = progress.kl.after(figures["objective/kl"], batch)
-            progress, on_valid = evaluated(job, replace(progress, kl=kl, done=number + 1), is_main)
+            progress, ends = replace(progress, kl=kl, done=number + 1), number + 1 == config.optim.updates
+            progress, on_valid = evaluated(job, progress, is_main, ends=ends)
             if is_main:
                 write_update(log, number + 1, figures | dict(on_valid))
                 if (number + 1) % config.save_every == 0:
                     save(job, optimizer, progress)
             bar.set_postfix(score=f"{figures['objective/score']:.3f}", kl=f"{figures['objective/kl']:.2f}")
+    accelerator.wait_for_everyone()
     if config.keep == "best":
-        accelerator.wait_for_everyone()
         restore_best(job)
     lines = read_updates(log)
+    accelerator.wait_for_everyone()  # all have read what the main process will remove
     kept = progress.best_update if config.keep == "best" else progress.done
     return {"updates": progress.done, "kept_update": kept, "start": lines[0], "last": lines[-1]}
 
@@ -175,7 +180,7 @@ def begin(job: Job, is_main: bool) -> Progress:
         )
         norm = fit_score_norm(job.reward.score(rollout.conversations))
     controller = KlController(config.kl.coefficient, config.kl.target, config.kl.horizon)
-    progress, on_valid = evaluated(job, Progress(controller, norm), is_main)
+    progress, on_valid = evaluated(job, Progress(controller, norm), is_main, ends=True)
     if is_main:
         (job.run / LOG).unlink(missing_ok=True)
         write_update(job.run / LOG, 0, on_valid)
