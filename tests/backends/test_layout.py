@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_service.backends.layout import plan_layout, split_batch
+from guerdon_service.backends.layout import plan_layout, share_out, split_batch
 from guerdon_service.core.encoded import Encoded
 
 
@@ -67,3 +67,16 @@ def test_parts_keep_order_and_fit(batch: list[Encoded], max_rows: int, shared: b
 def test_without_a_limit_the_batch_stays_whole() -> None:
     batch = [Encoded(np.arange(9, dtype=np.int32), 4, truncated=False)] * 3
     assert split_batch(batch, None, shared=True) == [batch]
+
+
+@given(batch=batches(), num_parts=st.integers(1, 4))
+def test_sharing_out_loses_nobody(batch: list[Encoded], num_parts: int) -> None:
+    parts = share_out(batch, num_parts)
+    assert sorted(itertools.chain.from_iterable(parts)) == list(range(len(batch)))
+    assert len(parts) == min(num_parts, len(batch)) and all(parts)
+
+
+def test_parts_are_about_equal() -> None:
+    batch = [Encoded(np.arange(n, dtype=np.int32), 1, truncated=False) for n in (10, 20, 30, 40, 50, 60)]
+    parts = share_out(batch, 2)
+    assert [sum(batch[i].num_tokens for i in part) for part in parts] in ([110, 100], [100, 110])

@@ -42,13 +42,28 @@ def test_alone_packed_and_permuted_are_equal_bits(arch: str, dtype: str) -> None
     assert len(set(singles)) == len(MIX), "different conversations must not all score the same"
 
 
+@pytest.mark.parametrize("num_threads", [2, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arch", ["bert", "modernbert", "llama", "gemma2"])
+@pytest.mark.parametrize("arch", ["bert", "modernbert", "xlm_roberta"])
+def test_a_batch_shared_out_to_threads_has_the_bits_of_one_thread(
+    arch: str, dtype: str, num_threads: int
+) -> None:
+    one_thread = [alone(arch, dtype, i) for i in range(len(MIX))]
+    torch.set_num_threads(num_threads)
+    loaded = TorchBackend.load(tiny_artifact(arch, 2), dtype=dtype)
+    assert [row.tobytes() for row in loaded.forward(MIX)[0]] == one_thread
+    assert [loaded.forward([encoded])[0].tobytes() for encoded in MIX] == one_thread
+    loaded.close()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", ["deberta_v2", *DECODERS])
 def test_two_threads_are_as_pure_as_one(arch: str, dtype: str) -> None:
     torch.set_num_threads(2)
-    loaded = backend(arch, dtype)
+    loaded = TorchBackend.load(tiny_artifact(arch, 2), dtype=dtype)
     singles = [loaded.forward([encoded])[0].tobytes() for encoded in MIX]
     assert [row.tobytes() for row in loaded.forward(MIX)[0]] == singles
+    loaded.close()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

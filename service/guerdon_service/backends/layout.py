@@ -122,3 +122,17 @@ def split_batch(batch: Sequence[Encoded], max_rows: int | None, *, shared: bool)
         prompts.add(prompt)
         rows += more
     return list(parts)
+
+
+def share_out(batch: Sequence[Encoded], num_parts: int) -> list[list[int]]:
+    """Indices of the batch in at most `num_parts` parts of about equal rows, none empty.
+
+    Longest first into the lightest part (Graham 1969).
+    """
+    parts: list[list[int]] = [[] for _ in range(num_parts)]
+    rows = [0] * num_parts
+    for i in sorted(range(len(batch)), key=lambda i: -batch[i].num_tokens):
+        lightest = rows.index(min(rows))
+        parts[lightest].append(i)
+        rows[lightest] += batch[i].num_tokens
+    return [part for part in parts if part]

@@ -1,6 +1,8 @@
 """The torch back end."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.families import family_of, runs_packed
-from guerdon_service.backends.layout import split_batch
+from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.packed import packed_logits
 from guerdon_service.backends.rows import row_logits
@@ -47,6 +49,13 @@ class TorchBackend:
         self._model: PreTrainedModel | None = model
         self._manifest = manifest
         self._fixed_rows = fixed_rows
+        on_cpu = model.device.type == "cpu"
+        self._num_threads = torch.get_num_threads()
+        # Encoders' packed forwards have the same bits on any number of threads. A decoder's have not: few
+        # queries over many keys take a kernel that splits the keys among threads; nor has `row_logits`.
+        shares_out = self._packs and on_cpu and not family_of(model.config).causal
+        self._num_parts = self._num_threads if shares_out else 1
+        self._pool = ThreadPoolExecutor(self._num_parts, thread_name_prefix="guerdon-forward")
 
     @staticmethod
     def load(artifact: Artifact, dtype: str = "float32", device: str = "cpu") -> "TorchBackend":
@@ -66,12 +75,34 @@ class TorchBackend:
         return TorchBackend(model, artifact.manifest, dtype, fixed_rows)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
-        """Score a batch: raw logits float32 [B, H], and what it cost."""
+        """Score a batch: raw logits float32 [B, H], and what it cost.
+
+        On CPU an encoder's batch is shared out to one thread per core: their small operations then wait
+        for nobody, where threads inside each operation would wait for the slowest at its end.
+        """
         assert self._model is not None, "forward after close"
+        parts = share_out(batch, self._num_parts)
+        num_threads = 1 if len(parts) > 1 else self._num_threads
+        run = partial(self._forward_part, batch, num_threads=num_threads)
+        scored = list(self._pool.map(run, parts)) if len(parts) > 1 else [run(parts[0])]
+        scores = np.empty((len(batch), self.num_heads), dtype=np.float32)
+        for part, (rows, _) in zip(parts, scored, strict=True):
+            scores[part] = rows
+        num_computed = sum(computed for _, computed in scored)
+        return scores, ForwardStats(sum(e.num_tokens for e in batch), num_computed)
+
+    def _forward_part(
+        self, batch: Sequence[Encoded], part: Sequence[int], *, num_threads: int
+    ) -> tuple[NDArray[np.float32], int]:
+        """Raw logits of the conversations at `part`, and the rows computed."""
+        assert self._model is not None
+        if torch.get_num_threads() != num_threads:
+            torch.set_num_threads(num_threads)
         logits: list[Tensor] = []
         computed = 0
         with torch.inference_mode():
-            for pack in split_batch(batch, self._fixed_rows, shared=self.shares_prefix):
+            members = [batch[i] for i in part]
+            for pack in split_batch(members, self._fixed_rows, shared=self.shares_prefix):
                 rows, size = (
                     packed_logits(self._model, self._manifest, pack, self._fixed_rows)
                     if self._packs
@@ -79,9 +110,9 @@ class TorchBackend:
                 )
                 logits.append(rows)
                 computed += size
-            scores = torch.cat(logits).cpu().numpy()
-        return scores, ForwardStats(sum(e.num_tokens for e in batch), computed)
+            return torch.cat(logits).cpu().numpy(), computed
 
     def close(self) -> None:
         """Free the weights."""
+        self._pool.shutdown()
         self._model = None
