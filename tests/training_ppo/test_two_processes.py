@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,6 @@ def test_the_shares_are_the_whole_and_no_seed_comes_twice(policy_folder: Path, t
     assert all(half[i] == half[i + 3] for half, _ in halves for i in (0, 4))  # a group stays together
     with pytest.raises(InvalidInput, match="multiple of the 3 processes"):
         share(prompts, config, 0, 0, 3)
+    many = replace(config, optim=replace(config.optim, minibatches=9))
+    with pytest.raises(InvalidInput, match="minibatches"):
+        share(prompts, many, 0, 0, 2)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.policy.config import PolicyLora
 
 ALGORITHMS = ("ppo", "rloo")
@@ -159,59 +158,3 @@ class PpoConfig:
     save: str = "merged"
     save_every: int = 1
     eval_every: int = 0
-
-
-def check_ppo(config: PpoConfig) -> None:
-    """Refuse values that no run could use.
-
-    Raises:
-        InvalidInput: the key is named.
-    """
-    rollout, optim, kl, scores = config.rollout, config.optim, config.kl, config.scores
-    batch = rollout.prompts_per_update * rollout.samples_per_prompt
-    problems = {
-        f"algorithm must be one of {', '.join(ALGORITHMS)}": config.algorithm not in ALGORITHMS,
-        "rollout.prompts_per_update must be at least 1": rollout.prompts_per_update < 1,
-        "rollout.samples_per_prompt must be at least 1": rollout.samples_per_prompt < 1,
-        "rollout.samples_per_prompt must be at least 2 for rloo: the other samples are its baseline": (
-            config.algorithm == "rloo" and rollout.samples_per_prompt < 2
-        ),
-        "rollout.max_response_tokens must be at least 1": rollout.max_response_tokens < 1,
-        "rollout.temperature must be above 0": not rollout.temperature > 0,
-        "rollout.top_p must be in (0, 1]": not 0 < rollout.top_p <= 1,
-        "rollout.batch_size must be at least 1": rollout.batch_size < 1,
-        "optim.updates must be at least 1": optim.updates < 1,
-        "optim.epochs must be at least 1": optim.epochs < 1,
-        f"optim.minibatches must be between 1 and {batch}, the responses of an update": (
-            not 1 <= optim.minibatches <= batch
-        ),
-        "optim.learning_rate must be above 0": not optim.learning_rate > 0,
-        "kl.coefficient must be at least 0": not kl.coefficient >= 0,
-        "kl.target must be at least 0": not kl.target >= 0,
-        "kl.horizon must be at least 1": kl.horizon < 1,
-        f"scores.missing_eos must be one of {', '.join(MISSING_EOS)}": scores.missing_eos not in MISSING_EOS,
-        "scores.normalise_samples must be 0 or at least 2": scores.normalise_samples == 1,
-        "save_every must be at least 1": config.save_every < 1,
-        f"keep must be one of {', '.join(KEEPS)}": config.keep not in KEEPS,
-        "eval_every and keep = best need data.valid": (
-            not config.data.valid and (config.eval_every > 0 or config.keep == "best")
-        ),
-        "gold is for evaluations; give data.valid with it": config.gold.given and not config.data.valid,
-    }
-    problems |= _source_problems("reward", config.reward, required=True)
-    problems |= _source_problems("gold", config.gold, required=False)
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
-
-
-def _source_problems(name: str, source: ScoreSource, *, required: bool) -> dict[str, bool]:
-    return {
-        f"{name} must give artifacts or url": required and not source.given,
-        f"{name} must give either artifacts or url, not both": bool(source.artifacts and source.url),
-        f"{name}.model goes with {name}.url": bool(source.model and not source.url),
-        f"{name}.conservatism must be at least 0": not source.conservatism >= 0,
-        f"{name}.conservatism goes with {name}.artifacts; a service keeps it in its own settings": bool(
-            source.conservatism and source.url
-        ),
-    }

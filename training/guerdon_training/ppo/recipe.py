@@ -22,7 +22,8 @@ from guerdon_service.core.manifest import Manifest, Norm
 from guerdon_training.config import read_config
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.policy.base import sha256_of
-from guerdon_training.ppo.config import PpoConfig, PpoOptim, check_ppo
+from guerdon_training.ppo.check import check_ppo
+from guerdon_training.ppo.config import PpoConfig, PpoOptim
 from guerdon_training.ppo.episodes import Episodes, describe, learnable
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.log import keep_updates, read_updates, write_update
@@ -215,13 +216,20 @@ def share(
     No two processes share a prompt of a pass or a seed.
 
     Raises:
-        InvalidInput: the prompts of an update cannot be shared out equally.
+        InvalidInput: the prompts of an update cannot be shared out equally, or make fewer responses than
+            minibatches.
     """
     count, samples = config.rollout.prompts_per_update, config.rollout.samples_per_prompt
     if count % num_processes:
         raise InvalidInput(
             f"config rollout.prompts_per_update is {count}; give a multiple of the {num_processes} processes",
             param="rollout.prompts_per_update",
+        )
+    if count * samples // num_processes < config.optim.minibatches:
+        raise InvalidInput(
+            f"config optim.minibatches is {config.optim.minibatches}, more than the responses of one process; "
+            "lower it, or raise rollout.prompts_per_update",
+            param="optim.minibatches",
         )
     order = prompt_order(len(prompts), number * count, count, config.seed)
     mine = [(place, j) for place in range(process, count, num_processes) for j in range(samples)]

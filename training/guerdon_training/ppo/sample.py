@@ -111,11 +111,8 @@ def _begin(
     model: Any, prompts: Sequence[Sequence[int]], pad_token_id: int
 ) -> tuple[Callable[..., Any], Tensor, Tensor, DynamicCache]:
     """The model bound to a cache with what all prompts share; the other tokens; the mask over both."""
-    device, shared, cache = (
-        next(model.parameters()).device,
-        shared_length(prompts),
-        DynamicCache(config=model.config),
-    )
+    device, shared = next(model.parameters()).device, shared_length(prompts)
+    cache = DynamicCache(config=model.config)
     step = partial(model, **{_cache_argument(model): cache})
     if shared:
         step(torch.tensor([prompts[0][:shared]], device=device), logits_to_keep=1)
