@@ -227,7 +227,7 @@ def share(
         )
     if count * samples // num_processes < config.optim.minibatches:
         raise InvalidInput(
-            f"config optim.minibatches is {config.optim.minibatches}, more than the responses of one process; "
+            f"config optim.minibatches is {config.optim.minibatches}, more than one process has responses; "
             "lower it, or raise rollout.prompts_per_update",
             param="optim.minibatches",
         )
