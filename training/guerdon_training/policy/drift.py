@@ -14,7 +14,7 @@ from guerdon_training.policy.plan import packed
 from guerdon_training.policy.reference import as_reference
 from guerdon_training.policy.rows import pack
 from guerdon_training.ppo.losses import kl_k1, kl_k3
-from guerdon_training.ppo.sample import pad_left, sample_responses, uniforms
+from guerdon_training.ppo.sample import sample_responses, uniforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,10 @@ def measure_drift(
     Returns:
         ``kl_k1``, ``kl_k3``, ``response_tokens`` (mean), ``eos_rate`` (share that ended by themselves).
     """
-    device = next(policy.parameters()).device
     assert isinstance(tokenizer.eos_token_id, int), "load_tokenizer refuses one without EOS"
     responses = sample_responses(
         policy,
-        pad_left(prompts, tokenizer.eos_token_id).to(device),
+        prompts,
         uniforms(range(seed, seed + len(prompts)), config.max_new_tokens),
         temperature=1.0,
         top_p=1.0,
