@@ -15,11 +15,16 @@ from guerdon_training.ppo.models import build_networks
 from guerdon_training.ppo.progress import Job
 from guerdon_training.ppo.prompts import read_prompts
 from tests.training_ppo.jobs import config_of, run
-from tests.training_ppo.tiny import SPECIAL, WORDS
+from tests.training_ppo.tiny import SPECIAL, WORDS, build_policy
 
 ARMS = dict(zip(WORDS, (1.0, -0.5, 0.3, 0.8, -1.0, 0.0, 0.6, -0.2), strict=True))
 NO_TEXT = 0.2
 """Reward of the special tokens: they leave an empty response."""
+
+
+@pytest.fixture(scope="module")
+def one_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_policy(tmp_path_factory.mktemp("bandit") / "policy", num_layers=1)
 
 
 class Arms:
@@ -97,8 +102,8 @@ def _train(base: Path, folder: Path, config: PpoConfig) -> Outcome:
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
-def test_the_closed_form_optimum_is_reached(policy_folder: Path, tmp_path: Path, algorithm: str) -> None:
-    found = _train(policy_folder, tmp_path, _config(policy_folder, algorithm, 0.5))
+def test_the_closed_form_optimum_is_reached(one_layer: Path, tmp_path: Path, algorithm: str) -> None:
+    found = _train(one_layer, tmp_path, _config(one_layer, algorithm, 0.5))
     best, start = found.objective(found.optimal), found.objective(found.reference)
     assert best == pytest.approx(0.5 * float(torch.logsumexp(found.reference + found.rewards / 0.5, -1)))
     assert best - found.objective(found.trained) < 0.01 * (best - start)
@@ -108,9 +113,9 @@ def test_the_closed_form_optimum_is_reached(policy_folder: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("algorithm", ["ppo", "rloo"])
 def test_a_huge_kl_penalty_holds_the_policy_at_the_reference(
-    policy_folder: Path, tmp_path: Path, algorithm: str
+    one_layer: Path, tmp_path: Path, algorithm: str
 ) -> None:
-    config = _config(policy_folder, algorithm, 100.0)
-    found = _train(policy_folder, tmp_path, config)
+    config = _config(one_layer, algorithm, 100.0)
+    found = _train(one_layer, tmp_path, config)
     assert found.kl < 0.005
     assert float((found.trained.exp() - found.reference.exp()).abs().max()) < 0.03

@@ -152,9 +152,9 @@ def _resumable(base: Path, algorithm: str, lora: PolicyLora, **changes: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "lora"), [("ppo", PolicyLora()), ("ppo", LORA), ("rloo", PolicyLora())]
+    ("algorithm", "lora", "call"),
+    [("ppo", PolicyLora(), 0), ("ppo", PolicyLora(), 3), ("ppo", LORA, 2), ("rloo", PolicyLora(), 2)],
 )
-@pytest.mark.parametrize("call", [0, 2, 3])
 def test_a_killed_run_resumes_to_the_same_weights(
     policy_folder: Path, tmp_path: Path, algorithm: str, lora: PolicyLora, call: int
 ) -> None:

@@ -19,9 +19,9 @@ TEMPLATE = (
 )
 
 
-def build_policy(folder: Path, *, seed: int = 0, words: Sequence[str] = WORDS, dropout: float = 0.0) -> Path:
-    """Write config, weights and tokenizer of a two-layer Llama."""
-    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *words))}
+def build_policy(folder: Path, *, num_layers: int = 2, dropout: float = 0.0) -> Path:
+    """Write config, weights and tokenizer."""
+    vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     fast = PreTrainedTokenizerFast(
@@ -35,12 +35,12 @@ def build_policy(folder: Path, *, seed: int = 0, words: Sequence[str] = WORDS, d
     )
     fast.chat_template = TEMPLATE
     fast.save_pretrained(folder)
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(vocabulary),
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=num_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
