@@ -12,6 +12,7 @@ from guerdon_service.core.fingerprint import (
     ScorerIdentity,
     artifact_digest,
     fingerprint,
+    fingerprints,
     manifest_digest,
 )
 from guerdon_service.core.manifest import Head, Manifest, Profile
@@ -108,3 +109,10 @@ def test_a_manifest_is_digested_without_its_own_digest() -> None:
     assert manifest_digest(replace(manifest, digest="f" * 64)) == base
     assert manifest_digest(replace(manifest, version="2")) != base
     assert manifest_digest(replace(manifest, max_tokens=513)) != base
+
+
+def test_fingerprints_of_a_batch_are_those_of_its_conversations() -> None:
+    identity = ScorerIdentity("d", "torch", "float32")
+    batch = [encoded([1, 2, 3]), encoded([1, 2, 3], 2), encoded([4])]
+    assert fingerprints(identity, "t", batch) == [fingerprint(identity, "t", e) for e in batch]
+    assert fingerprints(identity, "t", []) == []

@@ -1,7 +1,7 @@
 """Digests: of an artifact folder, and of one score."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from guerdon_service.core.encoded import Encoded
@@ -41,24 +41,28 @@ def artifact_digest(file_digests: Mapping[str, str]) -> str:
     return state.hexdigest()
 
 
+def fingerprints(identity: ScorerIdentity, tenant: str, batch: Sequence[Encoded]) -> list[bytes]:
+    """`fingerprint` of every conversation; what they share is hashed once."""
+    shared = hashlib.sha256()
+    parts = (identity.digest, identity.backend, identity.dtype, identity.scorer_version, tenant)
+    for part in parts:
+        _add(shared, part.encode())
+    keys = []
+    for encoded in batch:
+        state = shared.copy()
+        _add(state, str(encoded.prefix_len).encode())
+        _add(state, encoded.input_ids.astype("<i4").tobytes())
+        keys.append(state.digest())
+    return keys
+
+
 def fingerprint(identity: ScorerIdentity, tenant: str, encoded: Encoded) -> bytes:
     """Cache key of one raw score: 32 bytes of SHA-256.
 
     Canonical and length-prefixed, so no two different inputs share an encoding. Token ids are final,
     which covers template, BOS and truncation; the tenant is a salt, so that hit timing leaks nothing.
     """
-    state = hashlib.sha256()
-    for part in (
-        identity.digest,
-        identity.backend,
-        identity.dtype,
-        identity.scorer_version,
-        tenant,
-        str(encoded.prefix_len),
-    ):
-        _add(state, part.encode())
-    _add(state, encoded.input_ids.astype("<i4").tobytes())
-    return state.digest()
+    return fingerprints(identity, tenant, [encoded])[0]
 
 
 def _add(state: "hashlib._Hash", part: bytes) -> None:

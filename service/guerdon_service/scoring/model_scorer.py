@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from guerdon_service.core.artifact import LoadedModel
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.encoded import Encoded
-from guerdon_service.core.fingerprint import fingerprint
+from guerdon_service.core.fingerprint import fingerprints
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import Cache, Observer, RawScores
 from guerdon_service.core.query import Lane
@@ -66,8 +66,7 @@ class ModelScorer:
             encoded = await self._encode(entries)
         tokenize_s = time.monotonic() - started
         self._observer.tokenized(self.model.spec.name, len(entries), tokenize_s)
-        identity = self.model.identity
-        keys = [fingerprint(identity, tenant, item) for item in encoded]
+        keys = fingerprints(self.model.identity, tenant, encoded)
         with self._observer.span("look up", items=len(keys)):
             found = await self._cache.get_many(keys, self.model.backend.num_heads)
         missing = [i for i, hit in enumerate(found) if hit is None]
