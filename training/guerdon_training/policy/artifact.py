@@ -16,7 +16,8 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, check_manifest, to_json
 from guerdon_training.artifact import MANIFEST, git_revision, seal
-from guerdon_training.policy.base import package_gguf, sha256_of, weights_sha256
+from guerdon_training.data import file_sha256
+from guerdon_training.policy.base import package_gguf, weights_sha256
 from guerdon_training.policy.config import SAVES
 
 RUN = ".run"
@@ -37,7 +38,7 @@ class Origin:
         """For `manifest.parents`: the source, its weights, and its own manifest's digest where it has one."""
         found = {"source": self.source, "weights_sha256": weights_sha256(self.folder)}
         manifest = self.folder / MANIFEST
-        return found | ({"manifest_sha256": sha256_of(manifest)} if manifest.is_file() else {})
+        return found | ({"manifest_sha256": file_sha256(manifest)} if manifest.is_file() else {})
 
 
 def check_save(save: str, source: str, rank: int) -> None:
@@ -99,7 +100,7 @@ def write_policy(
 def package_of(source: str) -> PackageBase:
     """`manifest.base` of an adapter: the package, pinned by the SHA-256 of its GGUF."""
     gguf = package_gguf(source)
-    return PackageBase(source, "", sha256_of(gguf))
+    return PackageBase(source, "", file_sha256(gguf))
 
 
 def _save_adapter(model: nn.Module, folder: Path, package: str) -> None:
@@ -114,7 +115,7 @@ def _seal_whole(folder: Path, manifest: Manifest) -> Manifest:
     """As `artifact.seal`, for an artifact that stands on no base; large files are read in pieces."""
     files = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
     digests = {
-        relative.as_posix(): sha256_of(path)
+        relative.as_posix(): file_sha256(path)
         for relative, path in files.items()
         if not any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
     }
@@ -133,7 +134,7 @@ def parents(origin: Origin, config: Any, config_path: Path, data: dict[str, str]
     """
     return {
         "data_sha256": data,
-        "config_sha256": sha256_of(config_path),
+        "config_sha256": file_sha256(config_path),
         "config": config,
         "base": origin.describe(),
         **environment(config_path),

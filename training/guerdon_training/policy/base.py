@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_training.data import file_sha256
 
 
 def policy_base(source: str) -> Path:
@@ -34,7 +35,7 @@ def policy_base(source: str) -> Path:
             )
         return folder
     gguf = package_gguf(source)
-    target = _cache() / f"{source}-{sha256_of(gguf)[:16]}"
+    target = _cache() / f"{source}-{file_sha256(gguf)[:16]}"
     if not (target / "config.json").is_file():
         _convert(gguf, target)
     return target
@@ -61,15 +62,9 @@ def package_gguf(package: str) -> Path:
     return found[0]
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file, read in pieces: weights are large."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def weights_sha256(folder: Path) -> str:
     """SHA-256 (hex) over all weight files of a folder, in the order of their names."""
-    digests = (f"{p.name}:{sha256_of(p)}\n" for p in sorted(folder.glob("*.safetensors")))
+    digests = (f"{p.name}:{file_sha256(p)}\n" for p in sorted(folder.glob("*.safetensors")))
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -15,8 +15,9 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.data import file_sha256
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
-from guerdon_training.policy.base import policy_base, sha256_of
+from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.config import PolicyConfig, check_optim
 from guerdon_training.policy.load import load_tokenizer
 
@@ -63,7 +64,7 @@ def begin(config: PolicyConfig, config_path: Path) -> Recipe:
     accelerator = Accelerator()
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
-    digests = {split: sha256_of(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
+    digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
     resolved = json.loads(json.dumps(asdict(config)))  # as it will be read from the manifest
     lineage = parents(origin, resolved, config_path, digests)
     return Recipe(config, config_path, accelerator, origin, load_tokenizer(origin.folder), lineage)

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, Norm
 from guerdon_training.config import read_config
+from guerdon_training.data import file_sha256
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
-from guerdon_training.policy.base import sha256_of
 from guerdon_training.ppo.check import check_ppo
 from guerdon_training.ppo.config import PpoConfig, PpoOptim
 from guerdon_training.ppo.episodes import Episodes, describe, learnable
@@ -49,8 +49,8 @@ def train_ppo(config_path: Path) -> Manifest:
     config = read_config(config_path, PpoConfig)
     check_ppo(config)
     check_save(config.save, config.base, config.lora.rank)
-    torch.set_num_threads(config.optim.num_threads)
     accelerator = Accelerator(mixed_precision="no")  # rounding of bf16 would enter every ratio
+    torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     folder = Path(config.output)
 
     # 1. Networks: the policy, the reference it is held to, and for PPO a critic.
@@ -80,7 +80,7 @@ def train_ppo(config_path: Path) -> Manifest:
             Origin(config.base, networks.base),
             asdict(config),
             config_path,
-            {Path(path).name: sha256_of(Path(path)) for path in files.values()},
+            {Path(path).name: file_sha256(Path(path)) for path in files.values()},
         ) | {"reward": dict(reward.identity), "gold": dict(gold.identity) if gold else None}
 
         # 4. Updates.
