@@ -1,54 +1,16 @@
 """Redis in every condition: scores stay right and flow on; only the counts change."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 
-import numpy as np
 import pytest
 
 from guerdon_service.cache.breaker import Breaker
-from guerdon_service.cache.lru import LruCache
-from guerdon_service.cache.redis_cache import KEY_PREFIX, MAX_KEYS, TTL_S, RedisCache
-from guerdon_service.cache.tiered import TieredCache, open_cache
-from guerdon_service.core.ports import RawScores
+from guerdon_service.cache.redis_cache import KEY_PREFIX, MAX_KEYS, TTL_S
+from guerdon_service.cache.tiered import open_cache
 from tests.cache.recording import RecordingObserver
+from tests.cache.sharing import HANG_S, PATIENT_S, SHORT_S, floats, impostor, items, key, shared
 from tests.cache.test_breaker import Clock
 from tests.redis_server import RedisServer
-
-PATIENT_S = 20.0
-"""Timeout where the test wants an answer, however busy the machine."""
-SHORT_S = 0.02
-HANG_S = 30.0
-
-
-def key(n: int) -> bytes:
-    return n.to_bytes(32, "big")
-
-
-def score(n: int) -> RawScores:
-    return np.array([n + 0.25], np.float32)
-
-
-def items(count: int, first: int = 0) -> list[tuple[bytes, RawScores]]:
-    return [(key(n), score(n)) for n in range(first, first + count)]
-
-
-def shared(
-    url: str,
-    observer: RecordingObserver,
-    *,
-    timeout_s: float = PATIENT_S,
-    breaker: Breaker | None = None,
-    max_queued: int = 10_000,
-) -> TieredCache:
-    """A cache whose first layer keeps nothing, so that every read asks Redis."""
-    redis = RedisCache(url, observer, breaker or Breaker(), timeout_s=timeout_s, max_queued=max_queued)
-    return TieredCache(LruCache(0), redis, observer)
-
-
-def floats(found: list[RawScores | None]) -> list[float | None]:
-    return [None if f is None else f.item() for f in found]
 
 
 async def test_replicas_share_scores(redis_server: RedisServer, observer: RecordingObserver) -> None:
@@ -239,114 +201,6 @@ async def test_flushed(redis_server: RedisServer, observer: RecordingObserver) -
     assert await cache.get_many([key(0), key(1)], 1) == [None, None]
     assert observer.take() == {("l1", "miss"): 2, ("redis", "miss"): 2}
     await cache.close()
-
-
-def tampered(value: bytes, other: bytes) -> Iterator[bytes]:
-    yield b""
-    yield b"garbage"
-    yield b"\x00" * len(value)
-    yield value[:-1]
-    yield value + value
-    yield value[:4] + bytes([value[4] ^ 1]) + value[5:]
-    yield other
-
-
-async def test_tampered_values_are_errors_and_bad_for_nobody_else(
-    redis_server: RedisServer, observer: RecordingObserver
-) -> None:
-    cache = shared(redis_server.url, observer)
-    cache.put_many(items(2))
-    await observer.until("redis", "stored", 2)
-    with redis_server.client() as client:
-        value, other = client.get(KEY_PREFIX + key(0)), client.get(KEY_PREFIX + key(1))
-        assert isinstance(value, bytes)
-        assert isinstance(other, bytes)
-        for bad in tampered(value, other):
-            client.set(KEY_PREFIX + key(0), bad)
-            observer.take()
-            assert floats(await cache.get_many([key(0), key(1)], 1)) == [None, 1.25], bad
-            assert observer.take() == {("l1", "miss"): 2, ("redis", "error"): 1, ("redis", "hit"): 1}
-        client.set(KEY_PREFIX + key(0), value)
-    assert floats(await cache.get_many([key(0)], 1)) == [0.25]
-    await cache.close()
-
-
-async def test_another_type_under_the_key(redis_server: RedisServer, observer: RecordingObserver) -> None:
-    cache = shared(redis_server.url, observer)
-    with redis_server.client() as client:
-        client.rpush(KEY_PREFIX + key(0), "x")
-    assert await cache.get_many([key(0)], 1) == [None]
-    cache.put_many(items(1))
-    await observer.until("redis", "stored", 1)
-    assert floats(await cache.get_many([key(0)], 1)) == [0.25]
-    await cache.close()
-
-
-async def test_wrong_head_count(redis_server: RedisServer, observer: RecordingObserver) -> None:
-    cache = shared(redis_server.url, observer)
-    cache.put_many([(key(0), np.array([1.0, 2.0], np.float32))])
-    await observer.until("redis", "stored", 1)
-    assert await cache.get_many([key(0)], 1) == [None]
-    assert await cache.get_many([key(0)], 3) == [None]
-    assert observer.counts["redis", "error"] == 2
-    await cache.close()
-
-
-@asynccontextmanager
-async def impostor(
-    answer: Callable[[asyncio.StreamWriter], Awaitable[None]],
-    greet: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
-) -> AsyncIterator[str]:
-    """Address of a server that greets as Redis does and hands every MGET and SET to `answer`."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                if b"MGET" in data or b"$3\r\nSET\r\n" in data:
-                    await answer(writer)
-                else:
-                    await greet()
-                    writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
-        except ConnectionError:  # the cache hung up
-            pass
-        finally:
-            writer.close()
-
-    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        b"-LOADING Redis is loading the dataset in memory\r\n",
-        b"-ERR unexpected\r\n",
-        b":1\r\n",
-        b"*1\r\n$-1\r\n",
-        b"*3\r\n$-1\r\n$-1\r\n$-1\r\n",
-        b"*2\r\n$5\r\nab",
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        b"\x00\xff\x00\xff\r\n",
-        b"",
-    ],
-)
-async def test_a_server_that_talks_nonsense(observer: RecordingObserver, reply: bytes) -> None:
-    """Not Redis at all, or one in a bad state: the caller gets misses, asks once, and it is counted."""
-    num_asked = 0
-
-    async def answer(writer: asyncio.StreamWriter) -> None:
-        nonlocal num_asked
-        num_asked += 1
-        writer.write(reply)
-        writer.close()
-
-    async with impostor(answer) as url:
-        cache = shared(url, observer)
-        async with asyncio.timeout(HANG_S):
-            assert await cache.get_many([key(0), key(1)], 1) == [None, None]
-            assert num_asked == 1
-            assert observer.take() == {("l1", "miss"): 2, ("redis", "error"): 2}
-            await cache.close()
 
 
 async def test_the_deadline_is_the_whole_calls(observer: RecordingObserver) -> None:
