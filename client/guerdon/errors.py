@@ -93,6 +93,18 @@ class UnknownModel(GuerdonError):
     code = "unknown_model"
 
 
+class UnknownEvaluation(GuerdonError):
+    """No evaluation has that id."""
+
+    code = "unknown_evaluation"
+
+
+class GateRefused(GuerdonError):
+    """The promotion gate refused; the message holds each reason."""
+
+    code = "gate_refused"
+
+
 class PayloadTooLarge(GuerdonError):
     """One request is over the service's body limit."""
 
@@ -157,6 +169,8 @@ _ALL: tuple[type[GuerdonError], ...] = (
     Unauthenticated,
     PermissionDenied,
     UnknownModel,
+    UnknownEvaluation,
+    GateRefused,
     PayloadTooLarge,
     UnsupportedMedia,
     Overloaded,

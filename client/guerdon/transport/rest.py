@@ -16,6 +16,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CODE_OF_STATUS = {
     401: "unauthenticated",
     403: "permission_denied",
+    409: "gate_refused",
     413: "payload_too_large",
     415: "unsupported_media_type",
     422: "invalid_input",

@@ -20,6 +20,7 @@ CODE_OF_STATUS = {
     grpc.StatusCode.UNAUTHENTICATED: "unauthenticated",
     grpc.StatusCode.PERMISSION_DENIED: "permission_denied",
     grpc.StatusCode.NOT_FOUND: "unknown_model",
+    grpc.StatusCode.FAILED_PRECONDITION: "gate_refused",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "overloaded",
     grpc.StatusCode.UNAVAILABLE: "connection_failed",
     grpc.StatusCode.CANCELLED: "connection_failed",

@@ -295,3 +295,301 @@ class ListModelsResponse(_message.Message):
     MODELS_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[ModelInfo]
     def __init__(self, models: _Optional[_Iterable[_Union[ModelInfo, _Mapping]]] = ...) -> None: ...
+
+class BestOfNRequest(_message.Message):
+    __slots__ = ("policy", "model", "profile", "prompt", "messages", "n", "max_tokens", "temperature", "top_p", "seed", "conservatism", "choice_temperature", "min_margin", "patience", "deadline_ms")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    CONSERVATISM_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    MIN_MARGIN_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    model: str
+    profile: str
+    prompt: str
+    messages: _containers.RepeatedCompositeFieldContainer[Message]
+    n: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    conservatism: float
+    choice_temperature: float
+    min_margin: float
+    patience: int
+    deadline_ms: int
+    def __init__(self, policy: _Optional[str] = ..., model: _Optional[str] = ..., profile: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., n: _Optional[int] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., conservatism: _Optional[float] = ..., choice_temperature: _Optional[float] = ..., min_margin: _Optional[float] = ..., patience: _Optional[int] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("index", "response", "finish_reason", "score", "duplicate_of")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_OF_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    response: str
+    finish_reason: str
+    score: Score
+    duplicate_of: int
+    def __init__(self, index: _Optional[int] = ..., response: _Optional[str] = ..., finish_reason: _Optional[str] = ..., score: _Optional[_Union[Score, _Mapping]] = ..., duplicate_of: _Optional[int] = ...) -> None: ...
+
+class BestOfNResponse(_message.Message):
+    __slots__ = ("policy", "model", "best", "candidates", "abstained", "partial", "stopped_early", "kl_upper_bound", "expected_win_rate", "total_ms", "request_id")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    BEST_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    ABSTAINED_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_EARLY_FIELD_NUMBER: _ClassVar[int]
+    KL_UPPER_BOUND_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_WIN_RATE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    model: ModelRef
+    best: int
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    abstained: bool
+    partial: bool
+    stopped_early: bool
+    kl_upper_bound: float
+    expected_win_rate: float
+    total_ms: float
+    request_id: str
+    def __init__(self, policy: _Optional[str] = ..., model: _Optional[_Union[ModelRef, _Mapping]] = ..., best: _Optional[int] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., abstained: _Optional[bool] = ..., partial: _Optional[bool] = ..., stopped_early: _Optional[bool] = ..., kl_upper_bound: _Optional[float] = ..., expected_win_rate: _Optional[float] = ..., total_ms: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class BestOfNEvent(_message.Message):
+    __slots__ = ("candidate", "result")
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    candidate: Candidate
+    result: BestOfNResponse
+    def __init__(self, candidate: _Optional[_Union[Candidate, _Mapping]] = ..., result: _Optional[_Union[BestOfNResponse, _Mapping]] = ...) -> None: ...
+
+class EvaluateRequest(_message.Message):
+    __slots__ = ("candidate", "baseline", "dataset", "profile", "margin", "id")
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    candidate: str
+    baseline: str
+    dataset: str
+    profile: str
+    margin: float
+    id: str
+    def __init__(self, candidate: _Optional[str] = ..., baseline: _Optional[str] = ..., dataset: _Optional[str] = ..., profile: _Optional[str] = ..., margin: _Optional[float] = ..., id: _Optional[str] = ...) -> None: ...
+
+class CancelEvaluationRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("value", "low", "high")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    low: float
+    high: float
+    def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+
+class Evaluation(_message.Message):
+    __slots__ = ("id", "state", "candidate", "candidate_digest", "baseline", "baseline_digest", "dataset", "dataset_sha256", "done", "total", "created_at", "error", "accuracy", "verdict", "delta", "report_json")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    DATASET_SHA256_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    REPORT_JSON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    state: str
+    candidate: str
+    candidate_digest: str
+    baseline: str
+    baseline_digest: str
+    dataset: str
+    dataset_sha256: str
+    done: int
+    total: int
+    created_at: float
+    error: str
+    accuracy: Interval
+    verdict: str
+    delta: Interval
+    report_json: str
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., candidate: _Optional[str] = ..., candidate_digest: _Optional[str] = ..., baseline: _Optional[str] = ..., baseline_digest: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., created_at: _Optional[float] = ..., error: _Optional[str] = ..., accuracy: _Optional[_Union[Interval, _Mapping]] = ..., verdict: _Optional[str] = ..., delta: _Optional[_Union[Interval, _Mapping]] = ..., report_json: _Optional[str] = ...) -> None: ...
+
+class RegisterModelRequest(_message.Message):
+    __slots__ = ("name", "source")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    source: str
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("name", "version", "digest", "kind", "source", "registered_by", "registered_at", "parents_json")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_BY_FIELD_NUMBER: _ClassVar[int]
+    REGISTERED_AT_FIELD_NUMBER: _ClassVar[int]
+    PARENTS_JSON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    digest: str
+    kind: str
+    source: str
+    registered_by: str
+    registered_at: float
+    parents_json: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., kind: _Optional[str] = ..., source: _Optional[str] = ..., registered_by: _Optional[str] = ..., registered_at: _Optional[float] = ..., parents_json: _Optional[str] = ...) -> None: ...
+
+class GetModelHistoryRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ModelHistory(_message.Message):
+    __slots__ = ("name", "versions", "aliases", "changes")
+    class AliasesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    versions: _containers.RepeatedCompositeFieldContainer[ModelVersion]
+    aliases: _containers.ScalarMap[str, str]
+    changes: _containers.RepeatedCompositeFieldContainer[AliasChange]
+    def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., changes: _Optional[_Iterable[_Union[AliasChange, _Mapping]]] = ...) -> None: ...
+
+class GateCheck(_message.Message):
+    __slots__ = ("name", "passed", "detail")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    passed: bool
+    detail: str
+    def __init__(self, name: _Optional[str] = ..., passed: _Optional[bool] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class AliasChange(_message.Message):
+    __slots__ = ("name", "alias", "action", "previous", "version", "by", "at", "reason", "evaluation_id", "checks")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    action: str
+    previous: str
+    version: str
+    by: str
+    at: float
+    reason: str
+    evaluation_id: str
+    checks: _containers.RepeatedCompositeFieldContainer[GateCheck]
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., action: _Optional[str] = ..., previous: _Optional[str] = ..., version: _Optional[str] = ..., by: _Optional[str] = ..., at: _Optional[float] = ..., reason: _Optional[str] = ..., evaluation_id: _Optional[str] = ..., checks: _Optional[_Iterable[_Union[GateCheck, _Mapping]]] = ...) -> None: ...
+
+class PromoteModelRequest(_message.Message):
+    __slots__ = ("name", "version", "alias", "evaluation_id", "override_reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATION_ID_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDE_REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    alias: str
+    evaluation_id: str
+    override_reason: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., alias: _Optional[str] = ..., evaluation_id: _Optional[str] = ..., override_reason: _Optional[str] = ...) -> None: ...
+
+class RollbackModelRequest(_message.Message):
+    __slots__ = ("name", "alias", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class SubmitFeedbackRequest(_message.Message):
+    __slots__ = ("id", "prompt", "messages", "chosen", "rejected", "tie", "annotator", "tags", "shown", "model")
+    class TagsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    TIE_FIELD_NUMBER: _ClassVar[int]
+    ANNOTATOR_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    prompt: str
+    messages: _containers.RepeatedCompositeFieldContainer[Message]
+    chosen: str
+    rejected: str
+    tie: bool
+    annotator: str
+    tags: _containers.ScalarMap[str, str]
+    shown: _containers.RepeatedScalarFieldContainer[str]
+    model: str
+    def __init__(self, id: _Optional[str] = ..., prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., chosen: _Optional[str] = ..., rejected: _Optional[str] = ..., tie: _Optional[bool] = ..., annotator: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., shown: _Optional[_Iterable[str]] = ..., model: _Optional[str] = ...) -> None: ...
+
+class SubmitFeedbackResponse(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...

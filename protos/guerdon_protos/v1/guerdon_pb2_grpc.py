@@ -59,6 +59,46 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.BestOfN = channel.unary_stream(
+                '/guerdon.v1.RewardService/BestOfN',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.FromString,
+                _registered_method=True)
+        self.Evaluate = channel.unary_stream(
+                '/guerdon.v1.RewardService/Evaluate',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.CancelEvaluation = channel.unary_unary(
+                '/guerdon.v1.RewardService/CancelEvaluation',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.CancelEvaluationRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.FromString,
+                _registered_method=True)
+        self.RegisterModel = channel.unary_unary(
+                '/guerdon.v1.RewardService/RegisterModel',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelVersion.FromString,
+                _registered_method=True)
+        self.GetModelHistory = channel.unary_unary(
+                '/guerdon.v1.RewardService/GetModelHistory',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelHistoryRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelHistory.FromString,
+                _registered_method=True)
+        self.PromoteModel = channel.unary_unary(
+                '/guerdon.v1.RewardService/PromoteModel',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.PromoteModelRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
+                _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/guerdon.v1.RewardService/RollbackModel',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
+                _registered_method=True)
+        self.SubmitFeedback = channel.unary_unary(
+                '/guerdon.v1.RewardService/SubmitFeedback',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackResponse.FromString,
+                _registered_method=True)
 
 
 class RewardServiceServicer:
@@ -99,6 +139,62 @@ class RewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BestOfN(self, request, context):
+        """Sample n responses of a policy, score each as it is finished, choose one: candidates, then the result.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Evaluate(self, request, context):
+        """Start an evaluation on held-out preferences, or follow one, until it ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelEvaluation(self, request, context):
+        """Stop an evaluation; what it scored is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterModel(self, request, context):
+        """Store an artifact as a version of a name and load it (admin scope).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelHistory(self, request, context):
+        """Versions, aliases and changes of one name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteModel(self, request, context):
+        """Point an alias at a version, if the gate allows it (admin scope).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """Point an alias back at the version before (admin scope).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitFeedback(self, request, context):
+        """Store a preference that a person gave.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RewardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -126,6 +222,46 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListModelsRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'BestOfN': grpc.unary_stream_rpc_method_handler(
+                    servicer.BestOfN,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.SerializeToString,
+            ),
+            'Evaluate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Evaluate,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluateRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.SerializeToString,
+            ),
+            'CancelEvaluation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelEvaluation,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.CancelEvaluationRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.SerializeToString,
+            ),
+            'RegisterModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterModel,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelVersion.SerializeToString,
+            ),
+            'GetModelHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelHistory,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelHistoryRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelHistory.SerializeToString,
+            ),
+            'PromoteModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteModel,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.PromoteModelRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RollbackModelRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.SerializeToString,
+            ),
+            'SubmitFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitFeedback,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -263,6 +399,222 @@ class RewardService:
             '/guerdon.v1.RewardService/ListModels',
             guerdon__protos_dot_v1_dot_guerdon__pb2.ListModelsRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BestOfN(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/guerdon.v1.RewardService/BestOfN',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Evaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/guerdon.v1.RewardService/Evaluate',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluateRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelEvaluation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/CancelEvaluation',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.CancelEvaluationRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/RegisterModel',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ModelVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/GetModelHistory',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelHistoryRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ModelHistory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/PromoteModel',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.PromoteModelRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/RollbackModel',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.RollbackModelRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/SubmitFeedback',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,8 @@ GuerdonError
 ├── Unauthenticated       401  UNAUTHENTICATED
 ├── PermissionDenied      403  PERMISSION_DENIED
 ├── UnknownModel          404  NOT_FOUND
+├── UnknownEvaluation     404  NOT_FOUND
+├── GateRefused           409  FAILED_PRECONDITION
 ├── PayloadTooLarge       413  RESOURCE_EXHAUSTED
 ├── UnsupportedMedia      415  INVALID_ARGUMENT
 ├── Overloaded            429  RESOURCE_EXHAUSTED (with retry_after_ms)
@@ -83,6 +85,22 @@ class UnknownModel(GuerdonError):
     code = "unknown_model"
     http_status = 404
     grpc_status = "NOT_FOUND"
+
+
+class UnknownEvaluation(GuerdonError):
+    """No evaluation has that id."""
+
+    code = "unknown_evaluation"
+    http_status = 404
+    grpc_status = "NOT_FOUND"
+
+
+class GateRefused(GuerdonError):
+    """The promotion gate refused; the message holds each reason."""
+
+    code = "gate_refused"
+    http_status = 409
+    grpc_status = "FAILED_PRECONDITION"
 
 
 class PayloadTooLarge(GuerdonError):

@@ -1,0 +1,51 @@
+"""Preferences that people give to answers they were shown."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from guerdon_service.core.conversation import Message
+
+Choice = Literal["chosen", "tie"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """One judgement: `chosen` was preferred to `rejected`, or neither when `is_tie`.
+
+    shown: both texts in the order in which they were on the screen; empty when unknown.
+    at: Unix seconds.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    is_tie: bool
+    tenant: str
+    annotator: str
+    at: float
+    tags: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    model: str = ""
+    """``NAME@VERSION`` whose scores were behind what was shown; empty when none."""
+
+
+class FeedbackStore(Protocol):
+    """Durable feedback. Blocking; every method is one transaction."""
+
+    def add(self, feedback: Feedback) -> None:
+        """Store it; the same id again changes nothing."""
+        ...
+
+    def read(self, tenant: str | None = None) -> Iterator[Feedback]:
+        """All of it, oldest first, in bounded memory."""
+        ...
+
+
+class FeedbackTaker(Protocol):
+    """What a transport asks for. Raises only `core.errors`."""
+
+    async def submit(self, feedback: Feedback) -> Feedback:
+        """Check and store one judgement; `id` and `at` are filled when empty."""
+        ...

@@ -1,0 +1,1 @@
+"""Held-out evaluation of served models through the same engine that serves them."""

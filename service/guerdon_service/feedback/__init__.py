@@ -1,0 +1,1 @@
+"""Preferences that people give, stored and turned into training data."""

@@ -1,0 +1,1 @@
+"""Language models that sample responses: embedded, or behind a URL."""

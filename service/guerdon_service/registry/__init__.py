@@ -1,0 +1,1 @@
+"""Versions, aliases and the gate that lets a candidate become the champion."""
