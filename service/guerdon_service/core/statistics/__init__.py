@@ -1,0 +1,1 @@
+"""Statistics of evaluation: intervals, tests, verdicts. Pure functions of arrays."""

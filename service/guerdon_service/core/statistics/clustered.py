@@ -1,0 +1,56 @@
+"""Intervals of a mean whose items come in dependent clusters, by a cluster-robust standard error."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from guerdon_service.core.calibration import Z95
+from guerdon_service.core.statistics.arrays import Clusters, Floats, cluster_codes, floats, shares
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.rates import wilson
+
+
+def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
+    """Mean with a normal interval from the cluster-robust standard error (Miller, arXiv 2411.00640).
+
+    Args:
+        values: float64 [N]. Differences of two scorers on the same items make the comparison paired.
+        clusters: N keys.
+
+    Raises:
+        InvalidInput: no items, or not one key each.
+    """
+    checked = floats(values, "values")
+    mean = float(checked.mean())
+    half = Z95 * float(np.sqrt(cluster_variance(checked, clusters)))
+    return Interval(mean, mean - half, mean + half)
+
+
+def clustered_rate(values: ArrayLike, clusters: Clusters) -> Interval:
+    """Mean of values in [0, 1] with a Wilson interval at the effective sample size.
+
+    The effective size is p (1 - p) over the cluster-robust variance of the mean (Korn and Graubard, 1998),
+    and never above the number of items; with no variance to see, it is the number of clusters.
+
+    Args:
+        values: float64 [N], 0.5 for a tie.
+        clusters: N keys.
+
+    Raises:
+        InvalidInput: no items, or not one key each.
+    """
+    checked = shares(values, "values")
+    num, mean = len(checked), float(checked.mean())
+    variance = cluster_variance(checked, clusters)
+    binomial = mean * (1 - mean)
+    spread = variance > 0 and binomial > 0
+    size = max(1, int(min(num, binomial / variance)) if spread else len(set(clusters)))
+    interval = wilson(min(mean * size, size), size)
+    return Interval(mean, interval.low, interval.high)
+
+
+def cluster_variance(values: Floats, clusters: Clusters) -> float:
+    """Variance of the mean when whole clusters are the independent observations, with G / (G - 1)."""
+    codes = cluster_codes(clusters, len(values))
+    residual = np.bincount(codes, weights=values - values.mean())
+    num = len(residual)
+    return num / max(num - 1, 1) * float(residual @ residual) / len(values) ** 2

@@ -1,0 +1,65 @@
+"""Bootstrap resamples, in bounded memory and, where items repeat, at a cost that does not grow with them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from guerdon_service.core.statistics.arrays import Floats
+
+NUM_RESAMPLES = 10_000
+"""The Monte Carlo error of a 95 % end point is then about 1 % of the interval's width."""
+MAX_DRAWS = 50_000_000
+"""Clusters drawn in all: beyond 5,000 clusters resamples get fewer, down to `MIN_RESAMPLES`."""
+MIN_RESAMPLES = 1_000
+NUM_ITEM_RESAMPLES = 1000
+"""For `resample_items`. The end points of a 95 % interval move by about 3 % of its width between seeds."""
+_BLOCK = 1_000_000
+"""Draws held at a time: 24 MB."""
+_GATHER = 8
+"""Equal clusters are gathered when there are so many times fewer distinct ones."""
+
+
+def resample_totals(totals: Floats, seed: int) -> Floats:
+    """Column sums of each resample, whole clusters drawn with replacement (Field and Welsh, 2007).
+
+    Clusters with the same totals are exchangeable, so how often each distinct row is drawn is multinomial:
+    the very bootstrap over clusters, at the cost of the distinct rows. Correctness has only a few.
+
+    Args:
+        totals: float64 [clusters, columns].
+
+    Returns:
+        float64 [resamples, columns].
+    """
+    num = len(totals)
+    generator = np.random.default_rng(seed)
+    rows, sizes = np.unique(totals, axis=0, return_counts=True)
+    if len(rows) * _GATHER <= num:
+        drawn = generator.multinomial(num, sizes / num, NUM_RESAMPLES)
+        return np.asarray(drawn @ rows)
+    return np.concatenate([weights @ totals for weights in _draw(num, generator)])
+
+
+def resample_items(counts: Floats) -> tuple[Floats, Floats]:
+    """Items drawn with replacement, equal items gathered, for statistics that are no function of sums.
+
+    Args:
+        counts: float64 [items, labels].
+
+    Returns:
+        ``(rows [R, labels], weights [1 + 1000, R])``: the distinct rows, how often each occurs in the data
+        (first), and in each resample.
+    """
+    rows, sizes = np.unique(counts, axis=0, return_counts=True)
+    draws = np.random.default_rng(0).multinomial(len(counts), sizes / len(counts), NUM_ITEM_RESAMPLES)
+    return rows, np.concatenate([sizes[None], draws]).astype(np.float64)
+
+
+def _draw(num: int, generator: np.random.Generator) -> Iterator[Floats]:
+    """How often each of `num` clusters is in each resample, float64 [block, num], block after block."""
+    left = min(NUM_RESAMPLES, max(MIN_RESAMPLES, MAX_DRAWS // num))
+    while left:
+        block = min(left, max(1, _BLOCK // num))
+        draws = generator.integers(num, size=(block, num)) + num * np.arange(block)[:, None]
+        yield np.bincount(draws.ravel(), minlength=block * num).reshape(block, num).astype(np.float64)
+        left -= block
