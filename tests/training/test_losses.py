@@ -26,7 +26,7 @@ def test_with_a_flip_rate_the_best_margin_is_the_log_odds_of_a_right_label(flip_
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = bradley_terry(margin, torch.zeros(1, dtype=torch.float64), flip_rate).sum()
+        loss = bradley_terry(margin, torch.zeros(1, dtype=torch.float64), 1 - flip_rate).sum()
         loss.backward()
         return loss
 
@@ -38,7 +38,7 @@ def test_gradients_match_finite_differences() -> None:
     torch.manual_seed(0)
     chosen = torch.randn(5, dtype=torch.float64, requires_grad=True)
     rejected = torch.randn(5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda c, r: bradley_terry(c, r, 0.1), (chosen, rejected))
+    assert torch.autograd.gradcheck(lambda c, r: bradley_terry(c, r, 0.9), (chosen, rejected))
     assert torch.autograd.gradcheck(centring, (chosen, rejected))
 
 

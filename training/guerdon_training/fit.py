@@ -96,7 +96,7 @@ def _backward(
         heads = [c.head for c in batch.comparisons]
         chosen = outputs[[c.chosen for c in batch.comparisons], heads]
         rejected = outputs[[c.rejected for c in batch.comparisons], heads]
-        losses = bradley_terry(chosen, rejected, config.flip_rate)
+        losses = bradley_terry(chosen, rejected, 1.0 - config.flip_rate)
         loss = (losses + config.centring * centring(chosen, rejected)).sum() / num_pairs
         loss.backward()
         total += float(loss.detach())

@@ -1,27 +1,77 @@
-"""Losses of the recipes: pure functions of tensors."""
+"""Losses of the reward recipe: pure functions of tensors. None reduces over comparisons."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import cosine_similarity, log_softmax, logsigmoid
 
 
-def bradley_terry(chosen: Tensor, rejected: Tensor, flip_rate: float = 0.0) -> Tensor:
-    """Negative log likelihood of each preference under Bradley-Terry, with label noise.
+def bradley_terry(
+    chosen: Tensor, rejected: Tensor, label: Tensor | float = 1.0, margin: Tensor | float = 0.0
+) -> Tensor:
+    """Negative log likelihood of each preference under Bradley-Terry.
 
-    ``-(1 - e) log s(m) - e log s(-m)`` for margin m and flip rate e: Bradley and Terry (1952) as in
-    Ouyang et al. (arXiv 2203.02155, eq. 1); the soft label is the conservative form of Mitchell's
-    "A note on DPO with noisy preferences" (2023), applied to a reward model.
+    ``-l log s(d - m) - (1 - l) log s(-d - m)`` for the difference d of the rewards, the label l and the
+    margin m: Bradley and Terry (1952) as in Ouyang et al. (arXiv 2203.02155, eq. 1). The soft label is the
+    conservative form of Mitchell's "A note on DPO with noisy preferences" (2023), applied to a reward model;
+    the margin is that of Llama 2 (Touvron et al., arXiv 2307.09288, eq. 2), which has hard labels alone.
 
     Args:
         chosen: float [P], rewards of the preferred responses.
         rejected: float [P], rewards of the others.
-        flip_rate: probability in [0, 0.5) that a label is wrong.
+        label: float [P] in [0, 1], probability that the preferred response is the better one; at 0 the
+            pair is swapped.
+        margin: float [P], by how much the better one should lead; 0 is the plain model.
 
     Returns:
         float [P], one loss per pair, in nats.
     """
-    margin = chosen - rejected
-    return -(1.0 - flip_rate) * logsigmoid(margin) - flip_rate * logsigmoid(-margin)
+    difference = chosen - rejected
+    return -label * logsigmoid(difference - margin) - (1.0 - label) * logsigmoid(-difference - margin)
+
+
+def plackett_luce(rewards: Tensor, ranks: Tensor) -> Tensor:
+    """Negative log likelihood of one ranking: Plackett (1975), Luce (1959).
+
+    The best is drawn with probability ``softmax(rewards)``, then the best of the rest, and so on. Responses
+    of one rank are each drawn from all that are no better, the other ones of their rank included: Breslow's
+    (1974) treatment of ties in the same likelihood of Cox. It draws their rewards together. Two responses
+    are `bradley_terry`, and twice its loss at label 0.5 when tied.
+
+    Args:
+        rewards: float [K, ...], of one prompt's responses. ranks: int64 [K], 1 the best; equal is a tie.
+
+    Returns:
+        float [...], in nats.
+    """
+    no_better = ranks.unsqueeze(0) >= ranks.unsqueeze(1)  # [drawn, candidate]
+    mask = no_better.view(*no_better.shape, *[1] * (rewards.dim() - 1))
+    candidates = rewards.unsqueeze(0).masked_fill(~mask, -torch.inf)
+    return (candidates.logsumexp(1) - rewards).sum(0)
+
+
+def davidson(chosen: Tensor, rejected: Tensor, label: Tensor, tie: Tensor, log_nu: Tensor) -> Tensor:
+    """Cross entropy of preferred, other and tie under Davidson's (1970) model.
+
+    With strengths ``p = exp(reward)``: ``P(tie) = nu sqrt(p_c p_r) / (p_c + p_r + nu sqrt(p_c p_r))``, so two
+    equal ones tie with probability ``nu / (2 + nu)``; nu = 0 is Bradley-Terry.
+
+    Args:
+        chosen, rejected: float [P].
+        label: float [P], probability that the preferred response is judged better.
+        tie: float [P], probability that neither is; what is left is the other response's.
+        log_nu: float [P] or scalar, logarithm of nu, which may be learned.
+
+    Returns:
+        float [P], in nats.
+    """
+    logs = log_softmax(davidson_logits(chosen, rejected, log_nu), dim=-1)
+    return -(torch.stack([label, 1.0 - label - tie, tie], dim=-1) * logs).sum(-1)
+
+
+def davidson_logits(chosen: Tensor, rejected: Tensor, log_nu: Tensor) -> Tensor:
+    """Logits of preferred, other and tie: float [P, 3]."""
+    half = (chosen - rejected) / 2.0
+    return torch.stack([half, -half, log_nu.expand_as(half)], dim=-1)
 
 
 def centring(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -30,3 +80,31 @@ def centring(chosen: Tensor, rejected: Tensor) -> Tensor:
     Eisenstein et al. (arXiv 2312.09244, eq. 2). Shapes as in `bradley_terry`.
     """
     return torch.square(chosen + rejected)
+
+
+def difference_correlation(differences: Tensor, lengths: Tensor) -> Tensor:
+    """Correlation of reward differences with length differences over comparisons: float [...] in [-1, 1].
+
+    Each comparison counts in both directions, so both means are zero and what is left is a cosine; between
+    prompts neither rewards nor lengths are compared. 0 where one of them never differs.
+
+    Args:
+        differences: float [P, ...], rewards. lengths: float [P].
+    """
+    flat = differences.flatten(1) if differences.dim() > 1 else differences.unsqueeze(1)
+    products = lengths @ flat
+    norms = lengths.norm() * flat.square().sum(0).add(1e-12).sqrt()
+    found = products / norms.clamp_min(1e-12)
+    correlations: Tensor = found.view(differences.shape[1:])
+    return correlations
+
+
+def overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Absolute cosine of the weights of two heads: 0 where they read different directions.
+
+    Chen et al. (arXiv 2402.07319), section 3.2: the orthogonality of the quality and the length head.
+
+    Args:
+        first, second: float [..., D].
+    """
+    return cosine_similarity(first, second, dim=-1).abs()
