@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.config import RewardConfig, read_config
+from guerdon_training.config import RewardConfig
+from guerdon_training.config_file import read_config
 
 DEFAULT = Path(__file__).parents[2] / "training" / "configs" / "default_reward.toml"
 

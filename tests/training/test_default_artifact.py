@@ -15,7 +15,8 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.artifact import digest_of
 from guerdon_training.card import NOT_SHOWN, render_card
-from guerdon_training.config import BaseConfig, RewardConfig, read_config
+from guerdon_training.config import BaseConfig, RewardConfig
+from guerdon_training.config_file import read_config
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.encode import encode_pair
 from guerdon_training.forward import collate

@@ -13,7 +13,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.cli import train_command
-from guerdon_training.config import read_config
+from guerdon_training.config_file import read_config
 from guerdon_training.data import read_pairs
 from guerdon_training.dpo import DpoConfig, dpo_terms, train_dpo
 from guerdon_training.policy.config import PolicyLora, check_optim
@@ -256,8 +256,8 @@ def test_drift_is_zero_without_training_and_right_for_a_known_shift(tiny_lm: Pat
 
 def test_the_configs_that_come_with_guerdon_are_read() -> None:
     folder = Path(__file__).parents[2] / "training/configs"
-    sft = read_config(folder / "sft_smollm2.toml", SftConfig)
-    dpo = read_config(folder / "dpo_smollm2.toml", DpoConfig)
+    sft = read_config(folder / "sft_smollm2.yaml", SftConfig)
+    dpo = read_config(folder / "dpo_smollm2.yaml", DpoConfig)
     check_optim(sft.optim)
     check_optim(dpo.optim)
     check_loss(dpo.loss)

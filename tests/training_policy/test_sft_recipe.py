@@ -66,7 +66,7 @@ def test_plain_transformers_reproduces_the_test_loss(trained: Path, manifest: Ma
 def test_the_service_s_digest_seals_the_folder(trained: Path, manifest: Manifest) -> None:
     digests = file_digests(trained / "artifact") | {"manifest.json": manifest_digest(manifest)}
     assert manifest.digest == artifact_digest(digests)
-    assert {"config.toml", "metrics.jsonl", "model.safetensors", "tokenizer.json"} <= digests.keys()
+    assert {"config.yaml", "metrics.jsonl", "model.safetensors", "tokenizer.json"} <= digests.keys()
 
 
 def test_it_says_what_it_was_made_from(manifest: Manifest) -> None:

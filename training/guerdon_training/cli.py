@@ -1,7 +1,7 @@
 """`guerdon train RECIPE CONFIG`."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from guerdon_service.core.manifest import Manifest
@@ -10,13 +10,13 @@ from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
 from guerdon_training.sft import train_sft
 
-RECIPES: dict[str, Callable[[Path], Manifest]] = {
+RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "reward": train_reward,
     "sft": train_sft,
     "dpo": train_dpo,
     "ppo": train_ppo,
 }
-"""One file per method; each reads a TOML file and writes an artifact."""
+"""One file per method; each reads a YAML file and writes an artifact."""
 
 
 def train_command(argv: list[str]) -> int:
@@ -27,8 +27,15 @@ def train_command(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser("guerdon train", description="Train a model and write its artifact.")
     parser.add_argument("recipe", choices=sorted(RECIPES))
-    parser.add_argument("config", type=Path, metavar="CONFIG.toml")
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace a setting, e.g. optim.epochs=2",
+    )
     arguments = parser.parse_args(argv)
-    manifest = RECIPES[arguments.recipe](arguments.config)
+    manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
     print(f"{manifest.name} {manifest.version}, digest {manifest.digest}")  # noqa: T201 - the command's answer
     return 0

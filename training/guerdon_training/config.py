@@ -1,16 +1,7 @@
-"""A TOML file as frozen dataclasses; unknown keys are refused with the nearest known name."""
+"""What `guerdon train reward` reads; defaults with their sources."""
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
-from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-from guerdon_service.core.errors import InvalidInput
-
-T = TypeVar("T")
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,52 +102,3 @@ class RewardConfig:
     optim: OptimConfig
     limits: tuple[str, ...] = field(default=())
     """Sentences for the model card: what this model must not be used for."""
-
-
-def read_config(path: Path, kind: type[T]) -> T:
-    """Parse `path` into the dataclass `kind`.
-
-    Raises:
-        InvalidInput: the file is missing or not TOML; a key is unknown, missing or of the wrong type.
-    """
-    if not path.is_file():
-        raise InvalidInput(f"config {path} does not exist; give the path of a TOML file", param="config")
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
-        raise InvalidInput(f"config {path} is not TOML: {err}", param="config") from None
-    built: T = _build(kind, data, "")
-    return built
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a tuple, a mapping or a plain type."""
-    if is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_build(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {k: _build(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin in (tuple, Mapping, UnionType) or type(value) is not kind:
-        wanted = getattr(origin or kind, "__name__", str(kind))
-        raise InvalidInput(f"config {where} must be a {wanted}, not {value!r}", param=where)
-    return value
-
-
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise InvalidInput(f"config {where} must be a table, not {value!r}", param=where)
-    known = {f.name: f for f in fields(kind)}
-    prefix = f"{where}." if where else ""
-    for key in value:
-        if key not in known:
-            near = get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise InvalidInput(f"config {prefix}{key} is unknown; did you mean {near}?", param=prefix + key)
-    for name, f in known.items():
-        if name not in value and f.default is MISSING and f.default_factory is MISSING:
-            raise InvalidInput(f"config {prefix}{name} is missing; add it", param=prefix + name)
-    hints = get_type_hints(kind)
-    return kind(**{k: _build(hints[k], v, prefix + k) for k, v in value.items()})

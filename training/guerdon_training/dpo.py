@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
-from guerdon_training.config import read_config
+from guerdon_training.config_file import read_config
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
 from guerdon_training.policy.drift import DriftConfig, measure_drift
@@ -61,16 +61,19 @@ class DpoConfig:
     save: str = "merged"
 
 
-def train_dpo(config_path: Path) -> Manifest:
-    """Train, measure and write the policy that the TOML file at `config_path` describes.
+def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Train, measure and write the policy that the YAML file at `config_path` describes.
+
+    Args:
+        overrides: ``key=value`` each, as after ``--set``.
 
     Raises:
         InvalidInput: the config, the data or the base cannot be used; nothing was written then.
         GuerdonError: see `policy.fit.fit`.
     """
-    config = read_config(config_path, DpoConfig)
+    config = read_config(config_path, DpoConfig, overrides)
     check_loss(config.loss)
-    recipe = begin(config, config_path)
+    recipe = begin(config)
     optim, device = config.optim, recipe.accelerator.device
 
     # 1. Data: both responses of a pair as token ids, after the same prompt tokens.

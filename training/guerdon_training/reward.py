@@ -3,8 +3,8 @@
 Read from top to bottom. Every choice is made on the valid pairs; the test pairs are scored once, at the end.
 """
 
-import shutil
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile
 from guerdon_training.artifact import git_revision, seal
 from guerdon_training.card import render_card
-from guerdon_training.config import RewardConfig, read_config
+from guerdon_training.config import RewardConfig
+from guerdon_training.config_file import read_config, stored_config
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.fit import fit
 from guerdon_training.golden import write_golden
@@ -32,13 +33,17 @@ from guerdon_training.tagging import Tagged, tag
 from guerdon_training.trunk import SplitEncoder
 
 
-def train_reward(config_path: Path) -> Manifest:
-    """Train, measure and write the artifact that the TOML file at `config_path` describes.
+def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Train, measure and write the artifact that the YAML file at `config_path` describes.
+
+    Args:
+        overrides: ``key=value`` each, as after ``--set``.
 
     Raises:
         InvalidInput: the config, the data or the base cannot be used; nothing was written then.
     """
-    config = read_config(config_path, RewardConfig)
+    config = read_config(config_path, RewardConfig, overrides)
+    config_name, config_text = stored_config(config_path, config, overrides)
     torch.set_num_threads(config.optim.num_threads)
     names = [head.name for head in config.heads]
 
@@ -83,12 +88,12 @@ def train_reward(config_path: Path) -> Manifest:
         encoding="pair",
         base=PackageBase(config.base.package, config.base.subfolder, file_sha256(base / "model.safetensors")),
         calibration=calibration,
-        parents=_parents(config, config_path),
+        parents=_parents(config, config_text),
         metrics=metrics,
     )
     folder = Path(config.output)
     _save_adapter(model, folder / "adapter")
-    shutil.copyfile(config_path, folder / "config.toml")
+    (folder / config_name).write_text(config_text, "utf-8")
     write_scores(folder / "scores.jsonl", scores)
     write_golden(folder / "golden.jsonl", model, tokenizer, config.max_tokens)
     (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
@@ -100,14 +105,14 @@ def _save_adapter(model: peft.PeftModel, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template; MODEL_CARD.md is the card
 
 
-def _parents(config: RewardConfig, config_path: Path) -> Mapping[str, Any]:
+def _parents(config: RewardConfig, config_text: str) -> Mapping[str, Any]:
     """Everything that the weights were made from."""
     files = (config.data.train, config.data.valid, config.data.test)
     return {
         "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
-        "config_sha256": file_sha256(config_path),
+        "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "base": base_version(config.base.package),
-        "git_revision": git_revision(config_path.parent),
+        "git_revision": git_revision(Path(__file__).parent),
         "torch": torch.__version__,
         "peft": peft.__version__,
     }

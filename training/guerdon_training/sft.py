@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
-from guerdon_training.config import read_config
+from guerdon_training.config_file import read_config
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
 from guerdon_training.policy.demonstrations import read_demonstrations
 from guerdon_training.policy.encode import Example, encode_example
@@ -56,15 +56,18 @@ class SftBatch:
         return self.row.num_targets
 
 
-def train_sft(config_path: Path) -> Manifest:
-    """Train, measure and write the policy that the TOML file at `config_path` describes.
+def train_sft(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Train, measure and write the policy that the YAML file at `config_path` describes.
+
+    Args:
+        overrides: ``key=value`` each, as after ``--set``.
 
     Raises:
         InvalidInput: the config, the data or the base cannot be used; nothing was written then.
         GuerdonError: see `policy.fit.fit`.
     """
-    config = read_config(config_path, SftConfig)
-    recipe = begin(config, config_path)
+    config = read_config(config_path, SftConfig, overrides)
+    recipe = begin(config)
     optim = config.optim
 
     # 1. Data: demonstrations as token ids, the assistant's tokens marked.

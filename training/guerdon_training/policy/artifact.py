@@ -1,7 +1,9 @@
 """A policy as an artifact folder: whole weights that plain transformers loads, or an adapter of a package."""
 
+import hashlib
+import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, check_manifest, to_json
 from guerdon_training.artifact import MANIFEST, git_revision, seal
+from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
 from guerdon_training.policy.base import package_gguf, weights_sha256
 from guerdon_training.policy.config import SAVES
@@ -60,11 +63,11 @@ def check_save(save: str, source: str, rank: int) -> None:
         )
 
 
-def environment(config_path: Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Code and libraries of a run, for `manifest.parents`."""
     libraries = (torch, transformers, peft, accelerate)
     versions = {module.__name__: str(module.__version__) for module in libraries}
-    return {"git_revision": git_revision(config_path.parent), **versions}
+    return {"git_revision": git_revision(Path(__file__).parent), **versions}
 
 
 def write_policy(
@@ -125,17 +128,17 @@ def _seal_whole(folder: Path, manifest: Manifest) -> Manifest:
     return sealed
 
 
-def parents(origin: Origin, config: Any, config_path: Path, data: dict[str, str]) -> dict[str, Any]:
+def parents(origin: Origin, config: Any, data: dict[str, str]) -> dict[str, Any]:
     """Everything that the weights were made from, for `manifest.parents`.
 
     Args:
-        config: the resolved config as plain values.
+        config: the resolved config; its digest is that of the artifact's ``config.yaml``.
         data: SHA-256 of each data file by split.
     """
     return {
         "data_sha256": data,
-        "config_sha256": file_sha256(config_path),
-        "config": config,
+        "config_sha256": hashlib.sha256(config_yaml(config).encode()).hexdigest(),
+        "config": json.loads(json.dumps(asdict(config))),  # as it will be read from the manifest
         "base": origin.describe(),
-        **environment(config_path),
+        **environment(),
     }

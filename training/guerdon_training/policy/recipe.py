@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.policy.base import policy_base
@@ -31,7 +32,6 @@ class Recipe:
     """
 
     config: PolicyConfig
-    config_path: Path
     accelerator: Accelerator
     origin: Origin
     tokenizer: PreTrainedTokenizerBase
@@ -53,7 +53,7 @@ class Recipe:
         return hashlib.sha256(json.dumps(self.lineage, sort_keys=True).encode()).hexdigest()
 
 
-def begin(config: PolicyConfig, config_path: Path) -> Recipe:
+def begin(config: PolicyConfig) -> Recipe:
     """Check the config, find the base, note where everything comes from. Nothing is written.
 
     Raises:
@@ -65,9 +65,8 @@ def begin(config: PolicyConfig, config_path: Path) -> Recipe:
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
-    resolved = json.loads(json.dumps(asdict(config)))  # as it will be read from the manifest
-    lineage = parents(origin, resolved, config_path, digests)
-    return Recipe(config, config_path, accelerator, origin, load_tokenizer(origin.folder), lineage)
+    lineage = parents(origin, config, digests)
+    return Recipe(config, accelerator, origin, load_tokenizer(origin.folder), lineage)
 
 
 def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Manifest:
@@ -88,7 +87,7 @@ def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Man
         metrics=metrics,
     )
     if recipe.accelerator.is_main_process:
-        shutil.copyfile(recipe.config_path, folder / "config.toml")
+        (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
         shutil.copyfile(recipe.run / "metrics.jsonl", folder / "metrics.jsonl")
         manifest = write_policy(folder, model, recipe.tokenizer, manifest, config.save)
         shutil.rmtree(recipe.run)

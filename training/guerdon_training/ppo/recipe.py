@@ -8,8 +8,9 @@ several (DDP); an interrupted run goes on after the last update that was saved, 
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, Norm
-from guerdon_training.config import read_config
+from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.ppo.check import check_ppo
@@ -38,15 +39,18 @@ from guerdon_training.ppo.update import learning_rate, update
 LOG = "metrics.jsonl"
 
 
-def train_ppo(config_path: Path) -> Manifest:
-    """Train and write the policy that the TOML file at `config_path` describes.
+def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Train and write the policy that the YAML file at `config_path` describes.
+
+    Args:
+        overrides: ``key=value`` each, as after ``--set``.
 
     Raises:
         InvalidInput: the config, the data, the base or the reward cannot be used; nothing was written then.
         GuerdonError: a loss is not finite, or a checkpoint cannot be written; the last checkpoint stays.
         guerdon.GuerdonError: the reward service failed, retries included; the last checkpoint stays.
     """
-    config = read_config(config_path, PpoConfig)
+    config = read_config(config_path, PpoConfig, overrides)
     check_ppo(config)
     check_save(config.save, config.base, config.lora.rank)
     accelerator = Accelerator(mixed_precision="no")  # rounding of bf16 would enter every ratio
@@ -78,8 +82,7 @@ def train_ppo(config_path: Path) -> Manifest:
         )
         lineage = parents(
             Origin(config.base, networks.base),
-            asdict(config),
-            config_path,
+            config,
             {Path(path).name: file_sha256(Path(path)) for path in files.values()},
         ) | {"reward": dict(reward.identity), "gold": dict(gold.identity) if gold else None}
 
@@ -109,7 +112,7 @@ def train_ppo(config_path: Path) -> Manifest:
         metrics=metrics,
     )
     if accelerator.is_main_process:
-        shutil.copyfile(config_path, folder / "config.toml")
+        (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
         shutil.copyfile(job.run / "metrics.jsonl", folder / "metrics.jsonl")
         manifest = write_policy(folder, networks.learner.policy, networks.tokenizer, manifest, config.save)
         shutil.rmtree(job.run)
