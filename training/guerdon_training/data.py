@@ -1,21 +1,42 @@
-"""Preference records: JSON Lines (plain or gzip) to frozen dataclasses."""
+"""Preference records: JSON Lines (plain or gzip) to frozen dataclasses.
 
-import gzip
+A line is a pair or a ranking. A pair has ``prompt``, ``chosen`` and ``rejected``, and may have ``votes``,
+``margin`` and ``rank_gap``. A ranking has ``prompt``, ``responses`` and ``ranks``, 1 the best and equal a
+tie; it is read as all its pairs.
+"""
+
 import hashlib
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
+from guerdon_training.record import Record, read_records
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How many annotators preferred the chosen response, the rejected one, or neither."""
+
+    chosen: int = 0
+    rejected: int = 0
+    tie: int = 0
+
+    @property
+    def num(self) -> int:
+        """All of them."""
+        return self.chosen + self.rejected + self.tie
 
 
 @dataclass(frozen=True, slots=True)
 class PreferencePair:
-    """One human judgement: `chosen` was preferred to `rejected` as the answer to `prompt`."""
+    """One human judgement: `chosen` was preferred to `rejected` as the answer to `prompt`.
+
+    votes: where several annotators judged it. margin: strength of the preference, on the source's scale.
+    rank_gap: how many ranks apart the two stood in a ranking.
+    """
 
     id: str
     prompt: tuple[Message, ...]
@@ -23,6 +44,9 @@ class PreferencePair:
     rejected: str
     source: str
     subset: str
+    votes: Votes | None = None
+    margin: float | None = None
+    rank_gap: int | None = None
 
     @property
     def cluster(self) -> str:
@@ -30,18 +54,41 @@ class PreferencePair:
         first = next(m.content for m in self.prompt if m.role == "user")
         return re.sub(r"[\W_]+", " ", first.lower()).strip()
 
+    @property
+    def is_tie(self) -> bool:
+        """Whether its votes prefer neither response."""
+        votes = self.votes
+        return votes is not None and (votes.tie > votes.chosen or votes.chosen == votes.rejected)
 
-def read_pairs(path: Path) -> tuple[PreferencePair, ...]:
+
+def read_pairs(path: Path, *, ties: bool = False) -> tuple[PreferencePair, ...]:
     """Read one file of preference records.
 
+    Args:
+        ties: keep the pairs whose votes, or ranks, prefer neither response. Accuracy and most objectives
+            have no use for them.
+
     Raises:
-        InvalidInput: the file is missing, empty or not UTF-8, or a line is not a preference record; the
-            message names the file, the line and the remedy.
+        InvalidInput: the file is missing, empty or not UTF-8, a line is not a preference record or of another
+            kind than the first, or an id comes twice; the message names the file, the line and the remedy.
     """
-    pairs = tuple(_parse(line, f"{path}:{number}") for number, line in _lines(path))
+    pairs: list[PreferencePair] = []
+    places: dict[str, str] = {}
+    first = ""
+    for record in read_records(path):
+        kind = "ranking" if "responses" in record.values else "pair"
+        first = first or kind
+        if kind != first:
+            raise record.bad(f"is a {kind}, but the file began with a {first}; give one file per kind")
+        name = record.text("id") or record.where
+        if name in places:
+            raise record.bad(f"has the id {name!r} of {places[name]}; drop one of them, or rename it")
+        places[name] = record.where
+        found = _ranked(record, name) if kind == "ranking" else [_pair(record, name)]
+        pairs += [pair for pair in found if ties or not pair.is_tie]
     if not pairs:
         raise InvalidInput(f"{path} holds no record; give a file with preference pairs", param="data")
-    return pairs
+    return tuple(pairs)
 
 
 def file_sha256(path: Path) -> str:
@@ -50,35 +97,59 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    if not path.is_file():
-        raise InvalidInput(f"{path} does not exist; give the path of a JSON Lines file", param="data")
-    data = path.read_bytes()
-    try:
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except (UnicodeDecodeError, OSError, EOFError) as err:
-        raise InvalidInput(f"{path} cannot be read ({err}); give UTF-8 JSON Lines", param="data") from None
-    return ((n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip())
-
-
-def _parse(line: str, where: str) -> PreferencePair:
-    try:
-        record: dict[str, Any] = json.loads(line)
-        prompt = tuple(Message(str(m["role"]), str(m["content"])) for m in record["prompt"])
-        chosen, rejected = record["chosen"], record["rejected"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise InvalidInput(
-            f"{where} is not a preference record ({type(err).__name__}: {err}); each line needs prompt "
-            "[{role, content}], chosen and rejected",
-            param="data",
-        ) from None
-    if not any(m.role == "user" for m in prompt):
-        raise InvalidInput(f"{where} has no user turn in prompt; add one", param="data")
+def _pair(record: Record, name: str) -> PreferencePair:
+    prompt, chosen, rejected = record.prompt(), record.need("chosen"), record.need("rejected")
     if not (isinstance(chosen, str) and isinstance(rejected, str) and chosen and rejected):
-        raise InvalidInput(
-            f"{where}: chosen and rejected must be non-empty strings; fix the line", param="data"
-        )
+        raise record.bad("chosen and rejected must be non-empty strings; fix the line")
     if chosen == rejected:
-        raise InvalidInput(f"{where}: chosen equals rejected; drop the line", param="data")
-    source, subset = str(record.get("source", "")), str(record.get("subset") or "")
-    return PreferencePair(str(record.get("id", where)), prompt, chosen, rejected, source, subset)
+        raise record.bad("chosen equals rejected; drop the line")
+    gap = record.number("rank_gap")
+    return PreferencePair(
+        name,
+        prompt,
+        chosen,
+        rejected,
+        record.text("source"),
+        record.text("subset"),
+        votes=_votes(record),
+        margin=record.number("margin"),
+        rank_gap=None if gap is None else int(gap),
+    )
+
+
+def _ranked(record: Record, name: str) -> list[PreferencePair]:
+    """All C(K, 2) pairs of a ranking, better response first; a tied pair has one vote for neither."""
+    prompt, responses, ranks = record.prompt(), record.items("responses", str), record.items("ranks", int)
+    if responses is None or not (all(responses) and len(set(responses)) == len(responses) >= 2):
+        raise record.bad("responses must be at least two different non-empty strings; fix the line")
+    if ranks is None or len(ranks) != len(responses):
+        raise record.bad("ranks must be whole numbers, one for each response, 1 the best; fix the line")
+    order = sorted(range(len(ranks)), key=ranks.__getitem__)
+    return [
+        PreferencePair(
+            f"{name}#{better}-{worse}",
+            prompt,
+            responses[better],
+            responses[worse],
+            record.text("source"),
+            record.text("subset"),
+            votes=Votes(tie=1) if ranks[better] == ranks[worse] else None,
+            rank_gap=ranks[worse] - ranks[better],
+        )
+        for better, worse in combinations(order, 2)
+    ]
+
+
+def _votes(record: Record) -> Votes | None:
+    value = record.values.get("votes")
+    if value is None:
+        return None
+    known = {"chosen", "rejected", "tie"}
+    if not (
+        isinstance(value, dict) and value.keys() <= known and all(type(n) is int for n in value.values())
+    ):
+        raise record.bad("votes must map chosen, rejected and tie to whole numbers; fix the line")
+    votes = Votes(**value)
+    if min(value.values(), default=0) < 0 or votes.num == 0:
+        raise record.bad("votes must be counts, at least one above 0; fix the line, or leave votes out")
+    return votes
