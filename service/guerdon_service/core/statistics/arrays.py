@@ -51,6 +51,11 @@ def cluster_codes(clusters: Clusters, size: int) -> Ints:
     return np.array([number[key] for key in keys], dtype=np.int64)
 
 
+def cluster_sums(codes: Ints, values: Floats) -> Floats:
+    """Sum of the values of each cluster, float64 [G]."""
+    return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
+
+
 def check_open_share(value: float, param: str) -> None:
     """Raise `InvalidInput` unless ``0 < value < 1``."""
     if not 0.0 < value < 1.0:

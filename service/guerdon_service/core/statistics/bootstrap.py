@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.statistics.arrays import Clusters, Floats, cluster_codes, floats
+from guerdon_service.core.statistics.arrays import Clusters, Floats, cluster_codes, cluster_sums, floats
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.resample import resample_totals
 
@@ -30,7 +30,7 @@ def clustered_bootstrap(
     if weight.min() <= 0.0:
         raise InvalidInput("weights must be positive; leave the items with no weight out", param="weights")
     codes = cluster_codes(clusters, len(checked))
-    totals = np.stack([np.bincount(codes, w) for w in (weight * checked, weight)], axis=1).astype(np.float64)
+    totals = np.column_stack([cluster_sums(codes, weight * checked), cluster_sums(codes, weight)])
     drawn = resample_totals(totals, seed)
     return percentile_interval(float(np.average(checked, weights=weight)), drawn[:, 0] / drawn[:, 1])
 

@@ -4,7 +4,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from guerdon_service.core.calibration import Z95
-from guerdon_service.core.statistics.arrays import Clusters, Floats, cluster_codes, floats, shares
+from guerdon_service.core.statistics.arrays import (
+    Clusters,
+    Floats,
+    cluster_codes,
+    cluster_sums,
+    floats,
+    shares,
+)
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.rates import wilson
 
@@ -51,6 +58,6 @@ def clustered_rate(values: ArrayLike, clusters: Clusters) -> Interval:
 def cluster_variance(values: Floats, clusters: Clusters) -> float:
     """Variance of the mean when whole clusters are the independent observations, with G / (G - 1)."""
     codes = cluster_codes(clusters, len(values))
-    residual = np.bincount(codes, weights=values - values.mean())
+    residual = cluster_sums(codes, values - values.mean())
     num = len(residual)
     return num / max(num - 1, 1) * float(residual @ residual) / len(values) ** 2

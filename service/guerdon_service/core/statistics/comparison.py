@@ -21,6 +21,7 @@ from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.mcnemar import mcnemar_paired
 from guerdon_service.core.statistics.paired_mean import paired_mean
 from guerdon_service.core.statistics.power import minimum_detectable_effect
+from guerdon_service.core.statistics.ranks import dense_ranks
 
 Verdict = Literal["better", "not worse", "worse", "inconclusive"]
 
@@ -99,7 +100,7 @@ def compare_paired(
         raise InvalidInput(f"margin of {margin} must be at least 0 and below 1", param="margin")
     whole = _compare(candidate, baseline, codes, margin, alpha)
     parts = {
-        name: _compare(candidate[mask], baseline[mask], _renumber(codes[mask]), margin, alpha)
+        name: _compare(candidate[mask], baseline[mask], dense_ranks(codes[mask]), margin, alpha)
         for name, mask in ((n, _mask(n, m, len(candidate))) for n, m in (slices or {}).items())
     }
     return replace(whole, slices=_adjust(parts))
@@ -164,7 +165,3 @@ def _mask(name: str, mask: ArrayLike, size: int) -> "np.ndarray[tuple[int], np.d
             f"slice {name!r} must mark at least one of the {size} items, one flag each", param="slices"
         )
     return chosen
-
-
-def _renumber(codes: Ints) -> Ints:
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)

@@ -16,9 +16,12 @@ from math import sqrt
 
 import numpy as np
 
-from guerdon_service.core.statistics.arrays import Floats, Ints
+from guerdon_service.core.statistics.arrays import Floats, Ints, cluster_sums
 from guerdon_service.core.statistics.beta import student_quantile, student_tail
 from guerdon_service.core.statistics.interval import Interval
+
+MIN_DISCORDANT = 10
+"""Effective number of discordant clusters below which they don't show how large one can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class PairedMean:
     df: float
 
     def tail(self, null: float) -> float:
-        """One-sided p-value of "the true mean is at most `null`", `null` <= 0: the largest over those means."""
+        """One-sided p-value of "the mean is at most `null`", `null` <= 0: the largest over those means."""
         if self.df <= 0.0:
             return 1.0
         least = min(self._statistic(null), self._statistic(min(null, -abs(self.value))))
@@ -67,14 +70,24 @@ def paired_mean(differences: Floats, codes: Ints) -> PairedMean:
         differences: float64 [N] in [-1, 1].
         codes: int64 [N], the number of each item's cluster, from 0 without gaps.
     """
-    sums, sizes = np.bincount(codes, weights=differences), np.bincount(codes).astype(np.float64)
+    sums, sizes = cluster_sums(codes, differences), cluster_sums(codes, np.ones_like(differences))
     num, mean = len(differences), float(differences.mean())
+    typical, residual, groups = _typical_size(sums, sizes), sums - mean * sizes, len(sums)
+    variance = (groups / max(groups - 1, 1) * float(residual @ residual) + typical**2) / num**2
+    return PairedMean(mean, num, variance, typical, num**2 / float(sizes @ sizes) - 1.0)
+
+
+def _typical_size(sums: Floats, sizes: Floats) -> float:
+    """Root mean square of the differences, those of squared size weighing more.
+
+    From a few discordant clusters it can't be told: then at least as if all items of a cluster went together.
+    """
+    whole = float(sizes @ sizes / sizes.sum())
     squares = float(sums @ sums)
-    square = float(sums**2 @ sums**2) / squares if squares else float(sizes @ sizes) / num
-    residual = sums - mean * sizes
-    groups = len(sums)
-    variance = (groups / max(groups - 1, 1) * float(residual @ residual) + square) / num**2
-    return PairedMean(mean, num, variance, sqrt(square), num**2 / float(sizes @ sizes) - 1.0)
+    if squares == 0.0:
+        return whole
+    seen = float(sums**2 @ sums**2) / squares
+    return sqrt(seen) if squares / seen >= MIN_DISCORDANT else max(sqrt(seen), whole)
 
 
 def _floor_end(value: float, q: float) -> float:

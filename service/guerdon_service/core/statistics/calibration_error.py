@@ -1,0 +1,120 @@
+"""How far probabilities of preference are from what happens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from guerdon_service.core.statistics.arrays import Clusters, Floats, Ints, cluster_codes, cluster_sums, shares
+from guerdon_service.core.statistics.bootstrap import percentile_interval
+from guerdon_service.core.statistics.clustered import clustered_mean
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.ranks import dense_ranks
+from guerdon_service.core.statistics.rates import wilson
+from guerdon_service.core.statistics.resample import resample_totals
+
+NUM_BINS = 10
+"""Bins of equal mass over the confidences, hence twice as many over the symmetrised set."""
+_LEAST = float(np.finfo(np.float64).eps)
+"""Probabilities are cut here before the logarithm, as scikit-learn does, so that no loss is infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """A row of a reliability plot: items of like confidence.
+
+    confidence: mean probability given to the preferred side.
+    accuracy: how often that side was right, with its Wilson interval.
+    """
+
+    num_items: int
+    confidence: float
+    accuracy: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """ece: expected calibration error. brier, nll: mean proper losses (nats). bins: for the plot."""
+
+    ece: Interval
+    brier: Interval
+    nll: Interval
+    bins: tuple[ReliabilityBin, ...]
+
+
+def calibration_error(
+    probabilities: ArrayLike, labels: ArrayLike, clusters: Clusters, seed: int = 0, num_bins: int = NUM_BINS
+) -> CalibrationError:
+    """Calibration of P(a preferred to b), whichever of the two is called a.
+
+    A pair set has no natural order, so it is symmetrised: (a, b) with its label and (b, a) with the flip.
+    That set mirrors itself about one half, hence its error over 2 B bins is that of the preferred sides
+    alone, confidence against accuracy, over B bins; so it is computed. Bins have equal mass, but equal
+    confidences share one.
+
+    The interval of the ECE is bootstrapped over clusters with the bins held fixed. An estimate of a distance
+    is above it on average, most of all near zero, so the interval is moved down by the bias that the
+    bootstrap shows (the basic interval, cut at 0).
+
+    Args:
+        probabilities: float64 [N] in [0, 1], of a preferred to b.
+        labels: float64 [N] in [0, 1], 1 where a was preferred; a tie is 0.5, votes are a share.
+        clusters: N keys, here prompts.
+
+    Raises:
+        InvalidInput: lengths differ, or a value out of range.
+    """
+    p = shares(probabilities, "probabilities")
+    y = shares(labels, "labels", size=len(p))
+    codes = cluster_codes(clusters, len(p))
+    confidence, right = _fold(p, y)
+    bins = _equal_mass(confidence, num_bins)
+    return CalibrationError(
+        ece=_ece(confidence - right, bins, codes, seed),
+        brier=clustered_mean(squared_errors(p, y), clusters),
+        nll=clustered_mean(log_losses(p, y), clusters),
+        bins=tuple(_row(confidence[bins == b], right[bins == b]) for b in range(int(bins.max()) + 1)),
+    )
+
+
+def squared_errors(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
+    """Brier's (1950) loss of each item; the mean of both sides of a pair is the same."""
+    p = shares(probabilities, "probabilities")
+    return (p - shares(labels, "labels", size=len(p))) ** 2
+
+
+def log_losses(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
+    """Negative log likelihood of each item, in nats; labels may be soft."""
+    p = np.clip(shares(probabilities, "probabilities"), _LEAST, 1.0 - _LEAST)
+    y = shares(labels, "labels", size=len(p))
+    return np.asarray(-(y * np.log(p) + (1.0 - y) * np.log1p(-p)))
+
+
+def _fold(p: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Probability of the preferred side, and whether it was right: one half where neither is preferred."""
+    sign = np.sign(p - 0.5)
+    return 0.5 + np.abs(p - 0.5), 0.5 + sign * (y - 0.5)
+
+
+def _equal_mass(confidence: Floats, num_bins: int) -> Ints:
+    """Bin of each item, numbered from 0 without gaps; items of equal confidence share one."""
+    _, inverse, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    first = np.cumsum(counts) - counts
+    return dense_ranks((first * num_bins // len(confidence))[inverse])
+
+
+def _ece(gaps: Floats, bins: Ints, codes: Ints, seed: int) -> Interval:
+    """Sum over bins of |sum of gaps|, over the number of items, and its interval."""
+    num_bins, num_clusters = int(bins.max()) + 1, int(codes.max()) + 1
+    cells = np.bincount(codes * num_bins + bins, weights=gaps, minlength=num_clusters * num_bins)
+    sizes = cluster_sums(codes, np.ones_like(gaps))
+    totals = np.column_stack([cells.reshape(num_clusters, num_bins), sizes])
+    value = float(np.abs(totals[:, :-1].sum(axis=0)).sum() / len(gaps))
+    drawn = resample_totals(totals, seed)
+    middle = percentile_interval(value, np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1])
+    return Interval(value, max(0.0, 2 * value - middle.high), max(0.0, 2 * value - middle.low))
+
+
+def _row(confidence: Floats, right: Floats) -> ReliabilityBin:
+    num = len(right)
+    return ReliabilityBin(num, float(confidence.mean()), wilson(float(right.sum()), num))
