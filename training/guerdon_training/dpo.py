@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.config_file import read_config
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
@@ -37,7 +38,6 @@ from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import Recipe, begin, publish
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
 from guerdon_training.policy.select import select
-from guerdon_training.statistics import wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.core.statistics.correlation import spearman
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.length_match import longer_wins
+from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.data import PreferencePair
-from guerdon_training.statistics import Interval, clustered_bootstrap, wilson
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +50,7 @@ def measure(judged: Sequence[Judged]) -> Accuracy:
     """Accuracy on `judged` (at least one), with baselines and intervals."""
     clusters = [j.pair.cluster for j in judged]
     correct = _wins([0.0 if j.scores is None else j.scores[0] - j.scores[1] for j in judged])
-    longer = _wins([len(j.pair.chosen) - len(j.pair.rejected) for j in judged])
+    longer = longer_wins([len(j.pair.chosen) - len(j.pair.rejected) for j in judged])
     n = len(judged)
     shorter = 1.0 - longer
     better = longer if longer.mean() >= shorter.mean() else shorter
@@ -72,15 +76,6 @@ def _length_correlation(scored: Sequence[Judged]) -> float:
     """Spearman's rho; each pair enters in both directions, so that the order within it is no signal."""
     margins = np.array([j.scores[0] - j.scores[1] for j in scored if j.scores is not None], dtype=np.float64)
     lengths = np.array([len(j.pair.chosen) - len(j.pair.rejected) for j in scored], dtype=np.float64)
-    both = [_ranks(np.concatenate([x, -x])) for x in (margins, lengths)]
-    if any(ranks.std() == 0 for ranks in both):
+    if not scored:
         return 0.0
-    return float(np.corrcoef(both[0], both[1])[0, 1])
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks with ties averaged."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    averaged: Floats = (last - (counts - 1) / 2.0)[inverse]
-    return averaged
+    return spearman(np.concatenate([margins, -margins]), np.concatenate([lengths, -lengths]))

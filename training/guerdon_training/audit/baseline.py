@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_training.audit.check import Finding, Verdict, worst
-from guerdon_training.audit.rate import clustered_rate
 from guerdon_training.audit.records import Records
 
 WARN_ABOVE = 0.60

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from guerdon_training.statistics import Interval
+from guerdon_service.core.statistics.interval import Interval
 
 
 class Verdict(StrEnum):

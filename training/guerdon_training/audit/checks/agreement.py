@@ -4,9 +4,9 @@ from itertools import combinations
 
 import numpy as np
 
-from guerdon_training.audit.agreement import krippendorff_alpha
+from guerdon_service.core.statistics.agreement import krippendorff_alpha
+from guerdon_service.core.statistics.kappa import cohen_kappa, fleiss_kappa
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable, worst
-from guerdon_training.audit.kappa import cohen_kappa, fleiss_kappa
 from guerdon_training.audit.rated import Rated, rated_groups
 from guerdon_training.audit.records import Records
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.core.calibration import Z95
+from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
 from guerdon_training.audit.consensus import consensus_correlation
-from guerdon_training.audit.dawid_skene import fit_dawid_skene
 from guerdon_training.audit.rated import Rated, rated_groups
 from guerdon_training.audit.records import Records
 

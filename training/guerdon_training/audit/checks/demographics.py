@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from guerdon_service.core.statistics.clustered import clustered_mean
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
-from guerdon_training.audit.rate import clustered_mean
 from guerdon_training.audit.records import Judgement, Records
 
 NAME, TITLE = "demographics", "Coverage by demographic group"

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_service.core.statistics.clustered import clustered_rate
+from guerdon_service.core.statistics.interval import Interval
 from guerdon_training.audit.baseline import rule_findings, rule_verdict
 from guerdon_training.audit.check import Check, Finding, not_applicable
-from guerdon_training.audit.rate import clustered_rate
 from guerdon_training.audit.records import Records
-from guerdon_training.statistics import Interval
 
 NAME, TITLE = "length_bias", "Length bias"
 

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.noise import ceiling, flip_rate, majority_ceiling, pairwise_agreement
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable, worst
-from guerdon_training.audit.noise import ceiling, flip_rate, majority_ceiling, pairwise_agreement
 from guerdon_training.audit.rated import Rated, rated_groups
 from guerdon_training.audit.records import Records
-from guerdon_training.statistics import Interval
 
 NAME, TITLE = "noise_ceiling", "Noise ceiling"
 

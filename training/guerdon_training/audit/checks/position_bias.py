@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable, worst
-from guerdon_training.audit.rate import clustered_rate
 from guerdon_training.audit.records import Judgement, Records
 
 NAME, TITLE = "position_bias", "Position bias"

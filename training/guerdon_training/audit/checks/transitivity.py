@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Set
 
+from guerdon_service.core.statistics.noise import flip_rate_of_cycles
+from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
-from guerdon_training.audit.noise import flip_rate_of_cycles
 from guerdon_training.audit.records import Records
 from guerdon_training.audit.repeated import MAX_PLACES
-from guerdon_training.statistics import wilson
 
 NAME, TITLE = "transitivity", "Intransitive cycles"
 

@@ -8,8 +8,7 @@ import pytest
 from crowdkit.aggregation import DawidSkene as Reference
 from numpy.typing import NDArray
 
-from guerdon_training.audit.consensus import consensus_correlation
-from guerdon_training.audit.dawid_skene import fit_dawid_skene
+from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the reference uses calls that pandas deprecates
 
@@ -61,15 +60,3 @@ def test_skill_is_zero_for_labels_that_ignore_the_item_and_one_for_the_truth() -
     skill = fit_dawid_skene(items, annotators, labels, 2).skill
     assert abs(skill[3]) < 0.02
     assert skill[4] > 0.97
-
-
-def test_consensus_correlation_equals_numpy_item_by_item() -> None:
-    generator = np.random.default_rng(0)
-    ratings = generator.normal(size=(30, 1)) + generator.normal(size=(30, 5))
-    ratings[:, 4] = generator.normal(size=30)
-    items, annotators = (a.ravel() for a in np.mgrid[0:30, 0:5])
-    found = consensus_correlation(items, annotators, ratings.ravel())
-    for i in range(5):
-        others = np.delete(ratings, i, axis=1).mean(axis=1)
-        assert found[i] == pytest.approx(np.corrcoef(ratings[:, i], others)[0, 1], abs=1e-12)
-    assert found[4] < found[:4].min()

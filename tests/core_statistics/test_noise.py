@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from guerdon_training.audit.noise import (
+from guerdon_service.core.statistics.noise import (
     ceiling,
     flip_rate,
     flip_rate_of_cycles,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from guerdon_training.audit.rate import clustered_mean, clustered_rate
-from guerdon_training.statistics import wilson
+from guerdon_service.core.statistics.clustered import clustered_mean, clustered_rate
+from guerdon_service.core.statistics.rates import wilson
 
 
 def test_one_pair_per_prompt_is_close_to_wilson() -> None:

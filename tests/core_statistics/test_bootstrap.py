@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from guerdon_training.statistics import clustered_bootstrap, wilson
+from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.core.statistics.rates import wilson
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (37, 100), (612, 1072)])

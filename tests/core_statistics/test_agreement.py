@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from guerdon_training.audit.agreement import krippendorff_alpha
-from guerdon_training.audit.kappa import cohen_kappa, fleiss_kappa
+from guerdon_service.core.statistics.agreement import krippendorff_alpha
+from guerdon_service.core.statistics.kappa import cohen_kappa, fleiss_kappa
 
 Table = list[list[int]]
 

@@ -13,8 +13,8 @@ from math import comb, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from guerdon_training.audit.resample import resample_items
-from guerdon_training.statistics import Interval
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.resample import resample_items
 
 
 def pairwise_agreement(counts: NDArray[np.float64]) -> Interval:

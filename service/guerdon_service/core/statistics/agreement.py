@@ -7,8 +7,8 @@ annotators, with missing data.
 import numpy as np
 from numpy.typing import NDArray
 
-from guerdon_training.audit.resample import resample_items
-from guerdon_training.statistics import Interval
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.resample import resample_items
 
 Counts = NDArray[np.float64]
 """float64 [items, labels]: how many annotators gave the item that label. Ordinal labels stand in order."""
