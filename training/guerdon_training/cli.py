@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.dpo import train_dpo
+from guerdon_training.pipeline.recipe import train_pipeline
 from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
 from guerdon_training.sft import train_sft
@@ -15,6 +16,7 @@ RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "sft": train_sft,
     "dpo": train_dpo,
     "ppo": train_ppo,
+    "pipeline": train_pipeline,
 }
 """One file per method; each reads a YAML file and writes an artifact."""
 

@@ -97,7 +97,7 @@ def write_policy(
     whole: Any = model.merge_and_unload() if isinstance(model, peft.PeftModel) else model
     whole.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return _seal_whole(folder, manifest)
+    return seal_whole(folder, manifest)
 
 
 def package_of(source: str) -> PackageBase:
@@ -114,7 +114,7 @@ def _save_adapter(model: nn.Module, folder: Path, package: str) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template
 
 
-def _seal_whole(folder: Path, manifest: Manifest) -> Manifest:
+def seal_whole(folder: Path, manifest: Manifest) -> Manifest:
     """As `artifact.seal`, for an artifact that stands on no base; large files are read in pieces."""
     files = {p.relative_to(folder): p for p in folder.rglob("*") if p.is_file()}
     digests = {

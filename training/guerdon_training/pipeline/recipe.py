@@ -1,0 +1,32 @@
+"""`guerdon train pipeline`: from data to published policies, one stage after the other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_training.artifact import MANIFEST
+from guerdon_training.config_file import override, read_mapping
+from guerdon_training.pipeline.check import check_pipeline
+from guerdon_training.pipeline.run import run_stages
+from guerdon_training.pipeline.stages import pipeline_stages
+from guerdon_training.pipeline.wiring import wire
+
+
+def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Run every stage that is not done yet; give the manifest of the published PPO policy.
+
+    Args:
+        overrides: ``key=value`` each, as after ``--set``, e.g. ``dpo.optim.epochs=2``.
+
+    Raises:
+        InvalidInput: config, data or a base cannot be used, or a finished stage was made from others.
+        GuerdonError: a stage failed; run the same command again once the cause is removed.
+    """
+    config = wire(override(read_mapping(config_path), overrides))
+    check_pipeline(config)
+    run_stages(pipeline_stages(config), say=tqdm.write)
+    root = Path(config.output)
+    tqdm.write(f"report: {root / 'report' / 'report.html'}")
+    return from_json((root / "artifacts" / "ppo" / MANIFEST).read_text("utf-8"))

@@ -1,0 +1,1 @@
+"""Cards and pages written from measured artifacts, and the measurements that they need."""

@@ -1,0 +1,139 @@
+"""The model card of a policy, written from measured figures only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guerdon_service.core.manifest import Manifest
+
+Figures = Mapping[str, Any]
+
+METHODS = {
+    "sft": "supervised fine-tuning on demonstrations",
+    "dpo": "direct preference optimisation of the SFT policy",
+    "ppo": "proximal policy optimisation of the SFT policy",
+}
+
+NOT_TESTED = (
+    "People have not rated its answers: *gold* is a reward model too, of the same kind as the one trained "
+    "on, so the two may share a mistake.",
+    "Facts, code, mathematics, languages other than English, and attacks that are built to get past it.",
+    "Whether it refuses what it should answer, beyond what the gold model's other profiles show.",
+)
+"""What no figure of the card covers."""
+
+_TRAINING = {
+    "objective/score": "score",
+    "objective/kl": "KL, k1 (nats)",
+    "objective/kl_k3": "KL, k3 (nats)",
+    "policy/clip_fraction": "clip fraction",
+    "policy/entropy": "entropy (nats per token)",
+    "value/explained_variance": "explained variance",
+    "response/length": "length (tokens)",
+    "response/eos_rate": "EOS rate",
+}
+
+
+def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Sequence[Figures]) -> str:
+    """Markdown card.
+
+    Args:
+        method: a key of `METHODS`. manifest: of the policy as its recipe wrote it.
+        comparison: what `pipeline.compare.summary` gives.
+        log: lines of the run's ``metrics.jsonl``.
+    """
+    parts = [
+        f"# {manifest.name} {manifest.version}",
+        f"A language model, made by {METHODS[method]}. Every figure below was measured on this model.",
+        "## Against the SFT policy, on held-out prompts",
+        comparison_table(comparison),
+        _COMPARED.format(num=comparison["num_prompts"]),
+        "## Training",
+        _training(method, manifest, log),
+        "## Not tested",
+        "\n".join(f"- {sentence}" for sentence in NOT_TESTED),
+        "## What it must not be used for",
+        "\n".join(f"- {sentence}" for sentence in _LIMITS),
+        "## Made from",
+        _lineage(manifest),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_COMPARED = """\
+{num} prompts that nothing was trained on, one response each, the same noise for every policy. *Proxy* is the
+reward that PPO trains on; *gold* was trained on other pairs and never used in training. Intervals are 95 %: a
+paired bootstrap over prompts. KL is in nats per response, from the SFT policy, estimated on the policy's own
+responses (k1 unbiased, k3 never negative: Schulman, "Approximating KL divergence", 2020)."""
+
+_LIMITS = (
+    "Anything that matters: it is a very small model, and its training shows a method; it makes no product.",
+    "A claim that its answers are safe: it learned from few labels, each of a single person.",
+)
+
+
+def comparison_table(comparison: Figures) -> str:
+    """Markdown table, a row a policy: rewards, their difference to the reference, KL, length, EOS rate."""
+    policies = comparison["policies"]
+    judges = list(next(iter(policies.values()))["rewards"])
+    header = ["policy", *(f"{j}, over SFT" for j in judges), "KL k1", "KL k3", "tokens", "EOS rate"]
+    rows = [
+        [
+            name,
+            *(_reward(reward) for reward in f["rewards"].values()),
+            *(f"{f[key]['value']:.2f}" for key in ("kl", "kl_k3", "tokens", "finished")),
+        ]
+        for name, f in policies.items()
+    ]
+    return markdown_table(header, rows)
+
+
+def _reward(figures: Figures) -> str:
+    return f"{figures['mean']['value']:+.3f}, {interval(figures['over_reference'], sign=True)}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of plain cells."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def interval(figures: Figures, *, sign: bool = False) -> str:
+    """``0.123 [0.100, 0.150]``."""
+    form = "+.3f" if sign else ".3f"
+    value, low, high = (format(figures[key], form) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _training(method: str, manifest: Manifest, log: Sequence[Figures]) -> str:
+    metrics = manifest.metrics
+    if method == "ppo":
+        updates = [line for line in log if "objective/score" in line]
+        shown = [updates[0], updates[len(updates) // 2], updates[-1]] if updates else []
+        header = ["update", *_TRAINING.values()]
+        rows = [[f"{u['update']:.0f}", *(f"{u[k]:.3f}" if k in u else "" for k in _TRAINING)] for u in shown]
+        kept = f"{metrics['updates']} updates; the weights are those after update {metrics['kept_update']}."
+        return f"{kept}\n\n{markdown_table(header, rows)}"
+    splits = {split: metrics[split] for split in ("valid", "test")}
+    names = list(splits["valid"])
+    rows = [[split, *(f"{figures[n]:.4f}" for n in names)] for split, figures in splits.items()]
+    table = markdown_table(["split", *names], rows)
+    kept = f"{metrics['num_train']} records; epoch {metrics['epoch']} is kept, by the loss on valid."
+    ordered = metrics.get("test_accuracy_interval")
+    as_people = f"\n\nTest pairs that it orders as people did: {interval(ordered)}." if ordered else ""
+    return f"{kept}\n\n{table}{as_people}"
+
+
+def _lineage(manifest: Manifest) -> str:
+    parents = manifest.parents
+    base = parents["base"]
+    libraries = ", ".join(f"{n} {parents[n]}" for n in ("torch", "transformers", "peft", "accelerate"))
+    judges = [(key, parents[key]) for key in ("reward", "gold") if parents.get(key)]
+    rows = [
+        ["base", f"`{base['source']}`, weights SHA-256 {base['weights_sha256']}"],
+        ["config", f"`config.yaml`, SHA-256 {parents['config_sha256']}"],
+        *(["data", f"{name}, SHA-256 {digest}"] for name, digest in parents["data_sha256"].items()),
+        *([key, f"{judge.get('name', '')}, digest {judge.get('digest', '')}"] for key, judge in judges),
+        ["code", f"git revision {parents['git_revision'] or 'unknown'}"],
+        ["libraries", libraries],
+    ]
+    return markdown_table(["what", "which"], rows)
