@@ -1,1 +1,1 @@
-"""Durable state in SQL: the registry, evaluations and feedback."""
+"""Durable state in SQL: the registry, evaluations with their scores, feedback."""

@@ -1,0 +1,121 @@
+"""Evaluations and their per-item scores in SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import Row, and_, desc, insert, null, or_, select, update
+
+from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, ItemScores
+from guerdon_service.state.database import Database, chunks
+from guerdon_service.state.tables import EVALUATION_SCORES, EVALUATIONS
+
+_JOB = EVALUATIONS.c
+_SCORE = EVALUATION_SCORES.c
+_COLUMNS = [_JOB[field.name] for field in fields(Evaluation)]
+_CHUNK = 1000
+
+
+class SqlEvaluationStore:
+    """`core.evaluation.EvaluationStore` on a `Database`. Every method raises `NotReady` in an outage."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, evaluation: Evaluation) -> None:
+        """Store a queued evaluation."""
+        with self._database.writing() as connection:
+            connection.execute(insert(EVALUATIONS).values(**asdict(evaluation)))
+
+    def get(self, evaluation_id: str) -> Evaluation | None:
+        """One evaluation as last stored."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(*_COLUMNS).where(_JOB.id == evaluation_id)).one_or_none()
+        return _evaluation(row) if row is not None else None
+
+    def all(self) -> tuple[Evaluation, ...]:
+        """Every evaluation, newest first, without reports."""
+        columns = [c if c.name != "report" else null().label("report") for c in _COLUMNS]
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*columns).order_by(desc(_JOB.seq))).all()
+        return tuple(_evaluation(row) for row in rows)
+
+    def claim(self, worker: str, now: float, lease_s: float) -> Evaluation | None:
+        """Take the oldest one that is queued, or whose worker let its lease end."""
+        is_free = or_(_JOB.state == "queued", and_(_JOB.state == "running", _JOB.lease_until < now))
+        oldest = select(_JOB.id).where(is_free).order_by(_JOB.seq).limit(1).with_for_update(skip_locked=True)
+        taken = (
+            update(EVALUATIONS)
+            .where(_JOB.id == oldest.scalar_subquery(), is_free)
+            .values(state="running", worker=worker, lease_until=now + lease_s)
+            .returning(*_COLUMNS)
+        )
+        with self._database.writing() as connection:
+            row = connection.execute(taken).one_or_none()
+        return _evaluation(row) if row is not None else None
+
+    def renew(self, evaluation_id: str, worker: str, now: float, lease_s: float) -> bool:
+        """Keep the lease; False when it was lost or the evaluation ended."""
+        return self._change_held(evaluation_id, worker, lease_until=now + lease_s)
+
+    def add_scores(self, evaluation_id: str, worker: str, model: str, scores: Sequence[ItemScores]) -> None:
+        """Keep scores and count them as done; an item is kept once, and nothing without the lease."""
+        by_item = {s.item_id: s for s in scores}
+        ours = (_SCORE.evaluation_id == evaluation_id, _SCORE.model == model)
+        held = (_JOB.id == evaluation_id, _JOB.worker == worker, _JOB.state == "running")
+        with self._database.writing() as connection:
+            # The lock of this row keeps another worker out until the scores and their number are in.
+            locked = connection.execute(select(_JOB.seq).where(*held).with_for_update()).one_or_none()
+            if locked is None:
+                return
+            for ids in chunks(list(by_item), _CHUNK):
+                known = connection.execute(select(_SCORE.item_id).where(*ours, _SCORE.item_id.in_(ids)))
+                for kept in known.scalars():
+                    del by_item[kept]
+            if by_item:
+                rows = [
+                    asdict(s) | {"evaluation_id": evaluation_id, "model": model} for s in by_item.values()
+                ]
+                connection.execute(insert(EVALUATION_SCORES), rows)
+                more = update(EVALUATIONS).where(_JOB.id == evaluation_id)
+                connection.execute(more.values(done=_JOB.done + len(rows)))
+
+    def scores(self, evaluation_id: str, model: str) -> dict[str, ItemScores]:
+        """All kept scores of one model by item."""
+        wanted = select(_SCORE.item_id, _SCORE.rewards, _SCORE.stds).where(
+            _SCORE.evaluation_id == evaluation_id, _SCORE.model == model
+        )
+        with self._database.reading() as connection:
+            return {row.item_id: ItemScores(*row) for row in connection.execute(wanted)}
+
+    def set_total(self, evaluation_id: str, total: int) -> None:
+        """How many items there are, over both models."""
+        with self._database.writing() as connection:
+            connection.execute(update(EVALUATIONS).where(_JOB.id == evaluation_id).values(total=total))
+
+    def finish(self, evaluation_id: str, worker: str, report: Mapping[str, Any]) -> None:
+        """Store the report, unless the lease was lost or the evaluation ended."""
+        self._change_held(evaluation_id, worker, state="done", report=dict(report))
+
+    def fail(self, evaluation_id: str, error: str) -> None:
+        """The state becomes ``failed`` unless it ended before."""
+        self._end(evaluation_id, state="failed", error=error)
+
+    def cancel(self, evaluation_id: str) -> None:
+        """The state becomes ``cancelled`` unless it ended before."""
+        self._end(evaluation_id, state="cancelled")
+
+    def _change_held(self, evaluation_id: str, worker: str, **values: Any) -> bool:
+        held = (_JOB.id == evaluation_id, _JOB.worker == worker, _JOB.state == "running")
+        with self._database.writing() as connection:
+            return connection.execute(update(EVALUATIONS).where(*held).values(**values)).rowcount == 1
+
+    def _end(self, evaluation_id: str, **values: Any) -> None:
+        is_open = (_JOB.id == evaluation_id, _JOB.state.not_in(ENDED))
+        with self._database.writing() as connection:
+            connection.execute(update(EVALUATIONS).where(*is_open).values(**values))
+
+
+def _evaluation(row: Row[Any]) -> Evaluation:
+    values = row._asdict()
+    return Evaluation(**values | {"query": EvaluationQuery(**values["query"])})

@@ -1,0 +1,49 @@
+"""Feedback in SQL."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import select
+
+from guerdon_service.core.conversation import Message
+from guerdon_service.core.feedback import Feedback
+from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.tables import FEEDBACK
+
+PAGE = 500
+"""Judgements that one query reads."""
+
+_COLUMN = FEEDBACK.c
+
+
+class SqlFeedbackStore:
+    """`core.feedback.FeedbackStore` on a `Database`. Every method raises `NotReady` in an outage."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, feedback: Feedback) -> None:
+        """Store it; the same id again changes nothing."""
+        row = {"id": feedback.id, "tenant": feedback.tenant, "body": asdict(feedback)}
+        with self._database.writing() as connection:
+            insert_new(connection, FEEDBACK, row)
+
+    def read(self, tenant: str | None = None) -> Iterator[Feedback]:
+        """All of it, or one tenant's, in the order of arrival; a transaction per page."""
+        last = 0
+        wanted = select(_COLUMN.seq, _COLUMN.body).order_by(_COLUMN.seq).limit(PAGE)
+        if tenant is not None:
+            wanted = wanted.where(_COLUMN.tenant == tenant)
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(wanted.where(_COLUMN.seq > last)).all()
+            if not rows:
+                return
+            yield from (_feedback(row.body) for row in rows)
+            last = rows[-1].seq
+
+
+def _feedback(body: dict[str, Any]) -> Feedback:
+    prompt = tuple(Message(**message) for message in body["prompt"])
+    return Feedback(**body | {"prompt": prompt, "shown": tuple(body["shown"])})

@@ -1,0 +1,102 @@
+"""Versions of models, their aliases and every change of those, in SQL."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.registry import AliasChange, GateCheck, ModelHistory, ModelVersion
+from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.tables import ALIAS_CHANGES, ALIASES, MODEL_VERSIONS
+
+_VERSION = MODEL_VERSIONS.c
+_ALIAS = ALIASES.c
+_CHANGE = ALIAS_CHANGES.c
+_VERSION_COLUMNS = [_VERSION[field.name] for field in fields(ModelVersion)]
+_CHANGE_COLUMNS = [_CHANGE[field.name] for field in fields(AliasChange)]
+
+
+class SqlRegistryStore:
+    """`core.registry.RegistryStore` on a `Database`. Every method raises `NotReady` in an outage."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_version(self, version: ModelVersion) -> None:
+        """Store it; storing one of the same digest again changes nothing."""
+        with self._database.writing() as connection:
+            if insert_new(connection, MODEL_VERSIONS, asdict(version)):
+                return
+            known = connection.execute(
+                select(_VERSION.digest).where(
+                    _VERSION.name == version.name, _VERSION.version == version.version
+                )
+            ).scalar_one()
+        if known != version.digest:
+            raise InvalidInput(
+                f"version {version.version} of {version.name} is registered with digest {known[:12]}, this "
+                f"artifact has {version.digest[:12]}; give it a version of its own",
+                param="version",
+            )
+
+    def history(self, name: str) -> ModelHistory:
+        """Everything of one name; empty when unknown."""
+        versions = select(*_VERSION_COLUMNS).where(_VERSION.name == name).order_by(_VERSION.seq)
+        aliases = select(_ALIAS.alias, _ALIAS.version).where(_ALIAS.name == name).order_by(_ALIAS.alias)
+        changes = select(*_CHANGE_COLUMNS).where(_CHANGE.name == name).order_by(_CHANGE.seq)
+        with self._database.reading() as connection:
+            return ModelHistory(
+                name,
+                tuple(ModelVersion(*row) for row in connection.execute(versions)),
+                {row.alias: row.version for row in connection.execute(aliases)},
+                tuple(_change(row) for row in connection.execute(changes)),
+            )
+
+    def names(self) -> tuple[str, ...]:
+        """Every registered name, in alphabetical order."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(_VERSION.name).distinct()).scalars()
+            return tuple(sorted(found))
+
+    def aliases(self) -> Mapping[tuple[str, str], str]:
+        """``{(name, alias): version}`` of all names."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(_ALIAS.name, _ALIAS.alias, _ALIAS.version))
+            return {(row.name, row.alias): row.version for row in rows}
+
+    def move_alias(self, change: AliasChange) -> None:
+        """Point the alias and keep the change, if it still stands at `change.previous`."""
+        with self._database.writing() as connection:
+            if not _is_known(connection, change):
+                raise InvalidInput(
+                    f"version {change.version!r} of {change.name} is not registered; register it first",
+                    param="version",
+                )
+            if not _moved(connection, change):
+                raise InvalidInput(
+                    f"{change.name}@{change.alias} no longer stands at {change.previous or 'nothing'}: "
+                    "another change came first; look at the history and ask again",
+                    param="alias",
+                )
+            connection.execute(insert(ALIAS_CHANGES).values(**asdict(change)))
+
+
+def _is_known(connection: Connection, change: AliasChange) -> bool:
+    wanted = select(_VERSION.seq).where(_VERSION.name == change.name, _VERSION.version == change.version)
+    return connection.execute(wanted).one_or_none() is not None
+
+
+def _moved(connection: Connection, change: AliasChange) -> bool:
+    """Compare and set, in one statement either way."""
+    if change.previous is None:
+        row = {"name": change.name, "alias": change.alias, "version": change.version}
+        return insert_new(connection, ALIASES, row)
+    still = (_ALIAS.name == change.name, _ALIAS.alias == change.alias, _ALIAS.version == change.previous)
+    return connection.execute(update(ALIASES).where(*still).values(version=change.version)).rowcount == 1
+
+
+def _change(row: Row[Any]) -> AliasChange:
+    values = row._asdict()
+    return AliasChange(**values | {"checks": tuple(GateCheck(**check) for check in values["checks"])})
