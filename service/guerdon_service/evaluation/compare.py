@@ -1,0 +1,35 @@
+"""Candidate against baseline, from kept scores alone: always paired, slice by slice."""
+
+import numpy as np
+
+from guerdon_service.core.statistics.comparison import PairedComparison, compare_paired
+from guerdon_service.evaluation.correctness import decided
+from guerdon_service.evaluation.table import Floats, ItemTable
+
+MIN_SLICE_ITEMS = 30
+"""Smaller slices cannot tell anything apart, and would cost the others power in Holm's correction."""
+
+
+def compare(table: ItemTable, candidate: Floats, baseline: Floats, margin: float) -> PairedComparison:
+    """The verdict on all items that people decided, and on each slice of enough of them.
+
+    Of slices with the very same items the first stands for all.
+
+    Args:
+        candidate, baseline: correctness, float64 [N].
+        margin: non-inferiority margin in accuracy.
+
+    Raises:
+        InvalidInput: the margin is out of range.
+    """
+    asked = np.flatnonzero(decided(table))
+    slices = {}
+    seen = set()
+    for key, rows in table.slices.items():
+        mask = np.isin(asked, rows, assume_unique=True)
+        if MIN_SLICE_ITEMS <= int(mask.sum()) < len(asked) and mask.tobytes() not in seen:
+            slices[f"{key.kind} {key.name}"] = mask
+            seen.add(mask.tobytes())
+    return compare_paired(
+        candidate[asked], baseline[asked], table.clusters[asked], margin=margin, slices=slices
+    )

@@ -1,0 +1,149 @@
+"""Evaluations as durable jobs: `core.evaluation.Evaluator` over an `EvaluationStore`."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation
+from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, EvaluationStore
+from guerdon_service.core.result import Provenance
+from guerdon_service.evaluation.dataset import dataset_path
+from guerdon_service.evaluation.html import report_html
+from guerdon_service.evaluation.pulse import Pulse
+from guerdon_service.evaluation.read import data_sha256
+from guerdon_service.evaluation.score import Asked, pin
+from guerdon_service.evaluation.worker import Worker
+from guerdon_service.scoring.service import ScoringService
+
+POLL_S = 1.0
+"""How often to look for what other replicas did, in seconds; what this one does is known at once."""
+LEASE_S = 30.0
+"""A job whose replica was killed goes on after this many seconds elsewhere."""
+
+
+class EvaluationService:
+    """Start, follow, cancel and show evaluations; `run` works on them. For one event loop."""
+
+    def __init__(
+        self,
+        scoring: ScoringService,
+        store: EvaluationStore,
+        data_folder: Path,
+        *,
+        lease_s: float = LEASE_S,
+        poll_s: float = POLL_S,
+    ) -> None:
+        self._scoring = scoring
+        self._store = store
+        self._folder = data_folder
+        self._poll_s = poll_s
+        self._pulse = Pulse()
+        self._worker = Worker(scoring, store, data_folder, self._pulse, lease_s=lease_s, poll_s=poll_s)
+
+    async def run(self) -> None:
+        """Work on queued evaluations, one at a time, until cancelled; one that is cut short is left to
+        whoever claims it next.
+        """
+        await self._worker.run()
+
+    async def start(self, query: EvaluationQuery) -> Evaluation:
+        """Pin the models, check the data set exists, store the job.
+
+        Raises:
+            InvalidInput: the data set or the margin is wrong, or both models are one version.
+            GuerdonError: a model or profile is unknown or not ready.
+        """
+        if not 0.0 <= query.margin < 1.0:
+            raise InvalidInput(f"margin is {query.margin}; give 0 or more and less than 1", param="margin")
+        path = dataset_path(self._folder, query.dataset)
+        candidate = await self._pin(query.candidate, query)
+        baseline = await self._pin(query.baseline, query) if query.baseline else None
+        if baseline is not None and baseline.digest == candidate.digest:
+            raise InvalidInput(
+                f"baseline {pinned_name(baseline)} is the candidate itself; give another version",
+                param="baseline",
+            )
+        evaluation = Evaluation(
+            id=secrets.token_hex(8),
+            state="queued",
+            query=query,
+            candidate=pinned_name(candidate),
+            candidate_digest=candidate.digest,
+            baseline=pinned_name(baseline) if baseline else None,
+            baseline_digest=baseline.digest if baseline else None,
+            dataset_sha256=await asyncio.to_thread(data_sha256, [path]),
+            done=0,
+            total=0,
+            created_at=time.time(),
+        )
+        await asyncio.to_thread(self._store.create, evaluation)
+        self._pulse.beat()
+        return evaluation
+
+    async def get(self, evaluation_id: str) -> Evaluation:
+        """One evaluation.
+
+        Raises:
+            UnknownEvaluation: there is none.
+        """
+        found = await asyncio.to_thread(self._store.get, evaluation_id)
+        if found is None:
+            raise UnknownEvaluation(
+                f"evaluation {evaluation_id[:80]!r} is not known; list them to see which are", param="id"
+            )
+        return found
+
+    async def all(self) -> tuple[Evaluation, ...]:
+        """Every evaluation, newest first."""
+        return await asyncio.to_thread(self._store.all)
+
+    async def follow(self, evaluation_id: str) -> AsyncIterator[Evaluation]:
+        """The evaluation now, then whenever it moved on, until it ended.
+
+        Raises:
+            UnknownEvaluation: there is none.
+        """
+        shown = None
+        while shown is None or shown.state not in ENDED:
+            next_beat = self._pulse.next()
+            found = await self.get(evaluation_id)
+            if found != shown:
+                shown = found
+                yield found
+            else:
+                await next_beat.wait(self._poll_s)
+
+    async def cancel(self, evaluation_id: str) -> Evaluation:
+        """Stop it; what was scored is kept. One that ended stays as it is.
+
+        Raises:
+            UnknownEvaluation: there is none.
+        """
+        await self.get(evaluation_id)
+        await asyncio.to_thread(self._store.cancel, evaluation_id)
+        self._worker.stop(evaluation_id)
+        self._pulse.beat()
+        return await self.get(evaluation_id)
+
+    async def report_html(self, evaluation_id: str) -> str:
+        """The finished evaluation as one self-contained page.
+
+        Raises:
+            UnknownEvaluation: there is none.
+            NotReady: it is not done.
+        """
+        found = await self.get(evaluation_id)
+        if found.report is None:
+            why = f": {found.error}" if found.error else "; its report is there once it is done"
+            raise NotReady(f"evaluation {evaluation_id} is {found.state}{why}", retry_after_ms=1000)
+        return await asyncio.to_thread(report_html, found.report)
+
+    async def _pin(self, model: str, query: EvaluationQuery) -> Provenance:
+        return await pin(self._scoring, Asked(model, query.profile, query.by))
+
+
+def pinned_name(model: Provenance) -> str:
+    """``NAME@VERSION``."""
+    return f"{model.name}@{model.version}"

@@ -1,0 +1,153 @@
+"""Work on evaluations: claim one, score what is not scored yet, measure, store; keep the lease meanwhile."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.evaluation import Evaluation, EvaluationStore, ItemScores
+from guerdon_service.core.result import Provenance
+from guerdon_service.evaluation.build_report import Contender, Data, build_report
+from guerdon_service.evaluation.dataset import dataset_path
+from guerdon_service.evaluation.item import Item
+from guerdon_service.evaluation.pulse import Pulse
+from guerdon_service.evaluation.read import chunks, data_sha256, read_items
+from guerdon_service.evaluation.report import to_json
+from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, calibration, pin, score_chunks
+from guerdon_service.scoring.service import ScoringService
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One evaluation at a time, for as long as `run` runs."""
+
+    def __init__(
+        self,
+        scoring: ScoringService,
+        store: EvaluationStore,
+        folder: Path,
+        pulse: Pulse,
+        *,
+        lease_s: float,
+        poll_s: float,
+    ) -> None:
+        self._scoring = scoring
+        self._store = store
+        self._folder = folder
+        self._pulse = pulse
+        self._lease_s = lease_s
+        self._poll_s = poll_s
+        self._name = secrets.token_hex(8)
+        self._jobs: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Until cancelled; a job that is cut short stays claimed until its lease ends."""
+        while True:
+            beat = self._pulse.next()
+            try:
+                claimed = await asyncio.to_thread(self._store.claim, self._name, time.time(), self._lease_s)
+                if claimed is not None:
+                    await self._work(claimed)
+                    continue
+            except (
+                GuerdonError
+            ) as err:  # the store is away: what is done is kept, and the lease ends by itself
+                log.warning("evaluation store", extra={"reason": err.message})
+            await beat.wait(self._poll_s)
+
+    def stop(self, evaluation_id: str) -> None:
+        """Stop a job of this worker, if it has it."""
+        if job := self._jobs.get(evaluation_id):
+            job.cancel()
+
+    async def _work(self, claimed: Evaluation) -> None:
+        """Run the job and renew its lease; whoever lost it stops."""
+        job = self._jobs[claimed.id] = asyncio.create_task(self._finish_or_fail(claimed))
+        try:
+            while not (await asyncio.wait({job}, timeout=self._lease_s / 3))[0]:
+                if not await self._holds(claimed.id):
+                    return
+            if not job.cancelled():
+                job.result()
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+            del self._jobs[claimed.id]
+            self._pulse.beat()
+
+    async def _holds(self, evaluation_id: str) -> bool:
+        return await asyncio.to_thread(
+            self._store.renew, evaluation_id, self._name, time.time(), self._lease_s
+        )
+
+    async def _finish_or_fail(self, claimed: Evaluation) -> None:
+        try:
+            await self._run(claimed)
+        except GuerdonError as err:
+            log.warning("evaluation failed", extra={"evaluation": claimed.id, "reason": err.message})
+            await asyncio.to_thread(self._store.fail, claimed.id, err.message)
+        except Exception:
+            log.exception("evaluation failed", extra={"evaluation": claimed.id})
+            await asyncio.to_thread(self._store.fail, claimed.id, "internal error; the service's log has it")
+
+    async def _run(self, claimed: Evaluation) -> None:
+        path = dataset_path(self._folder, claimed.query.dataset)
+        data = Data((path,), await asyncio.to_thread(data_sha256, [path]))
+        if data.sha256 != claimed.dataset_sha256:
+            raise InvalidInput(
+                f"dataset {path.name} has changed since; start a new evaluation", param="dataset"
+            )
+        models = [(claimed.query.candidate, claimed.candidate, claimed.candidate_digest)]
+        if claimed.query.baseline and claimed.baseline and claimed.baseline_digest:
+            models.append((claimed.query.baseline, claimed.baseline, claimed.baseline_digest))
+        num_items = await asyncio.to_thread(lambda: sum(1 for _ in read_items(data.files)))
+        await asyncio.to_thread(self._store.set_total, claimed.id, num_items * len(models))
+        contenders = [await self._scored(claimed, path, *model) for model in models]
+        baseline = contenders[1] if len(contenders) > 1 else None
+        report = await asyncio.to_thread(build_report, data, contenders[0], baseline, claimed.query.margin)
+        await asyncio.to_thread(self._store.finish, claimed.id, self._name, to_json(report))
+
+    async def _scored(
+        self, claimed: Evaluation, path: Path, asked_name: str, pinned: str, digest: str
+    ) -> Contender:
+        """Score what the store lacks of one model, a chunk kept as soon as it is there."""
+        asked = Asked(asked_name, claimed.query.profile, claimed.query.by)
+        model = await pin(self._scoring, asked)
+        if model.digest != digest:
+            raise InvalidInput(
+                f"model {asked_name} is {model.version} now, not {pinned}; start it again", param="candidate"
+            )
+        await self._reuse(claimed, pinned, model)
+        known = set(await asyncio.to_thread(self._store.scores, claimed.id, pinned))
+        missing = (item for item in read_items([path]) if item.id not in known)
+        todo: Iterator[list[Item]] = chunks(missing, CHUNK_ITEMS)
+        async for scores in score_chunks(self._scoring, asked, digest, lambda: next(todo, [])):
+            await self._keep(claimed.id, pinned, scores)
+        return Contender(
+            model, calibration(self._scoring, asked_name), partial(self._store.scores, claimed.id, pinned)
+        )
+
+    async def _keep(self, evaluation_id: str, pinned: str, scores: list[ItemScores]) -> None:
+        await asyncio.to_thread(self._store.add_scores, evaluation_id, self._name, pinned, scores)
+        self._pulse.beat()
+
+    async def _reuse(self, claimed: Evaluation, pinned: str, model: Provenance) -> None:
+        """Take over what an earlier evaluation kept of this very model, profile, back end and data."""
+        for other in await asyncio.to_thread(self._store.all):
+            if other.state != "done" or other.dataset_sha256 != claimed.dataset_sha256:
+                continue
+            if model.digest not in (other.candidate_digest, other.baseline_digest):
+                continue
+            found = await asyncio.to_thread(self._store.get, other.id)
+            report = (found.report if found else None) or {}
+            sides = [report[side]["model"] for side in ("candidate", "baseline") if report.get(side)]
+            if asdict(model) in sides:
+                kept = await asyncio.to_thread(self._store.scores, other.id, pinned)
+                await self._keep(claimed.id, pinned, list(kept.values()))
+                return
