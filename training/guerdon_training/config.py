@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from guerdon_training.objective_config import EnsembleConfig, LengthConfig, ObjectiveConfig
+
 
 @dataclass(frozen=True, slots=True)
 class BaseConfig:
@@ -102,3 +104,6 @@ class RewardConfig:
     optim: OptimConfig
     limits: tuple[str, ...] = field(default=())
     """Sentences for the model card: what this model must not be used for."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    length: LengthConfig = field(default_factory=LengthConfig)

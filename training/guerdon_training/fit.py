@@ -1,108 +1,84 @@
-"""The optimisation of the reward recipe: Bradley-Terry on the upper layers, averaged weights."""
+"""The optimisation of the reward recipe: an objective on the upper layers, averaged weights."""
 
+from dataclasses import dataclass
 from random import Random
 from statistics import mean
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from guerdon_training.average import MovingAverage
-from guerdon_training.calibrate import calibrated_log_loss
-from guerdon_training.config import OptimConfig
-from guerdon_training.forward import by_budget
-from guerdon_training.losses import bradley_terry, centring
+from guerdon_training.config import RewardConfig
+from guerdon_training.learner import build_learner
 from guerdon_training.rows import Rows
-from guerdon_training.steps import MicroBatch, epoch_steps
+from guerdon_training.steps import epoch_steps
 from guerdon_training.trunk import SplitEncoder
 
 State = dict[str, Tensor]
 """Trained parameters by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a run leaves.
+
+    state: averaged weights of the best epoch. nu: float [A], Davidson's, of that epoch.
+    """
+
+    state: State
+    nu: Tensor
+
+
 def fit(
-    model: nn.Module, encoder: SplitEncoder, train: Rows, valid: Rows, config: OptimConfig, seed: int
-) -> State:
+    model: nn.Module, encoder: SplitEncoder, train: Rows, valid: Rows, config: RewardConfig, seed: int
+) -> Fitted:
     """Train; give the averaged weights of the epoch with the lowest log loss on `valid`.
 
     Dropout is off throughout (Huang et al., "The N implementation details of RLHF with PPO", 2023).
+
+    Args:
+        seed: of the order of the data; the model's start is the caller's.
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
     model.eval()
+    optim, learner = config.optim, build_learner(model, encoder, train, config)
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    parameters = list(named.values())
+    parameters = [*named.values(), *learner.objective.parameters]
     random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
     plan = [
-        list(epoch_steps(train, config.pairs_per_step, config.max_batch_tokens, random))
-        for _ in range(config.epochs)
+        list(epoch_steps(train, optim.pairs_per_step, optim.max_batch_tokens, random))
+        for _ in range(optim.epochs)
     ]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = _schedule(optimizer, sum(map(len, plan)), config.warmup_share)
-    average = MovingAverage(parameters, config.ema_decay)
-    states = encoder.lower(train.tokens, config.max_batch_tokens, "frozen layers, train")
-    valid_states = encoder.lower(valid.tokens, config.max_batch_tokens, "frozen layers, valid")
-    best, best_loss = State(), float("inf")
+    optimizer = torch.optim.AdamW(parameters, lr=optim.learning_rate, weight_decay=optim.weight_decay)
+    schedule = _schedule(optimizer, sum(map(len, plan)), optim.warmup_share)
+    average = MovingAverage(parameters, optim.ema_decay)
+    states = encoder.lower(train.tokens, optim.max_batch_tokens, "frozen layers, train")
+    valid_states = encoder.lower(valid.tokens, optim.max_batch_tokens, "frozen layers, valid")
+    best, best_loss = Fitted(State(), torch.ones(learner.layout.num_attributes)), float("inf")
     for number, steps in enumerate(plan, start=1):
-        with tqdm(steps, desc=f"epoch {number}/{config.epochs}", unit="step") as progress:
+        with tqdm(steps, desc=f"epoch {number}/{optim.epochs}", unit="step") as progress:
             for step in progress:
-                loss = _backward(encoder, states, step, config)
-                nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+                loss = learner.backward(states, step)
+                nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()
                 average.update()
                 progress.set_postfix(loss=f"{loss:.3f}")
         average.swap()
-        losses = _log_losses(encoder, valid_states, valid, config.max_batch_tokens)
+        losses = learner.log_losses(valid_states, valid, optim.max_batch_tokens)
         tqdm.write(f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}")
         if mean(losses) < best_loss:
-            best, best_loss = {name: p.detach().clone() for name, p in named.items()}, mean(losses)
+            best, best_loss = Fitted(_copy(named), learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()
     return best
 
 
-@torch.inference_mode()
-def _log_losses(
-    encoder: SplitEncoder, states: list[Tensor], rows: Rows, max_batch_tokens: int
-) -> list[float]:
-    """Calibrated log loss of each head on its own comparisons, in nats."""
-    lengths = [s.shape[0] for s in states]
-    order = sorted(range(len(states)), key=lengths.__getitem__)
-    outputs: dict[int, Tensor] = {}
-    for batch in by_budget(lengths, order, max_batch_tokens):
-        outputs.update(zip(batch, encoder.upper([states[i] for i in batch]), strict=True))
-    margins: dict[int, list[float]] = {}
-    for c in rows.comparisons:
-        margin = outputs[c.chosen][c.head] - outputs[c.rejected][c.head]
-        margins.setdefault(c.head, []).append(float(margin))
-    return [calibrated_log_loss(np.array(margins[head])) for head in sorted(margins)]
-
-
-def _backward(
-    encoder: SplitEncoder, states: list[Tensor], step: list[MicroBatch], config: OptimConfig
-) -> float:
-    """Accumulate the gradient of the step's mean loss; give that loss.
-
-    Raises:
-        FloatingPointError: the loss is not finite.
-    """
-    num_pairs = sum(len(batch.comparisons) for batch in step)
-    total = 0.0
-    for batch in step:
-        outputs = encoder.upper([states[row] for row in batch.rows])
-        heads = [c.head for c in batch.comparisons]
-        chosen = outputs[[c.chosen for c in batch.comparisons], heads]
-        rejected = outputs[[c.rejected for c in batch.comparisons], heads]
-        losses = bradley_terry(chosen, rejected, 1.0 - config.flip_rate)
-        loss = (losses + config.centring * centring(chosen, rejected)).sum() / num_pairs
-        loss.backward()
-        total += float(loss.detach())
-    if total != total or total == float("inf"):
-        raise FloatingPointError("the loss is not finite; lower optim.learning_rate")
-    return total
+def _copy(named: dict[str, nn.Parameter]) -> State:
+    return {name: p.detach().clone() for name, p in named.items()}
 
 
 def _schedule(

@@ -1,6 +1,7 @@
 """From raw scores of held-out pairs to the manifest's numbers: normalisation, calibration, metrics."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,17 +79,34 @@ def _plain(raw: NDArray[np.float64] | None) -> list[list[float]] | None:
     return None if raw is None else [[float(str(np.float32(v))) for v in row] for row in raw]
 
 
-def normalised_heads(names: Sequence[str], scored: Sequence[Scored]) -> tuple[Head, ...]:
-    """Heads whose normalised output has mean 0 and standard deviation 1 over the responses of `scored`."""
+def normalised_heads(names: Sequence[str], scored: Sequence[Scored], members: int = 1) -> tuple[Head, ...]:
+    """Heads whose normalised output has mean 0 and standard deviation 1 over the responses of `scored`.
+
+    Args:
+        names: attributes. members: outputs for each, side by side; several are named ``attribute/0`` and on.
+    """
     raw = np.concatenate([s.raw for s in scored if s.raw is not None])
-    return tuple(Head(name, name, fit_norm(raw[:, i])) for i, name in enumerate(names))
+    named = [(f"{name}/{m}" if members > 1 else name, name) for name in names for m in range(members)]
+    return tuple(Head(*both, fit_norm(raw[:, i])) for i, both in enumerate(named))
+
+
+def by_attribute(scored: Sequence[Scored], heads: Sequence[Head]) -> list[Scored]:
+    """Scores of attributes instead of heads, float64 [2, A]: the mean of an ensemble's normalised members, as
+    the service combines them.
+    """
+    names = list(dict.fromkeys(h.attribute for h in heads))
+    which = np.array([names.index(h.attribute) for h in heads])
+    mean, std = (np.array([getattr(h.norm, field) for h in heads]) for field in ("mean", "std"))
+    average = (which[:, None] == np.arange(len(names))) / np.bincount(which)
+    return [Scored(s.tagged, None if s.raw is None else (s.raw - mean) / std @ average) for s in scored]
 
 
 def fit_calibration(
     scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
 ) -> Calibration:
     """Slope from a profile's margin to a probability, over every pair of `scored`."""
-    slopes = np.array([weights.get(h.attribute, 0.0) / h.norm.std for h in heads])
+    members = Counter(h.attribute for h in heads)
+    slopes = np.array([weights.get(h.attribute, 0.0) / (h.norm.std * members[h.attribute]) for h in heads])
     fitting = [(s.raw[0] - s.raw[1], s.tagged.pair.cluster) for s in scored if s.raw is not None]
     margins = np.array([difference @ slopes for difference, _ in fitting])
     return fit_slope(margins, [cluster for _, cluster in fitting])

@@ -5,32 +5,41 @@ Read from top to bottom. Every choice is made on the valid pairs; the test pairs
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import peft
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile
 from guerdon_training.artifact import git_revision, seal
 from guerdon_training.card import render_card
-from guerdon_training.config import RewardConfig
+from guerdon_training.config import LoraConfig, RewardConfig
 from guerdon_training.config_file import read_config, stored_config
 from guerdon_training.data import file_sha256, read_pairs
-from guerdon_training.fit import fit
+from guerdon_training.fit import Fitted, fit
+from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.golden import write_golden
+from guerdon_training.head_layout import head_layout
 from guerdon_training.measure import (
     Scored,
     accuracies,
+    by_attribute,
     fit_calibration,
     normalised_heads,
     score_pairs,
     write_scores,
 )
 from guerdon_training.model import base_folder, base_version, build_model, load_tokenizer
-from guerdon_training.rows import build_rows
+from guerdon_training.objective_config import check_objective
+from guerdon_training.rows import Rows, build_rows
 from guerdon_training.tagging import Tagged, tag
+from guerdon_training.targets import with_targets
 from guerdon_training.trunk import SplitEncoder
+from guerdon_training.usable import check_usable
+from guerdon_training.warm import average_runs
 
 
 def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
@@ -44,38 +53,45 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     config = read_config(config_path, RewardConfig, overrides)
     config_name, config_text = stored_config(config_path, config, overrides)
+    check_objective(config.objective, config.ensemble, config.length, config.optim.flip_rate)
     torch.set_num_threads(config.optim.num_threads)
     names = [head.name for head in config.heads]
 
-    # 1. Data: every pair is tagged with the head that it trains.
-    train, valid, test = (
-        read_pairs(Path(p)) for p in (config.data.train, config.data.valid, config.data.test)
+    # 1. Data: every pair is tagged with the head that it trains, and with what it says.
+    train_pairs = _train_pairs(config)
+    valid_pairs, test_pairs = (
+        tag(read_pairs(Path(p)), config.heads, trained=False) for p in (config.data.valid, config.data.test)
     )
-    train_pairs = tag(train, config.heads, trained=True)
-    valid_pairs, test_pairs = (tag(pairs, config.heads, trained=False) for pairs in (valid, test))
+    check_usable(valid_pairs, config.heads, config.data.valid)
+    check_usable(test_pairs, config.heads, config.data.test)
 
-    # 2. Model: frozen base, LoRA on the upper layers, one output per head.
+    # 2. Model: frozen base, LoRA on the upper layers; fit, keep the epoch with the lowest log loss on valid.
     base = base_folder(config.base)
     tokenizer = load_tokenizer(base)
-    model = build_model(base, config.base.package, len(names), config.lora, config.seed)
+    train_rows, valid_rows = (
+        build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
+    )
+    runs = [
+        _run(config, base, tokenizer, train_rows, valid_rows, number)
+        for number in range(config.ensemble.runs)
+    ]
+
+    # 3. One model of all runs, without what only training needs.
+    layout = head_layout(config)
+    model = build_model(base, config.base.package, layout.num_served, _lora_of_runs(config), config.seed)
+    state = layout.served(average_runs([run.state for run in runs]))
+    report = model.load_state_dict(state, strict=False)
+    assert not report.unexpected_keys, "a trained parameter has no place in the served model"
 
     def score(pairs: list[Tagged], label: str) -> list[Scored]:
         return score_pairs(model, tokenizer, pairs, config.max_tokens, label)
 
-    # 3. Fit; keep the epoch with the lowest log loss on the valid pairs.
-    encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers), tokenizer.pad_token_id)
-    train_rows, valid_rows = (
-        build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
-    )
-    best = fit(model, encoder, train_rows, valid_rows, config.optim, config.seed)
-    model.load_state_dict(best, strict=False)
-
     # 4. Normalise and calibrate on valid; measure on test, once.
     scores = {"valid": score(valid_pairs, "valid"), "test": score(test_pairs, "test")}
-    heads = normalised_heads(names, scores["valid"])
+    heads = normalised_heads(names, scores["valid"], layout.members)
     default_profile = min(config.profiles)
     calibration = fit_calibration(scores["valid"], heads, config.profiles[default_profile])
-    by_split = {split: accuracies(scored, names) for split, scored in scores.items()}
+    by_split = {split: accuracies(by_attribute(found, heads), names) for split, found in scores.items()}
     metrics = {name: {split: found[name] for split, found in by_split.items()} for name in names}
 
     # 5. Write the artifact; the manifest's digest seals it.
@@ -98,6 +114,36 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     write_golden(folder / "golden.jsonl", model, tokenizer, config.max_tokens)
     (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
     return seal(folder, manifest, base)
+
+
+def _train_pairs(config: RewardConfig) -> list[Tagged]:
+    objective, flip_rate = config.objective, config.optim.flip_rate
+    pairs = read_pairs(Path(config.data.train), ties=objective.uses_ties)
+    tagged = tag(pairs, config.heads, trained=True)
+    check_usable(tagged, config.heads, config.data.train)
+    flip_rates = read_flip_rates(Path(objective.flip_rates)) if objective.flip_rates else {}
+    return with_targets(tagged, objective, flip_rate, flip_rates)
+
+
+def _run(
+    config: RewardConfig,
+    base: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    train: Rows,
+    valid: Rows,
+    number: int,
+) -> Fitted:
+    """One training from the start that all share, in an order of its own."""
+    outputs = head_layout(config).num_outputs
+    model = build_model(base, config.base.package, outputs, config.lora, config.seed)
+    encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers), tokenizer.pad_token_id)
+    return fit(model, encoder, train, valid, config, config.seed + number)
+
+
+def _lora_of_runs(config: RewardConfig) -> LoraConfig:
+    """Rank and alpha that hold the average of all runs: see `warm`."""
+    runs = config.ensemble.runs
+    return replace(config.lora, rank=runs * config.lora.rank, alpha=runs * config.lora.alpha)
 
 
 def _save_adapter(model: peft.PeftModel, folder: Path) -> None:

@@ -5,22 +5,27 @@ through the model once (Ouyang et al., arXiv 2203.02155, section 3.5).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Message
 from guerdon_training.encode import PairTokens, encode_pair
-from guerdon_training.tagging import Tagged
+from guerdon_training.tagging import Tagged, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Row `chosen` was preferred to row `rejected`, as judged for head number `head`."""
+    """Row `chosen` was preferred to row `rejected`, as judged for head number `head`.
+
+    group: number that the comparisons of one prompt for one head share.
+    """
 
     chosen: int
     rejected: int
     head: int
+    group: int = 0
+    target: Target = field(default_factory=Target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,14 @@ def build_rows(tagged: Sequence[Tagged], tokenizer: PreTrainedTokenizerBase, max
     comparisons: list[Comparison] = []
     positions: list[int] = []
     groups: dict[tuple[Message, ...], list[int]] = {}
+    numbers: dict[tuple[tuple[Message, ...], int], int] = {}
     for position, t in enumerate(tagged):
         chosen = table.row(t.pair.prompt, t.pair.chosen)
         rejected = table.row(t.pair.prompt, t.pair.rejected)
         if chosen is not None and rejected is not None:
             groups.setdefault(t.pair.prompt, []).append(len(comparisons))
-            comparisons.append(Comparison(chosen, rejected, t.head))
+            group = numbers.setdefault((t.pair.prompt, t.head), len(numbers))
+            comparisons.append(Comparison(chosen, rejected, t.head, group, t.target))
             positions.append(position)
     return Rows(
         tuple(table.tokens), tuple(comparisons), tuple(positions), tuple(tuple(g) for g in groups.values())

@@ -1,7 +1,7 @@
 """Which comparisons make one update, and how they are padded together."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from guerdon_training.forward import by_budget
@@ -50,7 +50,7 @@ def _micro_batch(rows: Rows, groups: Sequence[int]) -> MicroBatch:
     place = {r: i for i, r in enumerate(needed)}
     picked = [rows.comparisons[i] for group in groups for i in rows.groups[group]]
     return MicroBatch(
-        tuple(needed), tuple(Comparison(place[c.chosen], place[c.rejected], c.head) for c in picked)
+        tuple(needed), tuple(replace(c, chosen=place[c.chosen], rejected=place[c.rejected]) for c in picked)
     )
 
 

@@ -1,18 +1,31 @@
 """Which pair trains, or tests, which head."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from guerdon_training.config import HeadConfig
 from guerdon_training.data import PreferencePair
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a pair says: probability that the chosen response is judged better, and that neither is.
+
+    margin: by how much the better one should lead, in nats of reward.
+    """
+
+    label: float = 1.0
+    tie: float = 0.0
+    margin: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Tagged:
-    """A pair and the number of the head that it belongs to."""
+    """A pair, the number of the head that it belongs to, and what it says."""
 
     pair: PreferencePair
     head: int
+    target: Target = field(default_factory=Target)
 
 
 def tag(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig], *, trained: bool) -> list[Tagged]:
