@@ -23,6 +23,10 @@ COMMANDS = {
     command.name: command
     for command in (
         Command("serve", "guerdon_service.app.serve", "serve_command", "serve", "serve models"),
+        Command("evaluate", "guerdon_service.app.evaluate", "evaluate_command", "serve", "measure a model"),
+        Command(
+            "migrate", "guerdon_service.app.migrate", "migrate_command", "serve", "update the state's tables"
+        ),
         Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
         Command("data", "guerdon_training.audit.cli", "data_command", "train", "audit and convert data"),
