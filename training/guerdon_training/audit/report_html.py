@@ -13,7 +13,7 @@ MAX_ROWS = 40
 
 _WORDS = {Verdict.PASS: "pass", Verdict.WARN: "warn", Verdict.FAIL: "fail", Verdict.NOT_APPLICABLE: "n/a"}
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2128; --soft: #57606a; --page: #fff; --card: #f6f8fa;
   --line: #d0d7de; --mark: #0a69c7; --pass: #1a7f37; --warn: #9a6700; --fail: #cf222e; --none: #57606a; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --page: #0d1117;
@@ -55,7 +55,7 @@ def report_html(report: Report) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>Data audit</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-        f"<style>{_STYLE}</style></head><body><h1>Data audit {_badge(report.verdict)}</h1>"
+        f"<style>{STYLE}</style></head><body><h1>Data audit {_badge(report.verdict)}</h1>"
         f'<p class="soft">{len(report.checks)} checks: {summary}. Rows are named by file and line; their '
         "text is not shown, since it may offend. Intervals are 95 %.</p>"
         f"<table><tr><th>File</th><th>Role</th><th>SHA-256</th></tr>{files}</table>"

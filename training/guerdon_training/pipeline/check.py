@@ -21,7 +21,7 @@ def check_pipeline(config: PipelineConfig) -> None:
     check_loss(config.dpo.loss)
     check_ppo(config.ppo)
     profiles = config.reward.profiles
-    asked = [config.ppo.reward.profile, *config.compare.profiles]
+    asked = [config.ppo.reward.profile, config.card.profile, *config.compare.profiles]
     for profile in asked:
         if profile and profile not in profiles:
             raise InvalidInput(

@@ -69,14 +69,16 @@ class CompareConfig:
 
 @dataclass(frozen=True, slots=True)
 class CardConfig:
-    """What the cards are measured on beside the test pairs.
+    """What the reward models' cards are measured on beside all test pairs.
 
-    num_robustness_pairs: test pairs of each head that the robustness transforms are tried on.
-    ratings: file of rated texts whose raters say who they are, for slices; "" for none.
+    num_robustness_pairs: test pairs that the transforms are tried on.
+    ratings: file of texts rated by people who say who they are, higher being worse; "" for none.
+    profile: of the reward models, for both; "" is their default.
     """
 
     num_robustness_pairs: int = 200
     ratings: str = ""
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)

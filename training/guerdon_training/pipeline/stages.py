@@ -9,14 +9,14 @@ from guerdon_training.artifact import MANIFEST
 from guerdon_training.config_file import config_yaml
 from guerdon_training.dpo import train_dpo
 from guerdon_training.pipeline.audit_stage import run_audit
-from guerdon_training.pipeline.cards import POLICIES, write_cards
-from guerdon_training.pipeline.compare import COMPARISON, RESPONSES, compare_policies
+from guerdon_training.pipeline.cards import REWARDS, write_cards
+from guerdon_training.pipeline.compare import COMPARISON, POLICIES, RESPONSES, compare_policies
 from guerdon_training.pipeline.config import PipelineConfig
 from guerdon_training.pipeline.halves import write_halves
+from guerdon_training.pipeline.report_stage import write_report
 from guerdon_training.pipeline.run import Stage
 from guerdon_training.pipeline.wiring import half
 from guerdon_training.ppo.recipe import train_ppo
-from guerdon_training.report.pipeline_report import write_report
 from guerdon_training.reward import train_reward
 from guerdon_training.sft import train_sft
 
@@ -78,8 +78,13 @@ def pipeline_stages(config: PipelineConfig) -> tuple[Stage, ...]:
         "artifacts",
         root / "artifacts",
         config.card,
-        (*comparison.outputs, *audit.outputs, *manifest("sft", "reward", "gold", "dpo", "ppo")),
-        tuple(root / "artifacts" / name / MANIFEST for name in ("reward", *POLICIES)),
+        (
+            *(Path(f) for f in (pairs.test, config.card.ratings) if f),
+            *comparison.outputs,
+            *audit.outputs,
+            *manifest("sft", "reward", "gold", "dpo", "ppo"),
+        ),
+        tuple(root / "artifacts" / name / MANIFEST for name in (*REWARDS, *POLICIES)),
         lambda: write_cards(config, root / "artifacts"),
     )
     report = Stage(
@@ -88,9 +93,10 @@ def pipeline_stages(config: PipelineConfig) -> tuple[Stage, ...]:
         config.card,
         (*comparison.outputs, *audit.outputs, *cards.outputs),
         (root / "report" / "report.html",),
-        lambda: write_report(config, root / "report" / "report.html"),
+        lambda: write_report(config.name, root, made),
     )
-    return audit, halving, sft, reward, gold, dpo, ppo, comparison, cards, report
+    made = (audit, halving, sft, reward, gold, dpo, ppo, comparison, cards)
+    return (*made, report)
 
 
 def _recipe_stage(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.report.table import Table, interval
 
 Figures = Mapping[str, Any]
 
@@ -45,8 +46,8 @@ def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Seque
         f"# {manifest.name} {manifest.version}",
         f"A language model, made by {METHODS[method]}. Every figure below was measured on this model.",
         "## Against the SFT policy, on held-out prompts",
-        comparison_table(comparison),
-        _COMPARED.format(num=comparison["num_prompts"]),
+        comparison_table(comparison).markdown(),
+        COMPARED.format(num=comparison["num_prompts"]),
         "## Training",
         _training(method, manifest, log),
         "## Not tested",
@@ -59,7 +60,7 @@ def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Seque
     return "\n\n".join(parts) + "\n"
 
 
-_COMPARED = """\
+COMPARED = """\
 {num} prompts that nothing was trained on, one response each, the same noise for every policy. *Proxy* is the
 reward that PPO trains on; *gold* was trained on other pairs and never used in training. Intervals are 95 %: a
 paired bootstrap over prompts. KL is in nats per response, from the SFT policy, estimated on the policy's own
@@ -71,8 +72,8 @@ _LIMITS = (
 )
 
 
-def comparison_table(comparison: Figures) -> str:
-    """Markdown table, a row a policy: rewards, their difference to the reference, KL, length, EOS rate."""
+def comparison_table(comparison: Figures) -> Table:
+    """A row a policy: rewards, their difference to the reference, KL, length, EOS rate."""
     policies = comparison["policies"]
     judges = list(next(iter(policies.values()))["rewards"])
     header = ["policy", *(f"{j}, over SFT" for j in judges), "KL k1", "KL k3", "tokens", "EOS rate"]
@@ -84,24 +85,11 @@ def comparison_table(comparison: Figures) -> str:
         ]
         for name, f in policies.items()
     ]
-    return markdown_table(header, rows)
+    return Table(header, rows)
 
 
 def _reward(figures: Figures) -> str:
     return f"{figures['mean']['value']:+.3f}, {interval(figures['over_reference'], sign=True)}"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of plain cells."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def interval(figures: Figures, *, sign: bool = False) -> str:
-    """``0.123 [0.100, 0.150]``."""
-    form = "+.3f" if sign else ".3f"
-    value, low, high = (format(figures[key], form) for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
 
 
 def _training(method: str, manifest: Manifest, log: Sequence[Figures]) -> str:
@@ -112,11 +100,11 @@ def _training(method: str, manifest: Manifest, log: Sequence[Figures]) -> str:
         header = ["update", *_TRAINING.values()]
         rows = [[f"{u['update']:.0f}", *(f"{u[k]:.3f}" if k in u else "" for k in _TRAINING)] for u in shown]
         kept = f"{metrics['updates']} updates; the weights are those after update {metrics['kept_update']}."
-        return f"{kept}\n\n{markdown_table(header, rows)}"
+        return f"{kept}\n\n{Table(header, rows).markdown()}"
     splits = {split: metrics[split] for split in ("valid", "test")}
     names = list(splits["valid"])
     rows = [[split, *(f"{figures[n]:.4f}" for n in names)] for split, figures in splits.items()]
-    table = markdown_table(["split", *names], rows)
+    table = Table(["split", *names], rows).markdown()
     kept = f"{metrics['num_train']} records; epoch {metrics['epoch']} is kept, by the loss on valid."
     ordered = metrics.get("test_accuracy_interval")
     as_people = f"\n\nTest pairs that it orders as people did: {interval(ordered)}." if ordered else ""
@@ -136,4 +124,4 @@ def _lineage(manifest: Manifest) -> str:
         ["code", f"git revision {parents['git_revision'] or 'unknown'}"],
         ["libraries", libraries],
     ]
-    return markdown_table(["what", "which"], rows)
+    return Table(["what", "which"], rows).markdown()
