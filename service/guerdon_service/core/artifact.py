@@ -63,7 +63,7 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What `GET /v1/models` tells. `state` is ``loading``, ``ready`` or ``failed``."""
+    """What `GET /v1/models` tells of one version. `state` is ``loading``, ``ready`` or ``failed``."""
 
     name: str
     version: str
@@ -77,3 +77,4 @@ class ModelInfo:
     default: bool
     inferred: tuple[str, ...]
     certificate: tuple[Check, ...] = ()
+    aliases: tuple[str, ...] = ()

@@ -7,6 +7,12 @@ from guerdon_service.core.errors import InvalidInput
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+def split_reference(reference: str) -> tuple[str, str]:
+    """``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS`` in two; the second part is empty for a bare name."""
+    name, _, ref = reference.partition("@")
+    return name, ref
+
+
 def check_model_name(name: str, param: str) -> str:
     """`name` itself: it must be usable in a URL, a metric's label and a variable's name.
 

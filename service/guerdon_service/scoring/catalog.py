@@ -1,40 +1,33 @@
-"""The models that are loaded now, each with its own queue; loading and unloading at run time."""
+"""The models that are loaded now, by name, version and alias, each with its own queue."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from guerdon_service.core.artifact import LoadedModel, ModelInfo, ModelSpec
-from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownModel
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.ports import Cache, Observer
+from guerdon_service.core.registry import CHAMPION
 from guerdon_service.scoring.model_scorer import ModelScorer
+from guerdon_service.scoring.slot import Slot
 
 log = logging.getLogger(__name__)
 
 LoadModel = Callable[[ModelSpec], LoadedModel]
 """Blocking: read, check, load and certify one model. Raises a `GuerdonError` that says why not."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """What is known of one name; exactly one of scorer and failure is set once loading has ended."""
-
-    spec: ModelSpec
-    scorer: ModelScorer | None = None
-    failure: str | None = None
-
-    @property
-    def state(self) -> str:
-        if self.failure is not None or (self.scorer and not self.scorer.engine.is_healthy):
-            return "failed"
-        return "ready" if self.scorer or self.spec.members else "loading"
+UNVERSIONED = ""
+"""The version of an ensemble, and of a model that is still loading under a new name."""
 
 
 class Catalog:
-    """Models by name. All methods run on the event loop; `load_model` works in a thread."""
+    """Models by ``NAME``, ``NAME@VERSION`` and ``NAME@ALIAS``; a bare name is its champion.
+
+    All methods run on the event loop; `load_model` works in a thread.
+    """
 
     def __init__(
         self,
@@ -51,7 +44,8 @@ class Catalog:
         self._pool = pool
         self._observer = observer
         self._default = default_model
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[tuple[str, str], Slot] = {}
+        self._aliases: Mapping[tuple[str, str], str] = {}
 
     async def load(self, spec: ModelSpec) -> ModelInfo:
         """Load under a new name; the name answers `NotReady` until it is ready.
@@ -59,130 +53,205 @@ class Catalog:
         Raises:
             InvalidInput: the name is taken, an ensemble's member is unknown, or the artifact is refused.
         """
-        if spec.name in self._slots and self._slots[spec.name].state != "failed":
+        if any(name == spec.name and slot.state != "failed" for (name, _), slot in self._slots.items()):
             raise InvalidInput(f"model {spec.name} is loaded already; unload it first", param="name")
         if spec.members:
             self._check_members(spec)
-        self._slots[spec.name] = _Slot(spec)
+        key = (spec.name, UNVERSIONED)
+        self._slots[key] = Slot(spec)
         self._default = self._default or spec.name
-        if not spec.members:
-            await self._fill(spec)
-        return self.info(spec.name)
+        if spec.members:
+            return self.info(spec.name)
+        model = await self._loaded(key, spec.name)
+        if model is None:
+            raise _unloaded(spec.name)
+        del self._slots[key]
+        version = model.manifest.version
+        if (spec.name, version) in self._slots:  # it was loaded beside, meanwhile
+            model.backend.close()
+            return self.info(f"{spec.name}@{version}")
+        self._slots[spec.name, version] = Slot(spec, self._scorer(model, spec.name))
+        self._aliases = {(spec.name, CHAMPION): version, **self._aliases}
+        self._observer.model_ready(spec.name, True)
+        return self.info(f"{spec.name}@{version}")
 
-    async def unload(self, name: str) -> None:
-        """Answer what waits, then free the model.
+    async def load_version(self, spec: ModelSpec, version: str, digest: str) -> ModelInfo:
+        """Load one more version beside those of its name; no alias moves. Loaded already is fine.
+
+        Raises:
+            InvalidInput: the artifact is refused, or is not this version with this digest.
+        """
+        key, reference = (spec.name, version), f"{spec.name}@{version}"
+        if key in self._slots and self._slots[key].state != "failed":
+            loaded = self._slots[key].ready_scorer().model
+            if loaded.manifest.digest != digest:
+                raise _changed(loaded, (version, digest))
+            return self.info(reference)
+        self._slots[key] = Slot(spec)
+        model = await self._loaded(key, reference, (version, digest))
+        if model is None:
+            raise _unloaded(reference)
+        self._slots[key] = Slot(spec, self._scorer(model, reference))
+        self._observer.model_ready(reference, True)
+        return self.info(reference)
+
+    async def unload(self, reference: str) -> None:
+        """Answer what waits, then free one version, or every version of a bare name.
 
         Raises:
             UnknownModel: no such model.
-            InvalidInput: an ensemble still needs it.
+            InvalidInput: an ensemble needs it, or an alias points at this version.
         """
-        slot = self._slot(name)
-        users = [s.spec.name for s in self._slots.values() if name in s.spec.members]
-        if users:
-            raise InvalidInput(
-                f"model {name} is a member of {', '.join(users)}; unload that first", param="name"
-            )
-        del self._slots[name]
-        self._observer.model_ready(name, False)
-        if slot.scorer is not None:
-            await slot.scorer.close()
+        name, ref = split_reference(reference)
+        if not ref and any(known == name for known, _ in self._slots):
+            keys = [key for key in self._slots if key[0] == name]
+        else:
+            keys = [self._key(reference)]
+            self._check_unnamed(keys[0])
+        self._check_unused(keys)
+        self._aliases = {key: v for key, v in self._aliases.items() if ref or key[0] != name}
+        removed = {key: self._slots.pop(key) for key in keys}
+        for slot in removed.values():
+            if slot.scorer is not None:
+                self._observer.model_ready(slot.scorer.label, False)
+                await slot.scorer.close()
 
-    def spec(self, name: str | None) -> ModelSpec:
-        """Resolve a name, None being the default model.
+    def point(self, aliases: Mapping[tuple[str, str], str]) -> None:
+        """Point ``{(name, alias): version}`` at ready versions, all at once; other aliases stay.
+
+        One assignment: a request sees all of it or nothing, and keeps the version that it resolved.
+        """
+        for (name, alias), version in aliases.items():
+            slot = self._slots.get((name, version))
+            assert slot is not None and slot.state == "ready", f"{name}@{alias} needs {version} loaded"
+        self._aliases = {**self._aliases, **aliases}
+
+    def aliases(self) -> Mapping[tuple[str, str], str]:
+        """``{(name, alias): version}`` as requests resolve them now."""
+        return self._aliases
+
+    def resolve(self, reference: str | None) -> Slot:
+        """The one version that a reference means now, None being the default model's champion.
 
         Raises:
             UnknownModel: no such model.
         """
-        return self._slot(name).spec
-
-    def scorer(self, name: str | None) -> ModelScorer:
-        """The scorer of one model.
-
-        Raises:
-            UnknownModel: no such model.
-            NotReady: it is loading or has failed.
-        """
-        slot = self._slot(name)
-        if slot.scorer is None or slot.state != "ready":
-            why = slot.failure or "ask again when GET /health/ready answers 200"
-            raise NotReady(f"model {slot.spec.name} is {slot.state}: {why}", retry_after_ms=1000)
-        return slot.scorer
+        return self._slots[self._key(reference)]
 
     def infos(self) -> tuple[ModelInfo, ...]:
-        """All models, in the order of loading."""
-        return tuple(self.info(name) for name in self._slots)
+        """All versions, in the order of loading."""
+        return tuple(self._info(key) for key in self._slots)
 
-    def info(self, name: str) -> ModelInfo:
-        """One model.
+    def info(self, reference: str) -> ModelInfo:
+        """One version.
 
         Raises:
             UnknownModel: no such model.
         """
-        slot = self._slot(name)
-        model = slot.scorer.model if slot.scorer else None
-        manifest = model.manifest if model else None
-        return ModelInfo(
-            name=slot.spec.name,
-            version=manifest.version if manifest else "",
-            digest=manifest.digest if manifest else "",
-            backend=slot.spec.backend,
-            dtype=slot.spec.dtype,
-            heads=tuple(h.name for h in manifest.heads) if manifest else (),
-            profiles=tuple(manifest.profiles) if manifest else (),
-            max_tokens=manifest.max_tokens if manifest else 0,
-            state=slot.state,
-            default=slot.spec.name == self._default,
-            inferred=manifest.inferred if manifest else (),
-            certificate=model.certificate.checks if model else (),
-        )
+        return self._info(self._key(reference))
 
     def unready_reason(self) -> str:
-        """Empty when every model is ready, else what is not, in one line."""
+        """Empty when every name's champion is ready, else what is not, in one line."""
         if not self._slots:
             return "no model is loaded"
+        champions = {name: self._champion(name) for name, _ in self._slots}
         return "; ".join(
-            f"model {s.spec.name} is {s.state}" + (f": {s.failure}" if s.failure else "")
-            for s in self._slots.values()
-            if s.state != "ready"
+            f"model {name} is {slot.state}" + (f": {slot.failure}" if slot.failure else "")
+            for name, slot in champions.items()
+            if slot is not None and slot.state != "ready"
         )
 
     async def close(self) -> None:
         """Free every model, flush the cache, end the tokenizing pool: the catalog owns all three."""
-        for name in [n for n, s in self._slots.items() if s.spec.members] + list(self._slots):
-            if name in self._slots:
-                await self.unload(name)
+        names = [slot.spec.name for slot in self._slots.values() if slot.spec.members]
+        for name in dict.fromkeys(names + [name for name, _ in self._slots]):
+            await self.unload(name)
         await self._cache.close()
         self._pool.shutdown(wait=False)
 
-    async def _fill(self, spec: ModelSpec) -> None:
+    async def _loaded(
+        self, key: tuple[str, str], label: str, identity: tuple[str, str] | None = None
+    ) -> LoadedModel | None:
+        """The loaded model; None when it was unloaded while it was loading.
+
+        Args:
+            identity: version and digest that the artifact must have.
+        """
+        spec = self._slots[key].spec
         try:
             model = await asyncio.get_running_loop().run_in_executor(None, self._load_model, spec)
+            if identity is not None and identity != (model.manifest.version, model.manifest.digest):
+                model.backend.close()
+                raise _changed(model, identity)
         except GuerdonError as err:
-            log.error("model refused", extra={"model": spec.name, "reason": err.message})
-            self._slots[spec.name] = _Slot(spec, failure=err.message)
-            self._observer.model_ready(spec.name, False)
+            log.error("model refused", extra={"model": label, "reason": err.message})
+            if key in self._slots:
+                self._slots[key] = Slot(spec, failure=err.message)
+                self._observer.model_ready(label, False)
             raise
-        if spec.name not in self._slots:  # unloaded while it was loading
+        if key not in self._slots:
             model.backend.close()
-            return
-        scorer = ModelScorer(model, self._limits, self._cache, self._pool, self._observer)
-        self._slots[spec.name] = _Slot(spec, scorer=scorer)
-        self._observer.model_ready(spec.name, True)
+            return None
+        return model
+
+    def _scorer(self, model: LoadedModel, label: str) -> ModelScorer:
+        return ModelScorer(model, self._limits, self._cache, self._pool, self._observer, label)
+
+    def _champion(self, name: str) -> Slot | None:
+        return self._slots.get((name, self._aliases.get((name, CHAMPION), UNVERSIONED)))
+
+    def _info(self, key: tuple[str, str]) -> ModelInfo:
+        name, version = key
+        slot = self._slots[key]
+        aliases = sorted(a for (n, a), v in self._aliases.items() if n == name and v == version)
+        is_default = name == self._default and slot is self._champion(name)
+        return slot.info(version, tuple(aliases), default=is_default)
 
     def _check_members(self, spec: ModelSpec) -> None:
         if len(spec.members) < 2:
             raise InvalidInput("members needs two models or more", param="members")
         for member in spec.members:
-            if self._slot(member).spec.members:
+            if self.resolve(member).spec.members:
                 raise InvalidInput(
                     f"member {member} is an ensemble itself; name its members", param="members"
                 )
 
-    def _slot(self, name: str | None) -> _Slot:
-        wanted = name or self._default
-        if wanted is None or wanted not in self._slots:
-            raise UnknownModel(
-                f"model {wanted!r} is not loaded; loaded are: {', '.join(self._slots) or 'none'}",
-                param="model",
+    def _check_unused(self, keys: Sequence[tuple[str, str]]) -> None:
+        ensembles = [slot.spec for slot in self._slots.values()]
+        users = [spec.name for spec in ensembles if any(self._key(member) in keys for member in spec.members)]
+        if users:
+            raise InvalidInput(
+                f"model {keys[0][0]} is a member of {', '.join(users)}; unload that first", param="name"
             )
-        return self._slots[wanted]
+
+    def _check_unnamed(self, key: tuple[str, str]) -> None:
+        name, version = key
+        aliases = self._info(key).aliases
+        if aliases:
+            raise InvalidInput(
+                f"version {version} of {name} is its {', '.join(aliases)}; promote another one first",
+                param="name",
+            )
+
+    def _key(self, reference: str | None) -> tuple[str, str]:
+        name, ref = split_reference(reference or self._default or "")
+        key = (name, self._aliases.get((name, ref or CHAMPION), ref))
+        if key not in self._slots:
+            loaded = ", ".join(dict.fromkeys(name for name, _ in self._slots)) or "none"
+            raise UnknownModel(
+                f"model {reference or self._default!r} is not loaded; loaded are: {loaded}", param="model"
+            )
+        return key
+
+
+def _changed(model: LoadedModel, identity: tuple[str, str]) -> InvalidInput:
+    manifest, (version, digest) = model.manifest, identity
+    return InvalidInput(
+        f"artifact of {model.spec.name}@{version} is version {manifest.version} with digest "
+        f"{manifest.digest[:12]}, registered is {digest[:12]}; restore it, or register it as a new version",
+        param="source",
+    )
+
+
+def _unloaded(reference: str) -> UnknownModel:
+    return UnknownModel(f"model {reference} was unloaded while it was loading", param="model")

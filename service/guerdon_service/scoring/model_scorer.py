@@ -44,10 +44,18 @@ class ModelScorer:
     """Raw scores of conversations under one model."""
 
     def __init__(
-        self, model: LoadedModel, limits: Limits, cache: Cache, pool: Executor, observer: Observer
+        self,
+        model: LoadedModel,
+        limits: Limits,
+        cache: Cache,
+        pool: Executor,
+        observer: Observer,
+        label: str,
     ) -> None:
         self.model = model
-        self.engine = Engine(model.spec.name, model.backend, limits, observer)
+        self.label = label
+        """What measurements call it: its name, or ``NAME@VERSION`` of a version loaded beside."""
+        self.engine = Engine(label, model.backend, limits, observer)
         self._cache = cache
         self._pool = pool
         self._observer = observer
@@ -65,7 +73,7 @@ class ModelScorer:
         with self._observer.span("tokenize", items=len(entries)):
             encoded = await self._encode(entries)
         tokenize_s = time.monotonic() - started
-        self._observer.tokenized(self.model.spec.name, len(entries), tokenize_s)
+        self._observer.tokenized(self.label, len(entries), tokenize_s)
         keys = fingerprints(self.model.identity, tenant, encoded)
         with self._observer.span("look up", items=len(keys)):
             found = await self._cache.get_many(keys, self.model.backend.num_heads)
@@ -73,7 +81,7 @@ class ModelScorer:
         cached = [hit is not None for hit in found]
         if not missing:
             return RawBatch([h for h in found if h is not None], encoded, cached, tokenize_s, 0.0, 0.0)
-        with self._observer.span("queue and forward", model=self.model.spec.name, items=len(missing)):
+        with self._observer.span("queue and forward", model=self.label, items=len(missing)):
             scores = await self.engine.score(
                 [encoded[i] for i in missing], [keys[i] for i in missing], deadline=deadline, lane=lane
             )

@@ -61,12 +61,11 @@ def of_members(spec: ModelSpec, members: Sequence[Scored], total_s: float) -> Sc
     """
     first = members[0]
     columns = list(zip(*(m.scores for m in members), strict=True))
-    names = [m.model.name for m in members]
-    scores = [_merge(spec, names, column) for column in columns]
+    scores = [_merge(spec, spec.members, column) for column in columns]
     provenance = Provenance(
         spec.name,
         "+".join(m.model.version for m in members),
-        artifact_digest({m.model.name: m.model.digest for m in members}),
+        artifact_digest({name: m.model.digest for name, m in zip(spec.members, members, strict=True)}),
         first.model.profile,
         first.model.backend,
         first.model.dtype,

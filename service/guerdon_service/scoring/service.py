@@ -16,6 +16,7 @@ from guerdon_service.scoring.admission import check_options, compare_entries, ra
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.model_scorer import Entry
 from guerdon_service.scoring.scored import Scored, of_members, of_model
+from guerdon_service.scoring.slot import Slot
 
 
 class ScoringService:
@@ -23,7 +24,7 @@ class ScoringService:
 
     def __init__(self, catalog: Catalog, limits: Limits, observer: Observer) -> None:
         self.limits = limits
-        self._catalog = catalog
+        self.catalog = catalog
         self._observer = observer
         self._draining = False
 
@@ -58,23 +59,23 @@ class ScoringService:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Every model of the catalog."""
-        return self._catalog.infos()
+        return self.catalog.infos()
 
     def model(self, name: str) -> ModelInfo:
         """One model; `UnknownModel` when there is none of that name."""
-        return self._catalog.info(name)
+        return self.catalog.info(name)
 
     def manifest(self, name: str) -> Manifest:
         """The manifest that one model is served by; `NotReady` while it loads."""
-        return self._catalog.scorer(name).model.manifest
+        return self.catalog.resolve(name).ready_scorer().model.manifest
 
     async def load_model(self, spec: ModelSpec) -> ModelInfo:
         """Load one more model; returns when it is ready."""
-        return await self._catalog.load(spec)
+        return await self.catalog.load(spec)
 
     async def unload_model(self, name: str) -> None:
         """Answer what waits for it, then free it."""
-        await self._catalog.unload(name)
+        await self.catalog.unload(name)
 
     def is_ready(self) -> bool:
         """Whether every model can answer and no drain has begun."""
@@ -82,7 +83,7 @@ class ScoringService:
 
     def unready_reason(self) -> str:
         """Empty when ready."""
-        return "the service is draining" if self._draining else self._catalog.unready_reason()
+        return "the service is draining" if self._draining else self.catalog.unready_reason()
 
     def begin_drain(self) -> None:
         """Refuse new requests; those already accepted are answered."""
@@ -90,38 +91,38 @@ class ScoringService:
 
     async def close(self) -> None:
         """Free every model, flush the cache."""
-        await self._catalog.close()
+        await self.catalog.close()
 
     async def _scored(self, entries: Sequence[Entry], options: Options) -> Scored:
         """All verbs meet here: resolve the model, keep the deadline, count refusals."""
         check_options(options)
         if self._draining:
             raise NotReady("the service is draining; ask another replica", retry_after_ms=1000)
-        spec = self._catalog.spec(options.model)
+        slot = self.catalog.resolve(options.model)  # once: a flip meanwhile does not touch this request
         deadline_s = options.deadline_s or self.limits.default_deadline_s
         deadline = time.monotonic() + deadline_s
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline_s):
-                return await self._scored_by(spec, entries, options, deadline)
+                return await self._scored_by(slot, entries, options, deadline)
         except TimeoutError:
-            self._observer.refused(spec.name, DeadlineExceeded.code)
+            self._observer.refused(slot.spec.name, DeadlineExceeded.code)
             raise DeadlineExceeded(
                 f"deadline_ms of {deadline_s * 1000:.0f} passed before the scores were ready; allow more",
                 param="deadline_ms",
             ) from None
         except GuerdonError as err:
-            self._observer.refused(spec.name, err.code)
+            self._observer.refused(slot.spec.name, err.code)
             raise
 
     async def _scored_by(
-        self, spec: ModelSpec, entries: Sequence[Entry], options: Options, deadline: float
+        self, slot: Slot, entries: Sequence[Entry], options: Options, deadline: float
     ) -> Scored:
         started = time.monotonic()
-        if spec.members:
-            specs = [self._catalog.spec(m) for m in spec.members]
-            members = await asyncio.gather(*(self._scored_by(s, entries, options, deadline) for s in specs))
-            return of_members(spec, members, time.monotonic() - started)
-        scorer = self._catalog.scorer(spec.name)
+        if slot.spec.members:
+            slots = [self.catalog.resolve(m) for m in slot.spec.members]
+            members = await asyncio.gather(*(self._scored_by(s, entries, options, deadline) for s in slots))
+            return of_members(slot.spec, members, time.monotonic() - started)
+        scorer = slot.ready_scorer()
         scorer.model.manifest.profile(options.profile)  # refused before any work
         batch = await scorer.raw(entries, tenant=options.tenant, lane=options.lane, deadline=deadline)
         return of_model(scorer.model, options.profile, batch, time.monotonic() - started)

@@ -1,0 +1,132 @@
+"""Several versions of one name at once: what a reference means, and what an alias's flip does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.query import Options, ScoreQuery
+from guerdon_service.core.registry import CHAMPION
+from guerdon_service.scoring.catalog import Catalog
+from guerdon_service.scoring.service import ScoringService
+from tests.fakes import running_service
+from tests.registry.versions import load_versions, reward_of
+
+
+async def reply(service: ScoringService, model: str | None, response: str = "because") -> tuple[str, float]:
+    query = ScoreQuery((Conversation.of("why?", response),), Options(model=model))
+    result = await service.score(query)
+    assert result.model.name == "m" and result.model.digest == f"digest-{result.model.version}"
+    return result.model.version, result.scores[0].reward
+
+
+@asynccontextmanager
+async def versions(*numbers: str) -> AsyncIterator[tuple[ScoringService, Catalog]]:
+    async with running_service(ModelSpec("m", numbers[0]), load=load_versions) as service:
+        for number in numbers[1:]:
+            await service.catalog.load_version(ModelSpec("m", number), number, f"digest-{number}")
+        yield service, service.catalog
+
+
+async def test_a_reference_is_a_name_a_version_or_an_alias() -> None:
+    async with versions("1", "2") as (service, catalog):
+        catalog.point({("m", "candidate"): "2"})
+        for model, version in {"m": "1", None: "1", "m@1": "1", "m@2": "2", "m@champion": "1"}.items():
+            assert await reply(service, model) == (version, reward_of(version, "because"))
+        assert await reply(service, "m@candidate") == ("2", reward_of("2", "because"))
+        infos = [(i.name, i.version, i.aliases, i.default, i.state) for i in service.models()]
+    assert infos == [("m", "1", ("champion",), True, "ready"), ("m", "2", ("candidate",), False, "ready")]
+
+
+@pytest.mark.parametrize("model", ["m@3", "m@candidate", "ghost", "ghost@1", "@1", "m@1@2"])
+async def test_a_reference_to_nothing_is_unknown(model: str) -> None:
+    async with versions("1") as (service, _):
+        with pytest.raises(UnknownModel) as refused:
+            await reply(service, model)
+    assert refused.value.param == "model" and model in refused.value.message
+
+
+async def test_a_flip_moves_the_bare_name_and_back_and_nothing_is_loaded_again() -> None:
+    async with versions("1", "2") as (service, catalog):
+        for champion in ("2", "1", "2"):
+            catalog.point({("m", CHAMPION): champion})
+            assert await reply(service, "m", champion) == (champion, reward_of(champion, champion))
+            assert service.is_ready()
+        assert await reply(service, "m@1") == ("1", reward_of("1", "because"))
+
+
+async def test_a_request_keeps_the_version_it_resolved() -> None:
+    async with versions("1", "2") as (service, catalog):
+        asked = asyncio.ensure_future(reply(service, "m"))
+        await asyncio.sleep(0)  # it has resolved its model and waits for its tokens
+        catalog.point({("m", CHAMPION): "2"})
+        assert await asked == ("1", reward_of("1", "because"))
+
+
+async def test_an_alias_never_points_at_what_is_not_loaded() -> None:
+    async with versions("1") as (service, catalog):
+        with pytest.raises(AssertionError):
+            catalog.point({("m", CHAMPION): "2"})
+        assert await reply(service, "m") == ("1", reward_of("1", "because"))
+
+
+async def test_an_artifact_that_is_another_than_registered_is_refused_and_serving_goes_on() -> None:
+    async with versions("1") as (service, catalog):
+        for version, digest in (("2", "another"), ("3", "digest-2")):
+            with pytest.raises(InvalidInput, match="digest") as refused:
+                await catalog.load_version(ModelSpec("m", "2"), version, digest)
+            assert refused.value.param == "source"
+            with pytest.raises(NotReady, match="digest"):
+                await reply(service, f"m@{version}")
+        with pytest.raises(InvalidInput, match="digest"):
+            await catalog.load_version(ModelSpec("m", "1"), "1", "another")
+        assert service.is_ready(), "only the champion's state counts"
+        assert await reply(service, "m") == ("1", reward_of("1", "because"))
+        await catalog.load_version(ModelSpec("m", "2"), "2", "digest-2")  # repaired, it can be loaded
+        assert await reply(service, "m@2") == ("2", reward_of("2", "because"))
+
+
+async def test_versions_are_unloaded_one_by_one_but_not_from_under_an_alias() -> None:
+    async with versions("1", "2") as (service, catalog):
+        with pytest.raises(InvalidInput, match="champion"):
+            await service.unload_model("m@1")
+        await service.unload_model("m@2")
+        with pytest.raises(UnknownModel):
+            await reply(service, "m@2")
+        await catalog.load_version(ModelSpec("m", "2"), "2", "digest-2")
+        await service.unload_model("m")
+        assert service.models() == () and catalog.aliases() == {}
+        await service.load_model(ModelSpec("m", "2"))
+        assert await reply(service, "m") == ("2", reward_of("2", "because"))
+
+
+async def test_an_ensemble_of_two_versions_of_one_name() -> None:
+    async with versions("1", "2") as (service, _):
+        await service.load_model(ModelSpec("both", "", members=("m@1", "m@2")))
+        query = ScoreQuery((Conversation.of("why?", "because"),), Options(model="both"))
+        result = await service.score(query)
+        with pytest.raises(InvalidInput, match="member of both"):
+            await service.unload_model("m@2")
+    assert result.model.version == "1+2"
+    assert set(result.scores[0].raw) == {f"m@{v}/{head}" for v in "12" for head in ("quality", "brevity")}
+
+
+async def test_looking_up_an_alias_takes_less_than_50_microseconds() -> None:
+    async with versions("1", "2") as (_, catalog):
+        for reference in (None, "m", "m@2", "m@champion"):
+            assert _fastest(lambda ref=reference: catalog.resolve(ref)) < 50e-6  # type: ignore[misc]
+
+
+def _fastest(work: Callable[[], object], repeats: int = 200) -> float:
+    """Least processor time of one call, in seconds: other processes do not count."""
+    times = []
+    for _ in range(repeats):
+        began = time.process_time_ns()
+        work()
+        times.append((time.process_time_ns() - began) / 1e9)
+    return min(times)
