@@ -4,7 +4,7 @@ Read from top to bottom. Every choice is made on the valid pairs; the test pairs
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         encoding="pair",
         base=PackageBase(config.base.package, config.base.subfolder, file_sha256(base / "model.safetensors")),
         calibration=calibration,
-        parents=_parents(config, config_text),
+        parents=_parents(config, config_text) | _learned_ties(config, runs),
         metrics=metrics,
     )
     folder = Path(config.output)
@@ -151,9 +151,18 @@ def _save_adapter(model: peft.PeftModel, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template; MODEL_CARD.md is the card
 
 
-def _parents(config: RewardConfig, config_text: str) -> Mapping[str, Any]:
+def _learned_ties(config: RewardConfig, runs: Sequence[Fitted]) -> dict[str, Any]:
+    """Davidson's nu of each head: two equal responses tie with probability nu / (2 + nu)."""
+    if config.objective.kind != "davidson":
+        return {}
+    nu = torch.stack([run.nu for run in runs]).mean(0).tolist()
+    return {"davidson_nu": {head.name: value for head, value in zip(config.heads, nu, strict=True)}}
+
+
+def _parents(config: RewardConfig, config_text: str) -> dict[str, Any]:
     """Everything that the weights were made from."""
-    files = (config.data.train, config.data.valid, config.data.test)
+    files = [config.data.train, config.data.valid, config.data.test]
+    files += [config.objective.flip_rates] if config.objective.flip_rates else []
     return {
         "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),

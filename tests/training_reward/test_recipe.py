@@ -1,0 +1,147 @@
+"""Every option at once through the recipe, and the artifact as its readers see it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from guerdon_service.app.loader import load_model
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_training.artifact import digest_of
+from guerdon_training.config import BaseConfig, LoraConfig
+from guerdon_training.model import base_folder, build_model
+from guerdon_training.ppo.local_reward import open_local_reward
+from guerdon_training.warm import average_runs
+from tests.training_reward.runs import config, train, write_pairs
+
+GOOD = Conversation.of("why one two ?", "the answer is good why one two ?")
+BAD = Conversation.of("why one two ?", "the answer is bad why one two ?")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of two members each, with Davidson ties, voted labels and a length output."""
+    folder = tmp_path_factory.mktemp("run")
+    write_pairs(folder)
+    values = config(
+        tiny_base,
+        objective={"kind": "davidson", "labels": "votes"},
+        ensemble={"heads": 2, "runs": 2},
+        length={"correlation": 0.1},
+    )
+    return train(folder, values)
+
+
+@pytest.fixture(scope="module")
+def manifest(trained: Path) -> Manifest:
+    return from_json((trained / "manifest.json").read_text("utf-8"))
+
+
+def test_members_share_an_attribute_and_the_length_output_is_gone(manifest: Manifest) -> None:
+    assert [(h.name, h.attribute) for h in manifest.heads] == [
+        ("quality/0", "quality"),
+        ("quality/1", "quality"),
+    ]
+
+
+def test_it_learns(manifest: Manifest) -> None:
+    assert manifest.metrics["quality"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
+
+
+def test_the_artifact_is_sealed_and_scores_with_a_spread(
+    trained: Path, manifest: Manifest, tiny_base: BaseConfig
+) -> None:
+    assert manifest.digest == digest_of(trained, manifest, base_folder(tiny_base))
+    good, bad = open_local_reward(trained, None, torch.device("cpu")).spread([GOOD, BAD])
+    assert good is not None and bad is not None and good.reward > bad.reward
+    assert good.std > 0
+
+
+def test_the_service_certifies_it(trained: Path) -> None:
+    loaded = load_model(ModelSpec("tiny", str(trained), "torch", "float32", "cpu"))
+    assert loaded.certificate.passed
+    loaded.backend.close()
+
+
+def test_the_share_of_ties_is_written_down(manifest: Manifest) -> None:
+    assert 0 < manifest.parents["davidson_nu"]["quality"] < 3
+
+
+def test_the_average_of_runs_is_the_average_of_their_weights(tiny_base: BaseConfig) -> None:
+    lora = LoraConfig(rank=2, alpha=4, layers=(1, 2))
+    folder = base_folder(tiny_base)
+
+    def weights(lora: LoraConfig, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        model = build_model(folder, tiny_base.package, 1, lora, seed=3)
+        model.load_state_dict(state, strict=False)
+        return {name: p.detach() for name, p in model.merge_and_unload().named_parameters()}
+
+    runs = [_state(folder, tiny_base, lora, seed) for seed in range(3)]
+    merged = [weights(lora, run) for run in runs]
+    averaged = weights(replace(lora, rank=6, alpha=12), average_runs(runs))
+    for name, value in averaged.items():
+        expected = torch.stack([m[name] for m in merged]).mean(0)
+        torch.testing.assert_close(value, expected, atol=1e-6, rtol=0)
+    assert not torch.equal(merged[0]["classifier.weight"], merged[1]["classifier.weight"])
+
+
+def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[str, torch.Tensor]:
+    """Trained parameters, each moved at random."""
+    model = build_model(folder, base.package, 1, lora, seed=3)
+    torch.manual_seed(seed)
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    return {name: p.detach() + 0.1 * torch.randn_like(p) for name, p in named}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"objective": {"kind": "listwise"}}, "objective.kind must be one of pairwise"),
+        ({"objective": {"margin": "margin"}}, "no record of data.train has a margin above 0"),
+        ({"objective": {"flip_rates": "none.json"}}, "none.json is not an audit's report"),
+        (
+            {"heads": [{"name": "quality", "sources": [{"source": "other", "licence": "x"}]}]},
+            r"train.jsonl has no pair for the head quality .its sources: other.",
+        ),
+    ],
+)
+def test_what_cannot_train_stops_before_the_first_step(
+    tiny_base: BaseConfig, tmp_path: Path, sections: dict[str, object], message: str
+) -> None:
+    write_pairs(tmp_path, num=6)
+    with pytest.raises(InvalidInput, match=message):
+        train(tmp_path, config(tiny_base) | sections)
+    assert not (tmp_path / "artifact").exists()
+
+
+PROMPT = '{"prompt": [{"role": "user", "content": "why ?"}], "source": "made", '
+
+
+@pytest.mark.parametrize(
+    ("lines", "objective", "message"),
+    [
+        (
+            ['"chosen": "good", "rejected": "bad"}'] * 2,
+            "pairwise",
+            "all 2 pairs of the head quality prefer one",
+        ),
+        (
+            ['"chosen": "good", "rejected": "bad", "votes": {"tie": 3}}'],
+            "davidson",
+            "all 1 pairs of the head quality tie",
+        ),
+        (['"chosen": "good", "rejected": "bad", "votes": {"tie": 3}}'], "pairwise", "holds no record"),
+    ],
+)
+def test_one_class_of_pairs_stops_before_the_first_step(
+    tiny_base: BaseConfig, tmp_path: Path, lines: Sequence[str], objective: str, message: str
+) -> None:
+    write_pairs(tmp_path, num=6)
+    (tmp_path / "train.jsonl").write_text("\n".join(PROMPT + line for line in lines), "utf-8")
+    with pytest.raises(InvalidInput, match=rf"train\.jsonl.*{message}"):
+        train(tmp_path, config(tiny_base, objective={"kind": objective}))
