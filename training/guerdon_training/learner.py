@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,11 @@ class Learner:
     num_tokens: Tensor
     head: Tensor
 
-    def backward(self, states: Sequence[Tensor], step: Sequence[MicroBatch]) -> float:
+    def backward(self, states: Sequence[Any], step: Sequence[MicroBatch]) -> float:
         """Accumulate the gradient of the step's mean loss; give that loss.
+
+        Args:
+            states: of every train row, as `SplitEncoder.lower` gave them.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -63,9 +67,9 @@ class Learner:
         return length_penalty(rewards, lengths, weights, batch.comparisons, num_tokens, self.config.length)
 
     @torch.inference_mode()
-    def log_losses(self, states: Sequence[Tensor], rows: Rows, max_batch_tokens: int) -> list[float]:
+    def log_losses(self, states: Sequence[Any], rows: Rows, max_batch_tokens: int) -> list[float]:
         """Calibrated log loss of each head on its own comparisons, in nats."""
-        lengths = [s.shape[0] for s in states]
+        lengths = [len(s) for s in states]
         order = sorted(range(len(states)), key=lengths.__getitem__)
         outputs: dict[int, Tensor] = {}
         for batch in by_budget(lengths, order, max_batch_tokens):
