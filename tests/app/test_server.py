@@ -26,6 +26,7 @@ from guerdon_service.core.auth import Keyring
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.scoring.service import ScoringService
 from tests.contract.harness import Gate, Watching
+from tests.domain_fakes import services_of
 from tests.fakes import load_fake, running_service
 from tests.tiny import tiny
 
@@ -54,7 +55,7 @@ async def running(
     async with running_service(load=load, observer=observer) as service:
         ended = asyncio.create_task(
             run(
-                service,
+                services_of(service),
                 settings,
                 auth=Keyring(),
                 observer=observer,
@@ -162,7 +163,7 @@ async def test_live_while_loading_and_announced_when_loaded() -> None:
         slow = Slow(service)
         ended = asyncio.create_task(
             run(
-                service,
+                services_of(service),
                 Settings(port=port, grpc_port=grpc_port),
                 auth=Keyring(),
                 observer=observer,
@@ -189,7 +190,7 @@ async def test_a_refused_model_ends_the_service_with_its_reason() -> None:
         slow.go.set()
         with pytest.raises(InvalidInput, match="source is bad"):
             await run(
-                service,
+                services_of(service),
                 Settings(port=0, grpc_port=0),
                 auth=Keyring(),
                 observer=PrometheusObserver(),
@@ -205,7 +206,9 @@ async def test_a_taken_port_is_named(name: str) -> None:
         settings = Settings.model_validate({"port": 0, "grpc_port": 0} | {name: taken.getsockname()[1]})
         async with running_service() as service:
             with pytest.raises(InvalidInput) as refused:
-                async with listening(service, settings, auth=Keyring(), observer=PrometheusObserver()):
+                async with listening(
+                    services_of(service), settings, auth=Keyring(), observer=PrometheusObserver()
+                ):
                     pytest.fail("it listened on a taken port")
     assert refused.value.param == name
 

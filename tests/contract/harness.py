@@ -24,9 +24,11 @@ from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import Scorer
+from guerdon_service.core.services import Services
 from guerdon_service.rest.decode import decode_compare, decode_rank, decode_score
 from guerdon_service.rest.render import render_compare, render_rank, render_score
 from guerdon_service.scoring.service import ScoringService
+from tests.domain_fakes import services_of
 from tests.fakes import CodePointEncoder, WeightedSumBackend, load_fake, manifest, running_service
 
 Body = dict[str, Any]
@@ -48,6 +50,7 @@ class Served:
     """A service that listens, a REST client and a gRPC channel to it."""
 
     service: ScoringService
+    services: Services
     observer: PrometheusObserver
     rest: httpx.AsyncClient
     channel: grpc.aio.Channel
@@ -66,17 +69,23 @@ async def served(
     limits: Limits | None = None,
     load: Callable[[ModelSpec], LoadedModel] = load_fake,
     observer: PrometheusObserver | None = None,
+    **given: object,
 ) -> AsyncIterator[Served]:
-    """Fakes behind the real domain layer and both real transports, on free ports."""
+    """Fakes behind the real domain layer and both real transports, on free ports.
+
+    `given` are other faces of the domain layer than `services_of` would fake.
+    """
     limits, observer = limits or Limits(), observer or PrometheusObserver()
     settings = Settings(port=0, grpc_port=0, limits=asdict(limits))  # type: ignore[arg-type]
     async with (
         running_service(*specs, load=load, limits=limits, observer=observer) as service,
-        listening(service, settings, auth=Keyring(keys), observer=observer) as at,
+        listening(
+            services := services_of(service, limits, **given), settings, auth=Keyring(keys), observer=observer
+        ) as at,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{at.port}", trust_env=False) as rest,
         grpc.aio.insecure_channel(f"127.0.0.1:{at.grpc_port}", options=[("grpc.enable_http_proxy", 0)]) as ch,
     ):
-        yield Served(service, observer, rest, ch, at.port, at.grpc_port)
+        yield Served(service, services, observer, rest, ch, at.port, at.grpc_port)
 
 
 class Way(Protocol):

@@ -11,6 +11,7 @@ from guerdon_service.core.auth import Keyring
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.app import create_app
 from tests.contract.harness import Served
+from tests.domain_fakes import services_of
 from tests.fakes import running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,7 +37,7 @@ def content(part: dict[str, Any]) -> dict[str, Any]:
 async def test_every_route_is_documented_and_nothing_else(running: Served) -> None:
     spec = await document(running)
     async with running_service() as service:
-        app = create_app(service, auth=Keyring(), limits=Limits(), observer=PrometheusObserver())
+        app = create_app(services_of(service), auth=Keyring(), limits=Limits(), observer=PrometheusObserver())
         mounted = {
             (method.lower(), route.path)
             for route in app.routes

@@ -23,7 +23,19 @@ REQUESTS: dict[str, Any] = {
     "Compare": pb.CompareRequest(pairs=[pb.Pair(prompt="p", a="a", b="b")]),
     "Rank": pb.RankRequest(prompt="p", candidates=["c"]),
     "ListModels": pb.ListModelsRequest(),
+    "CancelEvaluation": pb.CancelEvaluationRequest(id="e1"),
+    "SubmitFeedback": pb.SubmitFeedbackRequest(prompt="p", chosen="a", rejected="b"),
+    "RegisterModel": pb.RegisterModelRequest(name="m", source="good"),
+    "GetModelHistory": pb.GetModelHistoryRequest(name="m"),
+    "PromoteModel": pb.PromoteModelRequest(name="m", version="1", override_reason="a test"),
+    "RollbackModel": pb.RollbackModelRequest(name="m", reason="a test"),
 }
+STREAMS: dict[str, Any] = {
+    "BestOfN": pb.BestOfNRequest(policy="echo", prompt="p", n=2),
+    "Evaluate": pb.EvaluateRequest(candidate="m", dataset="d.jsonl"),
+}
+ANY_KEY = ("ListModels", "GetModelHistory")
+ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel")
 NAMES = ("", "guerdon.v1.RewardService")
 
 
@@ -96,7 +108,7 @@ async def test_a_full_queue_pushes_back() -> None:
 async def test_every_method_needs_a_known_key_and_health_none() -> None:
     async with served(keys=KEYS) as it:
         for metadata in ((), bearer("wrong"), (("authorization", f"Basic {SCORER_KEY}"),)):
-            for name, request in REQUESTS.items():
+            for name, request in (REQUESTS | STREAMS).items():
                 status, told = await refused(it.channel, name, request.SerializeToString(), metadata=metadata)
                 assert (status, told.code) == (grpc.StatusCode.UNAUTHENTICATED, "unauthenticated"), name
             assert await _stream_status(it, metadata) == grpc.StatusCode.UNAUTHENTICATED
@@ -109,18 +121,27 @@ async def test_every_method_needs_a_known_key_and_health_none() -> None:
 
 async def test_every_method_works_with_its_scope_alone() -> None:
     async with served(keys=KEYS) as it:
-        for name, request in REQUESTS.items():
-            assert await getattr(it.stub, name)(request, metadata=bearer(SCORER_KEY))
-            if name == "ListModels":
-                assert await it.stub.ListModels(request, metadata=bearer(ADMIN_KEY))
-                continue
-            status, told = await refused(
-                it.channel, name, request.SerializeToString(), metadata=bearer(ADMIN_KEY)
-            )
-            assert (status, told.code) == (grpc.StatusCode.PERMISSION_DENIED, "permission_denied")
+        for name, request in (STREAMS | REQUESTS).items():
+            for key in (SCORER_KEY, ADMIN_KEY):
+                has_scope = name in ANY_KEY or (key == ADMIN_KEY) == (name in ADMIN)
+                assert (await _code(it, name, request, key) is None) == has_scope, (name, key)
         assert await _stream_status(it, bearer(ADMIN_KEY)) == grpc.StatusCode.PERMISSION_DENIED
         assert await _stream_status(it, bearer(SCORER_KEY)) == grpc.StatusCode.OK
         assert await _reflection_status(it, bearer(SCORER_KEY)) == grpc.StatusCode.OK
+
+
+async def _code(it: Served, name: str, request: Any, key: str) -> str | None:
+    """What the call is refused with for want of a scope; None when it got further."""
+    call = getattr(it.stub, name)(request, metadata=bearer(key))
+    try:
+        if name in STREAMS:
+            assert [message async for message in call]
+        else:
+            assert await call
+    except grpc.aio.AioRpcError as err:
+        told = refusal(err).code
+        return told if told == "permission_denied" else None
+    return None
 
 
 async def _stream_status(it: Served, metadata: Any) -> grpc.StatusCode:
@@ -179,8 +200,8 @@ async def test_reflection_tells_the_whole_interface(running: Served) -> None:
     assert {NAMES[1], "grpc.health.v1.Health"} <= names
     file = FileDescriptorProto.FromString(described.file_descriptor_response.file_descriptor_proto[0])
     (service,) = file.service
-    assert {m.name for m in service.method} >= {*REQUESTS, "ScoreStream"}
-    for name in REQUESTS:
+    assert {m.name for m in service.method} == {*REQUESTS, *STREAMS, "ScoreStream"}
+    for name in (*REQUESTS, *STREAMS):
         status, told = await refused(running.channel, name, b"\xff")
         assert (status, told.code) == (grpc.StatusCode.INVALID_ARGUMENT, "invalid_input"), (
             "declared, not served"

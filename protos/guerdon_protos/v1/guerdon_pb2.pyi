@@ -253,7 +253,7 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ("name", "version", "digest", "backend", "dtype", "heads", "profiles", "max_tokens", "state", "default", "inferred", "certificate")
+    __slots__ = ("name", "version", "digest", "backend", "dtype", "heads", "profiles", "max_tokens", "state", "default", "inferred", "certificate", "aliases")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -266,6 +266,7 @@ class ModelInfo(_message.Message):
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
     INFERRED_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     digest: str
@@ -278,7 +279,8 @@ class ModelInfo(_message.Message):
     default: bool
     inferred: _containers.RepeatedScalarFieldContainer[str]
     certificate: _containers.RepeatedCompositeFieldContainer[Check]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., backend: _Optional[str] = ..., dtype: _Optional[str] = ..., heads: _Optional[_Iterable[str]] = ..., profiles: _Optional[_Iterable[str]] = ..., max_tokens: _Optional[int] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., inferred: _Optional[_Iterable[str]] = ..., certificate: _Optional[_Iterable[_Union[Check, _Mapping]]] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., backend: _Optional[str] = ..., dtype: _Optional[str] = ..., heads: _Optional[_Iterable[str]] = ..., profiles: _Optional[_Iterable[str]] = ..., max_tokens: _Optional[int] = ..., state: _Optional[str] = ..., default: _Optional[bool] = ..., inferred: _Optional[_Iterable[str]] = ..., certificate: _Optional[_Iterable[_Union[Check, _Mapping]]] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Check(_message.Message):
     __slots__ = ("name", "passed", "detail")

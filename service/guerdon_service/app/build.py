@@ -1,13 +1,19 @@
 """The composition root: settings to a service with its models, cache and metrics."""
 
 import os
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+from guerdon_service.app.absent import Absent
 from guerdon_service.app.loader import default_spec, load_model
 from guerdon_service.app.settings import Settings
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.ports import Observer
+from guerdon_service.core.scorer import Scorer
+from guerdon_service.core.services import Services
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
 
@@ -15,8 +21,23 @@ MAX_TOKENIZE_THREADS = 8
 """Tokenizers free the GIL, but beyond this the loop that feeds them is the limit."""
 
 
-def build_service(settings: Settings, observer: Observer) -> ScoringService:
-    """A service with an empty catalog; call inside the event loop, then `load_models`."""
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The domain layer, and how to let it go."""
+
+    services: Services
+    close: Callable[[], Awaitable[None]]
+
+
+def build(settings: Settings, observer: Observer) -> Built:
+    """The domain layer with an empty catalog; call inside the event loop, then `load_models`."""
+    scorer = build_scorer(settings, observer)
+    absent: Any = Absent()
+    return Built(Services(scorer, absent, absent, absent, absent), scorer.close)
+
+
+def build_scorer(settings: Settings, observer: Observer) -> ScoringService:
+    """Scoring with its catalog, cache and tokenizing threads."""
     cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
     threads = min(MAX_TOKENIZE_THREADS, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="guerdon-tokenize")
@@ -25,7 +46,7 @@ def build_service(settings: Settings, observer: Observer) -> ScoringService:
     return ScoringService(catalog, settings.limits, observer)
 
 
-async def load_models(service: ScoringService, settings: Settings) -> None:
+async def load_models(scorer: Scorer, settings: Settings) -> None:
     """Load what the settings name, or the embedded default model.
 
     Raises:
@@ -33,4 +54,4 @@ async def load_models(service: ScoringService, settings: Settings) -> None:
     """
     default = default_spec(settings.backend, settings.dtype, settings.device)
     for spec in settings.specs or (default,):
-        await service.load_model(spec)
+        await scorer.load_model(spec)

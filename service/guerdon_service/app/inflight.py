@@ -1,4 +1,4 @@
-"""The domain layer with its calls under way known, so that a stopping service can wait for them."""
+"""The calls under way, so that a stopping service can wait for them and answer every one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,21 +6,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from guerdon_service.app.logs import logged_request
-from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.errors import NotReady
-from guerdon_service.core.manifest import Manifest
-from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
-from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
-from guerdon_service.core.scorer import Scorer
+
+RETRY_MS = 1000
+"""When a caller who is sent away may ask again, in milliseconds: by then a balancer knows."""
 
 
 class InFlight:
-    """A `Scorer` around another; log lines of a call carry its request id. For one event loop."""
+    """Counts calls and refuses new ones once draining. For one event loop.
 
-    def __init__(self, service: Scorer) -> None:
-        self._service = service
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._abandoned = False
+    Calls that were accepted may make further ones of the domain layer while it drains, as best-of-n does,
+    so it is this that refuses and not the domain layer.
+    """
+
+    def __init__(self) -> None:
+        self.is_draining = False
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._followers: set[asyncio.Task[Any]] = set()
+        self._sent_away: set[asyncio.Task[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -28,78 +31,49 @@ class InFlight:
         """Return once no call is under way."""
         await self._idle.wait()
 
+    def begin_drain(self) -> None:
+        """Refuse new calls and end followers with `NotReady`; other calls under way go on."""
+        self.is_draining = True
+        self._send_away(self._followers)
+
     def abandon(self) -> None:
         """End every call under way with `NotReady`, so that even those callers get an answer."""
-        self._abandoned = True
-        for task in self._tasks:
-            task.cancel()
-
-    async def score(self, query: ScoreQuery) -> ScoreResult:
-        """Known to `idle` and `abandon`."""
-        with self._call(query.options):
-            return await self._service.score(query)
-
-    async def compare(self, query: CompareQuery) -> CompareResult:
-        """Known to `idle` and `abandon`."""
-        with self._call(query.options):
-            return await self._service.compare(query)
-
-    async def rank(self, query: RankQuery) -> RankResult:
-        """Known to `idle` and `abandon`."""
-        with self._call(query.options):
-            return await self._service.rank(query)
-
-    def models(self) -> tuple[ModelInfo, ...]:
-        """Passed on."""
-        return self._service.models()
-
-    def model(self, name: str) -> ModelInfo:
-        """Passed on."""
-        return self._service.model(name)
-
-    def manifest(self, name: str) -> Manifest:
-        """Passed on."""
-        return self._service.manifest(name)
-
-    async def load_model(self, spec: ModelSpec) -> ModelInfo:
-        """Passed on; a stopping service does not wait for it."""
-        return await self._service.load_model(spec)
-
-    async def unload_model(self, name: str) -> None:
-        """Passed on."""
-        await self._service.unload_model(name)
-
-    def is_ready(self) -> bool:
-        """Passed on."""
-        return self._service.is_ready()
-
-    def unready_reason(self) -> str:
-        """Passed on."""
-        return self._service.unready_reason()
-
-    def begin_drain(self) -> None:
-        """Passed on."""
-        self._service.begin_drain()
-
-    async def close(self) -> None:
-        """Passed on."""
-        await self._service.close()
+        self._send_away(self._calls)
 
     @contextmanager
-    def _call(self, options: Options) -> Iterator[None]:
+    def call(self, request_id: str = "", *, follows: bool = False) -> Iterator[None]:
+        """The body is a call of the current task; its log lines carry `request_id`.
+
+        Args:
+            follows: it only watches work that another replica can show as well, so draining ends it.
+
+        Raises:
+            NotReady: the service drains, or the call was sent away.
+        """
+        if self.is_draining:
+            raise NotReady("the service is draining; ask another replica", retry_after_ms=RETRY_MS)
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        kind = self._followers if follows else self._calls
+        kind.add(task)
         self._idle.clear()
         try:
-            with logged_request(options.request_id):
+            with logged_request(request_id):
                 yield
         except asyncio.CancelledError:
-            if not self._abandoned:
+            if task not in self._sent_away:
                 raise
             task.uncancel()
-            raise NotReady("the service stopped first; ask another replica", retry_after_ms=1000) from None
+            raise NotReady(
+                "the service stopped first; ask another replica", retry_after_ms=RETRY_MS
+            ) from None
         finally:
-            self._tasks.remove(task)
-            if not self._tasks:
+            kind.remove(task)
+            self._sent_away.discard(task)
+            if not (self._calls or self._followers):
                 self._idle.set()
+
+    def _send_away(self, tasks: set[asyncio.Task[Any]]) -> None:
+        self._sent_away |= tasks
+        for task in tasks:
+            task.cancel()

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from guerdon_service.app.settings import Settings
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.scorer import Scorer, TransportObserver
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.core.services import Services
 from guerdon_service.rest.app import create_app
 from guerdon_service.rpc.server import create_server
 
@@ -40,18 +41,18 @@ class Listening:
 
 @asynccontextmanager
 async def listening(
-    service: Scorer, settings: Settings, *, auth: Keyring, observer: TransportObserver
+    services: Services, settings: Settings, *, auth: Keyring, observer: TransportObserver
 ) -> AsyncIterator[Listening]:
     """Serve within the block; leaving it closes both ports, then the connections.
 
     Raises:
         InvalidInput: a port cannot be had.
     """
-    app = create_app(service, auth=auth, limits=settings.limits, observer=observer)
+    app = create_app(services, auth=auth, limits=settings.limits, observer=observer)
     listener = bind(settings.host, settings.port)
     try:
         rpc, grpc_port = create_server(
-            service,
+            services,
             auth=auth,
             limits=settings.limits,
             observer=observer,

@@ -41,20 +41,26 @@ def serve_command(argv: Sequence[str]) -> int:
 
 async def _serve(settings: Settings) -> None:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
-    from guerdon_service.app.build import build_service, load_models
+    from guerdon_service.app.build import build, load_models
 
     auth, observer, stop = load_keyring(settings), PrometheusObserver(), Stop()
     lag = asyncio.create_task(watch_loop_lag(observer))
     async with signals_ask(stop):
-        service = build_service(settings, observer)
-        load = partial(load_models, service, settings)
+        built = build(settings, observer)
+        load = partial(load_models, built.services.scorer, settings)
         try:
             await run(
-                service, settings, auth=auth, observer=observer, load=load, announce=_announce, stop=stop
+                built.services,
+                settings,
+                auth=auth,
+                observer=observer,
+                load=load,
+                announce=_announce,
+                stop=stop,
             )
         finally:
             lag.cancel()
-            await service.close()
+            await built.close()
 
 
 def _announce(state: Listening) -> None:

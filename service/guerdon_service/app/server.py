@@ -11,8 +11,10 @@ from typing import Any
 from guerdon_service.app.inflight import InFlight
 from guerdon_service.app.listen import Listening, listening
 from guerdon_service.app.settings import Settings
+from guerdon_service.app.tracked import tracked
 from guerdon_service.core.auth import Keyring
-from guerdon_service.core.scorer import Scorer, TransportObserver
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.core.services import Services
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -32,7 +34,7 @@ class Stop:
 
 
 async def run(
-    service: Scorer,
+    services: Services,
     settings: Settings,
     *,
     auth: Keyring,
@@ -44,8 +46,8 @@ async def run(
     """Serve until `stop` is asked for, then drain.
 
     Readiness goes off first and new requests are refused while those under way are answered, for at most
-    `settings.drain_timeout_s` (what is left is told `NotReady`); then the ports close. The service itself
-    is left open.
+    `settings.drain_timeout_s` (what is left is told `NotReady`); then the ports close. The services
+    themselves are left open.
 
     Args:
         load: loads the models, while liveness already answers and readiness says what is missing.
@@ -54,8 +56,8 @@ async def run(
     Raises:
         GuerdonError: a port cannot be had, or `load` failed.
     """
-    calls = InFlight(service)
-    async with listening(calls, settings, auth=auth, observer=observer) as state:
+    calls = InFlight()
+    async with listening(tracked(services, calls), settings, auth=auth, observer=observer) as state:
         await _start(load(), state, announce, stop)
         _LOG.info("draining")
         calls.begin_drain()

@@ -14,6 +14,9 @@ MAX_INT32 = 2**31 - 1
 MAX_TEXT_CHARS = 500
 """Most characters of an error's message or param that leave the service."""
 
+ANONYMOUS = "anonymous"
+"""Who acts on a service that has no keys."""
+
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -27,6 +30,11 @@ class Call:
     tenant: str
     request_id: str
     remaining_s: float | None = None
+
+    @property
+    def by(self) -> str:
+        """Who is written down as having done it: the tenant, or ``anonymous`` where no key is asked for."""
+        return self.tenant or ANONYMOUS
 
 
 def request_id(given: str | None) -> str:

@@ -9,23 +9,24 @@ from starlette.routing import BaseRoute, Route
 
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.scorer import Scorer, TransportObserver
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.core.services import Services
+from guerdon_service.rest.context import Context
 from guerdon_service.rest.edge import Edge
 from guerdon_service.rest.failure import http_exception_response
 from guerdon_service.rest.openapi import openapi_document
-from guerdon_service.rest.routes import Routes
 from guerdon_service.rest.table import TABLE
 
 
-def create_app(service: Scorer, *, auth: Keyring, limits: Limits, observer: TransportObserver) -> FastAPI:
+def create_app(services: Services, *, auth: Keyring, limits: Limits, observer: TransportObserver) -> FastAPI:
     """Build the app over a domain layer; it starts nothing and owns nothing.
 
     Endpoints take the bare request and give a finished response: reading and writing JSON by hand costs a
     tenth of what passing every item through a framework's models would.
     """
-    endpoints = Routes(service, limits, observer)
+    context = Context(services, limits, observer)
     routes: list[BaseRoute] = [
-        Route(row.path, getattr(endpoints, row.name), methods=[row.method]) for row in TABLE
+        Route(row.path, partial(row.endpoint, context), methods=[row.method]) for row in TABLE
     ]
     app = FastAPI(title="Guerdon", routes=routes, redoc_url=None, redirect_slashes=False)
     app.openapi = partial(openapi_document, version("guerdon"), limits)  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -12,6 +13,7 @@ from guerdon_service.core.auth import ANYONE, Caller, Keyring
 from guerdon_service.core.call import request_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.rest.events import event
 from guerdon_service.rest.failure import error_response
 from guerdon_service.rest.table import OPEN_PATHS
 
@@ -37,8 +39,8 @@ class Edge:
         reply = _Reply(send, request_id(headers.get("x-request-id")))
         scope["guerdon.request_id"] = reply.request_id
         code = await self._answer(scope, receive, reply, headers)
-        endpoint = scope.get("endpoint")  # set by the router
-        verb = "other" if endpoint is None else endpoint.__name__
+        endpoint: Any = scope.get("endpoint")  # set by the router; ours are partial functions
+        verb = "other" if endpoint is None else getattr(endpoint, "func", endpoint).__name__
         self.observer.request(verb, "rest", code, perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply", headers: Headers) -> str:
@@ -60,8 +62,11 @@ class Edge:
         return self.auth.authenticate(headers.get("authorization"))
 
     async def _fail(self, error: GuerdonError, scope: Scope, receive: Receive, reply: "_Reply") -> str:
-        assert not reply.status, "no route streams, so nothing fails after the response began"
-        await error_response(error)(scope, receive, reply.send)
+        response = error_response(error)
+        if reply.status:  # only event streams are sent in parts, so only they fail after they began
+            await reply.send({"type": "http.response.body", "body": event("error", bytes(response.body))})
+        else:
+            await response(scope, receive, reply.send)
         return error.code
 
 

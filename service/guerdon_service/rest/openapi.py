@@ -1,5 +1,6 @@
 """The OpenAPI document, from the table of routes."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -8,8 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.reply_schema import Error
-from guerdon_service.rest.routes import Routes
-from guerdon_service.rest.table import TABLE, Row
+from guerdon_service.rest.table import EVENTS, TABLE, Row
 
 _DESCRIPTION = """\
 Rewards of conversations. A reward is a pure function of (artifact digest, conversation): it depends on no
@@ -17,6 +17,16 @@ batch mate, cache or transport. Every failure has the one shape `Error`; 429 and
 to try again. `x-request-id` is taken from the request, or made, and stands in every reply.
 """
 _LISTS = {"ScoreRequest": "items", "CompareRequest": "pairs", "RankRequest": "candidates"}
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+"""One server-sent event; its data is the JSON of the reply, of a part of it, or of an `Error`."""
+_PARAMETER = re.compile(r"{(\w+)}")
 _REF = "#/components/schemas/{model}"
 
 
@@ -26,11 +36,7 @@ def openapi_document(version: str, limits: Limits) -> dict[str, Any]:
     for row in TABLE:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
     schemas = _schemas()
-    for name, field in (
-        ("ScoreRequest", "items"),
-        ("CompareRequest", "pairs"),
-        ("RankRequest", "candidates"),
-    ):
+    for name, field in _LISTS.items():
         schemas[name]["properties"][field]["maxItems"] = limits.max_items
     return {
         "openapi": "3.1.0",
@@ -50,15 +56,16 @@ def _operation(row: Row) -> dict[str, Any]:
     key_errors = () if row.is_open else (401, 403) if row.scope else (401,)
     operation: dict[str, Any] = {
         "operationId": row.name,
-        "summary": getattr(Routes, row.name).__doc__,
+        "summary": row.endpoint.__doc__,
         "responses": {str(row.status): _success(row)}
         | {str(status): _content(Error, HTTPStatus(status).phrase) for status in (*key_errors, *row.errors)},
     }
     if row.request is not None:
         operation["requestBody"] = {"required": True} | _content(row.request)
-    if "{name}" in row.path:
+    if names := _PARAMETER.findall(row.path):
+        text = {"type": "string", "minLength": 1}
         operation["parameters"] = [
-            {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+            {"name": name, "in": "path", "required": True, "schema": text} for name in names
         ]
     if row.is_open:
         operation["security"] = []
@@ -66,14 +73,17 @@ def _operation(row: Row) -> dict[str, Any]:
 
 
 def _success(row: Row) -> dict[str, Any]:
-    if row.reply is not None:
-        return _content(row.reply, HTTPStatus(row.status).phrase)
-    if row.status == HTTPStatus.NO_CONTENT:
+    if row.reply is None and row.text is None:
         return {"description": "Done."}
-    return {
-        "description": "Prometheus' text format.",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
-    }
+    phrase = HTTPStatus(row.status).phrase
+    told: dict[str, Any] = {"description": phrase, "content": {}}
+    if row.reply is not None:
+        told = _content(row.reply, phrase)
+    if row.text is not None:
+        media_type, description = row.text
+        shape = _EVENT if media_type == EVENTS else {"type": "string"}
+        told["content"][media_type] = {"schema": shape | {"description": description}}
+    return told
 
 
 def _content(model: type[BaseModel], description: str = "") -> dict[str, Any]:

@@ -35,12 +35,12 @@ def render_rank(result: RankResult, request_id: str) -> bytes:
 
 def render_models(models: tuple[ModelInfo, ...]) -> bytes:
     """``{models: [...]}``."""
-    return _dump({"models": models})
+    return dump({"models": models})
 
 
 def render_model(info: ModelInfo, manifest: Manifest | None) -> bytes:
     """One model; its whole manifest stands beside what the list says, null until it is loaded."""
-    return _dump({**asdict(info), "manifest": manifest})
+    return dump({**asdict(info), "manifest": manifest})
 
 
 def render_error(code: str, message: str, param: str | None, retry_after_ms: int | None) -> bytes:
@@ -51,11 +51,11 @@ def render_error(code: str, message: str, param: str | None, retry_after_ms: int
         "param": None if param is None else wire_text(param),
         "retry_after_ms": retry_after_ms,
     }
-    return _dump({"error": error})
+    return dump({"error": error})
 
 
 def _reply(model: Provenance, name: str, values: object, usage: Usage, request_id: str) -> bytes:
-    return _dump({"model": model, name: values, "usage": _usage(usage), "request_id": request_id})
+    return dump({"model": model, name: values, "usage": _usage(usage), "request_id": request_id})
 
 
 def _usage(usage: Usage) -> dict[str, float]:
@@ -81,5 +81,6 @@ def _candidate(candidate: RankedCandidate) -> dict[str, object]:
     }
 
 
-def _dump(value: object) -> bytes:
+def dump(value: object) -> bytes:
+    """JSON bytes of plain values, dataclasses and mappings."""
     return orjson.dumps(value, default=dict)

@@ -112,6 +112,7 @@ class ModelInfo(BaseModel):
     default: bool
     inferred: list[str] = Field(description="What a folder without a manifest left to be inferred.")
     certificate: list[Check] = Field(description="What the model proved before it became ready.")
+    aliases: list[str] = Field(description="Aliases that point at this version.")
 
 
 class ModelDetail(ModelInfo):

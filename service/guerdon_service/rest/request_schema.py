@@ -11,7 +11,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Positive = Annotated[int, Field(ge=1, le=MAX_INT32)]
 
 
-def _one_of_prompt_and_messages(schema: dict[str, Any]) -> None:
+def one_of_prompt_and_messages(schema: dict[str, Any]) -> None:
+    """Say in `schema` that exactly one of the two is given."""
     null = {"type": "null"}
     schema["oneOf"] = [
         {"required": ["prompt"], "properties": {"prompt": {"type": "string"}, "messages": null}},
@@ -24,7 +25,7 @@ def _some_content(schema: dict[str, Any]) -> None:
 
 
 _REQUEST = ConfigDict(extra="forbid")
-_WITH_TURNS = ConfigDict(extra="forbid", json_schema_extra=_one_of_prompt_and_messages)
+_WITH_TURNS = ConfigDict(extra="forbid", json_schema_extra=one_of_prompt_and_messages)
 
 
 class Message(BaseModel):
@@ -110,7 +111,7 @@ class CompareRequest(_Options):
 
 
 def _rank_schema(schema: dict[str, Any]) -> None:
-    _one_of_prompt_and_messages(schema)
+    one_of_prompt_and_messages(schema)
     schema["examples"] = [{"prompt": "What is 2 + 2?", "candidates": ["4.", "5.", "It depends."], "top_k": 2}]
 
 

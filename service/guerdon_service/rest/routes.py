@@ -1,20 +1,15 @@
-"""The routes: parse, call, render."""
+"""The routes of the scoring verbs, of models, and of whoever watches the service: parse, call, render."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
-
-from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
 
 from guerdon_service.core.artifact import ModelInfo
 from guerdon_service.core.auth import Scope
-from guerdon_service.core.call import Call
-from guerdon_service.core.errors import InvalidInput, NotReady
-from guerdon_service.core.limits import Limits
+from guerdon_service.core.errors import NotReady
 from guerdon_service.core.manifest import Manifest
-from guerdon_service.core.scorer import Scorer, TransportObserver
-from guerdon_service.rest.body import read_body
+from guerdon_service.core.scorer import Scorer
+from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.decode import decode_compare, decode_rank, decode_score, decode_spec
 from guerdon_service.rest.disconnect import while_connected
 from guerdon_service.rest.render import (
@@ -24,91 +19,76 @@ from guerdon_service.rest.render import (
     render_rank,
     render_score,
 )
-from guerdon_service.rest.strict_json import check_depth, parse_json
-
-T = TypeVar("T")
 
 READY_RETRY_MS = 1000
 """When to ask again while the service is not ready, in milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routes:
-    """One method per route; `docs.py` describes them and `app.py` mounts them."""
-
-    service: Scorer
-    limits: Limits
-    observer: TransportObserver
-
-    async def score(self, request: Request) -> Response:
-        """Score conversations, each on its own."""
-        query = await self._parse(request, Scope.SCORE, decode_score)
-        result = await while_connected(request, self.service.score(query))
-        return _json(render_score(result, query.options.request_id))
-
-    async def compare(self, request: Request) -> Response:
-        """Probability that one response is preferred to another."""
-        query = await self._parse(request, Scope.SCORE, decode_compare)
-        result = await while_connected(request, self.service.compare(query))
-        return _json(render_compare(result, query.options.request_id))
-
-    async def rank(self, request: Request) -> Response:
-        """Order candidates that answer one prompt, best first."""
-        query = await self._parse(request, Scope.SCORE, decode_rank)
-        result = await while_connected(request, self.service.rank(query))
-        return _json(render_rank(result, query.options.request_id))
-
-    async def list_models(self, request: Request) -> Response:
-        """Models that are loaded."""
-        return _json(render_models(self.service.models()))
-
-    async def get_model(self, request: Request) -> Response:
-        """One model: its state, its whole manifest, and what was inferred about it."""
-        info = self.service.model(request.path_params["name"])
-        return _json(render_model(info, self._manifest(info)))
-
-    async def load_model(self, request: Request) -> Response:
-        """Load one more model (admin scope)."""
-        spec = await self._parse(request, Scope.ADMIN, decode_spec)
-        info = await self.service.load_model(spec)
-        return _json(render_model(info, self._manifest(info)), status=201)
-
-    async def unload_model(self, request: Request) -> Response:
-        """Unload a model (admin scope)."""
-        request.scope["guerdon.caller"].require(Scope.ADMIN)
-        await self.service.unload_model(request.path_params["name"])
-        return Response(status_code=204)
-
-    async def live(self, request: Request) -> Response:
-        """Whether the process answers; never depends on Redis, models or load."""
-        return _json(b'{"status":"live"}')
-
-    async def ready(self, request: Request) -> Response:
-        """Whether requests can be answered now."""
-        if not self.service.is_ready():
-            raise NotReady(self.service.unready_reason(), retry_after_ms=READY_RETRY_MS)
-        return _json(b'{"status":"ready"}')
-
-    async def metrics(self, request: Request) -> Response:
-        """Metrics in Prometheus' text format."""
-        return Response(self.observer.render(), headers={"content-type": CONTENT_TYPE_LATEST})
-
-    def _manifest(self, info: ModelInfo) -> Manifest | None:
-        try:
-            return self.service.manifest(info.name)
-        except NotReady:  # loading, failed, or an ensemble, which has none of its own
-            return None
-
-    async def _parse(self, request: Request, scope: Scope, decode: Callable[[object, Call], T]) -> T:
-        caller = request.scope["guerdon.caller"]
-        caller.require(scope)
-        value = parse_json(await read_body(request, self.limits))
-        try:
-            return decode(value, Call(caller.tenant, request.scope["guerdon.request_id"]))
-        except InvalidInput:
-            check_depth(value, self.limits.max_json_depth)
-            raise
+async def score(at: Context, request: Request) -> Response:
+    """Score conversations, each on its own."""
+    query = await at.parse(request, Scope.SCORE, decode_score)
+    result = await while_connected(request, at.services.scorer.score(query))
+    return json_reply(render_score(result, query.options.request_id))
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+async def compare(at: Context, request: Request) -> Response:
+    """Probability that one response is preferred to another."""
+    query = await at.parse(request, Scope.SCORE, decode_compare)
+    result = await while_connected(request, at.services.scorer.compare(query))
+    return json_reply(render_compare(result, query.options.request_id))
+
+
+async def rank(at: Context, request: Request) -> Response:
+    """Order candidates that answer one prompt, best first."""
+    query = await at.parse(request, Scope.SCORE, decode_rank)
+    result = await while_connected(request, at.services.scorer.rank(query))
+    return json_reply(render_rank(result, query.options.request_id))
+
+
+async def list_models(at: Context, request: Request) -> Response:
+    """Models that are loaded."""
+    return json_reply(render_models(at.services.scorer.models()))
+
+
+async def get_model(at: Context, request: Request) -> Response:
+    """One model: its state, its whole manifest, and what was inferred about it."""
+    info = at.services.scorer.model(request.path_params["name"])
+    return json_reply(render_model(info, _manifest(at.services.scorer, info)))
+
+
+async def load_model(at: Context, request: Request) -> Response:
+    """Load one more model (admin scope)."""
+    spec = await at.parse(request, Scope.ADMIN, decode_spec)
+    info = await at.services.scorer.load_model(spec)
+    return json_reply(render_model(info, _manifest(at.services.scorer, info)), status=201)
+
+
+async def unload_model(at: Context, request: Request) -> Response:
+    """Unload a model (admin scope)."""
+    allow(request, Scope.ADMIN)
+    await at.services.scorer.unload_model(request.path_params["name"])
+    return Response(status_code=204)
+
+
+async def live(at: Context, request: Request) -> Response:
+    """Whether the process answers; never depends on Redis, models or load."""
+    return json_reply(b'{"status":"live"}')
+
+
+async def ready(at: Context, request: Request) -> Response:
+    """Whether requests can be answered now."""
+    if not at.services.scorer.is_ready():
+        raise NotReady(at.services.scorer.unready_reason(), retry_after_ms=READY_RETRY_MS)
+    return json_reply(b'{"status":"ready"}')
+
+
+async def metrics(at: Context, request: Request) -> Response:
+    """Metrics in Prometheus' text format."""
+    return Response(at.observer.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _manifest(scorer: Scorer, info: ModelInfo) -> Manifest | None:
+    try:
+        return scorer.manifest(info.name)
+    except NotReady:  # loading, failed, or an ensemble, which has none of its own
+        return None

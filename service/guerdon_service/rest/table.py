@@ -1,25 +1,42 @@
 """Every route in one table: what mounts it, documents it and says who may call it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
+from starlette.types import ASGIApp
 
 from guerdon_service.core.auth import Scope
+from guerdon_service.rest import (
+    best_of_n,
+    best_of_n_schema,
+    evaluation,
+    evaluation_schema,
+    feedback,
+    feedback_schema,
+    registry,
+    registry_schema,
+    routes,
+)
 from guerdon_service.rest import reply_schema as reply
 from guerdon_service.rest import request_schema as request
 
 _SCORE, _ADMIN = Scope.SCORE, Scope.ADMIN
-_LOAD = (404, 413, 415, 422, 500, 503)
+_BODY = (413, 415, 422)
+_LOAD = (404, *_BODY, 500, 503)
 _VERB = (*_LOAD, 429, 504)
+_SEEN = (404, 503)
+EVENTS = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One route. `name` is the method of `Routes`; `errors` are statuses besides those of its key."""
+    """One route. `endpoint` has its name and summary; `errors` are statuses besides those of its key."""
 
     method: str
     path: str
-    name: str
+    endpoint: Callable[..., Awaitable[ASGIApp]]
     reply: type[BaseModel] | None
     request: type[BaseModel] | None = None
     status: int = 200
@@ -28,19 +45,119 @@ class Row:
     """Scope that its key needs; None: any key will do."""
     is_open: bool = False
     """Whether it needs no key."""
+    text: tuple[str, str] | None = None
+    """Media type of a reply that is not JSON, and what it holds; with `reply`, of the other form of it."""
+
+    @property
+    def name(self) -> str:
+        """The verb, as metrics and the OpenAPI document name it."""
+        name: str = self.endpoint.__name__
+        return name
+
+
+def _scoring() -> tuple[Row, ...]:
+    given: dict[str, Any] = {"status": 200, "errors": _VERB, "scope": _SCORE}
+    choice = best_of_n_schema
+    events = (EVENTS, "Events `candidate`, then `result`, or `error`, when `stream` is true.")
+    return (
+        Row("POST", "/v1/score", routes.score, reply.ScoreResponse, request.ScoreRequest, **given),
+        Row("POST", "/v1/compare", routes.compare, reply.CompareResponse, request.CompareRequest, **given),
+        Row("POST", "/v1/rank", routes.rank, reply.RankResponse, request.RankRequest, **given),
+        Row(
+            "POST",
+            "/v1/best-of-n",
+            best_of_n.best_of_n,
+            choice.BestOfNResponse,
+            choice.BestOfNRequest,
+            text=events,
+            **given,
+        ),
+    )
+
+
+def _evaluations() -> tuple[Row, ...]:
+    here, shape, one = evaluation, evaluation_schema, "/v1/evaluations/{id}"
+    page = ("text/html", "The report as one self-contained page.")
+    events = (EVENTS, "Events `progress`, then `result`, or `error`.")
+    seen: dict[str, Any] = {"errors": _SEEN, "scope": _SCORE}
+    return (
+        Row(
+            "POST",
+            "/v1/evaluations",
+            here.start_evaluation,
+            shape.EvaluationDetail,
+            shape.EvaluationRequest,
+            202,
+            _LOAD,
+            _SCORE,
+        ),
+        Row(
+            "GET", "/v1/evaluations", here.list_evaluations, shape.EvaluationList, scope=_SCORE, errors=(503,)
+        ),
+        Row("GET", one, here.get_evaluation, shape.EvaluationDetail, **seen),
+        Row("GET", f"{one}/events", here.follow_evaluation, None, text=events, **seen),
+        Row("GET", f"{one}/report", here.get_report, None, text=page, **seen),
+        Row("DELETE", one, here.cancel_evaluation, shape.EvaluationDetail, **seen),
+    )
+
+
+def _registry() -> tuple[Row, ...]:
+    here, shape, one = registry, registry_schema, "/v1/models/{name}"
+    asked: dict[str, Any] = {"scope": _ADMIN}
+    return (
+        Row(
+            "POST",
+            f"{one}/versions",
+            here.register_model,
+            shape.ModelVersion,
+            shape.RegisterRequest,
+            201,
+            _LOAD,
+            **asked,
+        ),
+        Row("GET", f"{one}/versions", here.get_history, shape.ModelHistory, errors=_SEEN),
+        Row(
+            "POST",
+            f"{one}/promote",
+            here.promote_model,
+            shape.AliasChange,
+            shape.PromoteRequest,
+            errors=(409, *_LOAD),
+            **asked,
+        ),
+        Row(
+            "POST",
+            f"{one}/rollback",
+            here.rollback_model,
+            shape.AliasChange,
+            shape.RollbackRequest,
+            errors=_LOAD,
+            **asked,
+        ),
+    )
 
 
 TABLE = (
-    Row("POST", "/v1/score", "score", reply.ScoreResponse, request.ScoreRequest, 200, _VERB, _SCORE),
-    Row("POST", "/v1/compare", "compare", reply.CompareResponse, request.CompareRequest, 200, _VERB, _SCORE),
-    Row("POST", "/v1/rank", "rank", reply.RankResponse, request.RankRequest, 200, _VERB, _SCORE),
-    Row("GET", "/v1/models", "list_models", reply.ModelList),
-    Row("POST", "/v1/models", "load_model", reply.ModelDetail, request.ModelSpec, 201, _LOAD, _ADMIN),
-    Row("GET", "/v1/models/{name}", "get_model", reply.ModelDetail, errors=(404,)),
-    Row("DELETE", "/v1/models/{name}", "unload_model", None, None, 204, (404, 422), _ADMIN),
-    Row("GET", "/health/live", "live", reply.Health, is_open=True),
-    Row("GET", "/health/ready", "ready", reply.Health, errors=(503,), is_open=True),
-    Row("GET", "/metrics", "metrics", None),
+    *_scoring(),
+    *_evaluations(),
+    Row("GET", "/v1/models", routes.list_models, reply.ModelList),
+    Row("POST", "/v1/models", routes.load_model, reply.ModelDetail, request.ModelSpec, 201, _LOAD, _ADMIN),
+    Row("GET", "/v1/models/{name}", routes.get_model, reply.ModelDetail, errors=(404,)),
+    Row("DELETE", "/v1/models/{name}", routes.unload_model, None, None, 204, (404, 422), _ADMIN),
+    *_registry(),
+    Row(
+        "POST",
+        "/v1/feedback",
+        feedback.submit_feedback,
+        feedback_schema.FeedbackResponse,
+        feedback_schema.FeedbackRequest,
+        201,
+        (*_BODY, 503),
+        _SCORE,
+    ),
+    Row("GET", "/health/live", routes.live, reply.Health, is_open=True),
+    Row("GET", "/health/ready", routes.ready, reply.Health, errors=(503,), is_open=True),
+    Row("GET", "/metrics", routes.metrics, None, text=("text/plain", "Prometheus' text format.")),
 )
 
 OPEN_PATHS = frozenset(row.path for row in TABLE if row.is_open)

@@ -45,7 +45,7 @@ def decode_score(message: pb.ScoreRequest, call: Call) -> ScoreQuery:
     asked = _options(message, call)
     items = enumerate(message.items)
     return ScoreQuery(
-        tuple(Conversation(_turns(item, f"items[{i}]."), item.response) for i, item in items), asked
+        tuple(Conversation(decode_turns(item, f"items[{i}]."), item.response) for i, item in items), asked
     )
 
 
@@ -53,14 +53,16 @@ def decode_compare(message: pb.CompareRequest, call: Call) -> CompareQuery:
     """A compare query."""
     asked = _options(message, call)
     pairs = enumerate(message.pairs)
-    return CompareQuery(tuple(Pair(_turns(pair, f"pairs[{i}]."), pair.a, pair.b) for i, pair in pairs), asked)
+    return CompareQuery(
+        tuple(Pair(decode_turns(pair, f"pairs[{i}]."), pair.a, pair.b) for i, pair in pairs), asked
+    )
 
 
 def decode_rank(message: pb.RankRequest, call: Call) -> RankQuery:
     """A rank query."""
     asked = _options(message, call)
     top_k = message.top_k if message.HasField("top_k") else None
-    return RankQuery(_turns(message, ""), tuple(message.candidates), top_k, asked)
+    return RankQuery(decode_turns(message, ""), tuple(message.candidates), top_k, asked)
 
 
 def _options(message: pb.ScoreRequest | pb.CompareRequest | pb.RankRequest, call: Call) -> Options:
@@ -73,10 +75,25 @@ def _options(message: pb.ScoreRequest | pb.CompareRequest | pb.RankRequest, call
     )
 
 
-def _turns(message: pb.ScoreItem | pb.Pair | pb.RankRequest, path: str) -> tuple[Message, ...]:
+def decode_turns(
+    message: pb.ScoreItem | pb.Pair | pb.RankRequest | pb.BestOfNRequest | pb.SubmitFeedbackRequest, path: str
+) -> tuple[Message, ...]:
+    """The turns before the response; `path` precedes their fields in errors."""
     prompt = message.prompt if message.HasField("prompt") else None
     return turns(prompt, _messages(message.messages) or None, path)
 
 
 def _messages(messages: Iterable[pb.Message]) -> tuple[Message, ...]:
     return tuple(Message(m.role, m.content) for m in messages)
+
+
+def required(message: M, *names: str) -> M:
+    """`message` itself.
+
+    Raises:
+        InvalidInput: one of `names` is empty, which on this wire is the same as missing.
+    """
+    for name in names:
+        if not getattr(message, name):
+            raise InvalidInput(f"{name} is missing; give one", param=name)
+    return message

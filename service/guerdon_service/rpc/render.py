@@ -19,8 +19,8 @@ from guerdon_service.core.result import (
 def render_score(result: ScoreResult, request_id: str) -> pb.ScoreResponse:
     """``{model, scores, usage, request_id}``."""
     return pb.ScoreResponse(
-        model=_model(result.model),
-        scores=[_score(score) for score in result.scores],
+        model=render_model(result.model),
+        scores=[render_one_score(score) for score in result.scores],
         usage=_usage(result.usage),
         request_id=request_id,
     )
@@ -29,7 +29,7 @@ def render_score(result: ScoreResult, request_id: str) -> pb.ScoreResponse:
 def render_compare(result: CompareResult, request_id: str) -> pb.CompareResponse:
     """``{model, preferences, usage, request_id}``."""
     return pb.CompareResponse(
-        model=_model(result.model),
+        model=render_model(result.model),
         preferences=[_preference(preference) for preference in result.preferences],
         usage=_usage(result.usage),
         request_id=request_id,
@@ -39,7 +39,7 @@ def render_compare(result: CompareResult, request_id: str) -> pb.CompareResponse
 def render_rank(result: RankResult, request_id: str) -> pb.RankResponse:
     """``{model, results, usage, request_id}``."""
     return pb.RankResponse(
-        model=_model(result.model),
+        model=render_model(result.model),
         results=[_candidate(candidate) for candidate in result.results],
         usage=_usage(result.usage),
         request_id=request_id,
@@ -61,7 +61,8 @@ def render_error(error: GuerdonError) -> pb.Error:
     )
 
 
-def _model(model: Provenance) -> pb.ModelRef:
+def render_model(model: Provenance) -> pb.ModelRef:
+    """Which model gave the numbers."""
     return pb.ModelRef(
         name=model.name,
         version=model.version,
@@ -72,7 +73,8 @@ def _model(model: Provenance) -> pb.ModelRef:
     )
 
 
-def _score(score: Score) -> pb.Score:
+def render_one_score(score: Score) -> pb.Score:
+    """One conversation's reward."""
     return pb.Score(
         reward=score.reward,
         attributes=score.attributes,
@@ -103,8 +105,8 @@ def _preference(preference: Preference) -> pb.Preference:
         high=preference.high,
         margin=preference.margin,
         preferred=preference.preferred,
-        a=_score(preference.a),
-        b=_score(preference.b),
+        a=render_one_score(preference.a),
+        b=render_one_score(preference.b),
     )
 
 
@@ -114,7 +116,7 @@ def _candidate(candidate: RankedCandidate) -> pb.RankedCandidate:
         reward=candidate.score.reward,
         p_best=candidate.p_best,
         std=candidate.score.std,
-        score=_score(candidate.score),
+        score=render_one_score(candidate.score),
     )
 
 
@@ -132,4 +134,5 @@ def _info(info: ModelInfo) -> pb.ModelInfo:
         default=info.default,
         inferred=info.inferred,
         certificate=[pb.Check(name=c.name, passed=c.passed, detail=c.detail) for c in info.certificate],
+        aliases=info.aliases,
     )

@@ -11,11 +11,17 @@ from grpc_reflection.v1alpha import reflection
 from guerdon_protos.v1 import guerdon_pb2
 from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.scorer import Scorer, TransportObserver
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.core.services import Services
+from guerdon_service.rpc.best_of_n import BestOfNVerbs
+from guerdon_service.rpc.evaluation import EvaluationVerbs
+from guerdon_service.rpc.feedback import FeedbackVerbs
 from guerdon_service.rpc.gate import Gate
 from guerdon_service.rpc.health import Health
+from guerdon_service.rpc.registry import RegistryVerbs
+from guerdon_service.rpc.server_stream import ServerStream
 from guerdon_service.rpc.stream import ScoreStream
-from guerdon_service.rpc.unary import Unary
+from guerdon_service.rpc.unary import Answer, Unary
 from guerdon_service.rpc.verbs import Verbs
 
 SERVICE = guerdon_pb2.DESCRIPTOR.services_by_name["RewardService"].full_name
@@ -23,7 +29,7 @@ HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 def create_server(
-    service: Scorer, *, auth: Keyring, limits: Limits, observer: TransportObserver, address: str
+    services: Services, *, auth: Keyring, limits: Limits, observer: TransportObserver, address: str
 ) -> tuple[grpc.aio.Server, int]:
     """Build the server and bind `address` (``host:port``, port 0 is any free one); the caller starts it.
 
@@ -40,28 +46,50 @@ def create_server(
         interceptors=(Gate(auth),),
         options=(("grpc.max_receive_message_length", limits.max_body_bytes), ("grpc.so_reuseport", 0)),
     )
-    handlers = _handlers(Verbs(service), auth, observer)
+    handlers = _handlers(services, auth, observer)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    health_pb2_grpc.add_HealthServicer_to_server(Health(service, frozenset({"", SERVICE})), server)
+    health_pb2_grpc.add_HealthServicer_to_server(Health(services.scorer, frozenset({"", SERVICE})), server)
     reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), server)
     return server, server.add_insecure_port(address)
 
 
-def _handlers(verbs: Verbs, auth: Keyring, observer: TransportObserver) -> dict[str, Any]:
-    unary = {
-        "Score": Unary("score", verbs.score, Scope.SCORE, auth, observer),
-        "Compare": Unary("compare", verbs.compare, Scope.SCORE, auth, observer),
-        "Rank": Unary("rank", verbs.rank, Scope.SCORE, auth, observer),
-        "ListModels": Unary("list_models", verbs.list_models, None, auth, observer),
-    }
+def _handlers(services: Services, auth: Keyring, observer: TransportObserver) -> dict[str, Any]:
+    verbs = Verbs(services.scorer)
     handlers: dict[str, Any] = {
-        name: grpc.unary_unary_rpc_method_handler(handler.handle, response_serializer=_serialise)
-        for name, handler in unary.items()
+        name: grpc.unary_unary_rpc_method_handler(
+            Unary(verb, answer, scope, auth, observer).handle, response_serializer=_serialise
+        )
+        for name, (verb, answer, scope) in _unary(services, verbs).items()
+    }
+    handlers |= {
+        name: grpc.unary_stream_rpc_method_handler(
+            ServerStream(verb, answer, Scope.SCORE, auth, observer).handle, response_serializer=_serialise
+        )
+        for name, (verb, answer) in {
+            "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n),
+            "Evaluate": ("evaluate", EvaluationVerbs(services.evaluator).evaluate),
+        }.items()
     }
     handlers["ScoreStream"] = grpc.stream_stream_rpc_method_handler(
         ScoreStream(verbs, auth, observer).handle, response_serializer=_serialise
     )
     return handlers
+
+
+def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Scope | None]]:
+    registry = RegistryVerbs(services.registrar)
+    return {
+        "Score": ("score", verbs.score, Scope.SCORE),
+        "Compare": ("compare", verbs.compare, Scope.SCORE),
+        "Rank": ("rank", verbs.rank, Scope.SCORE),
+        "ListModels": ("list_models", verbs.list_models, None),
+        "CancelEvaluation": ("cancel_evaluation", EvaluationVerbs(services.evaluator).cancel, Scope.SCORE),
+        "RegisterModel": ("register_model", registry.register, Scope.ADMIN),
+        "GetModelHistory": ("get_history", registry.history, None),
+        "PromoteModel": ("promote_model", registry.promote, Scope.ADMIN),
+        "RollbackModel": ("rollback_model", registry.rollback, Scope.ADMIN),
+        "SubmitFeedback": ("submit_feedback", FeedbackVerbs(services.feedback).submit, Scope.SCORE),
+    }
 
 
 def _serialise(message: Message) -> bytes:

@@ -13,13 +13,16 @@ from guerdon_service.rpc.attempt import attempt
 from guerdon_service.rpc.context import Context, caller_of, request_id_of
 from guerdon_service.rpc.failure import abort
 
+Answer = Callable[[bytes, Call], Awaitable[Message]]
+"""A verb: a message's bytes to its reply; raises only `core.errors`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unary:
     """Runs `answer` for a caller who has `scope`; None asks for any known key."""
 
     verb: str
-    answer: Callable[[bytes, Call], Awaitable[Message]]
+    answer: Answer
     scope: Scope | None
     auth: Keyring
     observer: TransportObserver

@@ -1,0 +1,55 @@
+"""The routes of evaluations: start, look, follow, read the report, cancel."""
+
+from collections.abc import AsyncGenerator
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from guerdon_service.core.auth import Scope
+from guerdon_service.core.evaluation import ENDED, Evaluator
+from guerdon_service.core.streams import closed_after
+from guerdon_service.rest.context import Context, allow, json_reply
+from guerdon_service.rest.evaluation_wire import decode_evaluation, render_evaluation, render_evaluations
+from guerdon_service.rest.events import EventStream, event
+
+
+async def start_evaluation(at: Context, request: Request) -> Response:
+    """Start an evaluation on held-out preferences; it goes on without its caller."""
+    query = await at.parse(request, Scope.SCORE, decode_evaluation)
+    return json_reply(render_evaluation(await at.services.evaluator.start(query)), status=202)
+
+
+async def list_evaluations(at: Context, request: Request) -> Response:
+    """Every evaluation, newest first, without its report."""
+    allow(request, Scope.SCORE)
+    return json_reply(render_evaluations(await at.services.evaluator.all()))
+
+
+async def get_evaluation(at: Context, request: Request) -> Response:
+    """One evaluation: how far it is, and once done what it found."""
+    allow(request, Scope.SCORE)
+    return json_reply(render_evaluation(await at.services.evaluator.get(request.path_params["id"])))
+
+
+async def follow_evaluation(at: Context, request: Request) -> EventStream:
+    """The evaluation as an event `progress` whenever it moved on, until an event `result`."""
+    allow(request, Scope.SCORE)
+    return EventStream(request, _events(at.services.evaluator, request.path_params["id"]))
+
+
+async def get_report(at: Context, request: Request) -> Response:
+    """A finished evaluation as one self-contained page."""
+    allow(request, Scope.SCORE)
+    return HTMLResponse(await at.services.evaluator.report_html(request.path_params["id"]))
+
+
+async def cancel_evaluation(at: Context, request: Request) -> Response:
+    """Stop an evaluation; what it scored is kept."""
+    allow(request, Scope.SCORE)
+    return json_reply(render_evaluation(await at.services.evaluator.cancel(request.path_params["id"])))
+
+
+async def _events(service: Evaluator, evaluation_id: str) -> AsyncGenerator[bytes, None]:
+    async with closed_after(service.follow(evaluation_id)) as states:
+        async for state in states:
+            yield event("result" if state.state in ENDED else "progress", render_evaluation(state))

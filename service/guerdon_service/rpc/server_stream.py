@@ -1,0 +1,44 @@
+"""A handler of one request and a stream of replies."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from guerdon_service.core.auth import Keyring, Scope
+from guerdon_service.core.call import Call
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.core.streams import closed_after
+from guerdon_service.rpc.attempt import attempt
+from guerdon_service.rpc.context import Context, caller_of, request_id_of
+from guerdon_service.rpc.failure import abort
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStream:
+    """Runs `answer` for a caller who has `scope` and sends each message as it comes."""
+
+    verb: str
+    answer: Callable[[bytes, Call], AsyncIterator[Message]]
+    scope: Scope
+    auth: Keyring
+    observer: TransportObserver
+
+    async def handle(self, data: bytes, context: Context) -> None:
+        """Send to the end, or abort with the error's status; a cancelled call ends the work."""
+        request_id = request_id_of(context)
+        failed = await attempt(self._send(data, context, request_id), self.verb, request_id, self.observer)
+        if failed is not None:
+            await abort(context, failed, request_id)
+            return
+        context.set_trailing_metadata((("x-request-id", request_id),))
+
+    async def _send(self, data: bytes, context: Context, request_id: str) -> GuerdonError | None:
+        caller = caller_of(context, self.auth)
+        caller.require(self.scope)
+        call = Call(caller.tenant, request_id, context.time_remaining())
+        async with closed_after(self.answer(data, call)) as messages:
+            async for message in messages:
+                await context.write(message)
+        return None
