@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format protos docs bench clean
+.PHONY: help setup demo serve test lint format protos docs bench pipeline pipeline-smoke clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -50,6 +50,12 @@ docs: setup ## renew the module list of docs/architecture.md
 
 bench: setup ## measure the service against bare loops; writes JSON and a plot
 	$(BIN)/guerdon bench
+
+pipeline: setup ## audit, SFT, reward model, DPO, PPO on real data and a real model; an hour on two cores
+	$(BIN)/guerdon train pipeline training/configs/pipeline_smollm2.yaml
+
+pipeline-smoke: setup ## the same on tiny models
+	$(BIN)/python -m pytest tests/training_pipeline
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

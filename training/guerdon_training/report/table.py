@@ -1,5 +1,6 @@
 """Tables of measured figures, for a Markdown card and for an HTML page."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -23,10 +24,10 @@ class Table:
         )
 
     def html(self) -> str:
-        """Escaped; first column left, the others right."""
+        """Escaped; figures stand on the right."""
         head = "".join(f"<th>{escape(cell)}</th>" for cell in self.header)
         body = "".join(
-            "<tr>" + "".join(f"<td{_number(i)}>{escape(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
+            "<tr>" + "".join(f"<td{_figure(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>"
             for row in self.rows
         )
         return f"<table><tr>{head}</tr>{body}</table>"
@@ -43,5 +44,5 @@ def interval(figures: Interval | Mapping[str, Any], *, sign: bool = False) -> st
     return f"{value} [{low}, {high}]"
 
 
-def _number(column: int) -> str:
-    return ' class="number"' if column else ""
+def _figure(cell: str) -> str:
+    return ' class="number"' if re.fullmatch(r"[-+]?[\d.,]+%?( \[.*\])?", cell) else ""
