@@ -1,7 +1,7 @@
 """From kept scores and the data to the report. Nothing here asks a model anything."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from guerdon_service.evaluation.correctness import decided
 from guerdon_service.evaluation.disagreements import worst_disagreements
 from guerdon_service.evaluation.measure import Judged, judge, measure
 from guerdon_service.evaluation.read import read_items
-from guerdon_service.evaluation.report import DataReport, Report
+from guerdon_service.evaluation.report import DataReport, Report, RobustnessRow
 from guerdon_service.evaluation.table import ItemTable, build_table
 
 
@@ -31,11 +31,12 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One model's scores. `scores` gives all of them by item; it is called once, and what it gives let go."""
+    """One model's scores: `scores` gives all of them by item, and what it gives is let go after use."""
 
     model: Provenance
     calibration: Calibration
     scores: Callable[[], dict[str, ItemScores]]
+    robustness: tuple[RobustnessRow, ...] = ()
 
 
 def build_report(data: Data, candidate: Contender, baseline: Contender | None, margin: float) -> Report:
@@ -49,7 +50,7 @@ def build_report(data: Data, candidate: Contender, baseline: Contender | None, m
         raise InvalidInput("data holds only ties; give items of which a response was preferred", param="data")
     ours = _judge(table, candidate)
     theirs = _judge(table, baseline) if baseline else None
-    report = measure(table, ours)
+    report = replace(measure(table, ours), robustness=candidate.robustness)
     return Report(
         accuracy=report.overall.accuracy,
         comparison=compare(table, ours.correct, theirs.correct, margin) if theirs else None,

@@ -3,11 +3,21 @@
 Everything here reads the report's plain JSON, as `report.to_json` makes it and stores keep it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Plain = Mapping[str, Any]
 Row = tuple[str, ...]
+
+MIN_SHOWN = 30
+"""Items of a slice that terminal and Markdown show; the page shows all."""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Columns aligned for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines) + "\n"
 
 
 def interval(value: Plain | None, digits: int = 3) -> str:
@@ -33,11 +43,13 @@ def summary(report: Plain) -> list[Row]:
     return rows
 
 
-def slices(model: Plain) -> list[Row]:
-    """Header, then a row per slice."""
+def slices(model: Plain, min_items: int = 1) -> list[Row]:
+    """Header, then a row per slice of at least `min_items`."""
     rows: list[Row] = [("slice", "items", "prompts", "accuracy [95 %]", "longer wins", "shorter wins")]
     for part in model["slices"]:
         found = part["found"]
+        if found["num_items"] < min_items:
+            continue
         rows.append(
             (
                 f"{part['kind']} {part['name']}",

@@ -7,6 +7,9 @@ from guerdon_service.evaluation import figures
 from guerdon_service.evaluation.figures import Plain, Row
 from guerdon_service.evaluation.svg import forest, reliability
 
+MAX_PLOTTED = 40
+"""Slices in the plot; the table beside it has all."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2128; --soft: #57606a; --page: #fff; --card: #f6f8fa;
   --line: #d0d7de; --mark: #0a69c7; --good: #1a7f37; --fair: #9a6700; --bad: #cf222e; }
@@ -111,6 +114,7 @@ def _comparison(report: Plain) -> str:
 def _forest(model: Plain) -> str:
     parts = [(f"{s['kind']} {s['name']}", s["found"]) for s in model["slices"]]
     shown = [("all", model["overall"]), *parts]
+    shown = shown[:MAX_PLOTTED]
     return forest([(label, f["accuracy"], max(f["longer"], f["shorter"])) for label, f in shown])
 
 

@@ -20,7 +20,8 @@ def report_markdown(report: Plain) -> str:
     ]
     if report["comparison"]:
         parts.append(_folded("Candidate against baseline", figures.compared(report["comparison"])))
-    parts.append(_folded("Accuracy by slice", figures.slices(report["candidate"])))
+    title = f"Accuracy by slice of {figures.MIN_SHOWN} items or more"
+    parts.append(_folded(title, figures.slices(report["candidate"], figures.MIN_SHOWN)))
     if report["candidate"]["robustness"]:
         parts.append(_folded("Robustness", figures.robustness(report["candidate"])))
     files = _text(", ".join(data["files"]))

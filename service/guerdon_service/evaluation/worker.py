@@ -4,12 +4,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore, ItemScores
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
@@ -117,8 +117,7 @@ class Worker:
         self, claimed: Evaluation, path: Path, asked_name: str, pinned: str, digest: str
     ) -> Contender:
         """Score what the store lacks of one model, a chunk kept as soon as it is there."""
-        asked = Asked(asked_name, claimed.query.profile, claimed.query.by)
-        model = await pin(self._scoring, asked)
+        asked, model = await self._pin(claimed, (pinned, asked_name))
         if model.digest != digest:
             raise InvalidInput(
                 f"model {asked_name} is {model.version} now, not {pinned}; start it again", param="candidate"
@@ -130,8 +129,19 @@ class Worker:
         async for scores in score_chunks(self._scoring, asked, digest, lambda: next(todo, [])):
             await self._keep(claimed.id, pinned, scores)
         return Contender(
-            model, calibration(self._scoring, asked_name), partial(self._store.scores, claimed.id, pinned)
+            model, calibration(self._scoring, asked.model), partial(self._store.scores, claimed.id, pinned)
         )
+
+    async def _pin(self, claimed: Evaluation, names: Sequence[str]) -> tuple[Asked, Provenance]:
+        """By version; an ensemble, whose members' versions no name has, by the name that was asked for."""
+        for name in names:
+            asked = Asked(name, claimed.query.profile, claimed.query.by)
+            try:
+                return asked, await pin(self._scoring, asked)
+            except UnknownModel:
+                if name == names[-1]:
+                    raise
+        raise AssertionError("names is empty")
 
     async def _keep(self, evaluation_id: str, pinned: str, scores: list[ItemScores]) -> None:
         await asyncio.to_thread(self._store.add_scores, evaluation_id, self._name, pinned, scores)

@@ -1,0 +1,155 @@
+"""``guerdon evaluate``: measure a model on held-out preferences, and against another one."""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from guerdon_service.app.loader import default_spec
+from guerdon_service.app.logs import configure_logging
+from guerdon_service.cache.tiered import open_cache
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import NullObserver
+from guerdon_service.evaluation import figures
+from guerdon_service.evaluation.build_report import Contender, Data, build_report
+from guerdon_service.evaluation.html import report_html
+from guerdon_service.evaluation.kept import kept_json, read_kept
+from guerdon_service.evaluation.markdown import report_markdown
+from guerdon_service.evaluation.read import data_sha256, read_items
+from guerdon_service.evaluation.report import to_json
+from guerdon_service.evaluation.rewardbench_json import rewardbench_json
+from guerdon_service.evaluation.run import check_different, score_files
+from guerdon_service.evaluation.score import Asked
+from guerdon_service.scoring.catalog import Catalog
+from guerdon_service.scoring.service import ScoringService
+
+
+def evaluate_command(argv: Sequence[str]) -> int:
+    """Score, measure, compare, print and write; 0 whatever the verdict.
+
+    Raises:
+        GuerdonError: a model or a file is not as it should be.
+    """
+    args = _parser().parse_args(argv)
+    configure_logging("ERROR", json=False)
+    for path in (args.json, args.report, args.markdown, args.rewardbench):
+        if path is not None and not path.parent.is_dir():
+            raise InvalidInput(f"{path}: its folder does not exist; make it first", param="output")
+    files = tuple(args.data)
+    data = Data(files, data_sha256(files))
+    num_items = sum(1 for _ in read_items(files))  # bad lines are found before any model is loaded
+    contenders = asyncio.run(_contenders(args, data, num_items))
+    candidate, baseline = contenders[0], contenders[1] if len(contenders) > 1 else None
+    if baseline is not None:
+        check_different(candidate, baseline)
+    report = to_json(build_report(data, candidate, baseline, args.margin))
+    sys.stdout.write(_text(report))
+    _write(args, report, candidate, baseline)
+    return 0
+
+
+async def _contenders(args: argparse.Namespace, data: Data, num_items: int) -> list[Contender]:
+    """Load and score one model after the other: two need not fit into memory together."""
+    sources = [source for source in (args.model, args.against) if source is not None]
+    return [
+        read_kept(Path(source), data)
+        if source.endswith(".json")
+        else await _scored(_spec(source, args), args, data, num_items)
+        for source in sources
+    ]
+
+
+async def _scored(spec: ModelSpec, args: argparse.Namespace, data: Data, num_items: int) -> Contender:
+    # torch takes seconds to import: a wrong flag and --help are answered without it.
+    from guerdon_service.app.loader import load_model
+
+    observer, limits = NullObserver(), Limits()
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="guerdon-tokenize")
+    cache = open_cache(observer, l1_bytes=0)
+    catalog = Catalog(partial(load_model, num_threads=args.threads), limits, cache, pool, observer)
+    service = ScoringService(catalog, limits, observer)
+    try:
+        sys.stderr.write(f"loading {spec.name} ...\n")
+        await service.load_model(spec)
+        with tqdm(total=num_items, desc=spec.name, unit="item", file=sys.stderr) as bar:
+            return await score_files(
+                service,
+                Asked(spec.name, args.profile),
+                data.files,
+                num_robustness=args.robustness,
+                progress=bar.update,
+            )
+    finally:
+        await service.close()
+
+
+def _spec(source: str, args: argparse.Namespace) -> ModelSpec:
+    """What to load, under the last part of its path; the default model goes by its name as well."""
+    default = default_spec(args.backend, args.dtype, args.device)
+    if source == default.name or Path(source).resolve() == Path(default.source).resolve():
+        return default
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.normpath(source)).name).strip("-._")[:64]
+    return ModelSpec(name or "model", source, args.backend, args.dtype, args.device)
+
+
+def _text(report: figures.Plain) -> str:
+    ceiling = figures.ceiling(report)
+    parts = [figures.table(figures.summary(report)), f"{ceiling}\n" if ceiling else ""]
+    parts.append(figures.table(figures.slices(report["candidate"], figures.MIN_SHOWN)))
+    if report["comparison"]:
+        parts.append(figures.table(figures.compared(report["comparison"])))
+    if report["candidate"]["robustness"]:
+        parts.append(figures.table(figures.robustness(report["candidate"])))
+    return "\n".join([*filter(None, parts), f"{figures.verdict(report)}\n"])
+
+
+def _write(args: argparse.Namespace, report: Any, candidate: Contender, baseline: Contender | None) -> None:
+    outputs = {
+        args.json: lambda: json.dumps(kept_json(report, candidate, baseline)) + "\n",
+        args.report: lambda: report_html(report),
+        args.markdown: lambda: report_markdown(report),
+        args.rewardbench: lambda: json.dumps(rewardbench_json(report), indent=4, sort_keys=True) + "\n",
+    }
+    for path, make in outputs.items():
+        if path is not None:
+            path.write_text(make(), encoding="utf-8")
+            sys.stderr.write(f"wrote {path}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="guerdon evaluate", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    model = "an artifact's folder, a hub id, the default model's name, or what --json wrote for one"
+    add("--model", required=True, metavar="NAME|PATH", help=model)
+    add("--against", metavar="NAME|PATH", help="the model to compare with, on the same items")
+    add(
+        "--data",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="JSON Lines (.gz), JSON or parquet",
+    )
+    add("--profile", metavar="NAME", help="head weights, of both models (each one's default)")
+    add("--margin", type=float, default=0.02, help="loss of accuracy that still counts as not worse (0.02)")
+    add("--robustness", type=int, default=0, metavar="N", help="also change the chosen response of N pairs")
+    add("--json", type=Path, metavar="OUT", help="the report and every item's scores")
+    add("--report", type=Path, metavar="OUT", help="the report as one HTML page")
+    add("--markdown", type=Path, metavar="OUT", help="the report for a pull request")
+    add("--rewardbench", type=Path, metavar="OUT", help="accuracy by subset in RewardBench's shape")
+    add("--backend", default="torch", help="torch or onnxruntime (torch)")
+    add("--dtype", default="float32", help="float32, bfloat16, float16 or int8 (float32)")
+    add("--device", default="cpu", help="cpu or cuda (cpu)")
+    add("--threads", type=int, metavar="N", help="threads of one forward (the back end's choice)")
+    return parser

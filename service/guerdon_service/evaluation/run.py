@@ -1,0 +1,46 @@
+"""Evaluate in this process, without a job: the same scores, the same measures, the same report."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.evaluation import ItemScores
+from guerdon_service.evaluation.build_report import Contender
+from guerdon_service.evaluation.read import chunks, read_items
+from guerdon_service.evaluation.robustness import measure_robustness
+from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, calibration, pin, score_chunks
+from guerdon_service.scoring.service import ScoringService
+
+
+async def score_files(
+    service: ScoringService,
+    asked: Asked,
+    files: tuple[Path, ...],
+    *,
+    num_robustness: int = 0,
+    progress: Callable[[int], object],
+) -> Contender:
+    """Every item of the files under one model.
+
+    Args:
+        num_robustness: pairs whose chosen response is also scored changed in several ways; 0: none.
+        progress: told how many more items have been scored.
+
+    Raises:
+        GuerdonError: no such model or profile, or the files are not as they should be.
+    """
+    model = await pin(service, asked)
+    todo = chunks(read_items(files), CHUNK_ITEMS)
+    kept: dict[str, ItemScores] = {}
+    async for scores in score_chunks(service, asked, model.digest, lambda: next(todo, [])):
+        kept.update((s.item_id, s) for s in scores)
+        progress(len(scores))
+    rows = await measure_robustness(service, asked, model.digest, files, num_robustness)
+    return Contender(model, calibration(service, asked.model), lambda: kept, rows)
+
+
+def check_different(candidate: Contender, baseline: Contender) -> None:
+    """Raise `InvalidInput` where both are one model under one profile, back end and dtype."""
+    first, second = ((m.digest, m.profile, m.backend, m.dtype) for m in (candidate.model, baseline.model))
+    if first == second:
+        raise InvalidInput("--against is the very model of --model; give another one", param="--against")
