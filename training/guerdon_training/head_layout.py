@@ -41,8 +41,12 @@ class HeadLayout:
         return outputs[..., self.num_served :]
 
     def attributes(self, outputs: Tensor) -> Tensor:
-        """Mean of each attribute's members: ``[..., num_outputs]`` to ``[..., A]``."""
-        return self.rewards(outputs).mean(-1)
+        """What training fits to the labels: ``[..., num_outputs]`` to ``[..., A]``.
+
+        The mean of each attribute's members, and its length output.
+        """
+        rewards = self.rewards(outputs).mean(-1)
+        return rewards + self.lengths(outputs) if self.with_length else rewards
 
     def served(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A model's trained parameters without the length outputs' rows."""
