@@ -15,6 +15,7 @@ from guerdon_training.pipeline.run import Stage, run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
 from guerdon_training.pipeline.wiring import wire
 from guerdon_training.ppo import recipe as ppo_recipe
+from guerdon_training.ppo.update import update
 from tests.training_pipeline.tiny_project import build_packages, write_project
 
 
@@ -75,7 +76,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _kill_at_update(number: int, patch: pytest.MonkeyPatch) -> None:
-    update, calls = ppo_recipe.update, []
+    calls: list[int] = []
 
     def killed(*args: object) -> dict[str, float]:
         calls.append(1)

@@ -1,6 +1,7 @@
 """Average of the weights along a run: one model that behaves like an ensemble of its late stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,14 @@ class MovingAverage:
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         for average, parameter in zip(self._average, self._parameters, strict=True):
             average.lerp_(parameter, 1.0 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"average": self._average, "updates": self._updates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._average, self._updates = list(state["average"]), int(state["updates"])
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -1,8 +1,11 @@
 """The optimisation of the reward recipe: an objective on the upper layers, averaged weights."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from statistics import mean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,8 @@ from tqdm import tqdm
 from guerdon_training.average import MovingAverage
 from guerdon_training.config import RewardConfig
 from guerdon_training.learner import build_learner
+from guerdon_training.policy.metrics import MetricsLog
+from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
 from guerdon_training.rows import Rows
 from guerdon_training.steps import epoch_steps
 from guerdon_training.trunk import SplitEncoder
@@ -31,17 +36,28 @@ class Fitted:
 
 
 def fit(
-    model: nn.Module, encoder: SplitEncoder, train: Rows, valid: Rows, config: RewardConfig, seed: int
+    model: nn.Module,
+    encoder: SplitEncoder,
+    train: Rows,
+    valid: Rows,
+    config: RewardConfig,
+    seed: int,
+    run: Path,
+    identity: str,
 ) -> Fitted:
     """Train; give the averaged weights of the epoch with the lowest log loss on `valid`.
 
-    Dropout is off throughout (Huang et al., "The N implementation details of RLHF with PPO", 2023).
+    Dropout is off throughout (Huang et al., "The N implementation details of RLHF with PPO", 2023). Goes on
+    after the last epoch that the checkpoint in `run` holds, to the same weights as without a break.
 
     Args:
         seed: of the order of the data; the model's start is the caller's.
+        run: folder for the checkpoint and ``metrics.jsonl``.
+        identity: digest of all that the weights depend on; a checkpoint with another is refused.
 
     Raises:
-        FloatingPointError: the loss is not finite.
+        InvalidInput: the checkpoint is another run's, or damaged.
+        GuerdonError: the loss is not finite, or the checkpoint cannot be written; the last one stays.
     """
     model.eval()
     optim, learner = config.optim, build_learner(model, encoder, train, config)
@@ -58,11 +74,19 @@ def fit(
     states = encoder.lower(train.tokens, optim.max_batch_tokens, "frozen layers, train")
     valid_states = encoder.lower(valid.tokens, optim.max_batch_tokens, "frozen layers, valid")
     best, best_loss = Fitted(State(), torch.ones(learner.layout.num_attributes)), float("inf")
-    for number, steps in enumerate(plan, start=1):
+    run.mkdir(parents=True, exist_ok=True)
+    saved, done = load_state(run / CHECKPOINT, identity), 0
+    if saved is not None:
+        done, best, best_loss = saved["done"], Fitted(saved["best"], saved["nu"]), saved["best_loss"]
+        _restore(parameters, optimizer, schedule, average, saved)
+    log = MetricsLog(run / "metrics.jsonl", is_writer=True, num_epochs=done)
+    for number, steps in enumerate(plan[done:], start=done + 1):
         with tqdm(steps, desc=f"epoch {number}/{optim.epochs}", unit="step") as progress:
             for step in progress:
                 loss = learner.backward(states, step)
-                nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm)
+                norm = float(nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm))
+                rate = schedule.get_last_lr()[0]
+                log.write(number, {"loss": loss, "gradient_norm": norm, "learning_rate": rate})
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()
@@ -74,7 +98,35 @@ def fit(
         if mean(losses) < best_loss:
             best, best_loss = Fitted(_copy(named), learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()
+        log.write(number, {f"valid/log_loss_{i}": loss for i, loss in enumerate(losses)})
+        state = {
+            "identity": identity,
+            "done": number,
+            "best": best.state,
+            "nu": best.nu,
+            "best_loss": best_loss,
+            "parameters": [p.detach() for p in parameters],
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "average": average.state(),
+        }
+        save_state(run / CHECKPOINT, state)
     return best
+
+
+@torch.no_grad()
+def _restore(
+    parameters: Sequence[Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: MovingAverage,
+    saved: Mapping[str, Any],
+) -> None:
+    for parameter, value in zip(parameters, saved["parameters"], strict=True):
+        parameter.copy_(value)
+    optimizer.load_state_dict(saved["optimizer"])
+    schedule.load_state_dict(saved["schedule"])
+    average.restore(saved["average"])
 
 
 def _copy(named: dict[str, nn.Parameter]) -> State:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from guerdon_service.core.errors import GuerdonError
 from guerdon_training.calibrate import calibrated_log_loss
 from guerdon_training.config import RewardConfig
 from guerdon_training.forward import by_budget
@@ -40,7 +42,7 @@ class Learner:
             states: of every train row, as `SplitEncoder.lower` gave them.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            GuerdonError: the loss is not finite.
         """
         num_units = sum(self.objective.num_units(batch.comparisons) for batch in step)
         num_pairs = sum(len(batch.comparisons) for batch in step)
@@ -56,8 +58,12 @@ class Learner:
                 loss = self.objective.loss(rewards, batch.comparisons) / num_units
             loss.backward()
             total += float(loss.detach())
-        if total != total or total == float("inf"):
-            raise FloatingPointError("the loss is not finite; lower optim.learning_rate")
+        if not isfinite(total):
+            raise GuerdonError(
+                f"the loss is {total}; lower optim.learning_rate. The checkpoint of the last whole epoch is "
+                "intact",
+                param="optim.learning_rate",
+            )
         return total
 
     def _penalty(self, rewards: Tensor, lengths: Tensor, batch: MicroBatch) -> Tensor:

@@ -4,7 +4,9 @@ Read from top to bottom. Every choice is made on the valid pairs; the test pairs
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from guerdon_training.measure import (
 )
 from guerdon_training.model import base_folder, base_version, build_model, load_tokenizer
 from guerdon_training.objective_config import check_objective
+from guerdon_training.policy.artifact import RUN
 from guerdon_training.rows import Rows, build_rows
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
@@ -50,6 +53,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     Raises:
         InvalidInput: the config, the data or the base cannot be used; nothing was written then.
+        GuerdonError: see `fit.fit`.
     """
     config = read_config(config_path, RewardConfig, overrides)
     config_name, config_text = stored_config(config_path, config, overrides)
@@ -71,8 +75,9 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     train_rows, valid_rows = (
         build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
     )
+    folder, parents = Path(config.output), _parents(config, config_text)
     runs = [
-        _run(config, base, tokenizer, train_rows, valid_rows, number)
+        _run(config, base, tokenizer, train_rows, valid_rows, number, parents)
         for number in range(config.ensemble.runs)
     ]
 
@@ -104,16 +109,19 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         encoding="pair",
         base=PackageBase(config.base.package, config.base.subfolder, file_sha256(base / "model.safetensors")),
         calibration=calibration,
-        parents=_parents(config, config_text) | _learned_ties(config, runs),
+        parents=parents | _learned_ties(config, runs),
         metrics=metrics,
     )
-    folder = Path(config.output)
     _save_adapter(model, folder / "adapter")
+    logs = [path.read_text("utf-8") for path in sorted((folder / RUN).glob("*/metrics.jsonl"))]
+    (folder / "metrics.jsonl").write_text("".join(logs), "utf-8")
     (folder / config_name).write_text(config_text, "utf-8")
     write_scores(folder / "scores.jsonl", scores)
     write_golden(folder / "golden.jsonl", model, tokenizer, config.max_tokens)
     (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
-    return seal(folder, manifest, base)
+    sealed = seal(folder, manifest, base)
+    shutil.rmtree(folder / RUN)
+    return sealed
 
 
 def _train_pairs(config: RewardConfig) -> list[Tagged]:
@@ -132,12 +140,15 @@ def _run(
     train: Rows,
     valid: Rows,
     number: int,
+    parents: Mapping[str, Any],
 ) -> Fitted:
     """One training from the start that all share, in an order of its own."""
+    identity = hashlib.sha256(json.dumps(parents, sort_keys=True).encode()).hexdigest()
+    run = Path(config.output) / RUN / f"{number:03}"
     outputs = head_layout(config).num_outputs
     model = build_model(base, config.base.package, outputs, config.lora, config.seed)
     encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers), tokenizer.pad_token_id)
-    return fit(model, encoder, train, valid, config, config.seed + number)
+    return fit(model, encoder, train, valid, config, config.seed + number, run, identity)
 
 
 def _lora_of_runs(config: RewardConfig) -> LoraConfig:

@@ -1,0 +1,109 @@
+"""A reward run that was killed, met a full disk or lost its loss."""
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_training import fit as fit_module
+from guerdon_training.config import BaseConfig
+from guerdon_training.learner import Learner
+from tests.training_reward.runs import config, train, write_pairs
+
+WEIGHTS = "adapter/adapter_model.safetensors"
+
+
+class Killed(BaseException):
+    """As when the process is."""
+
+
+def _values(base: BaseConfig, **optim: Any) -> dict[str, Any]:
+    plain = config(base)
+    return plain | {"optim": plain["optim"] | {"epochs": 3} | optim, "ensemble": {"runs": 2}}
+
+
+def _stop_at(call: int, patch: pytest.MonkeyPatch) -> None:
+    """Killed at the step of that number."""
+    backward = Learner.backward
+    calls: list[int] = []
+
+    def stopping(self: Learner, states: Any, step: Any) -> float:
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return backward(self, states, step)
+
+    patch.setattr(Learner, "backward", stopping)
+
+
+def test_a_killed_run_ends_in_the_same_weights(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    """Killed in the second epoch of its second member: that epoch alone is run again."""
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+        write_pairs(tmp_path / name)
+    values = _values(tiny_base)
+    whole = train(tmp_path / "whole", values)
+    with pytest.MonkeyPatch.context() as patch:
+        _stop_at(5 * 4 + 2, patch)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", values)
+    assert not (tmp_path / "killed" / "artifact" / "manifest.json").exists()
+    killed = train(tmp_path / "killed", values)
+    assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+    assert not (killed / ".run").exists()
+
+
+def test_every_step_and_epoch_is_in_the_log(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    folder = train(tmp_path, _values(tiny_base) | {"ensemble": {"runs": 1}})
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [x["epoch"] for x in lines if "valid/log_loss_0" in x] == [1, 2, 3]
+    steps = [x for x in lines if "loss" in x]
+    assert len(steps) == 15
+    assert all(x.keys() == {"epoch", "loss", "gradient_norm", "learning_rate"} for x in steps)
+
+
+def test_the_checkpoint_of_another_config_is_refused(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        _stop_at(7, patch)
+        with pytest.raises(Killed):
+            train(tmp_path, _values(tiny_base))
+    with pytest.raises(InvalidInput, match="is of another config"):
+        train(tmp_path, _values(tiny_base, learning_rate=0.02))
+
+
+def test_a_full_disk_stops_it_and_the_last_checkpoint_stays(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    save = fit_module.save_state
+    calls: list[int] = []
+
+    def full(path: Path, state: Any) -> None:
+        calls.append(1)
+        with pytest.MonkeyPatch.context() as patch:
+            if len(calls) == 2:
+                patch.setattr("os.fsync", _no_space)
+            save(path, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "save_state", full)
+        with pytest.raises(GuerdonError, match=r"No space left.*make room"):
+            train(tmp_path, _values(tiny_base))
+    saved = tmp_path / "artifact" / ".run" / "000" / "checkpoint.pt"
+    assert torch.load(saved, weights_only=True)["done"] == 1
+    train(tmp_path, _values(tiny_base))
+
+
+def test_a_loss_that_is_not_a_number_stops_it(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    write_pairs(tmp_path)
+    with pytest.raises(GuerdonError, match=r"the loss is nan; lower optim\.learning_rate.*intact"):
+        train(tmp_path, _values(tiny_base, learning_rate=1e30))
+
+
+def _no_space(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
