@@ -28,7 +28,7 @@ def kl_estimate(n: int, probability: float) -> float:
     """Beirami's estimate of the KL from the base probability of the answer that was selected, in nats.
 
     Between 0, for an answer that is certain, and `kl_upper_bound`, for one that never repeats. Its mean over
-    prompts estimates the KL.
+    selected answers lies between the KL and that bound.
 
     Args:
         probability: of the selected answer under the base policy, 0 <= p <= 1; its log-probability,

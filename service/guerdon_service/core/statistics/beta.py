@@ -1,9 +1,11 @@
 """The beta distribution, and those that are beta in other variables: binomial and Student's t."""
 
-from math import exp, inf, lgamma, log, log1p, pi, sqrt
+from math import exp, lgamma, log, log1p, pi, sqrt
+
+from guerdon_service.core.statistics.normal import normal_quantile
 
 _TINY = 1e-300
-_EPSILON = 1e-16
+_EPSILON = 1e-15
 _BISECTIONS = 200
 
 
@@ -53,11 +55,22 @@ def student_tail(t: float, df: float) -> float:
 
 
 def student_quantile(probability: float, df: float) -> float:
-    """t with P(T <= t) = probability."""
-    outside = 2.0 * min(probability, 1.0 - probability)
-    x = beta_quantile(outside, df / 2.0, 0.5)
-    t = sqrt(df * (1.0 - x) / x) if x > 0.0 else inf
-    return t if probability >= 0.5 else -t
+    """t with P(T <= t) = probability.
+
+    Newton's method from the normal quantile, which is nearer to zero; the distribution function is concave
+    beyond zero, so every step falls short of the solution and none overshoots.
+    """
+    if probability < 0.5:
+        return -student_quantile(1.0 - probability, df)
+    log_scale = -_log_beta(df / 2.0, 0.5) - 0.5 * log(df)
+    t = normal_quantile(probability)
+    for _ in range(_BISECTIONS):
+        density = exp(log_scale - (df + 1.0) / 2.0 * log1p(t * t / df))
+        step = (student_tail(t, df) - (1.0 - probability)) / density
+        t += step
+        if abs(step) <= 1e-14 * t:
+            break
+    return t
 
 
 def _fraction(x: float, a: float, b: float) -> float:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from guerdon_service.core.statistics.arrays import Clusters, Floats, Ints, cluster_codes, cluster_sums, shares
-from guerdon_service.core.statistics.bootstrap import percentile_interval
 from guerdon_service.core.statistics.clustered import clustered_mean
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.ranks import dense_ranks
@@ -17,6 +16,8 @@ NUM_BINS = 10
 """Bins of equal mass over the confidences, hence twice as many over the symmetrised set."""
 _LEAST = float(np.finfo(np.float64).eps)
 """Probabilities are cut here before the logarithm, as scikit-learn does, so that no loss is infinite."""
+_MAX_SCALE = 64.0
+_BISECTIONS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,11 @@ def calibration_error(
     alone, confidence against accuracy, over B bins; so it is computed. Bins have equal mass, but equal
     confidences share one.
 
-    The interval of the ECE is bootstrapped over clusters with the bins held fixed. An estimate of a distance
-    is above it on average, most of all near zero, so the interval is moved down by the bias that the
-    bootstrap shows (the basic interval, cut at 0).
+    The interval of the ECE comes from a bootstrap over clusters with the bins held fixed. The plain
+    percentile interval is useless here: an estimated distance is above the true one, most of all near zero,
+    and its resamples are above it once more. So the test is inverted instead: the interval holds the errors
+    c * ECE that, with the gaps of all bins scaled by c and the bootstrap's noise added, give the estimate as
+    an ordinary outcome. It reaches 0 where noise alone could have made the gaps.
 
     Args:
         probabilities: float64 [N] in [0, 1], of a preferred to b.
@@ -109,10 +112,31 @@ def _ece(gaps: Floats, bins: Ints, codes: Ints, seed: int) -> Interval:
     cells = np.bincount(codes * num_bins + bins, weights=gaps, minlength=num_clusters * num_bins)
     sizes = cluster_sums(codes, np.ones_like(gaps))
     totals = np.column_stack([cells.reshape(num_clusters, num_bins), sizes])
-    value = float(np.abs(totals[:, :-1].sum(axis=0)).sum() / len(gaps))
+    gaps_of_bins = totals[:, :-1].sum(axis=0) / len(gaps)
     drawn = resample_totals(totals, seed)
-    middle = percentile_interval(value, np.abs(drawn[:, :-1]).sum(axis=1) / drawn[:, -1])
-    return Interval(value, max(0.0, 2 * value - middle.high), max(0.0, 2 * value - middle.low))
+    noise = drawn[:, :-1] / drawn[:, -1:] - gaps_of_bins
+    value = float(np.abs(gaps_of_bins).sum())
+    low, high = (value * _scale(gaps_of_bins, noise, level) for level in (0.975, 0.025))
+    return Interval(value, low, high)
+
+
+def _scale(gaps: Floats, noise: Floats, level: float) -> float:
+    """Scale c >= 0 at which the error of ``c * gaps + noise`` [resamples, bins] has the estimate as quantile."""
+    value = float(np.abs(gaps).sum())
+    low, high = 0.0, 1.0
+    while high < _MAX_SCALE and _quantile(high, gaps, noise, level) < value:
+        high *= 2.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2.0
+        if _quantile(middle, gaps, noise, level) < value:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _quantile(scale: float, gaps: Floats, noise: Floats, level: float) -> float:
+    return float(np.quantile(np.abs(scale * gaps + noise).sum(axis=1), level))
 
 
 def _row(confidence: Floats, right: Floats) -> ReliabilityBin:

@@ -13,8 +13,8 @@ MAX_DRAWS = 50_000_000
 MIN_RESAMPLES = 1_000
 NUM_ITEM_RESAMPLES = 1000
 """For `resample_items`. The end points of a 95 % interval move by about 3 % of its width between seeds."""
-_BLOCK = 1_000_000
-"""Draws held at a time: 24 MB."""
+_BLOCK = 200_000
+"""Draws held at a time: 5 MB."""
 _GATHER = 8
 """Equal clusters are gathered when there are so many times fewer distinct ones."""
 
