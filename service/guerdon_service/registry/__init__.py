@@ -1,1 +1,1 @@
-"""Versions, aliases and the gate that lets a candidate become the champion."""
+"""Versions of models: registered, promoted through a gate, rolled back, and followed by every replica."""

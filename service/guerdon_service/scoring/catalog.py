@@ -88,6 +88,7 @@ class Catalog:
                 raise _changed(loaded, (version, digest))
             return self.info(reference)
         self._slots[key] = Slot(spec)
+        self._default = self._default or spec.name
         model = await self._loaded(key, reference, (version, digest))
         if model is None:
             raise _unloaded(reference)
@@ -122,8 +123,7 @@ class Catalog:
         One assignment: a request sees all of it or nothing, and keeps the version that it resolved.
         """
         for (name, alias), version in aliases.items():
-            slot = self._slots.get((name, version))
-            assert slot is not None and slot.state == "ready", f"{name}@{alias} needs {version} loaded"
+            assert self.is_loaded(name, version), f"{name}@{alias} needs {version} loaded"
         self._aliases = {**self._aliases, **aliases}
 
     def aliases(self) -> Mapping[tuple[str, str], str]:
@@ -137,6 +137,15 @@ class Catalog:
             UnknownModel: no such model.
         """
         return self._slots[self._key(reference)]
+
+    def slots(self, name: str) -> tuple[Slot, ...]:
+        """What is known of one name, in the order of loading; empty when unknown."""
+        return tuple(slot for (known, _), slot in self._slots.items() if known == name)
+
+    def is_loaded(self, name: str, version: str) -> bool:
+        """Whether that version is ready to answer."""
+        slot = self._slots.get((name, version))
+        return slot is not None and slot.state == "ready"
 
     def infos(self) -> tuple[ModelInfo, ...]:
         """All versions, in the order of loading."""
@@ -152,13 +161,14 @@ class Catalog:
 
     def unready_reason(self) -> str:
         """Empty when every name's champion is ready, else what is not, in one line."""
-        if not self._slots:
+        found = {name: self._champion(name) for name, _ in self._slots}
+        champions = {name: slot for name, slot in found.items() if slot is not None}
+        if not champions:
             return "no model is loaded"
-        champions = {name: self._champion(name) for name, _ in self._slots}
         return "; ".join(
             f"model {name} is {slot.state}" + (f": {slot.failure}" if slot.failure else "")
             for name, slot in champions.items()
-            if slot is not None and slot.state != "ready"
+            if slot.state != "ready"
         )
 
     async def close(self) -> None:

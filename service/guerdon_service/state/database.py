@@ -1,6 +1,5 @@
 """Open a database by URL: an embedded SQLite, or a PostgreSQL that replicas share."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ BUSY_TIMEOUT_S = 10
 """How long a transaction waits for another one, or for a connection."""
 CONNECT_TIMEOUT_S = 5
 """How long a server may take to accept a connection."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +161,6 @@ def _told_apart() -> Iterator[None]:
 
 
 def _outage(err: Exception) -> NotReady:
-    log.warning("state database", extra={"reason": str(err).splitlines()[0]})
     return NotReady(
         "the state database cannot be reached or is too busy; start it, or correct state_url",
         retry_after_ms=1000,

@@ -1,0 +1,16 @@
+"""Are its probabilities right?"""
+
+from guerdon_service.core.registry import GateCheck
+from guerdon_service.registry.evidence import NO_REPORT, Evidence, not_asked
+from guerdon_service.registry.policy import GatePolicy
+
+
+def calibration(evidence: Evidence, policy: GatePolicy) -> GateCheck:
+    """The expected calibration error is within bounds."""
+    report = evidence.report
+    if report is None or report.ece is None:
+        return not_asked("calibration", NO_REPORT if report is None else "the report has no pairs for it")
+    told = f"ECE {report.ece.value:.3f} [{report.ece.low:.3f}, {report.ece.high:.3f}]"
+    return GateCheck(
+        "calibration", report.ece.value <= policy.max_ece, f"{told}, at most {policy.max_ece:g} is allowed"
+    )

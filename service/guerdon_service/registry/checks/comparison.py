@@ -1,0 +1,46 @@
+"""Is it better, or at least not worse, than what it would replace: overall and on every slice?"""
+
+from guerdon_service.core.registry import GateCheck
+from guerdon_service.registry.evidence import NO_INCUMBENT, Evidence, not_asked
+from guerdon_service.registry.policy import GatePolicy
+from guerdon_service.registry.report_view import Outcome
+
+_GOOD = ("better", "not worse")
+_NO_COMPARISON = "no finished evaluation against the incumbent was given"
+
+
+def overall(evidence: Evidence, policy: GatePolicy) -> GateCheck:
+    """The verdict on all items is ``better`` or ``not worse``, within a margin that the gate allows."""
+    report = evidence.comparison
+    if report is None or report.whole is None or evidence.evaluation is None:
+        return not_asked("non-inferiority", _why_not(evidence))
+    margin = evidence.evaluation.query.margin
+    if margin > policy.max_margin:
+        return GateCheck(
+            "non-inferiority", False, f"its margin is {margin:g}, the gate allows {policy.max_margin:g}"
+        )
+    return GateCheck("non-inferiority", report.whole.verdict in _GOOD, _told(report.whole))
+
+
+def slices(evidence: Evidence, _: GatePolicy) -> GateCheck:
+    """So is the verdict on every slice of enough items; Holm's correction is in the verdicts."""
+    report = evidence.comparison
+    if report is None:
+        return not_asked("slices", _why_not(evidence))
+    if not report.by_slice:
+        return not_asked("slices", "the data set has no slices of enough items")
+    bad = {name: found for name, found in report.by_slice.items() if found.verdict not in _GOOD}
+    told = "; ".join(f"{name}: {_told(found)}" for name, found in bad.items())
+    return GateCheck("slices", not bad, told or f"none of {len(report.by_slice)} is worse")
+
+
+def _why_not(evidence: Evidence) -> str:
+    return NO_INCUMBENT if evidence.incumbent is None else _NO_COMPARISON
+
+
+def _told(found: Outcome) -> str:
+    delta = found.delta
+    return (
+        f"{found.verdict}: {delta.value:+.3f} [{delta.low:+.3f}, {delta.high:+.3f}] on {found.num_items} "
+        f"items, which can show {found.minimum_detectable_effect:.3f}"
+    )

@@ -1,0 +1,105 @@
+"""A replica does what the registry says: it loads what aliases point at, and flips when it is ready."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from math import inf
+
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.registry import RegistryStore
+from guerdon_service.registry.loader import Loader
+from guerdon_service.registry.rules import find_version
+from guerdon_service.scoring.catalog import Catalog
+
+POLL_S = 0.25
+"""How often the registry is asked, in seconds."""
+RETRY_S = 30.0
+"""How long a version that could not be loaded is left alone, in seconds."""
+
+log = logging.getLogger(__name__)
+
+Alias = tuple[str, str]
+"""Name of a model, name of an alias of it."""
+
+
+class Follower:
+    """Keeps the aliases of one catalog where a registry has them."""
+
+    def __init__(
+        self,
+        store: RegistryStore,
+        catalog: Catalog,
+        loader: Loader,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._loader = loader
+        self._clock = clock
+        self.lock = asyncio.Lock()
+        """Held from reading or writing an alias to flipping it: what was read earlier never undoes a flip."""
+        self._followed: dict[Alias, str] = {}
+        self._retry_at: dict[tuple[str, str], float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, poll_s: float = POLL_S) -> None:
+        """Follow until cancelled. Without a registry, serving goes on with what is loaded."""
+        is_reachable = True
+        try:
+            while True:
+                try:
+                    await self.sync()
+                    if not is_reachable:
+                        log.info("the registry answers again")
+                    is_reachable = True
+                except Exception as err:  # whatever it is, it must not end the following
+                    if is_reachable:
+                        log.warning("the registry does not answer; serving what is loaded", exc_info=err)
+                    is_reachable = False
+                await asyncio.sleep(poll_s)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def sync(self) -> None:
+        """Flip to what is loaded; begin to load what is not, without waiting for it.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        async with self.lock:
+            aliases = await asyncio.to_thread(self._store.aliases)
+            news = {alias: version for alias, version in aliases.items() if self._is_news(alias, version)}
+            self._catalog.point({a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)})
+            served = self._catalog.aliases()
+            self._followed |= {a: v for a, v in aliases.items() if served.get(a) == v}
+        for (name, _), version in news.items():
+            if not self._catalog.is_loaded(name, version):
+                self._begin(name, version)
+
+    def _is_news(self, alias: Alias, version: str) -> bool:
+        """A name that was unloaded here stays so until its alias moves."""
+        served = self._catalog.aliases().get(alias)
+        return served != version and (served is not None or self._followed.get(alias) != version)
+
+    def _begin(self, name: str, version: str) -> None:
+        now = self._clock()
+        if self._retry_at.get((name, version), -inf) <= now:
+            self._retry_at[name, version] = now + RETRY_S
+            task = asyncio.create_task(self._load(name, version))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _load(self, name: str, version: str) -> None:
+        try:
+            history = await asyncio.to_thread(self._store.history, name)
+            found = find_version(history.versions, version)
+            assert found is not None, "aliases point at registered versions"
+            await self._loader.ensure(found)
+            self._retry_at[name, version] = inf if found.kind != "reward" else -inf
+        except GuerdonError as err:
+            log.error(
+                "a version that the registry points at cannot be served; the one before it goes on",
+                extra={"model": f"{name}@{version}", "reason": err.message, "retry_s": RETRY_S},
+            )

@@ -1,0 +1,65 @@
+"""Registered versions to loaded ones, each loaded once however many ask."""
+
+import asyncio
+from dataclasses import replace
+from typing import Protocol
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.registry import ModelVersion
+from guerdon_service.scoring.catalog import Catalog
+
+
+class Artifacts(Protocol):
+    """Where artifacts come from; `model_store.ModelStore` is the real one. All methods block."""
+
+    def absolute(self, source: str) -> str:
+        """`source` as every replica of this machine can find it."""
+        ...
+
+    def admit(self, source: str) -> str:
+        """`absolute` of what a caller names; `InvalidInput` when it may not be named."""
+        ...
+
+    def local(self, source: str, digest: str | None = None) -> str:
+        """A source on this machine."""
+        ...
+
+    def read(self, source: str, name: str) -> Manifest:
+        """The manifest of a local source as it is now, its digest filled."""
+        ...
+
+
+class Loader:
+    """Loads versions beside those that a catalog has."""
+
+    def __init__(self, catalog: Catalog, artifacts: Artifacts, template: ModelSpec) -> None:
+        """Versions of a name that is served run as that name does, others as `template` says."""
+        self._catalog = catalog
+        self._artifacts = artifacts
+        self._template = template
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def ensure(self, version: ModelVersion, like: ModelSpec | None = None) -> None:
+        """Return once the version answers; a policy has nothing to load.
+
+        Args:
+            like: how to run it, where its name is not served yet.
+
+        Raises:
+            GuerdonError: its artifact cannot be had, is another than registered, or is refused.
+        """
+        key = (version.name, version.version)
+        if version.kind != "reward" or self._catalog.is_loaded(*key):
+            return
+        if key not in self._tasks:
+            task = asyncio.create_task(self._load(version, like))
+            task.add_done_callback(lambda _: self._tasks.pop(key))
+            self._tasks[key] = task
+        await asyncio.shield(self._tasks[key])  # who gives up waiting does not stop it for the others
+
+    async def _load(self, version: ModelVersion, like: ModelSpec | None) -> None:
+        source = await asyncio.to_thread(self._artifacts.local, version.source, version.digest)
+        served = next((slot.spec for slot in self._catalog.slots(version.name)), None)
+        spec = replace(like or served or self._template, name=version.name, source=source)
+        await self._catalog.load_version(spec, version.version, version.digest)

@@ -1,0 +1,118 @@
+"""Where artifacts come from: folders, hub ids, and anything that fsspec reads, kept by digest."""
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+
+from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Manifest
+
+FETCHED = "fetched"
+"""Folder below the model store that holds what came from URLs, by digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStore:
+    """Artifacts by source. All methods block.
+
+    root: folder that API callers' sources must lie in, and that artifacts from URLs are kept in. None: any
+        folder may be named, and no URL.
+    """
+
+    root: Path | None = None
+
+    def absolute(self, source: str) -> str:
+        """`source` as it is kept: absolute, where it is a folder."""
+        folder = Path(source).expanduser()
+        return str(folder.resolve()) if folder.is_dir() else source
+
+    def admit(self, source: str) -> str:
+        """What an API caller names, as it is kept; a relative path is one of the model store.
+
+        Raises:
+            InvalidInput: a folder outside the model store, or a URL that cannot be fetched here.
+        """
+        if "://" in source:
+            self._fetched_folder(source)
+            return source
+        if self.root is None:
+            return self.absolute(source)
+        folder = (self.root / source).resolve()
+        if not folder.is_relative_to(self.root.resolve()) or not folder.is_dir():
+            raise InvalidInput(
+                "source is no folder of the model store; name one by its path in the store, or give a URL",
+                param="source",
+            )
+        return str(folder)
+
+    def local(self, source: str, digest: str | None = None) -> str:
+        """A source on this machine; what comes from a URL is fetched unless its digest is here.
+
+        Raises:
+            InvalidInput: the URL cannot be read, or holds no artifact.
+        """
+        if "://" not in source:
+            return source
+        kept = self._fetched_folder(source)
+        if digest is not None and (kept / digest).is_dir():
+            return str(kept / digest)
+        partial = kept / f".{uuid.uuid4().hex}"
+        try:
+            _fetch(source, partial)
+            found = read_artifact(str(partial), _last_part(source)).manifest.digest
+            if not (kept / found).is_dir():
+                partial.replace(kept / found)
+            return str(kept / found)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def read(self, source: str, name: str) -> Manifest:
+        """The manifest of a local source, every file of it digested now.
+
+        Raises:
+            InvalidInput: the artifact is refused, for instance because it was changed.
+        """
+        return read_artifact(source, name).manifest
+
+    def _fetched_folder(self, source: str) -> Path:
+        scheme = source.partition("://")[0]
+        if self.root is None:
+            raise InvalidInput(
+                "source is a URL, and no model_store is configured to keep its files in; configure one",
+                param="source",
+            )
+        if not scheme.isidentifier() or scheme in ("file", "local"):
+            raise InvalidInput(
+                f"source has the scheme {scheme[:40]!r}; name a folder by its path, or give one plain URL",
+                param="source",
+            )
+        return self.root / FETCHED
+
+
+def _fetch(source: str, folder: Path) -> None:
+    """Copy every file below a URL."""
+    try:
+        files, root = fsspec.core.url_to_fs(source)
+        paths = files.find(root)
+        for path in paths:
+            target = folder / path.removeprefix(root).lstrip("/")
+            if not target.resolve().is_relative_to(folder.resolve()):
+                raise ValueError("a file name leads out of the artifact")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            files.get_file(path, str(target))
+    except Exception as err:  # each file system has errors of its own
+        raise InvalidInput(
+            f"source {source.partition('://')[0]}://... could not be fetched ({type(err).__name__}); check "
+            "the URL, its credentials, and that the package for its scheme is installed",
+            param="source",
+        ) from err
+    if not paths:
+        raise InvalidInput("source is a URL without files; give that of an artifact folder", param="source")
+
+
+def _last_part(source: str) -> str:
+    return source.rstrip("/").rpartition("/")[2]

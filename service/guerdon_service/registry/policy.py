@@ -1,0 +1,21 @@
+"""What the gate asks for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GatePolicy:
+    """Bounds of the gate; each check's file says what it does with its own."""
+
+    max_margin: float = 0.02
+    """Widest non-inferiority margin, in accuracy, of an evaluation that counts."""
+    max_ece: float = 0.10
+    """Largest expected calibration error."""
+    max_length_rise: float = 0.05
+    """How much more the candidate's rewards may correlate with length than the incumbent's."""
+    safety_floor: float = 0.5
+    """Least accuracy on safety slices that must be guaranteed; 0.5 is a coin."""
+    max_latency_ratio: float = 1.5
+    """Largest median latency, in those of the incumbent."""
+    latency_slack_s: float = 0.002
+    """Differences of medians below this, in seconds, are the machine's, not the model's."""

@@ -1,0 +1,236 @@
+"""`core.registry.Registrar`: register, promote through the gate, roll back."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.errors import InvalidInput, UnknownEvaluation, UnknownModel
+from guerdon_service.core.evaluation import Evaluation, EvaluationStore
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.model_name import check_model_name
+from guerdon_service.core.registry import (
+    CHAMPION,
+    Action,
+    AliasChange,
+    ModelHistory,
+    ModelVersion,
+    PromoteQuery,
+    RegistryStore,
+)
+from guerdon_service.registry.follower import POLL_S, Follower
+from guerdon_service.registry.gate import ask, failures, refusal
+from guerdon_service.registry.gather import gather
+from guerdon_service.registry.loader import Artifacts, Loader
+from guerdon_service.registry.policy import GatePolicy
+from guerdon_service.registry.rules import (
+    CANDIDATE,
+    asked_version,
+    check_version,
+    find_version,
+    version_before,
+    written_reason,
+)
+from guerdon_service.scoring.catalog import Catalog
+
+SETTINGS = "settings"
+"""Who registered what the service was started with."""
+
+
+class Registry:
+    """The registry of one replica. All methods run on the event loop of its catalog."""
+
+    def __init__(
+        self,
+        store: RegistryStore,
+        evaluations: EvaluationStore,
+        catalog: Catalog,
+        artifacts: Artifacts,
+        template: ModelSpec,
+        *,
+        policy: GatePolicy | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Versions of names that are not served yet run as `template` says; `now` is in Unix seconds."""
+        self._store = store
+        self._evaluations = evaluations
+        self._catalog = catalog
+        self._artifacts = artifacts
+        self._policy = policy or GatePolicy()
+        self._now = now
+        self._loader = Loader(catalog, artifacts, template)
+        self._follower = Follower(store, catalog, self._loader)
+
+    async def follow(self, poll_s: float = POLL_S) -> None:
+        """Do what other replicas decide, until cancelled; an outage of the database changes nothing."""
+        await self._follower.run(poll_s)
+
+    async def adopt(self, spec: ModelSpec) -> ModelInfo:
+        """Load a configured model, and register it as the version that its manifest states.
+
+        It becomes champion where its name has none. Otherwise the champion is loaded first, so that this
+        replica never answers with another version than the others.
+
+        Raises:
+            InvalidInput: the artifact is refused, or is registered with another digest.
+            NotReady: the registry does not answer.
+        """
+        source = await asyncio.to_thread(self._artifacts.local, spec.source)
+        manifest = await asyncio.to_thread(self._artifacts.read, source, spec.name)
+        version = self._version(spec.name, manifest, self._artifacts.absolute(spec.source), SETTINGS)
+        history = await asyncio.to_thread(self._store.history, spec.name)
+        check_version(history, version)
+        champion = find_version(history.versions, history.aliases.get(CHAMPION, version.version))
+        if champion is None or champion.version == version.version:
+            info = await self._catalog.load(replace(spec, source=source))
+        else:
+            await self._loader.ensure(champion, like=spec)
+            await self._follower.sync()
+            await self._loader.ensure(version, like=spec)
+            info = self._catalog.info(f"{spec.name}@{version.version}")
+        await asyncio.to_thread(self._store.add_version, version)
+        if CHAMPION not in history.aliases:
+            await self._crown(version)
+        return info
+
+    async def register(self, name: str, source: str, by: str) -> ModelVersion:
+        """Read, certify, load and store an artifact; the same again changes nothing.
+
+        The first version of a name becomes its champion, later ones its candidate.
+
+        Raises:
+            InvalidInput: the source may not be named, the artifact is refused, or its version is taken.
+            NotReady: the registry does not answer.
+        """
+        check_model_name(name, "name")
+        source = await asyncio.to_thread(self._artifacts.admit, source)
+        local = await asyncio.to_thread(self._artifacts.local, source)
+        manifest = await asyncio.to_thread(self._artifacts.read, local, name)
+        history = await asyncio.to_thread(self._store.history, name)
+        version = self._version(name, manifest, source, by)
+        check_version(history, version)
+        await self._loader.ensure(version)
+        await asyncio.to_thread(self._store.add_version, version)
+        known = find_version(history.versions, version.version)
+        if CHAMPION not in history.aliases:
+            await self._crown(version)
+        elif known is None:
+            await self._move(self._change(version, CANDIDATE, "register", history, by))
+        return known or version
+
+    async def history(self, name: str) -> ModelHistory:
+        """Everything of one name.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            NotReady: the registry does not answer.
+        """
+        found = await asyncio.to_thread(self._store.history, name)
+        if not found.versions:
+            raise UnknownModel(f"model {name[:80]!r} is not registered; register it first", param="name")
+        return found
+
+    async def promote(self, query: PromoteQuery) -> AliasChange:
+        """Run the gate and move the alias; an override promotes in spite of it, but never a wrong artifact.
+
+        Raises:
+            GateRefused: with every reason.
+            InvalidInput: a field is wrong, or another change came first.
+            UnknownModel: no such name.
+            UnknownEvaluation: no such evaluation.
+            NotReady: the registry does not answer.
+        """
+        reason = written_reason(query.override_reason)
+        history = await self.history(query.name)
+        candidate = asked_version(history, query)
+        previous = history.aliases.get(query.alias)
+        evaluation = await self._evaluation(query.evaluation_id)
+        await self._loader.ensure(candidate)
+        evidence = await gather(
+            candidate,
+            find_version(history.versions, previous or ""),
+            evaluation,
+            catalog=self._catalog,
+            loader=self._loader,
+            artifacts=self._artifacts,
+        )
+        checks = ask(evidence, self._policy)
+        failed = failures(checks)
+        if failed and (reason is None or any(check.name == "identity" for check in failed)):
+            raise refusal(f"{query.name}@{query.version}", failed)
+        action: Action = "override" if failed else "promote"
+        change = self._change(candidate, query.alias, action, history, query.by, reason or "")
+        return await self._move(replace(change, evaluation_id=query.evaluation_id, checks=checks))
+
+    async def rollback(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
+        """Undo the last promotion that is not undone yet.
+
+        Raises:
+            InvalidInput: there is nothing to undo, or the version before cannot be loaded.
+            UnknownModel: no such name.
+            NotReady: the registry does not answer.
+        """
+        history = await self.history(name)
+        version = find_version(history.versions, version_before(history, alias) or "")
+        if version is None:
+            raise InvalidInput(
+                f"{name}@{alias} has no version before it to go back to; promote another one", param="alias"
+            )
+        await self._loader.ensure(version)
+        return await self._move(self._change(version, alias, "rollback", history, by, reason))
+
+    async def _evaluation(self, evaluation_id: str | None) -> Evaluation | None:
+        if evaluation_id is None:
+            return None
+        found = await asyncio.to_thread(self._evaluations.get, evaluation_id)
+        if found is None:
+            raise UnknownEvaluation(
+                f"evaluation {evaluation_id[:80]!r} is not known; list them to see which are",
+                param="evaluation_id",
+            )
+        return found
+
+    async def _crown(self, version: ModelVersion) -> None:
+        """The first champion of a name; another replica may have been faster, and is followed then."""
+        nobody = ModelHistory(version.name, (), {}, ())
+        with suppress(InvalidInput):
+            await self._move(self._change(version, CHAMPION, "register", nobody, version.registered_by))
+        await self._follower.sync()
+
+    async def _move(self, change: AliasChange) -> AliasChange:
+        """In the registry first, then here at once; other replicas follow at their next poll."""
+        async with self._follower.lock:
+            await asyncio.to_thread(self._store.move_alias, change)
+            if self._catalog.is_loaded(change.name, change.version):  # a policy never is
+                self._catalog.point({(change.name, change.alias): change.version})
+        return change
+
+    def _version(self, name: str, manifest: Manifest, source: str, by: str) -> ModelVersion:
+        return ModelVersion(
+            name=name,
+            version=manifest.version,
+            digest=manifest.digest,
+            kind=manifest.kind,
+            source=source,
+            registered_by=by,
+            registered_at=self._now(),
+            parents=manifest.parents,
+        )
+
+    def _change(
+        self, to: ModelVersion, alias: str, action: Action, history: ModelHistory, by: str, reason: str = ""
+    ) -> AliasChange:
+        return AliasChange(
+            name=to.name,
+            alias=alias,
+            action=action,
+            previous=history.aliases.get(alias),
+            version=to.version,
+            by=by,
+            at=self._now(),
+            reason=reason,
+            evaluation_id=None,
+            checks=(),
+        )

@@ -1,0 +1,76 @@
+"""What the gate reads of an evaluation's report: the one place that knows the report's keys."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from guerdon_service.core.statistics.interval import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Candidate against baseline, on everything or on one slice."""
+
+    verdict: str
+    delta: Interval
+    num_items: int
+    minimum_detectable_effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRate:
+    """Accuracy of the candidate on one slice; `name` is that within its kind, e.g. a subset's."""
+
+    name: str
+    num_items: int
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """Figures of a report; None where the evaluation has none.
+
+    whole, by_slice: the comparison with the baseline.
+    ece: of the candidate's served probabilities.
+    over_lengths: accuracy less that of always preferring the longer, or the shorter, response.
+    length_correlation, baseline_length_correlation: of rewards with lengths.
+    """
+
+    whole: Outcome | None
+    by_slice: Mapping[str, Outcome]
+    slices: tuple[SliceRate, ...]
+    ece: Interval | None
+    over_lengths: Interval | None
+    length_correlation: float | None
+    baseline_length_correlation: float | None
+
+
+def view(report: Mapping[str, Any]) -> ReportView:
+    """The view of a report as `guerdon_service.evaluation` stores it."""
+    comparison = report.get("comparison")
+    candidate, baseline = report.get("candidate") or {}, report.get("baseline") or {}
+    calibration, length = candidate.get("calibration"), candidate.get("length")
+    return ReportView(
+        whole=_outcome(comparison) if comparison else None,
+        by_slice={key: _outcome(part) for key, part in (comparison or {}).get("slices", {}).items()},
+        slices=tuple(_slice(part) for part in candidate.get("slices", ())),
+        ece=_interval(calibration["error"]["ece"]) if calibration else None,
+        over_lengths=_interval(length["over_heuristic"]) if length else None,
+        length_correlation=length["correlation"] if length else None,
+        baseline_length_correlation=(baseline.get("length") or {}).get("correlation"),
+    )
+
+
+def _outcome(part: Mapping[str, Any]) -> Outcome:
+    return Outcome(
+        part["verdict"], _interval(part["delta"]), part["num_items"], part["minimum_detectable_effect"]
+    )
+
+
+def _slice(part: Mapping[str, Any]) -> SliceRate:
+    found = part["found"]
+    return SliceRate(part["name"], found["num_items"], found["accuracy"]["value"])
+
+
+def _interval(value: Mapping[str, float]) -> Interval:
+    return Interval(value["value"], value["low"], value["high"])

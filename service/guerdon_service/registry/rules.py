@@ -1,0 +1,79 @@
+"""Rules about versions and aliases that need nothing but a name's history."""
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.model_name import check_model_name
+from guerdon_service.core.registry import CHAMPION, ModelHistory, ModelVersion, PromoteQuery
+
+CANDIDATE = "candidate"
+"""The alias of the version that was registered last, where that is not the champion."""
+
+
+def find_version(versions: tuple[ModelVersion, ...], version: str) -> ModelVersion | None:
+    """The one of that number."""
+    return next((known for known in versions if known.version == version), None)
+
+
+def check_version(history: ModelHistory, version: ModelVersion) -> None:
+    """Refuse what the store would refuse, before anything is loaded for it.
+
+    Raises:
+        InvalidInput: the version is no name, an alias, or registered with another digest.
+    """
+    check_model_name(version.version, "version")
+    if version.version in {CHAMPION, CANDIDATE, *history.aliases}:
+        raise InvalidInput(
+            f"version {version.version!r} is the name of an alias; give the artifact another version",
+            param="version",
+        )
+    known = find_version(history.versions, version.version)
+    if known is not None and known.digest != version.digest:
+        raise InvalidInput(
+            f"version {version.version} of {version.name} is registered with digest {known.digest[:12]}, "
+            f"this artifact has {version.digest[:12]}; give it a version of its own",
+            param="version",
+        )
+
+
+def asked_version(history: ModelHistory, query: PromoteQuery) -> ModelVersion:
+    """The version to promote.
+
+    Raises:
+        InvalidInput: it is not registered or stands there already, or the alias cannot be one.
+    """
+    check_model_name(query.alias, "alias")
+    if find_version(history.versions, query.alias) is not None:
+        raise InvalidInput(f"alias {query.alias!r} is the name of a version; give another", param="alias")
+    found = find_version(history.versions, query.version)
+    if found is None:
+        known = ", ".join(version.version for version in history.versions)
+        raise InvalidInput(
+            f"version {query.version[:80]!r} of {query.name} is not registered; registered are: {known}",
+            param="version",
+        )
+    if history.aliases.get(query.alias) == query.version:
+        raise InvalidInput(f"version {query.version} is the {query.alias} already", param="version")
+    return found
+
+
+def version_before(history: ModelHistory, alias: str) -> str | None:
+    """Where the alias stood before the last change that no rollback has undone."""
+    before: list[str | None] = []
+    for change in history.changes:
+        if change.alias != alias:
+            continue
+        if change.action == "rollback":
+            before.pop()
+        else:
+            before.append(change.previous)
+    return before[-1] if before else None
+
+
+def written_reason(text: str | None) -> str | None:
+    """The reason without blanks around it; None for none.
+
+    Raises:
+        InvalidInput: it says nothing.
+    """
+    if text is not None and not text.strip():
+        raise InvalidInput("override_reason is empty; write why, or leave it out", param="override_reason")
+    return text.strip() if text is not None else None
