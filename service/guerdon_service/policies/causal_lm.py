@@ -1,0 +1,72 @@
+"""A causal language model and its tokenizer, ready to generate."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.policy_files import PolicyFiles
+from guerdon_service.policies.gguf import dequantised
+from guerdon_service.policies.shared_attention import SHARED, register_shared_attention
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class CausalLM:
+    """The model in evaluation mode.
+
+    ends: token ids that end a response. context: most tokens of prompt and response together.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    ends: tuple[int, ...]
+    context: int
+
+
+def load_causal_lm(files: PolicyFiles, dtype: str, device: str) -> CausalLM:
+    """Load weights, merge the adapter where there is one. Safetensors only; no code of the folder runs.
+
+    Raises:
+        InvalidInput: files that cannot be loaded, an unknown dtype, no chat template, or nothing that ends a
+            response; none of these is ever guessed.
+    """
+    if dtype not in _DTYPES:
+        raise InvalidInput(f"dtype is {dtype!r}; use one of {', '.join(_DTYPES)}", param="dtype")
+    folder = dequantised(files.weights) if files.weights.is_file() else files.weights
+    register_shared_attention()
+    plain: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **plain)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, attn_implementation=SHARED, **plain
+        )
+        if files.adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(files.adapter)).merge_and_unload(safe_merge=True)
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as err:
+        raise InvalidInput(f"policy {folder.name} cannot be loaded ({err})", param="source") from err
+    if not tokenizer.chat_template:
+        raise InvalidInput(
+            f"the tokenizer of {folder.name} has no chat template; add chat_template.jinja", param="source"
+        )
+    model = model.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
+    context = int(model.config.get_text_config().max_position_embeddings)
+    return CausalLM(model, tokenizer, _ends(model, tokenizer), context)
+
+
+def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What `generate` stops at, and the tokenizer's EOS, which for a chat model ends the turn."""
+    named = model.generation_config.eos_token_id
+    ids = [*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id]
+    ends = tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))
+    if not ends:
+        raise InvalidInput(
+            "the policy has no EOS, so no response could end; set eos_token_id in generation_config.json",
+            param="source",
+        )
+    return ends
