@@ -12,6 +12,7 @@ from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training import fit as fit_module
 from guerdon_training.config import BaseConfig
 from guerdon_training.learner import Learner
+from guerdon_training.ppo.checkpoint import save_state
 from tests.training_reward.runs import config, train, write_pairs
 
 WEIGHTS = "adapter/adapter_model.safetensors"
@@ -80,7 +81,6 @@ def test_the_checkpoint_of_another_config_is_refused(tiny_base: BaseConfig, tmp_
 
 def test_a_full_disk_stops_it_and_the_last_checkpoint_stays(tiny_base: BaseConfig, tmp_path: Path) -> None:
     write_pairs(tmp_path)
-    save = fit_module.save_state
     calls: list[int] = []
 
     def full(path: Path, state: Any) -> None:
@@ -88,7 +88,7 @@ def test_a_full_disk_stops_it_and_the_last_checkpoint_stays(tiny_base: BaseConfi
         with pytest.MonkeyPatch.context() as patch:
             if len(calls) == 2:
                 patch.setattr("os.fsync", _no_space)
-            save(path, state)
+            save_state(path, state)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module, "save_state", full)

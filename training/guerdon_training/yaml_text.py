@@ -61,7 +61,7 @@ def parse_yaml(text: str) -> Any:
 
 def dump_yaml(data: Any) -> str:
     """Plain values as YAML that `parse_yaml` reads back; tuples become lists."""
-    return yaml.dump(_plain(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(_plain(data), Dumper=_Dumper, sort_keys=False, width=110)
 
 
 def _plain(value: Any) -> Any:
