@@ -79,7 +79,7 @@ def test_accuracy_and_slices_equal_plain_counts() -> None:
     report = measured(items, scores)
 
     def plain(rows: Sequence[Item]) -> float:
-        return sum((np.sign(scores[i.id][0] - scores[i.id][1]) + 1) / 2 for i in rows) / len(rows)
+        return float(np.mean([(np.sign(scores[i.id][0] - scores[i.id][1]) + 1) / 2 for i in rows]))
 
     assert report.overall.accuracy.value == pytest.approx(plain(items), abs=1e-12)
     assert (report.overall.num_items, report.overall.num_clusters) == (120, 40)

@@ -1,6 +1,7 @@
 import gzip
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,8 @@ def test_rm_bench_keeps_the_style_of_each_response(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("label", "grades"), [("A>B", (1.0, 0.0)), ("B>A", (0.0, 1.0)), ("A=B", (0.5, 0.5))])
 def test_judgebench(tmp_path: Path, label: str, grades: tuple[float, float]) -> None:
-    record = {
-        "pair_id": "7", "source": "mmlu", "question": "q", "response_A": "a", "response_B": "b", "label": label,
-    }  # fmt: skip
+    record = {"pair_id": "7", "source": "mmlu", "question": "q", "label": label}
+    record |= {"response_A": "a", "response_B": "b"}
     item = read_one(tmp_path, record)
     assert (item.id, item.subset, item.responses, item.grades) == ("7", "mmlu", ("a", "b"), grades)
 
@@ -148,14 +148,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_all_kinds_of_file_give_the_same_items(tmp_path: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    pyarrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     records = pairs(30)
     lines = write(tmp_path / "data.jsonl", records)
     packed = write(tmp_path / "data.jsonl.gz", records)
     (tmp_path / "data.json").write_text(json.dumps(records))
-    parquet.write_table(pa.Table.from_pylist(records), tmp_path / "data.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "data.parquet")
     found = [
         list(read_items([p])) for p in (lines, packed, tmp_path / "data.json", tmp_path / "data.parquet")
     ]
