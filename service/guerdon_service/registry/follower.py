@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from math import inf
+from typing import TypeVar
 
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.registry import RegistryStore
@@ -18,6 +19,8 @@ RETRY_S = 30.0
 """How long a version that could not be loaded is left alone, in seconds."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Alias = tuple[str, str]
 """Name of a model, name of an alias of it."""
@@ -69,7 +72,7 @@ class Follower:
             NotReady: the registry does not answer.
         """
         async with self.lock:
-            aliases = await asyncio.to_thread(self._store.aliases)
+            aliases = await _to_its_end(self._store.aliases)
             news = {alias: version for alias, version in aliases.items() if self._is_news(alias, version)}
             self._catalog.point({a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)})
             served = self._catalog.aliases()
@@ -103,3 +106,13 @@ class Follower:
                 "a version that the registry points at cannot be served; the one before it goes on",
                 extra={"model": f"{name}@{version}", "reason": err.message, "retry_s": RETRY_S},
             )
+
+
+async def _to_its_end(read: Callable[[], T]) -> T:
+    """`read` in a thread; who is cancelled meanwhile waits for it, because nobody else would."""
+    reading = asyncio.ensure_future(asyncio.to_thread(read))
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        await asyncio.wait([reading])
+        raise

@@ -12,10 +12,8 @@ from guerdon_service.scoring.model_scorer import ModelScorer
 ROUNDS = 15
 DEADLINE_S = 60.0
 
-_PROBE = Conversation.of(
-    "How do I keep bread fresh for more than a day?",
-    "Keep it in a paper bag at room temperature, cut side down, or slice and freeze it and toast the slices.",
-)
+_PROBE = Conversation.of("How do I keep bread fresh for more than a day? " * 10, "In a bag.")
+"""A prompt of a usual length, and a response that fits every model."""
 
 
 async def measure_latency(candidate: ModelScorer, incumbent: ModelScorer) -> Latency:

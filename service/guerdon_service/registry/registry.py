@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
@@ -67,6 +66,14 @@ class Registry:
         """Do what other replicas decide, until cancelled; an outage of the database changes nothing."""
         await self._follower.run(poll_s)
 
+    async def sync(self) -> None:
+        """Follow once.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        await self._follower.sync()
+
     async def adopt(self, spec: ModelSpec) -> ModelInfo:
         """Load a configured model, and register it as the version that its manifest states.
 
@@ -82,18 +89,15 @@ class Registry:
         version = self._version(spec.name, manifest, self._artifacts.absolute(spec.source), SETTINGS)
         history = await asyncio.to_thread(self._store.history, spec.name)
         check_version(history, version)
-        champion = find_version(history.versions, history.aliases.get(CHAMPION, version.version))
-        if champion is None or champion.version == version.version:
-            info = await self._catalog.load(replace(spec, source=source))
-        else:
+        champion = find_version(history.versions, history.aliases.get(CHAMPION, ""))
+        if champion is not None:
             await self._loader.ensure(champion, like=spec)
-            await self._follower.sync()
-            await self._loader.ensure(version, like=spec)
-            info = self._catalog.info(f"{spec.name}@{version.version}")
+            await self.sync()
+        await self._loader.ensure(version, like=spec)
         await asyncio.to_thread(self._store.add_version, version)
-        if CHAMPION not in history.aliases:
+        if champion is None:
             await self._crown(version)
-        return info
+        return self._catalog.info(f"{spec.name}@{version.version}")
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store an artifact; the same again changes nothing.
@@ -195,9 +199,15 @@ class Registry:
     async def _crown(self, version: ModelVersion) -> None:
         """The first champion of a name; another replica may have been faster, and is followed then."""
         nobody = ModelHistory(version.name, (), {}, ())
-        with suppress(InvalidInput):
+        try:
             await self._move(self._change(version, CHAMPION, "register", nobody, version.registered_by))
-        await self._follower.sync()
+        except InvalidInput:
+            history = await self.history(version.name)
+            champion = find_version(history.versions, history.aliases.get(CHAMPION, ""))
+            if champion is None:
+                raise
+            await self._loader.ensure(champion)
+            await self.sync()
 
     async def _move(self, change: AliasChange) -> AliasChange:
         """In the registry first, then here at once; other replicas follow at their next poll."""

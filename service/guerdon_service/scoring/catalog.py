@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 
 from guerdon_service.core.artifact import LoadedModel, ModelInfo, ModelSpec
-from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownModel
+from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.ports import Cache, Observer
@@ -89,11 +89,12 @@ class Catalog:
             return self.info(reference)
         self._slots[key] = Slot(spec)
         self._default = self._default or spec.name
-        model = await self._loaded(key, reference, (version, digest))
+        label = reference if len(self.slots(spec.name)) > 1 else spec.name
+        model = await self._loaded(key, label, (version, digest))
         if model is None:
             raise _unloaded(reference)
-        self._slots[key] = Slot(spec, self._scorer(model, reference))
-        self._observer.model_ready(reference, True)
+        self._slots[key] = Slot(spec, self._scorer(model, label))
+        self._observer.model_ready(label, True)
         return self.info(reference)
 
     async def unload(self, reference: str) -> None:
@@ -135,6 +136,7 @@ class Catalog:
 
         Raises:
             UnknownModel: no such model.
+            NotReady: none of its versions is the champion yet.
         """
         return self._slots[self._key(reference)]
 
@@ -246,6 +248,11 @@ class Catalog:
     def _key(self, reference: str | None) -> tuple[str, str]:
         name, ref = split_reference(reference or self._default or "")
         key = (name, self._aliases.get((name, ref or CHAMPION), ref))
+        if key not in self._slots and not ref and self.slots(name):
+            raise NotReady(
+                f"model {name} has no champion here yet; ask again when GET /health/ready answers 200",
+                retry_after_ms=1000,
+            )
         if key not in self._slots:
             loaded = ", ".join(dict.fromkeys(name for name, _ in self._slots)) or "none"
             raise UnknownModel(

@@ -1,0 +1,136 @@
+"""Replicas that share a registry: what one decides, the others do; without it, serving goes on."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from guerdon_service.core.errors import NotReady
+from guerdon_service.core.registry import CHAMPION, PromoteQuery
+from guerdon_service.state.database import Database, open_database
+from tests.postgres_server import PostgresServer
+from tests.registry.replica import replica
+from tests.registry.test_registry import forced
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    database = open_database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "file":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database()
+
+
+async def test_another_replica_loads_promotes_and_rolls_back_alike(url: str) -> None:
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours) as one, replica(theirs) as two:
+            await one.registry.register("m", "2", "ops")
+            await one.registry.register("new", "4", "ops")
+            await forced(one, "2")
+            assert await one.ask() == "2"
+            await two.until("2")
+            async with asyncio.timeout(30):
+                while {"new", "m"} != {i.name for i in two.service.models() if i.state == "ready"}:
+                    await asyncio.sleep(0.001)
+            await two.registry.rollback("m", CHAMPION, "ops", "worse")
+            assert await two.ask() == "1"
+            await one.until("1")
+            assert two.service.is_ready()
+
+
+async def test_of_two_replicas_that_promote_at_once_one_comes_first(url: str) -> None:
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours) as one, replica(theirs) as two:
+            await one.registry.register("m", "2", "ops")
+            await two.registry.register("m", "3", "ops")
+            both = await asyncio.gather(forced(one, "2"), forced(two, "3"), return_exceptions=True)
+            changes = (await one.registry.history("m")).changes
+            champion = [c.version for c in changes if c.alias == CHAMPION]
+            won = [c for c in both if not isinstance(c, BaseException)]
+            assert champion == ["1", *(c.version for c in sorted(won, key=lambda c: c.at))]
+            for each in (one, two):
+                await each.until(champion[-1])
+
+
+async def test_replicas_that_start_together_agree_on_the_first_champion(url: str) -> None:
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours, None) as one, replica(theirs, None) as two:
+            from guerdon_service.core.artifact import ModelSpec
+
+            await asyncio.gather(
+                one.registry.adopt(ModelSpec("m", "1")), two.registry.adopt(ModelSpec("m", "2"))
+            )
+            champion = (await one.registry.history("m")).aliases[CHAMPION]
+            for each in (one, two):
+                await each.until(champion)
+
+
+async def test_without_the_database_serving_goes_on_and_is_told_once(
+    postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_server.new_database()
+    with (
+        opened(url) as ours,
+        opened(url) as theirs,
+        caplog.at_level(logging.INFO, "guerdon_service.registry"),
+    ):
+        async with replica(ours) as one, replica(theirs) as two:
+            await one.registry.register("m", "2", "ops")
+            await two.until("2", "m@candidate")
+            postgres_server.kill()
+            try:
+                with pytest.raises(NotReady):
+                    await one.registry.promote(PromoteQuery("m", "2", "ops", override_reason="now"))
+                for i in range(100):
+                    assert await one.ask(response=f"answer {i}") == "1"
+                    assert await two.ask("m@2", f"answer {i}") == "2"
+                assert one.service.is_ready()
+                outages = [r for r in caplog.records if "does not answer" in r.message]
+                assert len(outages) <= 2, "each of two replicas tells it once"
+            finally:
+                postgres_server.start()
+            await forced(one, "2")
+            await two.until("2")
+
+
+async def test_a_version_that_cannot_be_loaded_leaves_the_one_before_serving(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours) as one, replica(theirs) as two:
+            two.artifacts.local = _refuse  # type: ignore[method-assign]
+            await one.registry.register("m", "2", "ops")
+            await forced(one, "2")
+            await one.registry.register("other", "3", "ops")
+            async with asyncio.timeout(30):
+                while sum("cannot be served" in r.message for r in caplog.records) < 2:
+                    assert await two.ask() == "1"
+            assert two.service.is_ready()
+            await one.registry.rollback("m", CHAMPION, "ops", "")
+            assert await one.ask() == await two.ask() == "1"
+
+
+def _refuse(source: str, digest: str | None = None) -> str:
+    raise NotReady("the bucket is away")
+
+
+async def test_what_was_unloaded_here_stays_unloaded_until_its_alias_moves(database: Database) -> None:
+    async with replica(database, follows=False) as one:
+        await one.registry.register("m", "2", "ops")
+        await one.registry.sync()
+        await one.service.unload_model("m")
+        await one.registry.sync()
+        assert one.service.models() == ()
+        await forced(one, "2")
+        assert await one.ask() == "2"

@@ -1,0 +1,164 @@
+import pytest
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import (
+    GateRefused,
+    InvalidInput,
+    UnknownEvaluation,
+    UnknownModel,
+)
+from guerdon_service.core.registry import CHAMPION, AliasChange, PromoteQuery
+from guerdon_service.state.database import Database
+from tests.registry.replica import Replica, empty_service, replica, with_registry
+
+WHY = "the pager rings and 2 is known good"
+
+
+async def forced(on: Replica, version: str, reason: str | None = WHY) -> AliasChange:
+    return await on.registry.promote(PromoteQuery("m", version, "ops", override_reason=reason))
+
+
+async def test_a_configured_model_becomes_version_and_champion_once(database: Database) -> None:
+    for _ in range(2):  # a restart changes nothing
+        async with replica(database) as one:
+            assert await one.ask() == await one.ask("m@1") == await one.ask("m@champion") == "1"
+            history = await one.registry.history("m")
+    assert [(v.version, v.digest, v.registered_by) for v in history.versions] == [
+        ("1", "digest-1", "settings")
+    ]
+    assert history.aliases == {"champion": "1"}
+    assert [(c.action, c.previous, c.version) for c in history.changes] == [("register", None, "1")]
+
+
+async def test_a_restarted_replica_serves_the_champion_and_not_what_it_is_configured_with(
+    database: Database,
+) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        await forced(one, "2")
+    async with replica(database, "1") as one:
+        assert await one.ask() == "2" and await one.ask("m@1") == "1"
+        assert one.service.is_ready()
+        (default,) = [info for info in one.service.models() if info.default]
+        assert default.version == "2"
+
+
+async def test_later_versions_are_loaded_and_become_candidates(database: Database) -> None:
+    async with replica(database) as one:
+        made = await one.registry.register("m", "2", "ops")
+        assert (made.version, made.digest, made.registered_by) == ("2", "digest-2", "ops")
+        assert await one.ask() == "1" and await one.ask("m@candidate") == await one.ask("m@2") == "2"
+        assert await one.registry.register("m", "2", "somebody else") == made
+        await one.registry.register("m", "3", "ops")
+        history = await one.registry.history("m")
+    assert history.aliases == {"champion": "1", "candidate": "3"}
+    assert len(history.changes) == 3
+
+
+async def test_a_new_name_is_registered_loaded_and_its_own_champion(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("new", "5", "ops")
+        assert [i.aliases for i in one.service.models() if i.name == "new"] == [("champion",)]
+        assert (await one.registry.history("new")).aliases == {"champion": "5"}
+
+
+async def test_a_version_keeps_its_digest_and_an_artifact_that_changed_is_refused(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        one.artifacts.changed["2"] = "another"
+        with pytest.raises(InvalidInput, match="version of its own") as refused:
+            await one.registry.register("m", "2", "ops")
+        assert refused.value.param == "version"
+        with pytest.raises(GateRefused, match=r"identity: digest is another on disk, digest-2 registered"):
+            await forced(one, "2")
+        assert await one.ask() == "1"
+    async with empty_service() as service, with_registry(service, database) as other:
+        other.artifacts.changed["1"] = "another"
+        with pytest.raises(InvalidInput, match="digest"):
+            await other.registry.adopt(ModelSpec("m", "1"))
+
+
+@pytest.mark.parametrize("reason", ["", "  \n"])
+async def test_an_override_needs_a_written_reason(database: Database, reason: str) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        with pytest.raises(InvalidInput) as refused:
+            await forced(one, "2", reason)
+        assert refused.value.param == "override_reason"
+        assert await one.ask() == "1"
+
+
+async def test_the_gate_refuses_with_reasons_and_an_override_is_kept_with_them(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        with pytest.raises(GateRefused, match=r"evaluation: none given: evaluate it against 1"):
+            await forced(one, "2", None)
+        assert await one.ask() == "1"
+        change = await forced(one, "2")
+        assert await one.ask() == "2"
+        kept = (await one.registry.history("m")).changes[-1]
+    assert kept == change
+    assert (kept.action, kept.previous, kept.version, kept.by, kept.reason) == (
+        "override",
+        "1",
+        "2",
+        "ops",
+        WHY,
+    )
+    assert {c.name: c.passed for c in kept.checks if c.passed is not None} == {
+        "identity": True,
+        "interface": True,
+        "evaluation": False,
+        "latency": True,
+    }
+
+
+async def test_rollback_undoes_one_promotion_after_another(database: Database) -> None:
+    async with replica(database) as one:
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "ops")
+            await forced(one, version)
+        assert await one.ask() == "3"
+        for expected in ("2", "1"):
+            change = await one.registry.rollback("m", CHAMPION, "ops", "worse on chat")
+            assert (change.action, change.version, change.reason) == ("rollback", expected, "worse on chat")
+            assert await one.ask() == expected
+        with pytest.raises(InvalidInput, match="no version before"):
+            await one.registry.rollback("m", CHAMPION, "ops", "")
+        await forced(one, "3")
+        await one.registry.rollback("m", CHAMPION, "ops", "")
+        assert await one.ask() == "1"
+
+
+async def test_rollback_loads_what_was_unloaded(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        await forced(one, "2")
+        await one.service.unload_model("m@1")
+        await one.registry.rollback("m", CHAMPION, "ops", "")
+        assert await one.ask() == "1"
+
+
+async def test_what_is_unknown_is_named(database: Database) -> None:
+    async with replica(database) as one:
+        with pytest.raises(UnknownModel):
+            await one.registry.history("ghost")
+        with pytest.raises(UnknownModel):
+            await one.registry.rollback("ghost", CHAMPION, "ops", "")
+        with pytest.raises(UnknownEvaluation):
+            await one.registry.register("m", "2", "ops")
+            await one.registry.promote(PromoteQuery("m", "2", "ops", evaluation_id="ghost"))
+        for query, param in {
+            PromoteQuery("m", "9", "ops"): "version",
+            PromoteQuery("m", "1", "ops"): "version",
+            PromoteQuery("m", "2", "ops", alias="1"): "alias",
+            PromoteQuery("m", "2", "ops", alias="a b"): "alias",
+        }.items():
+            with pytest.raises(InvalidInput) as refused:
+                await one.registry.promote(query)
+            assert refused.value.param == param
+        for name, source, param in (("a b", "2", "name"), ("m", "bad", "source")):
+            with pytest.raises(InvalidInput) as refused:
+                await one.registry.register(name, source, "ops")
+            assert refused.value.param == param
+        assert await one.ask() == "1"
