@@ -48,7 +48,7 @@ class BestOfNResult:
     best: index (`Generated.index`) of the chosen candidate; None when `abstained`.
     candidates: by index; fewer than n when stopped early or `partial`.
     partial: the policy died or the deadline came first; the best of what had arrived was chosen.
-    kl_upper_bound: ``log n - (n - 1) / n`` in nats, n being the candidates drawn: an upper bound
+    kl_upper_bound: ``log n - (n - 1) / n`` in nats, n as asked for: an upper bound, whatever the choice
         (Beirami et al., arXiv 2401.01879).
     expected_win_rate: at most ``n / (n + 1)`` against one sample: a bound as well.
     """
