@@ -1,19 +1,13 @@
-"""Intervals against scipy and against simulation."""
+"""Bootstrap over clusters, against theory and against a plain one."""
+
+import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.statistics import resample
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
-from guerdon_service.core.statistics.rates import wilson
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (37, 100), (612, 1072)])
-def test_wilson_equals_scipy(successes: int, n: int) -> None:
-    expected = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-    got = wilson(successes, n)
-    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert got.value == successes / n
 
 
 def test_bootstrap_of_independent_items_agrees_with_the_normal_interval() -> None:
@@ -35,3 +29,47 @@ def test_repeating_every_item_does_not_narrow_the_interval() -> None:
 def test_bootstrap_is_repeatable() -> None:
     values = np.random.default_rng(3).normal(size=50)
     assert clustered_bootstrap(values, list(range(50))) == clustered_bootstrap(values, list(range(50)))
+
+
+def test_gathered_clusters_give_the_interval_of_the_plain_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(4)
+    values = (generator.random(600) < 0.7).astype(np.float64)
+    clusters = np.repeat(np.arange(200), 3)
+    gathered = clustered_bootstrap(values, clusters)
+    monkeypatch.setattr(resample, "_GATHER", 10**9)
+    plain = clustered_bootstrap(values, clusters)
+    assert gathered.value == plain.value
+    assert (gathered.low, gathered.high) == pytest.approx((plain.low, plain.high), abs=0.003)
+
+
+def test_weighted_mean_is_the_ratio_of_the_totals() -> None:
+    """Against the linearised standard error of a ratio (Cochran, 1977, 6.4)."""
+    generator = np.random.default_rng(5)
+    values, weights = generator.normal(1.0, 0.5, 800), generator.uniform(0.5, 2.0, 800)
+    found = clustered_bootstrap(values, range(800), weights=weights)
+    ratio = (weights * values).sum() / weights.sum()
+    error = np.sqrt((weights**2 * (values - ratio) ** 2).sum()) / weights.sum()
+    assert found.value == pytest.approx(ratio)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+
+
+def test_memory_is_bounded_for_a_hundred_thousand_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resample, "MAX_DRAWS", 3_000_000)
+    monkeypatch.setattr(resample, "MIN_RESAMPLES", 30)
+    values, clusters = np.random.default_rng(6).normal(size=100_000), np.arange(100_000)
+    tracemalloc.start()
+    clustered_bootstrap(values, clusters)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+
+
+def test_missing_keys_and_weights_of_nothing_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="clusters"):
+        clustered_bootstrap([1.0, 2.0], ["a"])
+    with pytest.raises(InvalidInput, match="weights"):
+        clustered_bootstrap([1.0, 2.0], ["a", "b"], weights=[1.0, 0.0])
+    with pytest.raises(InvalidInput, match="at least one"):
+        clustered_bootstrap([], [])
+    with pytest.raises(InvalidInput, match="NaN"):
+        clustered_bootstrap([float("nan")], ["a"])

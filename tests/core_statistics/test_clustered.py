@@ -1,4 +1,7 @@
-"""Intervals of rates over pairs that share prompts."""
+"""Intervals of means over items that share prompts."""
+
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,3 +47,13 @@ def test_mean_with_one_value_per_cluster_has_the_standard_error() -> None:
     found = clustered_mean(values, range(50))
     error = values.std(ddof=1) / np.sqrt(50)
     assert (found.high - found.value) == pytest.approx(1.959964 * error, rel=1e-6)
+
+
+def test_clustered_mean_equals_the_cluster_robust_regression() -> None:
+    generator = np.random.default_rng(1)
+    clusters = generator.integers(0, 40, 300)
+    values = generator.normal(size=300) + generator.normal(size=40)[clusters]
+    regression: Any = import_module("statsmodels.api").OLS(values, np.ones(300))
+    reference = regression.fit(cov_type="cluster", cov_kwds={"groups": clusters})
+    found = clustered_mean(values, clusters)
+    assert (found.low, found.high) == pytest.approx(tuple(reference.conf_int()[0]), abs=1e-10)

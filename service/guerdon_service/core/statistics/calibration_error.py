@@ -121,7 +121,7 @@ def _ece(gaps: Floats, bins: Ints, codes: Ints, seed: int) -> Interval:
 
 
 def _scale(gaps: Floats, noise: Floats, level: float) -> float:
-    """Scale c >= 0 at which the error of ``c * gaps + noise`` [resamples, bins] has the estimate as quantile."""
+    """Scale c >= 0 at which the estimate is the `level` quantile of the error of ``c * gaps + noise``."""
     value = float(np.abs(gaps).sum())
     low, high = 0.0, 1.0
     while high < _MAX_SCALE and _quantile(high, gaps, noise, level) < value:

@@ -20,7 +20,8 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
     rate, z2 = successes / n, z * z
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = z * sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return Interval(rate, max(0.0, centre - half), min(1.0, centre + half))
+    # At 0 and 1 an end is the rate itself, but for rounding.
+    return Interval(rate, max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half)))
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interval:
