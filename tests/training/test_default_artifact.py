@@ -9,7 +9,8 @@ import peft
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.manifest import Manifest, from_json
@@ -21,7 +22,8 @@ from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.encode import encode_pair
 from guerdon_training.forward import collate
 from guerdon_training.measure import accuracies, read_scores, score_pairs
-from guerdon_training.model import base_folder, load_tokenizer
+from guerdon_training.model import base_folder, load_classifier, load_tokenizer
+from guerdon_training.pooled import Pooled
 from guerdon_training.tagging import tag
 
 ROOT = Path(__file__).parents[2]
@@ -49,9 +51,9 @@ def tokenizer(base: Path) -> PreTrainedTokenizerBase:
 
 
 @pytest.fixture(scope="module")
-def model(base: Path, manifest: Manifest) -> peft.PeftModel:
-    plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(manifest.heads))
-    return peft.PeftModel.from_pretrained(plain, str(FOLDER / "adapter")).eval()
+def model(base: Path, manifest: Manifest) -> nn.Module:
+    plain = load_classifier(base, len(manifest.heads), manifest.num_layers or 0)
+    return Pooled(peft.PeftModel.from_pretrained(plain, str(FOLDER / "adapter")), manifest.pooling).eval()
 
 
 def test_the_manifest_is_the_contract(manifest: Manifest) -> None:
@@ -82,7 +84,7 @@ def test_it_is_small_and_carries_its_own_heads() -> None:
 
 
 def test_plain_transformers_and_peft_reproduce_the_golden_scores(
-    model: peft.PeftModel, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
 ) -> None:
     lines = [json.loads(line) for line in (FOLDER / "golden.jsonl").read_text("utf-8").splitlines()]
     assert len(lines) >= 12
@@ -123,7 +125,7 @@ def test_harmlessness_beats_the_better_length_baseline(manifest: Manifest) -> No
 
 
 def test_the_recorded_figures_are_those_of_the_data(
-    model: peft.PeftModel, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, manifest: Manifest
 ) -> None:
     """Where the data is at hand, every figure is computed again, and some pairs are scored again."""
     if not TEST_PAIRS.is_file():

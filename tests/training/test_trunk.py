@@ -1,20 +1,30 @@
 """The split forward that trains is the model's own forward, gradients included."""
 
+from typing import Any
+
 import peft
+import pytest
 import torch
 
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import RESPONSE_MAX_WEIGHT, Pooling
 from guerdon_training.average import MovingAverage
 from guerdon_training.config import BaseConfig, LoraConfig
 from guerdon_training.encode import PairTokens
 from guerdon_training.forward import collate, score_rows
-from guerdon_training.model import base_folder, build_model
+from guerdon_training.model import base_folder, build_model, check_pooling
+from guerdon_training.pooled import Pooled
 from guerdon_training.trunk import SplitEncoder
 
 TOKENS = tuple(PairTokens((2, *range(5, 5 + n), 3, 9 + n, 11, 3), n + 2) for n in (1, 4, 9, 12))
 
 
-def _model(base: BaseConfig) -> peft.PeftModel:
-    model = build_model(base_folder(base), base.package, 2, LoraConfig(4, 8, (1, 2)), seed=3)
+def _model(
+    base: BaseConfig, layers: tuple[int, ...] = (1, 2), num_layers: int = 0, pooling: Pooling = "model"
+) -> peft.PeftModel:
+    lora = LoraConfig(4, 8, layers)
+    folder = base_folder(base)
+    model = build_model(folder, base.package, 2, lora, seed=3, num_layers=num_layers, pooling=pooling)
     generator = torch.Generator().manual_seed(5)
     for parameter in model.parameters():
         if parameter.requires_grad:  # B is zero at the start: the adapter would not show
@@ -30,23 +40,41 @@ def test_only_upper_adapters_and_saved_modules_train(tiny_base: BaseConfig) -> N
     assert sum("lora_A" in n for n in trained) == 2 * 6
 
 
-def test_split_forward_equals_the_whole_model(tiny_base: BaseConfig) -> None:
-    model = _model(tiny_base)
-    encoder = SplitEncoder(model.get_base_model(), 1, pad_token_id=0, dtype=torch.float32)
+@pytest.mark.parametrize("pooling", ["model", "response"])
+@pytest.mark.parametrize(("layers", "num_layers"), [((1, 2), 0), ((1,), 2), ((), 2)])
+def test_split_forward_and_gradients_equal_the_whole_models(
+    tiny_base: BaseConfig, layers: tuple[int, ...], num_layers: int, pooling: Pooling
+) -> None:
+    model = _model(tiny_base, layers, num_layers, pooling)
+    assert model.config.num_hidden_layers == (num_layers or 3)
+    first = min(layers, default=None)
+    encoder = SplitEncoder(model.get_base_model(), first, 0, torch.float32, pooling)
     upper = encoder.upper(encoder.lower(TOKENS, 60, "test"))
-    whole = model(**collate(TOKENS, 0)).logits
-    assert whole.std(dim=0).min() > 0.03
-    torch.testing.assert_close(upper, whole, atol=1e-5, rtol=0)
-
-
-def test_split_gradients_equal_the_whole_models(tiny_base: BaseConfig) -> None:
-    model = _model(tiny_base)
+    logits = Pooled(model, pooling)(**collate(TOKENS, 0)).logits
+    assert logits.std(dim=0).min() > 0.03
+    torch.testing.assert_close(upper, logits, atol=1e-5, rtol=0)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    encoder = SplitEncoder(model.get_base_model(), 1, pad_token_id=0, dtype=torch.float32)
-    split = torch.autograd.grad(encoder.upper(encoder.lower(TOKENS, 60, "test")).sum(), parameters)
-    whole = torch.autograd.grad(model(**collate(TOKENS, 0)).logits.sum(), parameters)
+    split, whole = (torch.autograd.grad(outputs.sum(), parameters) for outputs in (upper, logits))
     for a, b in zip(split, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_a_head_on_responses_starts_from_the_pooled_states(tiny_base: BaseConfig) -> None:
+    """The pooler begins as the identity: what the head reads is tanh of mean and weighted maximum."""
+    model = build_model(base_folder(tiny_base), tiny_base.package, 2, LoraConfig(), 3, pooling="response")
+    assert [n for n, p in model.named_parameters() if p.requires_grad and "lora" in n] == []
+    plain: Any = model.get_base_model()
+    states = plain.base_model(**collate(TOKENS[2:3], 0)).last_hidden_state[0, TOKENS[2].prefix_len :]
+    row = torch.tanh(states.mean(0) + RESPONSE_MAX_WEIGHT * states.amax(0))
+    found = Pooled(model, "response")(**collate(TOKENS, 0)).logits[2]
+    torch.testing.assert_close(found, plain.classifier(row), atol=1e-5, rtol=0)
+
+
+def test_what_no_recipe_trains_is_refused(tiny_base: BaseConfig) -> None:
+    with pytest.raises(InvalidInput, match="pooling is 'last'; use model or response"):
+        check_pooling("last")
+    with pytest.raises(InvalidInput, match=r"base\.num_layers is 9, but the base has 3 layers"):
+        _model(tiny_base, num_layers=9)
 
 
 def test_bfloat16_is_near_float32(tiny_base: BaseConfig) -> None:

@@ -58,15 +58,26 @@ def _summary(config: RewardConfig, config_file: str) -> str:
     heads = " and ".join(f"`{h.name}`" for h in config.heads)
     optim = config.optim
     return (
-        f"A small reward model: the encoder of the package `{config.base.package}` with a LoRA adapter of "
-        f"rank {config.lora.rank} and the heads {heads}. English only. It reads at most {config.max_tokens} "
-        "tokens of `prompt` and `response` as a pair; a longer prompt loses its beginning, a response is "
-        "never cut.\n\n"
+        f"A small reward model: {_encoder(config)} and the heads {heads}. English only. It reads at most "
+        f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
+        "beginning, a response is never cut.\n\n"
         f"Trained with `guerdon train reward {config_file}` (`config.toml` is a copy): Bradley-Terry loss, "
         f"each pair trains its own head, {optim.epochs} epochs, learning rate {optim.learning_rate:g}, "
         f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
         f"(decay {optim.ema_decay:g} a step); the epoch is chosen on the valid pairs."
     )
+
+
+def _encoder(config: RewardConfig) -> str:
+    """What is below the heads, and which states they read."""
+    kept = f"the first {config.base.num_layers} layers of " if config.base.num_layers else ""
+    adapter = f" with a LoRA adapter of rank {config.lora.rank}" if config.lora.layers else ", frozen,"
+    reads = (
+        ", which read the mean of the response's tokens plus half of their maximum,"
+        if config.pooling == "response"
+        else ""
+    )
+    return f"{kept}the encoder of the package `{config.base.package}`{adapter}{reads}"
 
 
 def _facts(manifest: Manifest) -> str:

@@ -8,10 +8,14 @@ from guerdon_training.objective_config import EnsembleConfig, LengthConfig, Obje
 
 @dataclass(frozen=True, slots=True)
 class BaseConfig:
-    """Encoder weights that an installed package carries: import name, and the folder inside it."""
+    """Encoder weights that an installed package carries: import name, and the folder inside it.
+
+    num_layers: layers that are kept, from the first; 0 is all of them.
+    """
 
     package: str
     subfolder: str
+    num_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,12 @@ class LoraConfig:
     """Low-rank adapters (Hu et al., arXiv 2106.09685) on `target_modules`; `save_modules` train in full.
 
     layers: consecutive encoder layers up to the last that get adapters. All below stay as they are, so
-        they run once per text instead of once per epoch.
+        they run once per text instead of once per epoch. None: only `save_modules` train.
     """
 
-    rank: int
-    alpha: int
-    layers: tuple[int, ...]
+    rank: int = 16
+    alpha: int = 32
+    layers: tuple[int, ...] = ()
     target_modules: tuple[str, ...] = ("query", "key", "value", "dense")
     save_modules: tuple[str, ...] = ("classifier", "pooler")
 
@@ -88,6 +92,7 @@ class RewardConfig:
     """Everything that `guerdon train reward` reads.
 
     output: folder of the artifact. max_tokens: what the served model accepts.
+    pooling: what the head reads, ``model`` or ``response``: see `core.manifest.Manifest`.
     profiles: attribute weights by profile name; the first by name is the served default.
     """
 
@@ -102,6 +107,7 @@ class RewardConfig:
     profiles: Mapping[str, Mapping[str, float]]
     lora: LoraConfig
     optim: OptimConfig
+    pooling: str = "model"
     limits: tuple[str, ...] = field(default=())
     """Sentences for the model card: what this model must not be used for."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -3,12 +3,20 @@
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import peft
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from peft.utils.constants import DUMMY_TARGET_MODULES
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Pooling
 from guerdon_training.config import BaseConfig, LoraConfig
 
 
@@ -41,25 +49,75 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def build_model(folder: Path, package: str, num_heads: int, lora: LoraConfig, seed: int) -> peft.PeftModel:
+def build_model(
+    folder: Path,
+    package: str,
+    num_heads: int,
+    lora: LoraConfig,
+    seed: int,
+    *,
+    num_layers: int = 0,
+    pooling: Pooling = "model",
+) -> peft.PeftModel:
     """Frozen base, LoRA on its linear layers, and `num_heads` outputs, initialised from `seed`.
 
     The adapter names its base by `package`, so that no path of this machine ends up in the artifact.
+
+    Args:
+        num_layers: of the base, from the first; 0 is all. pooling: what the head reads; the base's pooler
+            was made for ``model``, for ``response`` it starts as the identity.
     """
     torch.manual_seed(seed)
-    base = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=num_heads)
+    base = load_classifier(folder, num_heads, num_layers)
     base.name_or_path = base.config._name_or_path = package
+    if pooling == "response":
+        torch.nn.init.eye_(base.base_model.pooler.dense.weight)
+        torch.nn.init.zeros_(base.base_model.pooler.dense.bias)
+    placed = (
+        {
+            "target_modules": list(lora.target_modules),
+            "layers_to_transform": list(lora.layers),
+            "layers_pattern": "layer",
+            # a module that is trained in full needs no adapter, and "dense" would match the pooler's
+            "exclude_modules": rf".*({'|'.join(lora.save_modules)}).*",
+        }
+        if lora.layers
+        else {"target_modules": DUMMY_TARGET_MODULES}
+    )
     return peft.get_peft_model(
         base,
         peft.LoraConfig(
             task_type=peft.TaskType.SEQ_CLS,
             r=lora.rank,
             lora_alpha=lora.alpha,
-            target_modules=list(lora.target_modules),
-            layers_to_transform=list(lora.layers),
-            layers_pattern="layer",
-            # a module that is trained in full needs no adapter, and "dense" would match the pooler's
-            exclude_modules=rf".*({'|'.join(lora.save_modules)}).*",
             modules_to_save=list(lora.save_modules),
+            **placed,
         ),
     )
+
+
+def load_classifier(folder: Path, num_heads: int, num_layers: int = 0) -> Any:
+    """The base in float32 with a fresh classifier; `num_layers` as in `build_model`.
+
+    Raises:
+        InvalidInput: the base has fewer layers.
+    """
+    config = AutoConfig.from_pretrained(folder, num_labels=num_heads)
+    if num_layers > config.num_hidden_layers:
+        raise InvalidInput(
+            f"base.num_layers is {num_layers}, but the base has {config.num_hidden_layers} layers",
+            param="base.num_layers",
+        )
+    config.num_hidden_layers = num_layers or config.num_hidden_layers
+    return AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32)
+
+
+def check_pooling(pooling: str) -> Pooling:
+    """The config's `pooling`, where a recipe can train it.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if pooling not in ("model", "response"):
+        raise InvalidInput(f"config pooling is {pooling!r}; use model or response", param="pooling")
+    return cast("Pooling", pooling)

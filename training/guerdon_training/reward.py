@@ -34,9 +34,10 @@ from guerdon_training.measure import (
     score_pairs,
     write_scores,
 )
-from guerdon_training.model import base_folder, base_version, build_model, load_tokenizer
+from guerdon_training.model import base_folder, base_version, build_model, check_pooling, load_tokenizer
 from guerdon_training.objective_config import check_objective
 from guerdon_training.policy.artifact import RUN
+from guerdon_training.pooled import Pooled
 from guerdon_training.rows import Rows, build_rows
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
@@ -70,7 +71,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     check_usable(test_pairs, config.heads, config.data.test)
 
     # 2. Model: frozen base, LoRA on the upper layers; fit, keep the epoch with the lowest log loss on valid.
-    base = base_folder(config.base)
+    base, pooling = base_folder(config.base), check_pooling(config.pooling)
     tokenizer = load_tokenizer(base)
     train_rows, valid_rows = (
         build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
@@ -83,13 +84,14 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     # 3. One model of all runs, without what only training needs.
     layout = head_layout(config)
-    model = build_model(base, config.base.package, layout.num_served, _lora_of_runs(config), config.seed)
+    model = _model(config, base, layout.num_served, _lora_of_runs(config))
     state = layout.served(average_runs([run.state for run in runs]))
     report = model.load_state_dict(state, strict=False)
     assert not report.unexpected_keys, "a trained parameter has no place in the served model"
+    pooled = Pooled(model, pooling)
 
     def score(pairs: list[Tagged], label: str) -> list[Scored]:
-        return score_pairs(model, tokenizer, pairs, config.max_tokens, label)
+        return score_pairs(pooled, tokenizer, pairs, config.max_tokens, label)
 
     # 4. Normalise and calibrate on valid; measure on test, once.
     scores = {"valid": score(valid_pairs, "valid"), "test": score(test_pairs, "test")}
@@ -107,6 +109,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         profiles={name: Profile(weights) for name, weights in sorted(config.profiles.items())},
         max_tokens=config.max_tokens,
         encoding="pair",
+        pooling=pooling,
+        num_layers=config.base.num_layers or None,
         base=PackageBase(config.base.package, config.base.subfolder, file_sha256(base / "model.safetensors")),
         calibration=calibration,
         parents=parents | _learned_ties(config, runs),
@@ -117,7 +121,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     (folder / "metrics.jsonl").write_text("".join(logs), "utf-8")
     (folder / config_name).write_text(config_text, "utf-8")
     write_scores(folder / "scores.jsonl", scores)
-    write_golden(folder / "golden.jsonl", model, tokenizer, config.max_tokens)
+    write_golden(folder / "golden.jsonl", pooled, tokenizer, config.max_tokens)
     (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
     sealed = seal(folder, manifest, base)
     shutil.rmtree(folder / RUN)
@@ -146,9 +150,23 @@ def _run(
     identity = hashlib.sha256(json.dumps(parents, sort_keys=True).encode()).hexdigest()
     run = Path(config.output) / RUN / f"{number:03}"
     outputs = head_layout(config).num_outputs
-    model = build_model(base, config.base.package, outputs, config.lora, config.seed)
-    encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers), tokenizer.pad_token_id)
+    model = _model(config, base, outputs, config.lora)
+    first_layer = min(config.lora.layers, default=None)
+    pooling = check_pooling(config.pooling)
+    encoder = SplitEncoder(model.get_base_model(), first_layer, tokenizer.pad_token_id, pooling=pooling)
     return fit(model, encoder, train, valid, config, config.seed + number, run, identity)
+
+
+def _model(config: RewardConfig, base: Path, num_outputs: int, lora: LoraConfig) -> peft.PeftModel:
+    return build_model(
+        base,
+        config.base.package,
+        num_outputs,
+        lora,
+        config.seed,
+        num_layers=config.base.num_layers,
+        pooling=check_pooling(config.pooling),
+    )
 
 
 def _lora_of_runs(config: RewardConfig) -> LoraConfig:

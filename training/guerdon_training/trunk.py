@@ -1,6 +1,7 @@
 """A BERT-like encoder in two parts: frozen lower layers that run once, upper layers that train."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,8 +9,21 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
+from guerdon_service.core.manifest import Pooling
 from guerdon_training.encode import PairTokens
 from guerdon_training.forward import by_budget, collate
+from guerdon_training.pooled import pooled_responses
+
+
+@dataclass(frozen=True, slots=True)
+class LowerStates:
+    """What the frozen layers make of one row: [T, D]; its response begins at `prefix_len`."""
+
+    hidden: Tensor
+    prefix_len: int
+
+    def __len__(self) -> int:
+        return self.hidden.shape[0]
 
 
 class SplitEncoder:
@@ -18,61 +32,83 @@ class SplitEncoder:
     Whatever is *measured* or served goes through the whole model in float32 instead.
 
     Args:
-        model: ``*ForSequenceClassification`` (no PEFT wrapper) whose layers below `first_layer` are frozen.
+        model: ``*ForSequenceClassification`` (no PEFT wrapper) whose layers below `first_layer` are frozen;
+            None: all of them.
         dtype: of the matrix products and the kept outputs. bfloat16 halves the time on a CPU, and its
             rounding is far below the noise of the labels.
     """
 
     def __init__(
-        self, model: Any, first_layer: int, pad_token_id: int, dtype: torch.dtype = torch.bfloat16
+        self,
+        model: Any,
+        first_layer: int | None,
+        pad_token_id: int,
+        dtype: torch.dtype = torch.bfloat16,
+        pooling: Pooling = "model",
     ) -> None:
         self._dtype = dtype
         self._model = model
         self._encoder = model.base_model
-        self._first_layer = first_layer
+        layers = list(model.base_model.encoder.layer)
+        self._frozen = layers[:first_layer]
+        self._trained = layers[len(self._frozen) :]
         self._pad_token_id = pad_token_id
+        self._pooling = pooling
 
     @torch.inference_mode()
-    def lower(self, tokens: Sequence[PairTokens], max_batch_tokens: int, label: str) -> list[Tensor]:
-        """States below `first_layer`: one [T_i, D] per row."""
+    def lower(self, tokens: Sequence[PairTokens], max_batch_tokens: int, label: str) -> list[LowerStates]:
+        """States below `first_layer`, row by row."""
         lengths = [len(t.input_ids) for t in tokens]
         order = sorted(range(len(tokens)), key=lengths.__getitem__)
-        states: list[Tensor] = [torch.empty(0)] * len(tokens)
+        states = [LowerStates(torch.empty(0), t.prefix_len) for t in tokens]
         with tqdm(total=len(tokens), desc=label, unit="row") as progress, self._autocast():
             for batch in by_budget(lengths, order, max_batch_tokens):
                 inputs = collate([tokens[i] for i in batch], self._pad_token_id)
                 mask = inputs.pop("attention_mask")[:, None, None, :].bool()
                 hidden = self._encoder.embeddings(**inputs)
-                for layer in self._encoder.encoder.layer[: self._first_layer]:
+                for layer in self._frozen:
                     hidden = layer(hidden, mask)
                 for i, row in zip(batch, hidden.to(self._dtype), strict=True):
-                    states[i] = row[: lengths[i]].clone()
+                    states[i] = LowerStates(row[: lengths[i]].clone(), tokens[i].prefix_len)
                 progress.update(len(batch))
         return states
 
-    def upper(self, states: Sequence[Tensor]) -> Tensor:
-        """Head outputs of rows given by their lower states: float32 [B, H], with gradient."""
-        width = max(s.shape[0] for s in states)
-        hidden = states[0].new_zeros((len(states), width, states[0].shape[1]), dtype=torch.float32)
-        mask = torch.zeros((len(states), 1, 1, width), dtype=torch.bool)
-        for i, state in enumerate(states):
-            hidden[i, : state.shape[0]] = state
-            mask[i, ..., : state.shape[0]] = True
+    def upper(self, states: Sequence[LowerStates]) -> Tensor:
+        """Head outputs of rows given by their lower states: float32 [B, H], with gradient.
+
+        The last layer runs for the pooled tokens alone; of the others it needs keys and values.
+        """
+        hidden, real = _padded([s.hidden for s in states])
+        mask = real[:, None, None, :]
+        starts = [s.prefix_len if self._pooling == "response" else 0 for s in states]
+        ends = [len(s) if self._pooling == "response" else 1 for s in states]
         with self._autocast():
-            for layer in self._encoder.encoder.layer[self._first_layer : -1]:
+            for layer in self._trained[:-1]:
                 hidden = layer(hidden, mask)
-            first = _first_token(self._encoder.encoder.layer[-1], hidden, mask)
-            logits: Tensor = self._model.classifier(self._encoder.pooler(first))
+            pooled, kept = _padded([h[a:b] for h, a, b in zip(hidden, starts, ends, strict=True)])
+            for layer in self._trained[-1:]:
+                pooled = _some_tokens(layer, pooled, hidden, mask)
+            if self._pooling == "response":
+                pooled = pooled_responses(pooled.float(), kept)[:, None]
+            logits: Tensor = self._model.classifier(self._encoder.pooler(pooled))
         return logits.float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._dtype == torch.bfloat16)
 
 
-def _first_token(layer: Any, hidden: Tensor, mask: Tensor) -> Tensor:
-    """Output of a BERT layer for the first token alone, the one that is pooled: [B, 1, D].
+def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows [T_i, D] side by side: float32 [B, T, D], and where they are: bool [B, T]."""
+    padded = torch.nn.utils.rnn.pad_sequence([row.float() for row in rows], batch_first=True)
+    lengths = torch.tensor([row.shape[0] for row in rows])
+    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
 
-    Only keys and values are needed of the others, a sixth of the layer's arithmetic.
+
+def _some_tokens(layer: Any, queries: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+    """Output [B, Q, D] of a BERT layer for some of its tokens.
+
+    Args:
+        queries: [B, Q, D], the layer's input at these tokens. hidden: [B, T, D], at all of them.
     """
     attention = layer.attention.self
 
@@ -80,9 +116,8 @@ def _first_token(layer: Any, hidden: Tensor, mask: Tensor) -> Tensor:
         heads: Tensor = states.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
         return heads
 
-    first = hidden[:, :1]
-    query, key, value = attention.query(first), attention.key(hidden), attention.value(hidden)
+    query, key, value = attention.query(queries), attention.key(hidden), attention.value(hidden)
     context = scaled_dot_product_attention(split(query), split(key), split(value), attn_mask=mask)
-    first = layer.attention.output(context.transpose(1, 2).flatten(2), first)
-    output: Tensor = layer.output(layer.intermediate(first), first)
+    found = layer.attention.output(context.transpose(1, 2).flatten(2), queries)
+    output: Tensor = layer.output(layer.intermediate(found), found)
     return output

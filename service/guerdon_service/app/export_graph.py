@@ -15,6 +15,7 @@ from guerdon_service.backends.families import head_logits, lift_pooler, pool_of
 from guerdon_service.backends.load import load_reference
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import RESPONSE_MAX_WEIGHT
 
 OPSET = 20
 """The first with `Gelu`, which is otherwise five elementwise operators."""
@@ -27,7 +28,8 @@ def export_graph(artifact: Artifact, path: Path) -> None:
     """Write the fp32 graph, its adapter merged.
 
     Inputs, int64: ``input_ids`` [1, S], ``token_type_ids`` [1, S] where the model and the manifest's encoding
-    have types, ``pooled_index`` [1] unless all tokens are averaged. Output: ``logits`` float32 [1, H], raw.
+    have types, and for the manifest's pooling ``prefix_len`` [1], ``pooled_index`` [1] or, where all tokens
+    are averaged, nothing. Output: ``logits`` float32 [1, H], raw.
 
     Raises:
         InvalidInput: the artifact is refused, or the architecture cannot be exported.
@@ -68,12 +70,23 @@ class _Row(nn.Module):
 
     def forward(self, *values: Tensor) -> Tensor:
         inputs: dict[str, Any] = dict(zip(self.names, values, strict=True))
-        index = inputs.pop("pooled_index", None)
+        index, prefix_len = (inputs.pop(name, None) for name in ("pooled_index", "prefix_len"))
         if getattr(self.model.config, "use_cache", False):
             inputs["use_cache"] = False
         hidden = self.model.base_model(**inputs).last_hidden_state
-        row = hidden.mean(1) if index is None else hidden[0].index_select(0, index)
+        if prefix_len is not None:
+            row = _pooled_response(hidden, prefix_len)
+        else:
+            row = hidden.mean(1) if index is None else hidden[0].index_select(0, index)
         return head_logits(self.model, row)
+
+
+def _pooled_response(hidden: Tensor, prefix_len: Tensor) -> Tensor:
+    """`pooling.pooled_response` by a mask: a slice of unknown length is no graph. [1, S, D] to [1, D]."""
+    of_prompt = (torch.arange(hidden.shape[1]) < prefix_len)[None, :, None]
+    total = hidden.masked_fill(of_prompt, 0.0).sum(1)
+    maximum = hidden.masked_fill(of_prompt, -torch.inf).amax(1)
+    return total / (hidden.shape[1] - prefix_len) + RESPONSE_MAX_WEIGHT * maximum
 
 
 def _sample(artifact: Artifact, model: PreTrainedModel) -> dict[str, Tensor]:
@@ -81,7 +94,10 @@ def _sample(artifact: Artifact, model: PreTrainedModel) -> dict[str, Tensor]:
     inputs = {"input_ids": ids}
     if artifact.manifest.encoding == "pair" and getattr(model.config, "type_vocab_size", 0) > 1:
         inputs["token_type_ids"] = torch.zeros_like(ids)
-    if pool_of(model.config) != "mean" or artifact.manifest.pooling == "last":
+    pooling = artifact.manifest.pooling
+    if pooling == "response":
+        inputs["prefix_len"] = torch.tensor([_SAMPLE_TOKENS // 2])
+    elif pool_of(model.config) != "mean" or pooling == "last":
         inputs["pooled_index"] = torch.tensor([_SAMPLE_TOKENS - 1])
     return inputs
 

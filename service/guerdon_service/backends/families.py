@@ -108,6 +108,22 @@ def runs_packed(config: PreTrainedConfig) -> bool:
     return family_of(config).packed and not kinds & set(_BATCH_DEPENDENT_ROPE)
 
 
+def keep_layers(config: PreTrainedConfig, num_layers: int) -> None:
+    """Make the trunk end after its first `num_layers` layers.
+
+    Raises:
+        InvalidInput: it has fewer.
+    """
+    if num_layers > config.num_hidden_layers:
+        raise InvalidInput(
+            f"manifest.num_layers is {num_layers}, but the base has {config.num_hidden_layers} layers",
+            param="manifest.num_layers",
+        )
+    config.num_hidden_layers = num_layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:num_layers]
+
+
 def lift_pooler(model: PreTrainedModel) -> None:
     """Move BERT's pooler out of the trunk, where it would run on every forward, to its head's other part."""
     trunk: Any = model.base_model

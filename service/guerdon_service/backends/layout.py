@@ -29,10 +29,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one conversation lies: first rows of its prompt and of its response."""
+    """Where one conversation lies: first rows of its prompt and of its response, and the row after it."""
 
     prompt: int
     response: int
+    end: int
     prefix_len: int
 
     def row(self, token: int) -> int:
@@ -66,8 +67,8 @@ def _plan_whole(batch: Sequence[Encoded], starts: NDArray[np.int64]) -> Layout:
         tuple(Segment(start, end) for start, end in itertools.pairwise(bounds)),
         np.arange(bounds[-1]),
         tuple(
-            Place(start, start + e.prefix_len, e.prefix_len)
-            for start, e in zip(bounds[:-1], batch, strict=True)
+            Place(start, start + e.prefix_len, end, e.prefix_len)
+            for (start, end), e in zip(itertools.pairwise(bounds), batch, strict=True)
         ),
     )
 
@@ -87,7 +88,7 @@ def _plan_split(batch: Sequence[Encoded], starts: NDArray[np.int64]) -> Layout:
             size = batch[i].num_tokens - prefix_len
             segments.append(Segment(at, at + size, prompt))
             source.append(np.arange(prefix_len, prefix_len + size) + starts[i])
-            places[i] = Place(prompt[0], at, prefix_len)
+            places[i] = Place(prompt[0], at, at + size, prefix_len)
             at += size
     return Layout(tuple(segments), np.concatenate(source), tuple(places[i] for i in range(len(batch))))
 

@@ -112,7 +112,12 @@ class OnnxBackend:
             types[encoded.prefix_len :] = 1
         pool, pad = pool_of(self._config), self._config.pad_token_id
         index = pooled_index(encoded.input_ids, pad, pool, self._manifest.pooling)
-        feed = {"input_ids": ids[None], "token_type_ids": types[None], "pooled_index": np.array([index])}
+        feed = {
+            "input_ids": ids[None],
+            "token_type_ids": types[None],
+            "pooled_index": np.array([index]),
+            "prefix_len": np.array([encoded.prefix_len]),
+        }
         return {name: value for name, value in feed.items() if name in self._inputs}
 
 

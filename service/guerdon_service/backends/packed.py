@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from guerdon_service.backends.attention import PackedMasks
 from guerdon_service.backends.families import family_of, head_logits, pool_of
 from guerdon_service.backends.layout import Layout, plan_layout
-from guerdon_service.backends.pooling import pooled_index
+from guerdon_service.backends.pooling import pooled_index, pooled_response
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
 
@@ -98,6 +98,8 @@ def _pooled(
     model: PreTrainedModel, manifest: Manifest, batch: Sequence[Encoded], layout: Layout, hidden: Tensor
 ) -> Tensor:
     """Pooled rows fp32 [B, hidden]."""
+    if manifest.pooling == "response":
+        return torch.stack([pooled_response(hidden[p.response : p.end]) for p in layout.places])
     pool = pool_of(model.config)
     if pool == "mean" and manifest.pooling == "model":
         return torch.stack([hidden[s.start : s.end].float().mean(0) for s in layout.segments])

@@ -1,10 +1,21 @@
-"""Which token's hidden state a score is read from."""
+"""Which hidden states a score is read from."""
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from guerdon_service.backends.families import Pool
-from guerdon_service.core.manifest import Pooling
+from guerdon_service.core.manifest import RESPONSE_MAX_WEIGHT, Pooling
+
+
+def pooled_response(hidden: Tensor) -> Tensor:
+    """Row fp32 [hidden] of the states [N, hidden] of one response's tokens, N >= 1.
+
+    The mean says what most of the response is like, the maximum whether any part of it is like something
+    (Shen et al. 2018, arXiv:1805.09843, section 3.3). Both stay inside one response, so its bits do.
+    """
+    states = hidden.float()
+    return states.mean(0) + RESPONSE_MAX_WEIGHT * states.amax(0)
 
 
 def pooled_index(ids: NDArray[np.int32], pad_token_id: int | None, pool: Pool, pooling: Pooling) -> int:

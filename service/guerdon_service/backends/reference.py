@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from guerdon_service.backends.families import head_logits, lift_pooler
 from guerdon_service.backends.load import load_reference
+from guerdon_service.backends.pooling import pooled_response
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 
@@ -16,23 +17,25 @@ from guerdon_service.core.encoded import Encoded
 def reference_scores(artifact: Artifact, batch: Sequence[Encoded]) -> NDArray[np.float32]:
     """Raw logits float32 [B, H]: the model's own forward, eager attention, no packing of any kind.
 
-    With ``manifest.pooling == "last"`` the head reads the last token.
+    Unless ``manifest.pooling == "model"``, the head reads what the manifest says of the trunk's states.
 
     Raises:
         InvalidInput: as `load_classifier`.
     """
     model = load_reference(artifact)
-    last = artifact.manifest.pooling == "last"
-    if last:
+    pooling = artifact.manifest.pooling
+    if pooling != "model":
         lift_pooler(model)
     scores = []
     with torch.inference_mode():
         for encoded in batch:
             inputs = _inputs(artifact, model.config, encoded)
-            if last:
-                logits = head_logits(model, model.base_model(**inputs).last_hidden_state[:, -1])
-            else:
+            if pooling == "model":
                 logits = model(**inputs).logits
+            else:
+                states = model.base_model(**inputs).last_hidden_state[0]
+                row = states[-1] if pooling == "last" else pooled_response(states[encoded.prefix_len :])
+                logits = head_logits(model, row[None])
             scores.append(logits[0].float().numpy())
     return np.stack(scores)
 

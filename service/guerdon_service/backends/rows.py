@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from guerdon_service.backends.families import pool_of
 from guerdon_service.backends.packed import inputs_of, pooled_logits
-from guerdon_service.backends.pooling import pooled_index
+from guerdon_service.backends.pooling import pooled_index, pooled_response
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
 
@@ -28,6 +28,8 @@ def _pooled_row(model: PreTrainedModel, manifest: Manifest, encoded: Encoded) ->
     hidden = model.base_model(
         **{k: torch.from_numpy(v)[None].to(model.device) for k, v in tensors.items() if v is not None}
     ).last_hidden_state[0]
+    if manifest.pooling == "response":
+        return pooled_response(hidden[encoded.prefix_len :])
     index = pooled_index(
         encoded.input_ids, model.config.pad_token_id, pool_of(model.config), manifest.pooling
     )

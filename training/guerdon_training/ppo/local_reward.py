@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerBase
 
 from guerdon_service.core.combine import combine
 from guerdon_service.core.conversation import Conversation
@@ -22,6 +22,7 @@ from guerdon_training.data import file_sha256
 from guerdon_training.encode import PairTokens
 from guerdon_training.forward import by_budget
 from guerdon_training.model import base_folder, load_tokenizer
+from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.reward_text import Encode, encoder_of
 
 MAX_BATCH_TOKENS = 8192
@@ -82,8 +83,8 @@ class LocalReward:
         if getattr(self.model.config, "type_vocab_size", 0) < 2 or self.manifest.encoding != "pair":
             del inputs["token_type_ids"]
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        if self.manifest.pooling == "model":
-            logits: Tensor = self.model(**inputs).logits
+        if self.manifest.pooling != "last":
+            logits: Tensor = Pooled(self.model, self.manifest.pooling)(**inputs).logits
         else:
             states = self.model.base_model(**inputs).last_hidden_state
             last = torch.tensor([len(r.input_ids) - 1 for r in rows], device=device)
@@ -103,9 +104,11 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
         folder if (folder / "tokenizer.json").is_file() else base
     )
     model = _classifier(base, adapter, manifest)
-    if manifest.pooling == "last" and not hasattr(model, "score"):
+    fits = {"last": hasattr(model, "score"), "response": model.config.model_type == "bert"}
+    if not fits.get(manifest.pooling, True):
         raise InvalidInput(
-            f"reward artifact {manifest.name} pools its last token and is no decoder with a score head; "
+            f"reward artifact {manifest.name} pools {manifest.pooling!r}, which only the service does for "
+            f"{model.config.model_type}; "
             "start guerdon serve with it and give reward.url instead of reward.artifacts",
             param="reward.artifacts",
         )
@@ -116,8 +119,10 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
 
 
 def _classifier(base: Path, adapter: Path, manifest: Manifest) -> Any:
+    config = AutoConfig.from_pretrained(base, num_labels=len(manifest.heads))
+    config.num_hidden_layers = manifest.num_layers or config.num_hidden_layers
     model, report = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=len(manifest.heads), dtype=torch.float32, output_loading_info=True
+        base, config=config, dtype=torch.float32, output_loading_info=True
     )
     lost = sorted(set(report["missing_keys"]) - _adapter_tensors(adapter))
     if lost:
