@@ -91,9 +91,9 @@ def check(query: BestOfNQuery) -> None:
 
 @dataclass
 class StepEvaluator:
-    """Evaluations that move one item each time somebody follows; `gate` is waited for between items."""
+    """Evaluations of three items that move while somebody follows; each item takes one of `gate`."""
 
-    gate: asyncio.Event | None = None
+    gate: asyncio.Semaphore | None = None
     kept: dict[str, Evaluation] = field(default_factory=dict)
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
@@ -130,7 +130,7 @@ class StepEvaluator:
         yield evaluation
         while evaluation.state not in ENDED:
             if self.gate is not None:
-                await self.gate.wait()
+                await self.gate.acquire()
             evaluation = self.kept[evaluation_id]
             if evaluation.state not in ENDED:
                 done = evaluation.done + 1

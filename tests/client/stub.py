@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from guerdon import InvalidInput, reward_handler
 from guerdon.transport import Payload, Verb
 from guerdon_protos.v1 import guerdon_pb2 as pb
-from guerdon_protos.v1.guerdon_pb2_grpc import add_RewardServiceServicer_to_server
+from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceServicer, add_RewardServiceServicer_to_server
 
 
 def stub_reward(prompt: Any, response: str) -> float:
@@ -135,7 +135,7 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
 def grpc_stub() -> Iterator[tuple[str, Stub]]:
     stub = Stub()
 
-    class Servicer:
+    class Servicer(RewardServiceServicer):  # which answers UNIMPLEMENTED to all that is not here
         def serve(self, verb: Verb, request: Any, context: Any, reply: Any) -> Any:
             payload = MessageToDict(request, preserving_proto_field_name=True)
             headers = dict(context.invocation_metadata())

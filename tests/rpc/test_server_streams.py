@@ -80,7 +80,7 @@ async def test_an_evaluation_is_started_and_followed_to_its_end(running: Served)
 
 
 async def test_an_evaluation_goes_on_without_its_caller_and_is_cancelled_by_name() -> None:
-    fake = StepEvaluator(gate=asyncio.Event())
+    fake = StepEvaluator(gate=asyncio.Semaphore(0))
     async with served(evaluator=fake) as it:
         call = it.stub.Evaluate(EVALUATE)
         started = await call.read()

@@ -1,22 +1,32 @@
-"""The client's one core: validate, split, send with retries, join."""
+"""The client's one core: what callers give to requests, replies to typed results."""
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
-from guerdon.client import decode
-from guerdon.client.chunks import plan_chunks
-from guerdon.client.encode import encode_candidates, encode_item, encode_pair, encode_prompt, num_bytes
-from guerdon.client.gather import gather_bounded
-from guerdon.client.retry import Clock, Deadline, RetryPolicy, retrying
-from guerdon.errors import GuerdonError, InvalidInput, UnknownModel
-from guerdon.transport import Payload, Transport, Verb, open_transport
-from guerdon.types import CompareResult, Item, Lane, ModelInfo, Pair, Prompt, RankResult, ScoreResult
-
-CHUNK_BYTES = 4 * 1024 * 1024
-"""Half the service's default body limit: room for headers, escapes and a stricter proxy."""
-MAX_INT32 = 2**31 - 1
-"""Whole numbers on the wire are int32."""
+from guerdon.client import decode, decode_more
+from guerdon.client.encode import encode_candidates, encode_item, encode_pair, encode_prompt
+from guerdon.client.follow import follow
+from guerdon.client.retry import Clock, RetryPolicy
+from guerdon.client.sender import ONCE, Sender
+from guerdon.errors import InvalidInput, UnknownModel
+from guerdon.transport import Transport, open_transport
+from guerdon.types import (
+    AliasChange,
+    BestOfNResult,
+    Candidate,
+    CompareResult,
+    Evaluation,
+    Item,
+    Lane,
+    ModelHistory,
+    ModelInfo,
+    ModelVersion,
+    Pair,
+    Prompt,
+    RankResult,
+    ScoreResult,
+)
 
 
 class AsyncClient:
@@ -52,12 +62,14 @@ class AsyncClient:
         for name, fine in bounds.items():
             if not fine:
                 raise InvalidInput(f"{name} is out of range; give a larger one", param=name)
-        self._transport = open_transport(target, api_key) if isinstance(target, str) else target
-        self._timeout_s = timeout_s
-        self._policy = RetryPolicy(max_retries)
-        self._max_concurrency = max_concurrency
-        self._chunk_size = chunk_size
-        self._clock = clock or Clock()
+        self._sender = Sender(
+            transport=open_transport(target, api_key) if isinstance(target, str) else target,
+            timeout_s=timeout_s,
+            policy=RetryPolicy(max_retries),
+            max_concurrency=max_concurrency,
+            chunk_size=chunk_size,
+            clock=clock or Clock(),
+        )
 
     async def score(
         self,
@@ -79,7 +91,9 @@ class AsyncClient:
         """
         wires = [encode_item(item, f"items[{i}]") for i, item in enumerate(items)]
         options = {"model": model, "profile": profile, "lane": lane}
-        return decode.score_result(await self._split("score", "items", "scores", wires, options, deadline_s))
+        return decode.score_result(
+            await self._sender.split("score", "items", "scores", wires, options, deadline_s)
+        )
 
     async def compare(
         self,
@@ -93,7 +107,7 @@ class AsyncClient:
         """P(a is preferred to b) of each pair, in order; arguments as in `score`."""
         wires = [encode_pair(pair, f"pairs[{i}]") for i, pair in enumerate(pairs)]
         options = {"model": model, "profile": profile, "lane": lane}
-        replies = await self._split("compare", "pairs", "preferences", wires, options, deadline_s)
+        replies = await self._sender.split("compare", "pairs", "preferences", wires, options, deadline_s)
         return decode.compare_result(replies)
 
     async def rank(
@@ -110,13 +124,13 @@ class AsyncClient:
         """The candidates best first, the `top_k` best ones only if given; one request, never split."""
         payload = encode_prompt(prompt, "") | {"candidates": encode_candidates(candidates), "top_k": top_k}
         payload |= {"model": model, "profile": profile, "lane": lane}
-        reply = await self._send("rank", payload, self._deadline(deadline_s))
+        reply = await self._sender.send("rank", payload, self._sender.deadline(deadline_s))
         decode.check_length(reply, "results", min(len(candidates), top_k or len(candidates)))
         return decode.rank_result(reply)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """Models that the service holds."""
-        reply = await self._send("models", {}, self._deadline(None))
+        reply = await self._sender.send("models", {})
         return tuple(decode.model_info(m) for m in reply.get("models", ()))
 
     async def model_info(self, name: str | None = None) -> ModelInfo:
@@ -147,17 +161,172 @@ class AsyncClient:
             source: a folder on the service's machine, or a hub id.
         """
         payload = {"name": name, "source": source, "backend": backend, "dtype": dtype, "device": device}
-        return decode.model_info(
-            await self._send("load_model", payload, self._deadline(None), RetryPolicy(0))
-        )
+        return decode.model_info(await self._sender.send("load_model", payload, policy=ONCE))
 
     async def unload_model(self, name: str) -> None:
         """Unload a model. REST only, admin scope; tried once."""
-        await self._send("unload_model", {"name": name}, self._deadline(None), RetryPolicy(0))
+        await self._sender.send("unload_model", {"name": name}, policy=ONCE)
+
+    async def best_of_n(
+        self,
+        policy: str,
+        prompt: Prompt,
+        n: int,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        conservatism: float | None = None,
+        choice_temperature: float | None = None,
+        min_margin: float | None = None,
+        patience: int | None = None,
+        model: str | None = None,
+        profile: str | None = None,
+        deadline_s: float | None = None,
+        on_candidate: Callable[[Candidate], object] | None = None,
+    ) -> BestOfNResult:
+        """Sample n responses of `policy`, score each, choose one.
+
+        Args:
+            max_tokens: of one response. Every None is the service's default.
+            temperature: 0 is greedy.
+            seed: equal seeds give equal responses.
+            conservatism: k of the choice by ``reward - k * std``.
+            choice_temperature: 0 takes the best; above, soft best-of-n.
+            min_margin: abstain when the best leads the second by less.
+            patience: stop after so many candidates without a better one; 0 samples all n.
+            deadline_s: when the best of what arrived is chosen, and the result is `partial`.
+            on_candidate: told of each candidate as it is scored, in order of arrival. It must not block.
+        """
+        payload = encode_prompt(prompt, "") | {"policy": policy, "n": n, "model": model, "profile": profile}
+        payload |= {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+        payload |= {"conservatism": conservatism, "choice_temperature": choice_temperature}
+        payload |= {"min_margin": min_margin, "patience": patience}
+        tell = None if on_candidate is None else lambda wire: on_candidate(decode_more.candidate(wire))
+        deadline = self._sender.deadline(deadline_s)
+        return decode_more.best_of_n_result(await self._sender.best_of_n(payload, deadline, tell))
+
+    async def evaluate(
+        self,
+        candidate: str,
+        dataset: str,
+        *,
+        baseline: str | None = None,
+        profile: str | None = None,
+        margin: float | None = None,
+        wait: bool = True,
+        on_progress: Callable[[Evaluation], object] | None = None,
+    ) -> Evaluation:
+        """Measure `candidate` on held-out preferences, against `baseline` when given.
+
+        The evaluation goes on when this client leaves. One that failed is returned, with its `error`.
+
+        Args:
+            candidate: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``, as `baseline`.
+            dataset: name of a file below the service's data folder.
+            margin: how much less accuracy still counts as not worse; None is the service's default.
+            wait: False returns at once; `follow_evaluation` waits later.
+            on_progress: told of the evaluation whenever it moved on. It must not block.
+        """
+        payload = {"candidate": candidate, "dataset": dataset, "baseline": baseline, "profile": profile}
+        started = decode_more.evaluation(
+            await self._sender.send("start_evaluation", payload | {"margin": margin}, policy=ONCE)
+        )
+        return await self.follow_evaluation(started.id, on_progress) if wait else started
+
+    async def follow_evaluation(
+        self, evaluation_id: str, on_progress: Callable[[Evaluation], object] | None = None
+    ) -> Evaluation:
+        """The evaluation once it ended; lost connections are taken up again."""
+        return await follow(self._sender, evaluation_id, on_progress)
+
+    async def evaluation(self, evaluation_id: str) -> Evaluation:
+        """One evaluation as it is now."""
+        return decode_more.evaluation(await self._sender.send("evaluation", {"id": evaluation_id}))
+
+    async def evaluations(self) -> tuple[Evaluation, ...]:
+        """Every evaluation, newest first, without its report. REST only."""
+        reply = await self._sender.send("evaluations", {})
+        return tuple(decode_more.evaluation(e) for e in decode.get(reply, "evaluations"))
+
+    async def cancel_evaluation(self, evaluation_id: str) -> Evaluation:
+        """Stop an evaluation; what it scored is kept."""
+        return decode_more.evaluation(await self._sender.send("cancel_evaluation", {"id": evaluation_id}))
+
+    async def evaluation_report(self, evaluation_id: str) -> str:
+        """A finished evaluation as one self-contained HTML page. REST only."""
+        reply = await self._sender.send("evaluation_report", {"id": evaluation_id}, policy=ONCE)
+        return str(decode.get(reply, "html"))
+
+    async def register(self, name: str, source: str) -> ModelVersion:
+        """Store an artifact as a version of `name` and load it. Admin scope; tried once.
+
+        Args:
+            source: a folder on the service's machine, or a URL.
+        """
+        payload = {"name": name, "source": source}
+        return decode_more.model_version(await self._sender.send("register", payload, policy=ONCE))
+
+    async def history(self, name: str) -> ModelHistory:
+        """Versions, aliases and changes of `name`, oldest first."""
+        return decode_more.model_history(await self._sender.send("history", {"name": name}))
+
+    async def promote(
+        self,
+        name: str,
+        version: str,
+        *,
+        alias: str | None = None,
+        evaluation_id: str | None = None,
+        override_reason: str | None = None,
+    ) -> AliasChange:
+        """Point `alias` (``champion``) at a version, if the gate allows it. Admin scope; tried once.
+
+        Args:
+            evaluation_id: a finished evaluation of this version against the current one.
+            override_reason: promote although the gate refuses; the reason is kept.
+
+        Raises:
+            GateRefused: with every reason.
+        """
+        payload = {"name": name, "version": version, "alias": alias, "evaluation_id": evaluation_id}
+        payload |= {"override_reason": override_reason}
+        return decode_more.alias_change(await self._sender.send("promote", payload, policy=ONCE))
+
+    async def rollback(self, name: str, reason: str, *, alias: str | None = None) -> AliasChange:
+        """Point `alias` (``champion``) back at the version before. Admin scope; tried once."""
+        payload = {"name": name, "reason": reason, "alias": alias}
+        return decode_more.alias_change(await self._sender.send("rollback", payload, policy=ONCE))
+
+    async def feedback(
+        self,
+        prompt: Prompt,
+        chosen: str,
+        rejected: str,
+        *,
+        tie: bool = False,
+        annotator: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        shown: Sequence[str] | None = None,
+        model: str | None = None,
+        feedback_id: str | None = None,
+    ) -> str:
+        """Store that a person preferred `chosen` to `rejected`, or neither when `tie`; gives its id.
+
+        Args:
+            shown: both texts in their order on the screen.
+            model: ``NAME@VERSION`` whose scores were behind what was shown.
+            feedback_id: kept once, so that sending it again does no harm; None: this client makes one.
+        """
+        payload = encode_prompt(prompt, "") | {"chosen": chosen, "rejected": rejected, "tie": tie}
+        payload |= {"annotator": annotator, "tags": tags and dict(tags), "shown": shown and list(shown)}
+        payload |= {"model": model, "id": feedback_id or secrets.token_hex(16)}
+        return str(decode.get(await self._sender.send("feedback", payload), "id"))
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.close()
+        await self._sender.transport.close()
 
     async def __aenter__(self) -> "AsyncClient":
         """The client itself."""
@@ -168,65 +337,3 @@ class AsyncClient:
     ) -> None:
         """Close."""
         await self.close()
-
-    def _deadline(self, deadline_s: float | None) -> Deadline:
-        if deadline_s is not None and not deadline_s > 0:
-            raise InvalidInput(f"deadline_s is {deadline_s}; give a positive number", param="deadline_s")
-        return Deadline.after(deadline_s, self._timeout_s, self._clock)
-
-    async def _split(
-        self,
-        verb: Verb,
-        field: str,
-        answers: str,
-        wires: list[Payload],
-        options: Payload,
-        deadline_s: float | None,
-    ) -> list[Payload]:
-        """Replies to all of `wires`, sent as the request's `field`, in order."""
-        if not wires:
-            raise InvalidInput(f"{field} is empty; give at least one", param=field)
-        deadline = self._deadline(deadline_s)
-        chunks = plan_chunks([num_bytes(w) for w in wires], self._chunk_size, CHUNK_BYTES)
-
-        async def send(chunk: range) -> Payload:
-            try:
-                payload = options | {field: wires[chunk.start : chunk.stop]}
-                reply = await self._send(verb, payload, deadline)
-                decode.check_length(reply, answers, len(chunk))
-            except GuerdonError as err:
-                raise (_located(err, field, chunk) if len(chunks) > 1 else err) from err.__cause__
-            return reply
-
-        jobs: Iterator[Callable[[], Awaitable[Payload]]] = (lambda c=c: send(c) for c in chunks)  # type: ignore[misc]
-        return await gather_bounded(jobs, self._max_concurrency)
-
-    async def _send(
-        self, verb: Verb, payload: Payload, deadline: Deadline, policy: RetryPolicy | None = None
-    ) -> Payload:
-        """One request with retries; each attempt tells the service how long its answer is wanted."""
-        given = {name: value for name, value in payload.items() if value is not None}
-        timed = verb in ("score", "compare", "rank")
-
-        async def attempt(left_s: float) -> Payload:
-            deadline_ms = min(max(1, int(left_s * 1000)), MAX_INT32)
-            body = given | {"deadline_ms": deadline_ms} if timed else given
-            return await self._transport.call(verb, body, left_s)
-
-        return await retrying(attempt, policy or self._policy, deadline, self._clock)
-
-
-def _located(err: GuerdonError, field: str, chunk: range) -> GuerdonError:
-    """The error with its item numbers counted in the caller's list, not in the chunk."""
-
-    def shift(text: str) -> str:
-        return re.sub(rf"\b{field}\[(\d+)\]", lambda m: f"{field}[{int(m.group(1)) + chunk.start}]", text)
-
-    moved = type(err)(
-        shift(err.message),
-        param=None if err.param is None else shift(err.param),
-        retry_after_s=err.retry_after_s,
-        retryable=err.retryable,
-    )
-    moved.items = chunk
-    return moved

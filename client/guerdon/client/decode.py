@@ -23,7 +23,7 @@ Wire = Mapping[str, Any]
 
 def score_result(replies: Sequence[Wire]) -> ScoreResult:
     """Join the replies of one call's requests, in order."""
-    scores = tuple(_build(Score, s) for reply in replies for s in reply["scores"])
+    scores = tuple(build(Score, s) for reply in replies for s in reply["scores"])
     return ScoreResult(one_model(replies), scores, total_usage(replies), request_ids(replies))
 
 
@@ -36,15 +36,15 @@ def compare_result(replies: Sequence[Wire]) -> CompareResult:
 def rank_result(reply: Wire) -> RankResult:
     """Candidates best first."""
     results = tuple(
-        _build(RankedCandidate, r, score=_build(Score, _get(r, "score"))) for r in _get(reply, "results")
+        build(RankedCandidate, r, score=build(Score, get(r, "score"))) for r in get(reply, "results")
     )
     return RankResult(one_model([reply]), results, total_usage([reply]), request_ids([reply]))
 
 
 def model_info(wire: Wire) -> ModelInfo:
     """One entry of ``GET /v1/models``."""
-    lists = {name: tuple(_get(wire, name)) for name in ("heads", "profiles", "inferred")}
-    return _build(ModelInfo, wire, **lists)
+    lists = {name: tuple(get(wire, name)) for name in ("heads", "profiles", "inferred")}
+    return build(ModelInfo, wire, **lists, aliases=tuple(wire.get("aliases", ())))
 
 
 def one_model(replies: Sequence[Wire]) -> ModelRef:
@@ -53,7 +53,7 @@ def one_model(replies: Sequence[Wire]) -> ModelRef:
     Raises:
         ModelChanged: they differ, e.g. because a version was promoted between two requests.
     """
-    first, *others = [_build(ModelRef, _get(reply, "model")) for reply in replies]
+    first, *others = [build(ModelRef, get(reply, "model")) for reply in replies]
     for other in others:
         if other != first:
             raise ModelChanged(
@@ -65,13 +65,13 @@ def one_model(replies: Sequence[Wire]) -> ModelRef:
 
 def total_usage(replies: Sequence[Wire]) -> Usage:
     """Sum over the replies, times included."""
-    usages = [_build(Usage, _get(reply, "usage")) for reply in replies]
+    usages = [build(Usage, get(reply, "usage")) for reply in replies]
     return Usage(*(sum(getattr(u, f.name) for u in usages) for f in fields(Usage)))
 
 
 def request_ids(replies: Sequence[Wire]) -> tuple[str, ...]:
     """Ids under which the service logged the requests."""
-    return tuple(str(_get(reply, "request_id")) for reply in replies)
+    return tuple(str(get(reply, "request_id")) for reply in replies)
 
 
 def check_length(reply: Wire, field: str, expected: int) -> None:
@@ -89,14 +89,21 @@ def check_length(reply: Wire, field: str, expected: int) -> None:
 
 
 def _preference(wire: Wire) -> Preference:
-    return _build(Preference, wire, a=_build(Score, _get(wire, "a")), b=_build(Score, _get(wire, "b")))
+    return build(Preference, wire, a=build(Score, get(wire, "a")), b=build(Score, get(wire, "b")))
 
 
-def _build(cls: type[T], wire: Wire, **built: Any) -> T:
-    return cls(**({f.name: _get(wire, f.name) for f in fields(cls)} | built))  # type: ignore[arg-type]
+def build(cls: type[T], wire: Wire, **built: Any) -> T:
+    """A `cls` of the fields of `wire`, but for those that are `built` already."""
+    taken = {f.name: get(wire, f.name) for f in fields(cls) if f.name not in built}  # type: ignore[arg-type]
+    return cls(**(taken | built))
 
 
-def _get(wire: Wire, name: str) -> Any:
+def get(wire: Wire, name: str) -> Any:
+    """A field that the reply must have.
+
+    Raises:
+        InvalidReply: it lacks it.
+    """
     if not isinstance(wire, Mapping) or name not in wire:
         raise InvalidReply(f"the reply lacks {name}; is this Guerdon's URL, and is the service as new?")
     return wire[name]

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -11,7 +11,22 @@ from guerdon.client.portal import Portal
 from guerdon.client.retry import Clock
 from guerdon.errors import ConnectionFailed
 from guerdon.transport import Transport
-from guerdon.types import CompareResult, Item, Lane, ModelInfo, Pair, Prompt, RankResult, ScoreResult
+from guerdon.types import (
+    AliasChange,
+    BestOfNResult,
+    Candidate,
+    CompareResult,
+    Evaluation,
+    Item,
+    Lane,
+    ModelHistory,
+    ModelInfo,
+    ModelVersion,
+    Pair,
+    Prompt,
+    RankResult,
+    ScoreResult,
+)
 
 T = TypeVar("T")
 
@@ -121,6 +136,148 @@ class Client:
     def unload_model(self, name: str) -> None:
         """See `AsyncClient.unload_model`."""
         self._run(lambda c: c.unload_model(name))
+
+    def best_of_n(
+        self,
+        policy: str,
+        prompt: Prompt,
+        n: int,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        conservatism: float | None = None,
+        choice_temperature: float | None = None,
+        min_margin: float | None = None,
+        patience: int | None = None,
+        model: str | None = None,
+        profile: str | None = None,
+        deadline_s: float | None = None,
+        on_candidate: Callable[[Candidate], object] | None = None,
+    ) -> BestOfNResult:
+        """See `AsyncClient.best_of_n`."""
+        return self._run(
+            lambda c: c.best_of_n(
+                policy,
+                prompt,
+                n,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+                conservatism=conservatism,
+                choice_temperature=choice_temperature,
+                min_margin=min_margin,
+                patience=patience,
+                model=model,
+                profile=profile,
+                deadline_s=deadline_s,
+                on_candidate=on_candidate,
+            )
+        )
+
+    def evaluate(
+        self,
+        candidate: str,
+        dataset: str,
+        *,
+        baseline: str | None = None,
+        profile: str | None = None,
+        margin: float | None = None,
+        wait: bool = True,
+        on_progress: Callable[[Evaluation], object] | None = None,
+    ) -> Evaluation:
+        """See `AsyncClient.evaluate`."""
+        return self._run(
+            lambda c: c.evaluate(
+                candidate,
+                dataset,
+                baseline=baseline,
+                profile=profile,
+                margin=margin,
+                wait=wait,
+                on_progress=on_progress,
+            )
+        )
+
+    def follow_evaluation(
+        self, evaluation_id: str, on_progress: Callable[[Evaluation], object] | None = None
+    ) -> Evaluation:
+        """See `AsyncClient.follow_evaluation`."""
+        return self._run(lambda c: c.follow_evaluation(evaluation_id, on_progress))
+
+    def evaluation(self, evaluation_id: str) -> Evaluation:
+        """See `AsyncClient.evaluation`."""
+        return self._run(lambda c: c.evaluation(evaluation_id))
+
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """See `AsyncClient.evaluations`."""
+        return self._run(lambda c: c.evaluations())
+
+    def cancel_evaluation(self, evaluation_id: str) -> Evaluation:
+        """See `AsyncClient.cancel_evaluation`."""
+        return self._run(lambda c: c.cancel_evaluation(evaluation_id))
+
+    def evaluation_report(self, evaluation_id: str) -> str:
+        """See `AsyncClient.evaluation_report`."""
+        return self._run(lambda c: c.evaluation_report(evaluation_id))
+
+    def register(self, name: str, source: str) -> ModelVersion:
+        """See `AsyncClient.register`."""
+        return self._run(lambda c: c.register(name, source))
+
+    def history(self, name: str) -> ModelHistory:
+        """See `AsyncClient.history`."""
+        return self._run(lambda c: c.history(name))
+
+    def promote(
+        self,
+        name: str,
+        version: str,
+        *,
+        alias: str | None = None,
+        evaluation_id: str | None = None,
+        override_reason: str | None = None,
+    ) -> AliasChange:
+        """See `AsyncClient.promote`."""
+        return self._run(
+            lambda c: c.promote(
+                name, version, alias=alias, evaluation_id=evaluation_id, override_reason=override_reason
+            )
+        )
+
+    def rollback(self, name: str, reason: str, *, alias: str | None = None) -> AliasChange:
+        """See `AsyncClient.rollback`."""
+        return self._run(lambda c: c.rollback(name, reason, alias=alias))
+
+    def feedback(
+        self,
+        prompt: Prompt,
+        chosen: str,
+        rejected: str,
+        *,
+        tie: bool = False,
+        annotator: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        shown: Sequence[str] | None = None,
+        model: str | None = None,
+        feedback_id: str | None = None,
+    ) -> str:
+        """See `AsyncClient.feedback`."""
+        return self._run(
+            lambda c: c.feedback(
+                prompt,
+                chosen,
+                rejected,
+                tie=tie,
+                annotator=annotator,
+                tags=tags,
+                shown=shown,
+                model=model,
+                feedback_id=feedback_id,
+            )
+        )
 
     def close(self) -> None:
         """Close the connections and stop the thread; a second time does nothing."""

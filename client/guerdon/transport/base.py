@@ -1,8 +1,28 @@
 """The seam between the client and a wire."""
 
+from collections.abc import AsyncGenerator
 from typing import Any, Literal, Protocol
 
-Verb = Literal["score", "compare", "rank", "models", "load_model", "unload_model"]
+Verb = Literal[
+    "score",
+    "compare",
+    "rank",
+    "models",
+    "load_model",
+    "unload_model",
+    "best_of_n",
+    "start_evaluation",
+    "follow_evaluation",
+    "evaluation",
+    "evaluations",
+    "cancel_evaluation",
+    "evaluation_report",
+    "register",
+    "history",
+    "promote",
+    "rollback",
+    "feedback",
+]
 Payload = dict[str, Any]
 """JSON-ready; field names equal the REST interface's, which equal the proto's."""
 
@@ -18,6 +38,20 @@ class Transport(Protocol):
 
         Raises:
             GuerdonError: what the service answered, or `ConnectionFailed`.
+        """
+        ...
+
+    def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
+        """Send one request and yield the parts of its answer; ``best_of_n`` and ``follow_evaluation``.
+
+        Parts of ``best_of_n`` are ``{"candidate": ...}`` and at last ``{"result": ...}``, as gRPC has it;
+        those of ``follow_evaluation`` are evaluations. Closing the iterator ends the request.
+
+        Args:
+            timeout_s: as in `call`; None sets no end.
+
+        Raises:
+            GuerdonError: what the service answered, even after some parts, or `ConnectionFailed`.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from guerdon.transport.base import Payload, Verb
@@ -26,6 +26,16 @@ class MockTransport:
         """See `Transport.call`."""
         reply = self._handler(verb, payload)
         return await reply if inspect.isawaitable(reply) else reply
+
+    async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
+        """See `Transport.stream`: the reply of ``best_of_n`` in parts, any other as the only part."""
+        reply = await self.call(verb, payload, math.inf if timeout_s is None else timeout_s)
+        if verb == "best_of_n":
+            for candidate in reply["candidates"]:
+                yield {"candidate": candidate}
+            yield {"result": reply}
+        else:
+            yield reply
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -1,15 +1,17 @@
 """REST over one pool of kept-alive connections."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
 from guerdon.transport.base import Payload, Verb
+from guerdon.transport.routes import ROUTES
+from guerdon.transport.sse import events
 
 CONNECT_TIMEOUT_S = 5.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -48,30 +50,50 @@ class RestTransport:
 
     async def call(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
         """See `Transport.call`; the deadline travels in the payload."""
-        try:
+        with self._failures():
             response = await self._client.send(self._request(verb, payload))
-        except httpx.UnsupportedProtocol as err:
-            raise InvalidInput(f"url {self._url} cannot be used: {err}", param="url") from None
-        except httpx.RequestError as err:
-            reason = str(err) or type(err).__name__
-            raise ConnectionFailed(f"cannot reach {self._url} ({reason}); is the service running?") from err
         if response.is_success:
-            return _parsed(response)
+            return {"html": response.text} if verb == "evaluation_report" else _parsed(response)
         raise error_of(response.status_code, response.headers, response.content)
+
+    async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
+        """See `Transport.stream`."""
+        body = payload | {"stream": True} if verb == "best_of_n" else payload
+        with self._failures():
+            response = await self._client.send(self._request(verb, body), stream=True)
+            try:
+                if not response.is_success:
+                    raise error_of(response.status_code, response.headers, await response.aread())
+                async for name, data in events(response.aiter_lines()):
+                    if name == "error":
+                        raise error_of(response.status_code, {}, json.dumps(data).encode())
+                    yield {name: data} if verb == "best_of_n" else data
+            finally:
+                await response.aclose()
 
     async def close(self) -> None:
         """Close the pool."""
         await self._client.aclose()
 
     def _request(self, verb: Verb, payload: Payload) -> httpx.Request:
-        if verb == "models":
-            return self._client.build_request("GET", "/v1/models")
-        if verb == "unload_model":
-            return self._client.build_request("DELETE", f"/v1/models/{quote(payload['name'], safe='')}")
-        path = "/v1/models" if verb == "load_model" else f"/v1/{verb}"
-        body = json.dumps(payload, ensure_ascii=False, allow_nan=False).encode()
+        route = ROUTES[verb]
+        path, body = route.split(payload)
+        if route.method != "POST":
+            return self._client.build_request(route.method, path)
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         headers = {"content-type": "application/json"}
-        return self._client.build_request("POST", path, content=body, headers=headers)
+        return self._client.build_request("POST", path, content=content, headers=headers)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What httpx raises, as the client's errors."""
+        try:
+            yield
+        except httpx.UnsupportedProtocol as err:
+            raise InvalidInput(f"url {self._url} cannot be used: {err}", param="url") from None
+        except httpx.RequestError as err:
+            reason = str(err) or type(err).__name__
+            raise ConnectionFailed(f"cannot reach {self._url} ({reason}); is the service running?") from err
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> GuerdonError:

@@ -1,5 +1,7 @@
 """gRPC over one channel."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -7,7 +9,7 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
-from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, error_class
+from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
 from guerdon.transport.base import Payload, Verb
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
@@ -34,7 +36,20 @@ METHODS: dict[Verb, tuple[str, Any]] = {
     "compare": ("Compare", pb.CompareRequest),
     "rank": ("Rank", pb.RankRequest),
     "models": ("ListModels", pb.ListModelsRequest),
+    "cancel_evaluation": ("CancelEvaluation", pb.CancelEvaluationRequest),
+    "register": ("RegisterModel", pb.RegisterModelRequest),
+    "history": ("GetModelHistory", pb.GetModelHistoryRequest),
+    "promote": ("PromoteModel", pb.PromoteModelRequest),
+    "rollback": ("RollbackModel", pb.RollbackModelRequest),
+    "feedback": ("SubmitFeedback", pb.SubmitFeedbackRequest),
 }
+STREAMS: dict[Verb, tuple[str, Any]] = {
+    "best_of_n": ("BestOfN", pb.BestOfNRequest),
+    "start_evaluation": ("Evaluate", pb.EvaluateRequest),
+    "follow_evaluation": ("Evaluate", pb.EvaluateRequest),
+    "evaluation": ("Evaluate", pb.EvaluateRequest),
+}
+"""Verbs whose method answers with a stream."""
 
 
 class RpcTransport:
@@ -58,25 +73,46 @@ class RpcTransport:
         Raises:
             InvalidInput: a verb that only REST has.
         """
+        if verb in STREAMS:
+            return await self._part(verb, payload, timeout_s)
         if verb not in METHODS:
             raise InvalidInput(f"{verb} is not served over gRPC; use the service's http:// URL", param="url")
         method, request_class = METHODS[verb]
-        try:
-            request = request_class(**payload)
-        except (TypeError, ValueError) as err:
-            raise InvalidInput(f"the request cannot be sent over gRPC: {err}") from None
+        request = _request(request_class, payload)
         try:
             reply = await getattr(self._stub(), method)(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as err:
             raise error_of(err, self._url) from err
-        return MessageToDict(
-            reply, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
+        return _plain(reply)
+
+    async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
+        """See `Transport.stream`."""
+        method, request_class = STREAMS[verb]
+        request = _request(request_class, payload)
+        call = getattr(self._stub(), method)(request, timeout=timeout_s, metadata=self._metadata)
+        try:
+            async for message in call:
+                yield _plain(message)
+        except grpc.aio.AioRpcError as err:
+            raise error_of(err, self._url) from err
+        finally:
+            call.cancel()  # does nothing to one that ended
 
     async def close(self) -> None:
         """Close the channel."""
         if self._channel is not None:
             await self._channel.close(grace=None)
+
+    async def _part(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
+        """The result of best-of-n; of an evaluation, which goes on, what is known now."""
+        async with aclosing(self.stream(verb, payload, timeout_s)) as parts:
+            async for part in parts:
+                if verb != "best_of_n":
+                    return part
+                if "result" in part:
+                    found: Payload = part["result"]
+                    return found
+        raise InvalidReply(f"{self._url} ended its answer too early; ask again")
 
     def _stub(self) -> Any:
         # The channel belongs to the running loop, so it is made by the first call, not by __init__.
@@ -94,6 +130,17 @@ class RpcTransport:
             else:
                 self._channel = grpc.aio.insecure_channel(self._target, options=options)
         return RewardServiceStub(self._channel)
+
+
+def _request(request_class: Any, payload: Payload) -> Any:
+    try:
+        return request_class(**payload)
+    except (TypeError, ValueError) as err:
+        raise InvalidInput(f"the request cannot be sent over gRPC: {err}") from None
+
+
+def _plain(message: Any) -> Payload:
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def error_of(err: grpc.aio.AioRpcError, url: str) -> GuerdonError:

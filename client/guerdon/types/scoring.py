@@ -1,4 +1,4 @@
-"""What callers give and get. Frozen; field names equal the wire's. Times ``_ms`` are milliseconds."""
+"""What scoring, comparing and ranking take and give, and the models that do it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -149,3 +149,4 @@ class ModelInfo:
     state: str
     default: bool
     inferred: tuple[str, ...]
+    aliases: tuple[str, ...] = ()

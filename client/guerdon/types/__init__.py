@@ -1,0 +1,47 @@
+"""What callers give and get. Frozen; field names equal the wire's. Times ``_ms`` are milliseconds, ``_s`` and
+``_at`` seconds."""
+
+from guerdon.types.best_of_n import BestOfNResult, Candidate
+from guerdon.types.evaluation import Evaluation, Interval
+from guerdon.types.registry import AliasChange, GateCheck, ModelHistory, ModelVersion
+from guerdon.types.scoring import (
+    CompareResult,
+    Item,
+    Lane,
+    Message,
+    ModelInfo,
+    ModelRef,
+    Pair,
+    Preference,
+    Prompt,
+    RankedCandidate,
+    RankResult,
+    Score,
+    ScoreResult,
+    Usage,
+)
+
+__all__ = [
+    "AliasChange",
+    "BestOfNResult",
+    "Candidate",
+    "CompareResult",
+    "Evaluation",
+    "GateCheck",
+    "Interval",
+    "Item",
+    "Lane",
+    "Message",
+    "ModelHistory",
+    "ModelInfo",
+    "ModelRef",
+    "ModelVersion",
+    "Pair",
+    "Preference",
+    "Prompt",
+    "RankResult",
+    "RankedCandidate",
+    "Score",
+    "ScoreResult",
+    "Usage",
+]

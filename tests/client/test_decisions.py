@@ -1,0 +1,232 @@
+"""Best-of-n, evaluations, the registry and feedback through the client, over both wires."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+import guerdon
+from guerdon import AsyncClient, Candidate, Client, Evaluation, MockTransport
+from guerdon.transport import Payload, Verb
+from guerdon.transport.sse import events
+from guerdon_service.core.errors import BackendFailed, NotReady
+from tests.client.conftest import FakeClock
+from tests.contract.harness import ADMIN_KEY, KEYS, SCORER_KEY, Served, served
+from tests.domain_fakes import EchoBestOfN, StepEvaluator
+from tests.fakes import running_service
+
+WIRES = ["rest", "grpc"]
+
+
+def url_of(at: Served, wire: str) -> str:
+    return f"http://127.0.0.1:{at.port}" if wire == "rest" else f"grpc://127.0.0.1:{at.grpc_port}"
+
+
+@pytest_asyncio.fixture
+async def running() -> AsyncIterator[Served]:
+    async with served() as it:
+        yield it
+
+
+@pytest.fixture(params=WIRES)
+def url(request: pytest.FixtureRequest, running: Served) -> str:
+    return url_of(running, request.param)
+
+
+async def test_best_of_n_is_equal_over_both_wires_streamed_or_not(running: Served) -> None:
+    found: list[Any] = []
+    told: list[Candidate] = []
+    for wire in WIRES:
+        async with AsyncClient(url_of(running, wire)) as client:
+            for tell in (None, told.append):
+                result = await client.best_of_n("echo", "p", 3, seed=1, on_candidate=tell)
+                scores = [(c.index, c.response, c.score.reward, c.duplicate_of) for c in result.candidates]
+                found.append((result.policy, result.model, result.best, scores, result.kl_upper_bound))
+    assert found == found[:1] * 4
+    assert [c.index for c in told] == [0, 1, 2] * 2
+    assert found[0][2] == 1 and result.chosen == result.candidates[1]
+    async with AsyncClient(url_of(running, "rest")) as client:
+        alone = await client.score([("p", c.response) for c in result.candidates])
+    assert [s.reward for s in alone.scores] == [c.score.reward for c in result.candidates]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_stream_that_fails_late_is_told_and_not_retried(wire: str) -> None:
+    async with running_service() as scorer:
+        fake = EchoBestOfN(scorer, fail_after=2)
+        async with served(best_of_n=fake) as it, AsyncClient(url_of(it, wire)) as client:
+            told: list[int] = []
+            with pytest.raises(guerdon.NotReady):
+                await client.best_of_n("echo", "p", 3, on_candidate=lambda c: told.append(c.index))
+    assert told == [0, 1]
+    assert fake.num_closed == 1
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_failure_of_ours_ends_the_stream_without_its_details(wire: str) -> None:
+    async with running_service() as scorer:
+        for error, expected in ((KeyError("secret"), "internal"), (BackendFailed("x"), "backend_failed")):
+            fake = EchoBestOfN(scorer, 1, error)
+            async with served(best_of_n=fake) as it, AsyncClient(url_of(it, wire)) as client:
+                with pytest.raises(guerdon.GuerdonError) as raised:
+                    await client.best_of_n("echo", "p", 3, on_candidate=lambda c: None)
+            assert raised.value.code == expected
+            assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_evaluation_to_its_end(wire: str) -> None:
+    gate, states = asyncio.Semaphore(0), []
+
+    def go_on(state: Evaluation) -> None:
+        states.append(state)
+        gate.release()
+
+    async with served(evaluator=StepEvaluator(gate)) as it, AsyncClient(url_of(it, wire)) as client:
+        done = await client.evaluate("m", "d.jsonl", baseline="n", margin=0.1, on_progress=go_on)
+        assert [(s.state, s.done) for s in states] == [
+            ("queued", 0),
+            ("running", 1),
+            ("running", 2),
+            ("done", 3),
+        ]
+        assert states[-1] == done == await client.evaluation(done.id)
+    assert (done.verdict, done.accuracy, done.baseline) == (
+        "better",
+        guerdon.Interval(0.75, 0.5, 0.875),
+        "n@1",
+    )
+    assert done.report is not None and done.report["comparison"]["verdict"] == "better"
+    assert (done.error, states[0].report, states[0].accuracy) == (None, None, None)
+
+
+async def test_both_wires_give_equal_evaluations(running: Served) -> None:
+    async with AsyncClient(url_of(running, "rest")) as rest, AsyncClient(url_of(running, "grpc")) as rpc:
+        started = await rest.evaluate("m", "d.jsonl", wait=False)
+        assert started == await rpc.evaluation(started.id)
+        done = await rpc.follow_evaluation(started.id)
+        assert done == await rest.evaluation(done.id)
+        assert "<title>report" in await rest.evaluation_report(done.id)
+        assert [e.id for e in await rest.evaluations()] == [done.id]
+        with pytest.raises(guerdon.InvalidInput, match="http://"):
+            await rpc.evaluations()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_evaluation_is_cancelled(wire: str) -> None:
+    fake = StepEvaluator(asyncio.Semaphore(0))
+    async with served(evaluator=fake) as it, AsyncClient(url_of(it, wire)) as client:
+        started = await client.evaluate("m", "d.jsonl", wait=False)
+        assert (await client.cancel_evaluation(started.id)).state == "cancelled"
+        assert (await client.follow_evaluation(started.id)).has_ended
+        with pytest.raises(guerdon.UnknownEvaluation):
+            await client.cancel_evaluation("nobody")
+        with pytest.raises(guerdon.UnknownEvaluation):
+            await client.follow_evaluation("nobody")
+
+
+class Flaky(StepEvaluator):
+    """Breaks off once after each item."""
+
+    async def follow(self, evaluation_id: str) -> AsyncGenerator[Any]:
+        seen = self.kept[evaluation_id].done
+        async for state in super().follow(evaluation_id):
+            yield state
+            if seen < state.done < 3:
+                raise NotReady("the service stopped first; ask another replica", retry_after_ms=1)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_following_outlives_a_service_that_stops(wire: str, fake: FakeClock) -> None:
+    gate, told = asyncio.Semaphore(0), []
+
+    def go_on(state: Evaluation) -> None:
+        told.append(state.done)
+        gate.release()
+
+    async with served(evaluator=Flaky(gate)) as it, AsyncClient(url_of(it, wire), clock=fake.clock) as client:
+        done = await client.evaluate("m", "d.jsonl", on_progress=go_on)
+    assert (done.state, len(fake.slept), told) == ("done", 2, [0, 1, 2, 3])
+
+
+async def test_the_registry(url: str) -> None:
+    async with AsyncClient(url) as client:
+        first = await client.register("m", "folder/one")
+        second = await client.register("m", "folder/two")
+        assert (first.version, second.version, first.registered_by) == ("1", "2", "anonymous")
+        assert first.parents == {"data": ["x"]}
+        with pytest.raises(guerdon.GateRefused) as refused:
+            await client.promote("m", "2")
+        assert refused.value.param == "evaluation_id"
+        change = await client.promote("m", "2", evaluation_id="e1")
+        assert (change.action, change.previous, change.version) == ("promote", "1", "2")
+        assert [(c.name, c.passed) for c in change.checks] == [("evidence", True), ("latency", None)]
+        back = await client.rollback("m", "worse in production")
+        assert (back.action, back.version, back.reason) == ("rollback", "1", "worse in production")
+        forced = await client.promote("m", "2", override_reason="the only one that fits")
+        assert (forced.action, forced.evaluation_id) == ("override", None)
+        history = await client.history("m")
+    assert history.versions == (first, second)
+    assert history.aliases == {"champion": "2"}
+    assert [c.action for c in history.changes] == ["register", "promote", "rollback", "override"]
+    assert history.changes[0].previous is None
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_who_did_it_is_written_down(wire: str) -> None:
+    async with served(keys=KEYS) as it:
+        async with AsyncClient(url_of(it, wire), api_key=ADMIN_KEY) as admin:
+            assert (await admin.register("m", "s")).registered_by == "ops"
+            with pytest.raises(guerdon.PermissionDenied):
+                await admin.feedback("p", "a", "b")
+        async with AsyncClient(url_of(it, wire), api_key=SCORER_KEY) as team:
+            with pytest.raises(guerdon.PermissionDenied):
+                await team.register("m", "s")
+            kept = await team.feedback("p", "a", "b", annotator="ann", tags={"k": "v"}, shown=["b", "a"])
+        (stored,) = it.services.feedback._store.read()  # type: ignore[attr-defined]
+    assert (stored.id, stored.tenant, stored.annotator, stored.shown) == (kept, "team", "ann", ("b", "a"))
+    assert stored.tags == {"k": "v"} and stored.at > 0
+
+
+async def test_the_sync_client_has_it_all(url: str) -> None:
+    def use() -> tuple[str, str, list[int]]:
+        with Client(url) as client:
+            told: list[int] = []
+            client.best_of_n("echo", "p", 2, on_candidate=lambda c: told.append(c.index))
+            done = client.evaluate("m", "d.jsonl")
+            return client.register("m", "s").version, done.state, told
+
+    assert await asyncio.to_thread(use) == ("1", "done", [0, 1])
+
+
+async def test_the_service_is_asked_for_less_than_the_client_waits(fake: FakeClock) -> None:
+    asked: list[Payload] = []
+
+    def handle(verb: Verb, payload: Payload) -> Payload:
+        asked.append(payload)
+        raise guerdon.InvalidInput("seen")
+
+    async with AsyncClient(MockTransport(handle), clock=fake.clock) as client:
+        with pytest.raises(guerdon.InvalidInput):
+            await client.best_of_n("echo", "p", 3, deadline_s=10)
+    assert asked == [{"policy": "echo", "prompt": "p", "n": 3, "deadline_ms": 9000}]
+
+
+async def test_events_are_read_as_the_standard_says() -> None:
+    async def lines() -> AsyncIterator[str]:
+        for line in (
+            ": a comment",
+            "event: a",
+            "data: [1,",
+            "data: 2]",
+            "",
+            "",
+            'data:{"b":3}',
+            "",
+            "data: 4",
+        ):
+            yield line
+
+    assert [event async for event in events(lines())] == [("a", [1, 2]), ("message", {"b": 3})]
