@@ -10,6 +10,7 @@ from guerdon_training.pipeline.recipe import train_pipeline
 from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
 from guerdon_training.sft import train_sft
+from guerdon_training.tracking import TRACKERS, tracking
 
 RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "reward": train_reward,
@@ -37,7 +38,9 @@ def train_command(argv: list[str]) -> int:
         metavar="KEY=VALUE",
         help="replace a setting, e.g. optim.epochs=2",
     )
+    parser.add_argument("--tracker", default="", metavar="NAME", help=f"log there too: {', '.join(TRACKERS)}")
     arguments = parser.parse_args(argv)
-    manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
+    with tracking(arguments.tracker, Path("runs")):
+        manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
     print(f"{manifest.name} {manifest.version}, digest {manifest.digest}")  # noqa: T201 - the command's answer
     return 0

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from guerdon_training.tracking import echo
+
 
 def keep_updates(path: Path, num_updates: int) -> None:
     """Drop the lines of updates that a resumed run will do again, and one that a kill cut short."""
@@ -15,6 +17,7 @@ def write_update(path: Path, update: int, figures: Mapping[str, float]) -> None:
     """Append one line; updates count from 1."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"update": update, **figures}) + "\n")
+    echo(path, figures, update)
 
 
 def read_updates(path: Path) -> list[dict[str, float]]:
