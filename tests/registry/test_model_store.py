@@ -1,0 +1,149 @@
+"""Real artifacts from folders and URLs."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from guerdon_service.app.loader import load_model
+from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.cache.tiered import open_cache
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import GateRefused, InvalidInput
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import NullObserver
+from guerdon_service.core.query import Options, ScoreQuery
+from guerdon_service.core.registry import PromoteQuery
+from guerdon_service.registry.model_store import FETCHED, ModelStore
+from guerdon_service.registry.registry import Registry
+from guerdon_service.scoring.catalog import Catalog
+from guerdon_service.scoring.service import ScoringService
+from guerdon_service.state.database import Database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
+from guerdon_service.state.registry_store import SqlRegistryStore
+from tests.artifacts.sealing import reward_manifest, seal
+from tests.tiny import tiny
+
+URL = "memory://bucket/models/tiny-2"
+
+
+def artifact(folder: Path, version: str, seed: int) -> Path:
+    """A sealed artifact of a tiny encoder."""
+    shutil.copytree(tiny("bert", seed=seed), folder)
+    seal(folder, replace(reward_manifest(), version=version))
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A model store with ``tiny-1``."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    artifact(folder / "tiny-1", "1", 0)
+    return folder
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Path]:
+    """``tiny-2`` behind `URL`; the folder it was copied from."""
+    local = artifact(tmp_path / "tiny-2", "2", 1)
+    files = fsspec.filesystem("memory")
+    for path in local.rglob("*"):
+        if path.is_file():
+            files.pipe_file(f"{URL}/{path.relative_to(local).as_posix()}", path.read_bytes())
+    yield local
+    files.rm("/bucket", recursive=True)
+
+
+def test_a_url_is_fetched_once_and_kept_by_digest(root: Path, bucket: Path) -> None:
+    store = ModelStore(root)
+    digest = read_artifact(str(bucket)).manifest.digest
+    assert store.admit(URL) == URL
+    local = Path(store.local(URL))
+    assert local == root / FETCHED / digest
+    assert {p.name: p.read_bytes() for p in local.iterdir()} == {
+        p.name: p.read_bytes() for p in bucket.iterdir()
+    }
+    assert store.local(URL) == str(local) and [p.name for p in local.parent.iterdir()] == [digest]
+    fsspec.filesystem("memory").rm("/bucket/models/tiny-2/model.safetensors")
+    assert store.local(URL, digest) == str(local), "the registered digest is here: the bucket is not asked"
+
+
+def test_a_url_that_changed_in_transit_is_refused_and_nothing_is_kept(root: Path, bucket: Path) -> None:
+    fsspec.filesystem("memory").pipe_file(f"{URL}/config.json", b"{}")
+    with pytest.raises(InvalidInput, match="changed after its manifest"):
+        ModelStore(root).local(URL)
+    assert list((root / FETCHED).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "memory://bucket/none",
+        "nowhere://bucket/x",
+        "file:///etc",
+        "local:///etc",
+        "simplecache::file:///etc",
+        "../outside",
+        "/etc",
+        "tiny-1/../../outside",
+        "link",
+        "none",
+        "org/name",
+    ],
+)
+def test_callers_may_name_nothing_outside_the_store(root: Path, source: str) -> None:
+    (root.parent / "outside").mkdir()
+    (root / "link").symlink_to(root.parent / "outside")
+    store = ModelStore(root)
+    with pytest.raises(InvalidInput) as refused:
+        store.local(store.admit(source))
+    assert refused.value.param == "source"
+    assert str(root.parent) not in refused.value.message
+
+
+def test_folders_of_the_store_are_named_by_their_path_in_it(root: Path) -> None:
+    assert ModelStore(root).admit("tiny-1") == ModelStore(root).admit(str(root / "tiny-1"))
+    assert ModelStore(root).admit("tiny-1") == str(root / "tiny-1")
+
+
+def test_without_a_store_any_folder_may_be_named_and_no_url(root: Path) -> None:
+    assert ModelStore().admit(str(root / "tiny-1")) == str(root / "tiny-1")
+    assert ModelStore().admit("org/name@main") == "org/name@main"
+    with pytest.raises(InvalidInput, match="model_store"):
+        ModelStore().admit(URL)
+
+
+async def test_real_versions_are_registered_promoted_and_refused_once_changed(
+    root: Path, bucket: Path, database: Database
+) -> None:
+    observer = NullObserver()
+    catalog = Catalog(load_model, Limits(), open_cache(observer), ThreadPoolExecutor(2), observer)
+    service = ScoringService(catalog, Limits(), observer)
+    stores = SqlRegistryStore(database), SqlEvaluationStore(database)
+    registry = Registry(*stores, catalog, ModelStore(root), ModelSpec("", ""))
+
+    async def ask(model: str) -> tuple[str, float]:
+        result = await service.score(ScoreQuery((Conversation.of("why?", "So."),), Options(model=model)))
+        return result.model.digest, result.scores[0].reward
+
+    try:
+        await registry.register("m", "tiny-1", "ops")
+        made = await registry.register("m", URL, "ops")
+        before = await ask("m@1")
+        assert await ask("m") == before and await ask("m@2") != before
+        change = await registry.promote(PromoteQuery("m", "2", "ops", override_reason="no data yet"))
+        assert {c.name: c.passed for c in change.checks}["certificate"] is True
+        assert await ask("m") == await ask("m@2") and (await ask("m"))[0] == made.digest
+        (root / "tiny-1" / "config.json").write_text("{}")
+        with pytest.raises(GateRefused, match=r"identity: artifact tiny was changed"):
+            await registry.promote(PromoteQuery("m", "1", "ops", override_reason="go back"))
+        await registry.rollback("m", "champion", "ops", "")
+        assert await ask("m") == before, "what is loaded is what was certified"
+    finally:
+        await service.close()
