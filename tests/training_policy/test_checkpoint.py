@@ -44,6 +44,35 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert train_sft(config).metrics["epoch"] >= 1
 
 
+def test_a_full_disk_leaves_the_best_weights_so_far(
+    here: Path, tiny_lm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = prepare_sft(here, tiny_lm)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    calls = 0
+
+    def filling(*args: object) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        return {"loss": 100.0 - calls}  # each epoch is the best so far
+
+    with monkeypatch.context() as patch:
+        patch.setattr("guerdon_training.sft.evaluate", filling)
+        try:
+            with pytest.raises(GuerdonError, match=r"best\.safetensors could not be written.*free space"):
+                train_sft(config)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    run = here / "artifact" / ".run"
+    assert sorted(p.name for p in run.glob("*best*")) + sorted(p.name for p in run.glob(".*")) == [
+        "best.safetensors"
+    ]
+    assert load_file(run / "best.safetensors")
+    assert train_sft(config).metrics["epoch"] == 3
+
+
 def test_a_checkpoint_without_its_last_file_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "000001").mkdir()
     (tmp_path / "000001/progress.json").write_text(

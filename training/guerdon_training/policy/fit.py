@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -166,6 +167,21 @@ def _drop_frozen(trained: Set[str], _models: Any, weights: list[dict[str, Tensor
 
 
 def _save_best(accelerator: Accelerator, trained: Mapping[str, Tensor], path: Path) -> None:
-    if accelerator.is_main_process:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: p.detach().contiguous() for name, p in trained.items()}, path)
+    """Replace the file whole or not at all.
+
+    Raises:
+        GuerdonError: it could not be written; what it held stays.
+    """
+    if not accelerator.is_main_process:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        save_file({name: p.detach().contiguous() for name, p in trained.items()}, partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as err:
+        partial.unlink(missing_ok=True)
+        raise GuerdonError(
+            f"{path} could not be written ({err}); free space and start again: the run goes on after its "
+            "last whole epoch"
+        ) from err
