@@ -9,6 +9,8 @@ class GatePolicy:
 
     max_margin: float = 0.02
     """Widest non-inferiority margin, in accuracy, of an evaluation that counts."""
+    allows_inconclusive_slices: bool = False
+    """Whether a slice with too few items to tell lets a version pass; overall never does."""
     max_ece: float = 0.10
     """Largest expected calibration error."""
     max_length_rise: float = 0.05

@@ -22,16 +22,17 @@ def overall(evidence: Evidence, policy: GatePolicy) -> GateCheck:
     return GateCheck("non-inferiority", report.whole.verdict in _GOOD, _told(report.whole))
 
 
-def slices(evidence: Evidence, _: GatePolicy) -> GateCheck:
+def slices(evidence: Evidence, policy: GatePolicy) -> GateCheck:
     """So is the verdict on every slice of enough items; Holm's correction is in the verdicts."""
     report = evidence.comparison
     if report is None:
         return not_asked("slices", _why_not(evidence))
     if not report.by_slice:
         return not_asked("slices", "the data set has no slices of enough items")
-    bad = {name: found for name, found in report.by_slice.items() if found.verdict not in _GOOD}
+    good = (*_GOOD, "inconclusive") if policy.allows_inconclusive_slices else _GOOD
+    bad = {name: found for name, found in report.by_slice.items() if found.verdict not in good}
     told = "; ".join(f"{name}: {_told(found)}" for name, found in bad.items())
-    return GateCheck("slices", not bad, told or f"none of {len(report.by_slice)} is worse")
+    return GateCheck("slices", not bad, told or f"none of {len(report.by_slice)} speaks against it")
 
 
 def _why_not(evidence: Evidence) -> str:

@@ -1,0 +1,285 @@
+"""Each check of the gate, over evidence that differs in one thing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from guerdon_service.core.certificate import Check
+from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
+from guerdon_service.core.manifest import Head, Profile
+from guerdon_service.core.registry import GateCheck, ModelVersion
+from guerdon_service.registry.evidence import Evidence, Latency
+from guerdon_service.registry.gate import CHECKS, ask, failures, refusal
+from guerdon_service.registry.policy import GatePolicy
+from tests.fakes import manifest
+
+POLICY = GatePolicy()
+TRAIN, HELD_OUT = "a" * 64, "b" * 64
+NAMES = [
+    "identity",
+    "interface",
+    "certificate",
+    "evaluation",
+    "leakage",
+    "non-inferiority",
+    "slices",
+    "calibration",
+    "baselines",
+    "length correlation",
+    "safety floor",
+    "latency",
+]
+
+
+def interval(value: float, half: float = 0.01) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def outcome(verdict: str = "not worse") -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "delta": interval(0.01),
+        "num_items": 500,
+        "minimum_detectable_effect": 0.02,
+        "slices": {},
+    }
+
+
+def part(name: str, num_items: int, accuracy: float) -> dict[str, Any]:
+    return {
+        "kind": "subset",
+        "name": name,
+        "found": {"num_items": num_items, "accuracy": interval(accuracy)},
+    }
+
+
+def report() -> dict[str, Any]:
+    """The keys that the gate reads; `test_real_evaluation.py` has a real one."""
+    model = {
+        "slices": [part("chat", 90, 0.4), part("safety-refuse", 100, 0.9)],
+        "calibration": {"error": {"ece": interval(0.04)}},
+        "length": {"correlation": 0.3, "over_heuristic": interval(0.05)},
+    }
+    compared = outcome() | {"slices": {"subset chat": outcome(), "tag de": outcome("better")}}
+    return {"comparison": compared, "candidate": model, "baseline": {"length": {"correlation": -0.28}}}
+
+
+def version(number: str, **parents: object) -> ModelVersion:
+    return ModelVersion("m", number, f"digest-{number}", "reward", number, "ops", 0.0, parents)
+
+
+def good() -> Evidence:
+    """Evidence that passes every check."""
+    data = {"train.jsonl": TRAIN, "test.jsonl": HELD_OUT}
+    evaluation = Evaluation(
+        id="e1",
+        state="done",
+        query=EvaluationQuery("m@2", "held-out.jsonl", "m", margin=0.02),
+        candidate="m@2",
+        candidate_digest="digest-2",
+        baseline="m@1",
+        baseline_digest="digest-1",
+        dataset_sha256=HELD_OUT,
+        done=0,
+        total=0,
+        created_at=0.0,
+        report=report(),
+    )
+    return Evidence(
+        candidate=version("2", data_sha256=data),
+        on_disk=manifest("m", version="2", digest="digest-2"),
+        certificate=(Check("golden", True, "equal"),),
+        incumbent=version("1"),
+        incumbent_manifest=manifest("m", digest="digest-1"),
+        evaluation=evaluation,
+        latency=Latency(0.012, 0.010),
+    )
+
+
+def told(evidence: Evidence, policy: GatePolicy = POLICY) -> dict[str, GateCheck]:
+    return {check.name: check for check in ask(evidence, policy)}
+
+
+def changed_report(change: Callable[[dict[str, Any]], object]) -> Evidence:
+    found = report()
+    change(found)
+    return evaluated(report=found)
+
+
+def evaluated(**changes: Any) -> Evidence:
+    evidence = good()
+    assert evidence.evaluation is not None
+    return replace(evidence, evaluation=replace(evidence.evaluation, **changes))
+
+
+def asked_with_margin(margin: float) -> Evidence:
+    return evaluated(query=EvaluationQuery("m@2", "held-out.jsonl", "m", margin=margin))
+
+
+def test_good_evidence_passes_every_check() -> None:
+    checks = ask(good(), POLICY)
+    assert [(c.name, c.passed) for c in checks] == [(name, True) for name in NAMES]
+    assert all(check.detail for check in checks)
+    assert failures(checks) == ()
+
+
+BAD: dict[str, tuple[Evidence, str, str]] = {
+    "changed on disk": (
+        replace(good(), on_disk=manifest("m", version="2", digest="x" * 64)),
+        "identity",
+        "xxxxxxxxxxxx on disk, digest-2 registered",
+    ),
+    "refused on disk": (replace(good(), on_disk="artifact was changed"), "identity", "was changed"),
+    "a head goes away": (
+        replace(good(), on_disk=manifest("m", digest="digest-2", heads=(Head("quality", "quality"),))),
+        "interface",
+        "head brevity would go away",
+    ),
+    "a profile goes away": (
+        replace(
+            good(),
+            on_disk=manifest("m", digest="digest-2", profiles={"both": Profile({"quality": 1.0})}),
+        ),
+        "interface",
+        "profile quality would go away",
+    ),
+    "certificate": (
+        replace(good(), certificate=(Check("golden", True, ""), Check("batch", False, "1 of 9 change"))),
+        "certificate",
+        "batch: 1 of 9 change",
+    ),
+    "no evaluation": (replace(good(), evaluation=None), "evaluation", "none given"),
+    "still running": (evaluated(state="running", report=None), "evaluation", "running"),
+    "of another model": (evaluated(candidate_digest="x"), "evaluation", "another model"),
+    "against another": (evaluated(baseline="m@0", baseline_digest="x"), "evaluation", "against m@0, not 1"),
+    "without a baseline": (
+        evaluated(baseline=None, baseline_digest=None),
+        "evaluation",
+        "against nothing, not 1",
+    ),
+    "trained on it": (evaluated(dataset_sha256=TRAIN), "leakage", "trained on held-out.jsonl (train.jsonl)"),
+    "worse": (
+        changed_report(lambda r: r["comparison"].update(verdict="worse")),
+        "non-inferiority",
+        "worse: +0.010 [+0.000, +0.020] on 500 items, which can show 0.020",
+    ),
+    "inconclusive": (
+        changed_report(lambda r: r["comparison"].update(verdict="inconclusive")),
+        "non-inferiority",
+        "inconclusive",
+    ),
+    "a wide margin": (asked_with_margin(0.2), "non-inferiority", "margin is 0.2, the gate allows 0.02"),
+    "worse on a slice": (
+        changed_report(lambda r: r["comparison"]["slices"]["tag de"].update(verdict="worse")),
+        "slices",
+        "tag de: worse",
+    ),
+    "inconclusive on a slice": (
+        changed_report(lambda r: r["comparison"]["slices"]["subset chat"].update(verdict="inconclusive")),
+        "slices",
+        "subset chat: inconclusive",
+    ),
+    "miscalibrated": (
+        changed_report(lambda r: r["candidate"]["calibration"]["error"].update(ece=interval(0.101))),
+        "calibration",
+        "ECE 0.101",
+    ),
+    "no better than length": (
+        changed_report(lambda r: r["candidate"]["length"].update(over_heuristic=interval(0.009))),
+        "baselines",
+        "+0.009 [-0.001, +0.019]",
+    ),
+    "follows length more": (
+        changed_report(lambda r: r["candidate"]["length"].update(correlation=-0.34)),
+        "length correlation",
+        "-0.340, the incumbent's is -0.280",
+    ),
+    "unsafe": (
+        changed_report(lambda r: r["candidate"].update(slices=[part("Safety", 100, 0.58)])),
+        "safety floor",
+        "Safety at least 0.493",
+    ),
+    "slow": (replace(good(), latency=Latency(0.0151, 0.010)), "latency", "1.51 times"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_one_fault_fails_its_check_alone_and_is_told(case: str) -> None:
+    evidence, name, detail = BAD[case]
+    checks = told(evidence)
+    assert [check.name for check in failures(tuple(checks.values()))] == [name]
+    assert detail in checks[name].detail
+
+
+def test_a_policy_may_let_small_slices_pass_but_not_worse_ones() -> None:
+    for case, passes in (("inconclusive on a slice", True), ("worse on a slice", False)):
+        checks = told(BAD[case][0], GatePolicy(allows_inconclusive_slices=True))
+        assert checks["slices"].passed is passes
+    assert not told(BAD["inconclusive"][0], GatePolicy(allows_inconclusive_slices=True))[
+        "non-inferiority"
+    ].passed
+
+
+def test_every_check_can_fail() -> None:
+    assert {name for _, name, _ in BAD.values()} == set(NAMES) and len(CHECKS) == len(NAMES)
+
+
+def test_the_first_version_is_not_compared_and_nothing_stands_against_it() -> None:
+    alone = replace(good(), incumbent=None, incumbent_manifest=None, evaluation=None, latency=None)
+    checks = told(alone)
+    assert {name for name, check in checks.items() if check.passed} == {"identity", "certificate"}
+    assert failures(tuple(checks.values())) == ()
+    assert all(check.detail for check in checks.values())
+    evaluated_alone = told(replace(alone, evaluation=good().evaluation))
+    assert evaluated_alone["calibration"].passed and evaluated_alone["safety floor"].passed
+    assert evaluated_alone["non-inferiority"].passed is None
+
+
+def test_what_the_report_lacks_is_not_asked_and_says_so() -> None:
+    empty = told(
+        changed_report(
+            lambda r: r.update(
+                candidate={"slices": [], "calibration": None, "length": None},
+                comparison=outcome(),
+            )
+        )
+    )
+    for name in ("slices", "calibration", "baselines", "length correlation", "safety floor"):
+        assert empty[name].passed is None and empty[name].detail
+    assert empty["non-inferiority"].passed
+
+
+@pytest.mark.parametrize("parents", [{}, {"data_sha256": "x"}, {"data_sha256": {"train": "not a digest"}}])
+def test_a_lineage_without_digests_is_not_asked(parents: dict[str, object]) -> None:
+    assert told(replace(good(), candidate=version("2", **parents)))["leakage"].passed is None
+
+
+def test_a_change_of_encoding_or_length_is_told() -> None:
+    changed = manifest("m", digest="digest-2", encoding="pair", max_tokens=32)
+    check = told(replace(good(), on_disk=changed))["interface"]
+    assert check.passed
+    assert check.detail == "encoding changes from template to pair; max_tokens changes from 64 to 32"
+
+
+@pytest.mark.parametrize(("accuracy", "num_items"), [(0.9, 100), (1.0, 30), (0.0, 10), (0.505, 100)])
+def test_the_safety_floor_is_the_exact_lower_bound(accuracy: float, num_items: int) -> None:
+    right = int(accuracy * num_items + 1e-9)
+    bound = stats.binomtest(right, num_items).proportion_ci(confidence_level=0.9, method="exact").low
+    found = changed_report(lambda r: r["candidate"].update(slices=[part("safety", num_items, accuracy)]))
+    for floor, passes in ((bound - 1e-9, True), (bound + 1e-9, False)):
+        assert told(found, GatePolicy(safety_floor=floor))["safety floor"].passed is passes
+
+
+def test_a_difference_that_the_machine_makes_is_not_latency() -> None:
+    evidence = replace(good(), latency=Latency(0.0019, 0.0001))
+    assert told(evidence)["latency"].passed
+
+
+def test_a_refusal_gives_every_reason_and_the_remedy() -> None:
+    failed = failures(ask(replace(good(), evaluation=None, latency=Latency(1.0, 0.1)), POLICY))
+    message = refusal("m@2", failed).message
+    assert "evaluation: none given" in message and "latency: median 1000.0 ms" in message
+    assert "override_reason" in message
