@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_service.core.statistics.interval import Interval
 from guerdon_training.artifact import MANIFEST
+from guerdon_training.audit.check import Finding
+from guerdon_training.audit.svg import interval_plot
 from guerdon_training.report.measured import Measured, read_measured
 from guerdon_training.report.page import Section, bullets, page, paragraph, plots, subtitle
 from guerdon_training.report.policy_card import COMPARED, NOT_TESTED, comparison_table
@@ -54,7 +57,7 @@ def read_outcome(name: str, root: Path, stages: Sequence[Sequence[str]]) -> Outc
         audit=json.loads((root / "audit" / "report.json").read_text("utf-8")),
         comparison=json.loads((root / "compare" / "comparison.json").read_text("utf-8")),
         manifests={n: from_json((root / n / MANIFEST).read_text("utf-8")) for n in names},
-        logs={n: read_log(root / n) for n in ("sft", "dpo", "ppo")},
+        logs={n: read_log(root / n) for n in names},
         measured={n: read_measured(root / "artifacts" / f"{n}_measured.json") for n in ("reward", "gold")},
         stages=stages,
     )
@@ -143,6 +146,8 @@ def _reward(name: str, title: str, outcome: Outcome) -> Section:
         subtitle("Calibration"),
         calibration_table(found.quality).html(),
         plots([reliability_plot(found.quality)]),
+        subtitle("Training"),
+        plots(epoch_curves(outcome.logs[name])),
         subtitle("Robustness"),
         paragraph(ROBUSTNESS),
         robustness_table(found.reactions).html(),
@@ -153,10 +158,21 @@ def _reward(name: str, title: str, outcome: Outcome) -> Section:
 
 
 def _comparison(comparison: Figures) -> Section:
+    rises = [
+        Finding(f"{policy}: {judge} over SFT", rise["value"], "coefficient", interval=Interval(**rise))
+        for policy, figures in comparison["policies"].items()
+        if policy != "sft"
+        for judge, reward in figures["rewards"].items()
+        for rise in (reward["over_reference"],)
+    ]
     return Section(
         "comparison",
         "Policies compared",
-        [comparison_table(comparison).html(), paragraph(COMPARED.format(num=comparison["num_prompts"]))],
+        [
+            interval_plot(rises),
+            comparison_table(comparison).html(),
+            paragraph(COMPARED.format(num=comparison["num_prompts"])),
+        ],
     )
 
 
