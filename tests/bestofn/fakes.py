@@ -19,7 +19,7 @@ PROMPT = (Message("user", "say"),)
 class Scripted:
     """Yields `script` in its order: a text with its index, an error to raise, or an event to wait for."""
 
-    name, digest = "scripted", "digest"
+    name, digest = "p", "digest"
 
     def __init__(self, *script: tuple[int, str] | Exception | asyncio.Event) -> None:
         self.script = script
@@ -50,7 +50,7 @@ class Scripted:
 class Categorical:
     """Draws one of K answers; candidate i of a seed is a function of (seed, i)."""
 
-    name, digest = "categorical", "digest"
+    name, digest = "p", "digest"
 
     def __init__(self, answers: Sequence[str], probabilities: Sequence[float]) -> None:
         self.answers = answers
@@ -78,7 +78,7 @@ def query(n: int, *, seed: int = 0, **fields: Any) -> BestOfNQuery:
 
 
 def best_of_n(scorer: Scorer, policy: Policy) -> BestOfNService:
-    return BestOfNService(scorer, {"p": policy}, Limits())
+    return BestOfNService(scorer, [policy], Limits())
 
 
 async def parts(service: BestOfNService, asked: BestOfNQuery) -> tuple[list[ScoredCandidate], BestOfNResult]:

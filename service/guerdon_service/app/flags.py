@@ -12,13 +12,15 @@ def parse_flags(argv: Sequence[str]) -> tuple[dict[str, Any], Path | None]:
     """Nested settings of the flags that were given, and the ``--config`` file.
 
     Raises:
-        InvalidInput: ``--model`` without ``NAME=PATH``.
+        InvalidInput: ``--model`` or ``--policy`` without ``NAME=``.
         SystemExit: an unknown flag, or ``--help``.
     """
     given = {key: value for key, value in vars(_parser().parse_args(argv)).items() if value is not None}
     config: Path | None = given.pop("config", None)
     if "models" in given:
         given["models"] = dict(_model(text) for text in given["models"])
+    if "policies" in given:
+        given["policies"] = dict(_policy(text) for text in given["policies"])
     return given, config
 
 
@@ -27,6 +29,13 @@ def _model(text: str) -> tuple[str, dict[str, str]]:
     if not (name and equals and source):
         raise InvalidInput(f"--model is {text!r}; write --model NAME=PATH", param="--model")
     return name, {"source": source}
+
+
+def _policy(text: str) -> tuple[str, dict[str, str]]:
+    name, equals, place = text.partition("=")
+    if not (name and equals and place):
+        raise InvalidInput(f"--policy is {text!r}; write --policy NAME=PATH or NAME=URL", param="--policy")
+    return name, {"url" if place.startswith(("http://", "https://")) else "source": place}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="a TOML file of settings")
     add("--model", dest="models", action="append", metavar="NAME=PATH", help="a model to serve; repeatable")
+    add(
+        "--policy",
+        dest="policies",
+        action="append",
+        metavar="NAME=PATH",
+        help="a policy that best-of-n samples from: folder, package or OpenAI-compatible URL; repeatable",
+    )
     add("--default-model", metavar="NAME", help="answers requests that name no model (the first one)")
     add("--backend", help="torch or onnxruntime (torch)")
     add("--dtype", help="float32, bfloat16, float16 or int8 (float32)")
@@ -51,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", metavar="N", help="REST port, 0 for any free one (8080)")
     add("--grpc-port", metavar="N", help="gRPC port, 0 for any free one (8081)")
     add("--redis-url", metavar="URL", help="a Redis that replicas share as their cache (none)")
+    add("--state-url", metavar="URL", help="database of registry, evaluations and feedback (in memory)")
+    add("--data-folder", metavar="DIR", help="where evaluations find their data sets (data)")
+    add("--model-store", metavar="DIR", help="where registered models must lie, and URLs are kept (anywhere)")
     add("--api-key-file", metavar="FILE", help="a line 'NAME SHA256 SCOPE[,SCOPE]' per API key (open)")
     add("--drain-timeout-s", metavar="S", help="wait for requests under way when stopping (30)")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (INFO)")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from guerdon_service.app.settings import ApiKeySettings, ModelSettings, Settings
+from guerdon_service.app.settings import ApiKeySettings, ModelSettings, PolicySettings, Settings
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
 
@@ -136,5 +136,9 @@ def _known(path: tuple[str, ...]) -> list[str]:
     """Names beside which `path`'s last part stands."""
     if path[0] == "limits" and len(path) > 1:
         return list(Limits.__dataclass_fields__)
-    tables: dict[str, type[BaseModel]] = {"models": ModelSettings, "api_keys": ApiKeySettings}
+    tables: dict[str, type[BaseModel]] = {
+        "models": ModelSettings,
+        "policies": PolicySettings,
+        "api_keys": ApiKeySettings,
+    }
     return list((tables[path[0]] if len(path) == 3 else Settings).model_fields)

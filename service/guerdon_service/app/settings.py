@@ -5,7 +5,15 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass as checked
 
 from guerdon_service.core.artifact import ModelSpec
@@ -46,6 +54,32 @@ class ModelSettings(BaseModel):
         return self
 
 
+class PolicySettings(BaseModel):
+    """One policy: embedded, or behind an OpenAI-compatible URL."""
+
+    model_config = _STRICT
+
+    source: str = ""
+    """A folder, an installed package that carries one GGUF file, or a hub id."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str | None = None
+    """None is the service's own."""
+    url: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s]+)?$")] = ""
+    """With its ``/v1``."""
+    model: str = ""
+    """Its name at the URL; empty is the policy's own name."""
+    api_key: SecretStr = SecretStr("")
+    stream: bool = True
+    """Take candidates as they finish; off for engines that cannot."""
+    stall_timeout_s: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.source) == bool(self.url):
+            raise ValueError("give either source or url")
+        return self
+
+
 class ApiKeySettings(BaseModel):
     """One API key: the SHA-256 of its secret (``printf %s SECRET | sha256sum``) and its scopes."""
 
@@ -64,6 +98,8 @@ class Settings(BaseModel):
     """By name; none given means the embedded default model."""
     default_model: ModelName | None = None
     """Answers requests that name no model; None is the first of `models`."""
+    policies: dict[ModelName, PolicySettings] = {}
+    """Language models that best-of-n samples from, by name."""
     backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
@@ -84,6 +120,15 @@ class Settings(BaseModel):
     """Bound of the in-process cache."""
     redis_url: str | None = Field(default=None, repr=False)
     """A Redis that replicas share as their second cache; None is none."""
+
+    state_url: str | None = Field(default=None, repr=False)
+    """Database of the registry, evaluations and feedback: ``sqlite:///PATH``, or a ``postgresql://`` that
+    replicas share; None keeps them in memory."""
+    data_folder: Path = Path("data")
+    """Where the data sets of evaluations are."""
+    model_store: Path | None = None
+    """Folder that callers' sources of models must lie in, and that artifacts from URLs are kept in; None: any
+    folder of the machine may be named, and no URL."""
 
     api_keys: dict[ModelName, ApiKeySettings] = {}
     """By name, which is also the tenant; none here and none in the file leaves the service open."""

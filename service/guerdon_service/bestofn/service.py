@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 
 from guerdon_service.bestofn.admission import check_query
@@ -27,15 +27,15 @@ from guerdon_service.core.streams import closed_after
 
 
 class BestOfNService:
-    """`core.best_of_n.BestOfN` over a domain layer and the policies by name; it owns the policies.
+    """`core.best_of_n.BestOfN` over a domain layer and policies, which it owns.
 
     With a policy that is a function of the seed, so is the result, unless it is `partial`: nothing in it
     depends on the order of arrival.
     """
 
-    def __init__(self, scorer: Scorer, policies: Mapping[str, Policy], limits: Limits) -> None:
+    def __init__(self, scorer: Scorer, policies: Iterable[Policy], limits: Limits) -> None:
         self._scorer = scorer
-        self._policies = dict(policies)
+        self._policies = {policy.name: policy for policy in policies}
         self._limits = limits
 
     def policies(self) -> tuple[str, ...]:
@@ -76,6 +76,10 @@ class BestOfNService:
             for candidate in progress.tally.flush():
                 yield candidate
         yield progress.result(query, time.monotonic() - started)
+
+    def add(self, policy: Policy) -> None:
+        """One more policy, under its own name; it is this service that closes it."""
+        self._policies[policy.name] = policy
 
     async def close(self) -> None:
         """Close the policies."""
