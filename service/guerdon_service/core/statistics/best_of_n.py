@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.statistics.arrays import Floats, floats, shares
+from guerdon_service.core.statistics.arrays import Floats, Ints, floats, shares
 
 
 def kl_upper_bound(n: int) -> float:
@@ -67,7 +67,7 @@ def best_of_n_mean(proxy: ArrayLike, gold: ArrayLike, n: int) -> float:
         raise InvalidInput(f"n of {n} needs as many samples; got {len(scores)}", param="n")
     levels, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     means = np.bincount(inverse, weights=values, minlength=len(levels)) / counts
-    upto = _subsets_below(np.cumsum(counts), len(scores), n)
+    upto = _subsets_below(np.cumsum(counts).astype(np.int64), len(scores), n)
     return float(np.diff(upto, prepend=0.0) @ means)
 
 
@@ -112,10 +112,11 @@ def kl_divergence(selected: ArrayLike, base: ArrayLike) -> float:
     return float((q[kept] * np.log(q[kept] / p[kept])).sum())
 
 
-def _subsets_below(ranks: Floats, num: int, n: int) -> Floats:
+def _subsets_below(ranks: Ints, num: int, n: int) -> Floats:
     """C(rank, n) / C(num, n) for each rank: the share of subsets of n that lie within the lowest `rank`."""
-    factors = (ranks[:, None] - np.arange(n)) / (num - np.arange(n))
-    return np.asarray(np.maximum(factors, 0.0).prod(axis=1))
+    falling = np.arange(num, n, -1)
+    ratios = np.concatenate([np.zeros(n), np.cumprod((falling - n) / falling)[::-1], [1.0]])
+    return np.asarray(ratios[ranks])
 
 
 def _check(n: int) -> None:

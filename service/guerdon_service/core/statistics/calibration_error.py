@@ -17,7 +17,7 @@ NUM_BINS = 10
 _LEAST = float(np.finfo(np.float64).eps)
 """Probabilities are cut here before the logarithm, as scikit-learn does, so that no loss is infinite."""
 _MAX_SCALE = 64.0
-_BISECTIONS = 24
+_BISECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
