@@ -52,13 +52,14 @@ class Gate:
 class RecordingBackend(WeightedSumBackend):
     """Remembers every conversation that it scored."""
 
-    def __init__(self, scale: float, gate: Gate, seen: list[bytes]) -> None:
+    def __init__(self, scale: float, gate: Gate, seen: list[bytes] | None) -> None:
         super().__init__(scale, before=gate.pass_through)
         self._seen = seen
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         found = super().forward(batch)
-        self._seen += [encoded.input_ids.tobytes() for encoded in batch]
+        if self._seen is not None:
+            self._seen += [encoded.input_ids.tobytes() for encoded in batch]
         return found
 
 
@@ -90,14 +91,19 @@ class Replica:
 
 @asynccontextmanager
 async def running_replica(
-    store: EvaluationStore, folder: Path, num_forwards: int = 10**9, *, works: bool = True
+    store: EvaluationStore,
+    folder: Path,
+    num_forwards: int = 10**9,
+    *,
+    works: bool = True,
+    record: bool = True,
 ) -> AsyncIterator[Replica]:
     """Models ``old`` and ``new``; their names stand for version 1 of each."""
     gate, seen = Gate(num_forwards), {"old": list[bytes](), "new": list[bytes]()}
 
     def load(spec: ModelSpec) -> LoadedModel:
         scale = 1e-4 if spec.name == "old" else -1e-4
-        backend = RecordingBackend(scale, gate, seen[spec.name])
+        backend = RecordingBackend(scale, gate, seen[spec.name] if record else None)
         return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), backend)
 
     specs = (ModelSpec("old", "good"), ModelSpec("new", "good"))

@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 import pytest
 
-from guerdon_service.core.calibration import Calibration, sigmoid
+from guerdon_service.core.calibration import sigmoid
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
@@ -37,7 +37,7 @@ def rewards_of(table: ItemTable, scores: Mapping[str, Sequence[float] | None]) -
 
 def measured(items: Sequence[Item], scores: Mapping[str, Sequence[float] | None]) -> ModelReport:
     table = build_table(items)
-    return measure(table, judge(table, MODEL, Calibration(slope=0.7), rewards_of(table, scores)))
+    return measure(table, judge(table, MODEL, 0.7, rewards_of(table, scores)))
 
 
 def test_one_rule_of_correctness() -> None:

@@ -7,8 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,8 @@ from tqdm import tqdm
 
 from guerdon_service.app.loader import default_spec
 from guerdon_service.app.logs import configure_logging
-from guerdon_service.cache.tiered import open_cache
-from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.app.settings import ModelSettings, Settings
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.evaluation import figures
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
@@ -31,8 +27,6 @@ from guerdon_service.evaluation.report import to_json
 from guerdon_service.evaluation.rewardbench_json import rewardbench_json
 from guerdon_service.evaluation.run import check_different, score_files
 from guerdon_service.evaluation.score import Asked
-from guerdon_service.scoring.catalog import Catalog
-from guerdon_service.scoring.service import ScoringService
 
 
 def evaluate_command(argv: Sequence[str]) -> int:
@@ -65,42 +59,40 @@ async def _contenders(args: argparse.Namespace, data: Data, num_items: int) -> l
     return [
         read_kept(Path(source), data)
         if source.endswith(".json")
-        else await _scored(_spec(source, args), args, data, num_items)
+        else await _scored(source, args, data, num_items)
         for source in sources
     ]
 
 
-async def _scored(spec: ModelSpec, args: argparse.Namespace, data: Data, num_items: int) -> Contender:
+async def _scored(source: str, args: argparse.Namespace, data: Data, num_items: int) -> Contender:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
-    from guerdon_service.app.loader import load_model
+    from guerdon_service.app.build import build_scorer, load_models
 
-    observer, limits = NullObserver(), Limits()
-    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="guerdon-tokenize")
-    cache = open_cache(observer, l1_bytes=0)
-    catalog = Catalog(partial(load_model, num_threads=args.threads), limits, cache, pool, observer)
-    service = ScoringService(catalog, limits, observer)
+    name, settings = _settings(source, args)
+    scorer = build_scorer(settings, NullObserver())
     try:
-        sys.stderr.write(f"loading {spec.name} ...\n")
-        await service.load_model(spec)
-        with tqdm(total=num_items, desc=spec.name, unit="item", file=sys.stderr) as bar:
+        sys.stderr.write(f"loading {name} ...\n")
+        await load_models(scorer, settings)
+        with tqdm(total=num_items, desc=name, unit="item", file=sys.stderr) as bar:
             return await score_files(
-                service,
-                Asked(spec.name, args.profile),
+                scorer,
+                Asked(name, args.profile),
                 data.files,
                 num_robustness=args.robustness,
                 progress=bar.update,
             )
     finally:
-        await service.close()
+        await scorer.close()
 
 
-def _spec(source: str, args: argparse.Namespace) -> ModelSpec:
-    """What to load, under the last part of its path; the default model goes by its name as well."""
+def _settings(source: str, args: argparse.Namespace) -> tuple[str, Settings]:
+    """One model, under the last part of its path; the default model goes by its name as well."""
     default = default_spec(args.backend, args.dtype, args.device)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.normpath(source)).name).strip("-._")[:64] or "model"
     if source == default.name or Path(source).resolve() == Path(default.source).resolve():
-        return default
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.normpath(source)).name).strip("-._")[:64]
-    return ModelSpec(name or "model", source, args.backend, args.dtype, args.device)
+        name, source = default.name, default.source
+    how = {"backend": args.backend, "dtype": args.dtype, "device": args.device, "threads": args.threads}
+    return name, Settings(models={name: ModelSettings(source=source)}, cache_bytes=0, **how)
 
 
 def _text(report: figures.Plain) -> str:

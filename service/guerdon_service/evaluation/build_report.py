@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
@@ -31,10 +30,13 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One model's scores: `scores` gives all of them by item, and what it gives is let go after use."""
+    """One model's scores: `scores` gives all of them by item, and what it gives is let go after use.
+
+    slope: P(a preferred to b) is ``sigmoid(slope * margin)``.
+    """
 
     model: Provenance
-    calibration: Calibration
+    slope: float
     scores: Callable[[], dict[str, ItemScores]]
     robustness: tuple[RobustnessRow, ...] = ()
 
@@ -69,7 +71,7 @@ def _judge(table: ItemTable, contender: Contender) -> Judged:
         raise InvalidInput(
             f"model {contender.model.name} refused every item; the service's log says why", param="data"
         )
-    return judge(table, contender.model, contender.calibration, rewards)
+    return judge(table, contender.model, contender.slope, rewards)
 
 
 def _describe(table: ItemTable, data: Data) -> DataReport:

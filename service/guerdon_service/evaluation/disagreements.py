@@ -53,7 +53,7 @@ def _show(item: Item, preferred: int, higher: int, judged: Judged, start: int) -
         scored_higher=_beginning(item.responses[higher]),
         reward_preferred=rewards[0],
         reward_scored_higher=rewards[1],
-        probability=sigmoid(judged.calibration.slope * (rewards[0] - rewards[1])),
+        probability=sigmoid(judged.slope * (rewards[0] - rewards[1])),
     )
 
 

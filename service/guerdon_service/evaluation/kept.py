@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
@@ -50,4 +49,4 @@ def read_kept(path: Path, data: Data) -> Contender:
         )
     items = {k: ItemScores(k, None if v is None else tuple(v)) for k, v in scores.items()}
     slope = calibration["slope"] if calibration else 1.0
-    return Contender(model, Calibration(slope=slope), lambda: items)
+    return Contender(model, slope, lambda: items)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.result import Provenance
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.calibration_error import calibration_error
@@ -32,19 +31,20 @@ from guerdon_service.evaluation.table import Floats, Ints, ItemTable, SliceKey
 class Judged:
     """A model's rewards on a table, and what follows from them at once.
 
+    slope: P(a preferred to b) is ``sigmoid(slope * margin)``.
     rewards: float64 [R], NaN where refused.
     correct: float64 [N].
     """
 
     model: Provenance
-    calibration: Calibration
+    slope: float
     rewards: Floats
     correct: Floats
 
 
-def judge(table: ItemTable, model: Provenance, calibration: Calibration, rewards: Floats) -> Judged:
+def judge(table: ItemTable, model: Provenance, slope: float, rewards: Floats) -> Judged:
     """Rewards with their correctness."""
-    return Judged(model, calibration, rewards, correctness(table, rewards))
+    return Judged(model, slope, rewards, correctness(table, rewards))
 
 
 def measure(table: ItemTable, judged: Judged) -> ModelReport:
@@ -109,10 +109,9 @@ def _calibration(table: ItemTable, judged: Judged, scored: Contests) -> Calibrat
     ties = table.tie_votes[scored.item]
     voted = ours + theirs + ties
     label = np.where(voted > 0, (ours + ties / 2.0) / np.where(voted > 0, voted, 1.0), scored.label)
-    slope = judged.calibration.slope
-    probability = logistic(slope * (judged.rewards[scored.first] - judged.rewards[scored.second]))
+    probability = logistic(judged.slope * (judged.rewards[scored.first] - judged.rewards[scored.second]))
     error = calibration_error(probability, label, table.clusters[scored.item])
-    return CalibrationReport(len(scored.first), slope, error)
+    return CalibrationReport(len(scored.first), judged.slope, error)
 
 
 def _length(
@@ -140,7 +139,7 @@ def _ties(judged: Judged, scored: Contests) -> TieReport | None:
     if not is_tie.any() or is_tie.all():
         return None
     margins = judged.rewards[scored.first] - judged.rewards[scored.second]
-    distance = np.abs(logistic(judged.calibration.slope * margins) - 0.5)
+    distance = np.abs(logistic(judged.slope * margins) - 0.5)
     return TieReport(int(is_tie.sum()), float(distance[is_tie].mean()), float(distance[~is_tie].mean()))
 
 

@@ -8,7 +8,7 @@ from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.evaluation.build_report import Contender
 from guerdon_service.evaluation.read import chunks, read_items
 from guerdon_service.evaluation.robustness import measure_robustness
-from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, calibration, pin, score_chunks
+from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, pin, score_chunks, served_slope
 from guerdon_service.scoring.service import ScoringService
 
 
@@ -36,7 +36,7 @@ async def score_files(
         kept.update((s.item_id, s) for s in scores)
         progress(len(scores))
     rows = await measure_robustness(service, asked, model.digest, files, num_robustness)
-    return Contender(model, calibration(service, asked.model), lambda: kept, rows)
+    return Contender(model, served_slope(service, asked.model), lambda: kept, rows)
 
 
 def check_different(candidate: Contender, baseline: Contender) -> None:

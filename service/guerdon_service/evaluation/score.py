@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import BackendFailed, InvalidInput, Overloaded, TooManyItems
 from guerdon_service.core.evaluation import ItemScores
@@ -49,13 +48,14 @@ async def pin(service: ScoringService, asked: Asked) -> Provenance:
     return (await _patiently(service, probe)).model
 
 
-def calibration(service: ScoringService, model: str) -> Calibration:
-    """The link from margins to probabilities that the model is served with.
+def served_slope(service: ScoringService, model: str) -> float:
+    """Slope of the link from margins to probabilities; an ensemble is served with its members' mean.
 
     Raises:
         GuerdonError: no such model, or it is not ready.
     """
-    return service.manifest(model).calibration
+    members = service.catalog.resolve(model).spec.members or (model,)
+    return sum(service.manifest(member).calibration.slope for member in members) / len(members)
 
 
 async def score_chunks(

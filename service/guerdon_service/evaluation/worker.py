@@ -18,7 +18,7 @@ from guerdon_service.evaluation.item import Item
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import chunks, data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
-from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, calibration, pin, score_chunks
+from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, pin, score_chunks, served_slope
 from guerdon_service.scoring.service import ScoringService
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Worker:
         async for scores in score_chunks(self._scoring, asked, digest, lambda: next(todo, [])):
             await self._keep(claimed.id, pinned, scores)
         return Contender(
-            model, calibration(self._scoring, asked.model), partial(self._store.scores, claimed.id, pinned)
+            model, served_slope(self._scoring, asked.model), partial(self._store.scores, claimed.id, pinned)
         )
 
     async def _pin(self, claimed: Evaluation, names: Sequence[str]) -> tuple[Asked, Provenance]:
