@@ -12,7 +12,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput, UnknownModel
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.manifest import Kind, Manifest
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.registry.policy import GatePolicy
@@ -34,7 +34,7 @@ class FakeArtifacts:
     """Sources are version numbers; `changed` ones have another digest than they had, by source."""
 
     changed: dict[str, str] = field(default_factory=dict)
-    parents: dict[str, object] = field(default_factory=dict)
+    kind: Kind = "reward"
 
     def absolute(self, source: str) -> str:
         return source
@@ -50,7 +50,7 @@ class FakeArtifacts:
         if not version.isdecimal():
             raise InvalidInput(f"source {source!r} is no number", param="source")
         digest = self.changed.get(source, f"digest-{version}")
-        return manifest(name, version=version, digest=digest, parents=self.parents)
+        return manifest(name, version=version, digest=digest, kind=self.kind)
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,22 @@ def _refuse(source: str, digest: str | None = None) -> str:
     raise NotReady("the bucket is away")
 
 
+async def test_a_policy_is_kept_and_not_loaded_as_a_reward_model(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with replica(database, follows=False) as one:
+        one.artifacts.kind = "policy"
+        for version in ("7", "8"):
+            made = await one.registry.register("writer", version, "ops")
+            assert made.kind == "policy"
+            await one.registry.sync()
+        await one.registry.promote(PromoteQuery("writer", "8", "ops", override_reason="by hand"))
+        await one.registry.sync()
+        assert (await one.registry.history("writer")).aliases[CHAMPION] == "8"
+        assert {info.name for info in one.service.models()} == {"m"}
+    assert not caplog.records
+
+
 async def test_what_was_unloaded_here_stays_unloaded_until_its_alias_moves(database: Database) -> None:
     async with replica(database, follows=False) as one:
         await one.registry.register("m", "2", "ops")

@@ -18,6 +18,14 @@ BUSY_TIMEOUT_S = 10
 """How long a transaction waits for another one, or for a connection."""
 CONNECT_TIMEOUT_S = 5
 """How long a server may take to accept a connection."""
+_IMPATIENT = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    # A server that vanished from the network sends no word: without these a read waits for two hours.
+    "tcp_user_timeout": BUSY_TIMEOUT_S * 1000,
+    "keepalives_idle": BUSY_TIMEOUT_S,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(
             url,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            connect_args=_IMPATIENT,
             pool_pre_ping=True,  # a restarted server is found out before a transaction begins
             pool_timeout=BUSY_TIMEOUT_S,
         )
