@@ -48,7 +48,7 @@ def test_a_delegated_command_gets_its_arguments_untouched(name: str, monkeypatch
     module = types.ModuleType(command.module)
     setattr(module, command.function, run)
     monkeypatch.setitem(sys.modules, command.module, module)
-    assert main([name, "--help", "-x", "y"]) == 7
+    assert main([*name.split(), "--help", "-x", "y"]) == 7
     assert got == ["--help", "-x", "y"]
 
 

@@ -29,6 +29,13 @@ COMMANDS = {
         ),
         Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
+        Command(
+            "data export",
+            "guerdon_service.app.export_feedback",
+            "export_feedback_command",
+            "serve",
+            "stored feedback as training data",
+        ),
         Command("data", "guerdon_training.audit.cli", "data_command", "train", "audit and convert data"),
         Command("train", "guerdon_training.cli", "train_command", "train", "train a reward model"),
     )

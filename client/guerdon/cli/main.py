@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from guerdon.cli import compare, demo, rank, score
+from guerdon.cli import best_of_n, compare, demo, models, rank, score
 from guerdon.cli.delegate import COMMANDS, delegate
 from guerdon.errors import GuerdonError
 
@@ -18,8 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; expected failures are one sentence on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments and arguments[0] in COMMANDS:
-            return delegate(COMMANDS[arguments[0]], arguments[1:])
+        for words in (2, 1):  # "data export" is another package's than "data"
+            if (command := COMMANDS.get(" ".join(arguments[:words]))) is not None:
+                return delegate(command, arguments[words:])
         args = build_parser().parse_args(arguments)
         status: int = args.run(args)
     except GuerdonError as err:
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"guerdon {version('guerdon')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (score, compare, rank, demo):
+    for module in (score, compare, rank, best_of_n, models, demo):
         module.add_parser(commands)
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.help, add_help=False)

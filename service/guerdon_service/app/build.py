@@ -1,57 +1,144 @@
-"""The composition root: settings to a service with its models, cache and metrics."""
+"""The composition root: settings to the whole domain layer, with its models, state, cache and metrics."""
 
+import asyncio
+import logging
 import os
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from guerdon_service.app.absent import Absent
+from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
+from guerdon_service.app.policies import load_policies
 from guerdon_service.app.settings import Settings
+from guerdon_service.bestofn.service import BestOfNService
 from guerdon_service.cache.tiered import open_cache
+from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.ports import Observer
-from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
+from guerdon_service.evaluation.service import EvaluationService
+from guerdon_service.feedback.service import FeedbackService
+from guerdon_service.registry.model_store import ModelStore
+from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
+from guerdon_service.state.database import Database, open_database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
+from guerdon_service.state.feedback_store import SqlFeedbackStore
+from guerdon_service.state.registry_store import SqlRegistryStore
 
 MAX_TOKENIZE_THREADS = 8
 """Tokenizers free the GIL, but beyond this the loop that feeds them is the limit."""
+IN_MEMORY = "sqlite://"
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """The domain layer, and how to let it go."""
+class Domain:
+    """The domain layer of one replica. For one event loop."""
 
-    services: Services
-    close: Callable[[], Awaitable[None]]
+    scoring: ScoringService
+    best_of_n: BestOfNService
+    evaluations: EvaluationService
+    registry: Registry
+    feedback: FeedbackService
+    database: Database
+    background: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    @property
+    def services(self) -> Services:
+        """What the transports see of it."""
+        return Services(self.scoring, self.best_of_n, self.evaluations, self.registry, self.feedback)
+
+    def start(self) -> None:
+        """Follow the registry and work on evaluations, until closed."""
+        works = (self.registry.follow(), self.evaluations.run())
+        self.background.extend(asyncio.create_task(work) for work in works)
+
+    async def close(self) -> None:
+        """Stop the work of its own, then let everything go; an evaluation that is cut short goes on later."""
+        for task in self.background:
+            task.cancel()
+        await asyncio.gather(*self.background, return_exceptions=True)
+        await self.best_of_n.close()
+        await self.scoring.close()
+        self.database.close()
 
 
-def build(settings: Settings, observer: Observer) -> Built:
-    """The domain layer with an empty catalog; call inside the event loop, then `load_models`."""
-    scorer = build_scorer(settings, observer)
-    absent: Any = Absent()
-    return Built(Services(scorer, absent, absent, absent, absent), scorer.close)
+async def build(settings: Settings, observer: Observer) -> Domain:
+    """The domain layer with an empty catalog; then `start`.
+
+    Raises:
+        GuerdonError: the state database cannot be used.
+    """
+    if settings.state_url is None:
+        _LOG.warning(
+            "state is kept in memory: registry, evaluations and feedback end with this process; set state_url"
+        )
+    database = await asyncio.to_thread(open_database, settings.state_url or IN_MEMORY)
+    catalog = build_catalog(settings, observer)
+    scoring = ScoringService(catalog, settings.limits, observer)
+    evaluations = SqlEvaluationStore(database)
+    return Domain(
+        scoring=scoring,
+        best_of_n=BestOfNService(scoring, (), settings.limits),
+        evaluations=EvaluationService(scoring, evaluations, settings.data_folder),
+        registry=Registry(
+            SqlRegistryStore(database),
+            evaluations,
+            catalog,
+            ModelStore(settings.model_store),
+            ModelSpec("", "", settings.backend, settings.dtype, settings.device),
+        ),
+        feedback=FeedbackService(SqlFeedbackStore(database), settings.limits),
+        database=database,
+    )
 
 
-def build_scorer(settings: Settings, observer: Observer) -> ScoringService:
-    """Scoring with its catalog, cache and tokenizing threads."""
+def build_catalog(settings: Settings, observer: Observer) -> Catalog:
+    """An empty catalog with its cache and tokenizing threads."""
     cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
     threads = min(MAX_TOKENIZE_THREADS, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="guerdon-tokenize")
     load = partial(load_model, num_threads=settings.threads)
-    catalog = Catalog(load, settings.limits, cache, pool, observer, settings.default_model)
-    return ScoringService(catalog, settings.limits, observer)
+    return Catalog(load, settings.limits, cache, pool, observer, settings.default_model)
 
 
-async def load_models(scorer: Scorer, settings: Settings) -> None:
-    """Load what the settings name, or the embedded default model.
+async def start(domain: Domain, settings: Settings) -> None:
+    """Load and register what the settings name, or the embedded default model, and begin to work.
+
+    Without policies in the settings there is the default one, which loads when it is first asked.
+
+    Raises:
+        GuerdonError: the first policy or model that is refused.
+    """
+    for policy in await asyncio.to_thread(load_policies, settings) or (default_policy(settings),):
+        domain.best_of_n.add(policy)
+    for spec in specs(settings):
+        if spec.members:  # an ensemble is made of versions, and is none
+            await domain.scoring.load_model(spec)
+        else:
+            await domain.registry.adopt(spec)
+    domain.start()
+
+
+def build_scorer(settings: Settings, observer: Observer) -> ScoringService:
+    """Scoring alone, with an empty catalog; call inside the event loop, then `load_models`."""
+    return ScoringService(build_catalog(settings, observer), settings.limits, observer)
+
+
+async def load_models(scorer: ScoringService, settings: Settings) -> None:
+    """Load what the settings name, or the embedded default model, into scoring alone.
 
     Raises:
         GuerdonError: the first model that is refused.
     """
-    default = default_spec(settings.backend, settings.dtype, settings.device)
-    for spec in settings.specs or (default,):
+    for spec in specs(settings):
         await scorer.load_model(spec)
+
+
+def specs(settings: Settings) -> tuple[ModelSpec, ...]:
+    """What the settings name, or the embedded default model."""
+    return settings.specs or (default_spec(settings.backend, settings.dtype, settings.device),)

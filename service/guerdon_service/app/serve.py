@@ -32,6 +32,7 @@ def serve_command(argv: Sequence[str]) -> int:
     flags, config = parse_flags(argv)
     settings = load_settings(flags, os.environ, config)
     configure_logging(settings.log_level, json=settings.log_json)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each plugin and step
     if settings.otel:
         configure_tracing()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -41,16 +42,16 @@ def serve_command(argv: Sequence[str]) -> int:
 
 async def _serve(settings: Settings) -> None:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
-    from guerdon_service.app.build import build, load_models
+    from guerdon_service.app.build import build, start
 
     auth, observer, stop = load_keyring(settings), PrometheusObserver(), Stop()
     lag = asyncio.create_task(watch_loop_lag(observer))
     async with signals_ask(stop):
-        built = build(settings, observer)
-        load = partial(load_models, built.services.scorer, settings)
+        domain = await build(settings, observer)
+        load = partial(start, domain, settings)
         try:
             await run(
-                built.services,
+                domain.services,
                 settings,
                 auth=auth,
                 observer=observer,
@@ -60,7 +61,7 @@ async def _serve(settings: Settings) -> None:
             )
         finally:
             lag.cancel()
-            await built.close()
+            await domain.close()
 
 
 def _announce(state: Listening) -> None:

