@@ -82,17 +82,12 @@ def open_database(url: str) -> Database:
     return database
 
 
-def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
-    """Insert unless a unique key has it; whether it was inserted."""
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert those rows that no unique key has yet; how many those were."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
-    key = next(iter(table.primary_key))
-    return connection.execute(statement.returning(key)).one_or_none() is not None
-
-
-def chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Pieces of at most `size` values, because a statement takes a bounded number of parameters."""
-    return (values[i : i + size] for i in range(0, len(values), size))
+    # Asking for the inserted keys makes one statement of many rows; counts are not told reliably.
+    statement = dialect.insert(table).on_conflict_do_nothing().returning(next(iter(table.primary_key)))
+    return len(connection.execute(statement, rows).all())
 
 
 def _engine(text: str) -> Engine:

@@ -7,13 +7,12 @@ from typing import Any
 from sqlalchemy import Row, and_, desc, insert, null, or_, select, update
 
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, ItemScores
-from guerdon_service.state.database import Database, chunks
+from guerdon_service.state.database import Database, insert_new
 from guerdon_service.state.tables import EVALUATION_SCORES, EVALUATIONS
 
 _JOB = EVALUATIONS.c
 _SCORE = EVALUATION_SCORES.c
 _COLUMNS = [_JOB[field.name] for field in fields(Evaluation)]
-_CHUNK = 1000
 
 
 class SqlEvaluationStore:
@@ -60,24 +59,17 @@ class SqlEvaluationStore:
 
     def add_scores(self, evaluation_id: str, worker: str, model: str, scores: Sequence[ItemScores]) -> None:
         """Keep scores and count them as done; an item is kept once, and nothing without the lease."""
-        by_item = {s.item_id: s for s in scores}
-        ours = (_SCORE.evaluation_id == evaluation_id, _SCORE.model == model)
         held = (_JOB.id == evaluation_id, _JOB.worker == worker, _JOB.state == "running")
+        key = {"evaluation_id": evaluation_id, "model": model}
+        rows = [key | _columns(scored) for scored in scores]
         with self._database.writing() as connection:
             # The lock of this row keeps another worker out until the scores and their number are in.
             locked = connection.execute(select(_JOB.seq).where(*held).with_for_update()).one_or_none()
-            if locked is None:
+            if locked is None or not rows:
                 return
-            for ids in chunks(list(by_item), _CHUNK):
-                known = connection.execute(select(_SCORE.item_id).where(*ours, _SCORE.item_id.in_(ids)))
-                for kept in known.scalars():
-                    del by_item[kept]
-            if by_item:
-                key = {"evaluation_id": evaluation_id, "model": model}
-                rows = [key | _columns(scored) for scored in by_item.values()]
-                connection.execute(insert(EVALUATION_SCORES), rows)
-                more = update(EVALUATIONS).where(_JOB.id == evaluation_id)
-                connection.execute(more.values(done=_JOB.done + len(rows)))
+            new = insert_new(connection, EVALUATION_SCORES, rows)
+            more = update(EVALUATIONS).where(_JOB.id == evaluation_id).values(done=_JOB.done + new)
+            connection.execute(more)
 
     def scores(self, evaluation_id: str, model: str) -> dict[str, ItemScores]:
         """All kept scores of one model by item."""

@@ -27,7 +27,7 @@ class SqlFeedbackStore:
         """Store it; the same id again changes nothing."""
         row = {"id": feedback.id, "tenant": feedback.tenant, "body": asdict(feedback)}
         with self._database.writing() as connection:
-            insert_new(connection, FEEDBACK, row)
+            insert_new(connection, FEEDBACK, [row])
 
     def read(self, tenant: str | None = None) -> Iterator[Feedback]:
         """All of it, or one tenant's, in the order of arrival; a transaction per page."""

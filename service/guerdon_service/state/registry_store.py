@@ -27,7 +27,7 @@ class SqlRegistryStore:
     def add_version(self, version: ModelVersion) -> None:
         """Store it; storing one of the same digest again changes nothing."""
         with self._database.writing() as connection:
-            if insert_new(connection, MODEL_VERSIONS, asdict(version)):
+            if insert_new(connection, MODEL_VERSIONS, [asdict(version)]):
                 return
             known = connection.execute(
                 select(_VERSION.digest).where(
@@ -92,7 +92,7 @@ def _moved(connection: Connection, change: AliasChange) -> bool:
     """Compare and set, in one statement either way."""
     if change.previous is None:
         row = {"name": change.name, "alias": change.alias, "version": change.version}
-        return insert_new(connection, ALIASES, row)
+        return insert_new(connection, ALIASES, [row]) == 1
     still = (_ALIAS.name == change.name, _ALIAS.alias == change.alias, _ALIAS.version == change.previous)
     return connection.execute(update(ALIASES).where(*still).values(version=change.version)).rowcount == 1
 
