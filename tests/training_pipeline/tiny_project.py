@@ -102,7 +102,7 @@ def config(output: str = "runs/tiny") -> dict[str, Any]:
             "drift": {"num_prompts": 0},
         },
         "ppo": {
-            "keep": "best",
+            "keep": "last",
             "eval_every": 1,
             "data": {"max_valid": 8},
             "reward": {"profile": "manners"},

@@ -1,11 +1,11 @@
 """The shell of a page: sections one below the other, no script, no request to anywhere, light and dark."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from guerdon_training.audit.report_html import STYLE
-from guerdon_training.report.table import Table
 
 _MORE = """
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } table { margin: .5rem 0; }
@@ -24,7 +24,7 @@ class Section:
 
 def page(title: str, sections: Sequence[Section]) -> str:
     """A whole HTML document."""
-    links = "".join(f'<a href="#{s.id}">{escape(s.title)}</a>' for s in sections)
+    links = " ".join(f'<a href="#{s.id}">{escape(s.title)}</a>' for s in sections)
     body = "".join(
         f'<section id="{s.id}"><h2>{escape(s.title)}</h2>{"".join(s.blocks)}</section>' for s in sections
     )
@@ -37,8 +37,9 @@ def page(title: str, sections: Sequence[Section]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Plain text, escaped."""
-    return f"<p>{escape(text)}</p>"
+    """Plain text, escaped; ``*word*`` is emphasised, as in Markdown."""
+    emphasised = re.sub(r"[*]([^*]+)[*]", r"<em>\1</em>", escape(text))
+    return f"<p>{emphasised}</p>"
 
 
 def bullets(sentences: Sequence[str]) -> str:
@@ -49,11 +50,6 @@ def bullets(sentences: Sequence[str]) -> str:
 def subtitle(text: str) -> str:
     """A heading within a section."""
     return f"<h3>{escape(text)}</h3>"
-
-
-def table(found: Table) -> str:
-    """As HTML."""
-    return found.html()
 
 
 def plots(drawn: Sequence[str]) -> str:
