@@ -15,6 +15,8 @@ from prometheus_client import (
 
 from guerdon_service.app.tracing import span
 from guerdon_service.core.ports import BatchReport
+from guerdon_service.shadow.drift import DriftFigures
+from guerdon_service.shadow.trial import Trial
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """Of what `PrometheusObserver.render` gives."""
@@ -69,6 +71,18 @@ class PrometheusObserver:
         self._cache = Counter("guerdon_cache", "Cache entries", ("layer", "outcome"), registry=r)
         self._refused = Counter("guerdon_refused", "Refused requests", (*model, "code"), registry=r)
         self._ready = Gauge("guerdon_model_ready", "1 when the model answers", model, registry=r)
+        self._trial = Gauge(
+            "guerdon_trial",
+            "Candidate against champion on the same traffic; evidence: log e-value, signed by who leads",
+            (*model, "candidate", "figure"),
+            registry=r,
+        )
+        self._drift = Gauge(
+            "guerdon_drift",
+            "Latest answers against the first ones; an audit, not an alarm",
+            (*model, "measure", "statistic"),
+            registry=r,
+        )
         self._lag_s = Histogram(
             "guerdon_event_loop_lag_seconds",
             "How late the event loop runs a timer",
@@ -116,6 +130,31 @@ class PrometheusObserver:
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
         """A span, where tracing is on."""
         return span(name, **attributes)
+
+    def trial(self, trial: Trial) -> None:
+        """A candidate was compared with its champion once more."""
+        agreement, evidence = trial.agreement, trial.evidence
+        side = 1.0 if 2.0 * evidence.total >= evidence.num else -1.0
+        figures = {
+            "items": agreement.num_items,
+            "tau": agreement.tau,
+            "same_best_share": agreement.same_best_share,
+            "flip_share": agreement.flip_share,
+            "offset": agreement.offset,
+            "scale": agreement.scale,
+            "time_ratio": agreement.time_ratio,
+            "failed": agreement.num_failed,
+            "skipped": agreement.num_skipped,
+            "judgements": evidence.num,
+            "evidence": side * max(0.0, evidence.log_wealth),
+        }
+        for name, value in figures.items():
+            self._trial.labels(trial.name, trial.candidate, name).set(value)
+
+    def drift(self, model: str, measure: str, figures: DriftFigures) -> None:
+        """One measure of a model's answers was looked at."""
+        self._drift.labels(model, measure, "psi").set(figures.psi)
+        self._drift.labels(model, measure, "ks").set(figures.ks)
 
     def loop_lag(self, lag_s: float) -> None:
         """The event loop ran a timer `lag_s` seconds late."""

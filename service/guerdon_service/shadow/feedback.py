@@ -1,0 +1,73 @@
+"""People's judgements as evidence on the candidate."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.feedback import Feedback, FeedbackTaker
+from guerdon_service.core.model_name import split_reference
+from guerdon_service.core.query import CompareQuery, Lane, Options, Pair
+from guerdon_service.core.scorer import Scorer
+from guerdon_service.shadow.trial import Trial
+from guerdon_service.shadow.trials import Trials
+
+MAX_IN_FLIGHT = 32
+"""Judgements at work at once; beyond, they are kept but are no evidence."""
+MAX_SEEN = 10_000
+"""Latest ids that are known to have been judged."""
+
+log = logging.getLogger(__name__)
+
+
+class JudgingFeedback:
+    """A `FeedbackTaker` around another: each new judgement is put to champion and candidate.
+
+    The caller never waits for it. An id counts once: a repeated one is stored once and judged once here.
+    """
+
+    def __init__(self, inner: FeedbackTaker, scorer: Scorer, trials: Trials) -> None:
+        self._inner = inner
+        self._scorer = scorer
+        self._trials = trials
+        self._seen: dict[str, None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, feedback: Feedback) -> Feedback:
+        """Store, then judge in the background."""
+        kept = await self._inner.submit(feedback)
+        trial = self._trials.of(split_reference(kept.model)[0] or None)
+        is_new = kept.id not in self._seen
+        if trial is not None and is_new and not kept.is_tie and len(self._tasks) < MAX_IN_FLIGHT:
+            self._seen[kept.id] = None
+            if len(self._seen) > MAX_SEEN:
+                del self._seen[next(iter(self._seen))]
+            task = asyncio.create_task(self._judge(trial, kept))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return kept
+
+    async def idle(self) -> None:
+        """Return once every judgement is in."""
+        await asyncio.gather(*self._tasks)
+
+    async def close(self) -> None:
+        """End what is at work."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _judge(self, trial: Trial, feedback: Feedback) -> None:
+        pair = Pair(feedback.prompt, feedback.chosen, feedback.rejected)
+        versions: Sequence[str] = (trial.champion, trial.candidate)
+        try:
+            margins = [await self._margin(f"{trial.name}@{version}", pair, feedback) for version in versions]
+        except GuerdonError as err:
+            log.info("judgement not scored", extra={"feedback": feedback.id, "reason": err.message})
+            return
+        self._trials.update(trial, lambda t: t.judged(*margins))
+
+    async def _margin(self, model: str, pair: Pair, feedback: Feedback) -> float:
+        options = Options(model=model, lane=Lane.BULK, tenant=feedback.tenant)
+        result = await self._scorer.compare(CompareQuery((pair,), options))
+        return result.preferences[0].margin
