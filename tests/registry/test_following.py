@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import NotReady
 from guerdon_service.core.registry import CHAMPION, PromoteQuery
+from guerdon_service.registry.follower import RETRY_S, Follower
+from guerdon_service.registry.loader import Loader
 from guerdon_service.state.database import Database, open_database
+from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.postgres_server import PostgresServer
-from tests.registry.replica import replica
+from tests.registry.replica import TEMPLATE, FakeArtifacts, Replica, empty_service, replica
 from tests.registry.test_registry import forced
 
 
@@ -65,8 +69,6 @@ async def test_of_two_replicas_that_promote_at_once_one_comes_first(url: str) ->
 async def test_replicas_that_start_together_agree_on_the_first_champion(url: str) -> None:
     with opened(url) as ours, opened(url) as theirs:
         async with replica(ours, None) as one, replica(theirs, None) as two:
-            from guerdon_service.core.artifact import ModelSpec
-
             await asyncio.gather(
                 one.registry.adopt(ModelSpec("m", "1")), two.registry.adopt(ModelSpec("m", "2"))
             )
@@ -123,6 +125,34 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_one_before_serving(
 
 def _refuse(source: str, digest: str | None = None) -> str:
     raise NotReady("the bucket is away")
+
+
+async def test_a_version_that_could_not_be_loaded_is_tried_again_later(database: Database) -> None:
+    now, tries = [0.0], 0
+    async with replica(database, follows=False) as one, empty_service() as service:
+        await one.registry.register("m", "2", "ops")
+        await forced(one, "2")
+        artifacts = FakeArtifacts()
+        loader = Loader(service.catalog, artifacts, TEMPLATE)
+        follower = Follower(SqlRegistryStore(database), service.catalog, loader, clock=lambda: now[0])
+
+        def refuse(source: str, digest: str | None = None) -> str:
+            nonlocal tries
+            tries += 1
+            return _refuse(source, digest)
+
+        artifacts.local = refuse  # type: ignore[method-assign]
+        for at, expected in ((0.0, 1), (RETRY_S - 1.0, 1), (RETRY_S, 2)):
+            now[0] = at
+            await follower.sync()
+            await follower.idle()
+            assert tries == expected
+        artifacts.local = FakeArtifacts().local  # type: ignore[method-assign]
+        now[0] = 3 * RETRY_S
+        await follower.sync()
+        await follower.idle()
+        await follower.sync()
+        assert await Replica(service, one.registry, artifacts).ask() == "2"
 
 
 async def test_a_policy_is_kept_and_not_loaded_as_a_reward_model(

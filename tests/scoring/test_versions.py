@@ -112,6 +112,8 @@ async def test_an_ensemble_of_two_versions_of_one_name() -> None:
         result = await service.score(query)
         with pytest.raises(InvalidInput, match="member of both"):
             await service.unload_model("m@2")
+        with pytest.raises(InvalidInput, match="ensemble"):
+            await service.catalog.load_version(ModelSpec("both", "3"), "3", "digest-3")
     assert result.model.version == "1+2"
     assert set(result.scores[0].raw) == {f"m@{v}/{head}" for v in "12" for head in ("quality", "brevity")}
 

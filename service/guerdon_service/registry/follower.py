@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TypeVar
 
-from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.errors import GuerdonError, NotReady
 from guerdon_service.core.registry import RegistryStore
 from guerdon_service.registry.loader import Loader
 from guerdon_service.registry.rules import find_version
@@ -58,7 +58,11 @@ class Follower:
                     is_reachable = True
                 except Exception as err:  # whatever it is, it must not end the following
                     if is_reachable:
-                        log.warning("the registry does not answer; serving what is loaded", exc_info=err)
+                        log.warning(
+                            "the registry does not answer; serving what is loaded",
+                            extra={"reason": str(err.__cause__ or err)},
+                            exc_info=not isinstance(err, NotReady),
+                        )
                     is_reachable = False
                 await asyncio.sleep(poll_s)
         finally:
@@ -80,6 +84,11 @@ class Follower:
         for (name, _), version in news.items():
             if not self._catalog.is_loaded(name, version):
                 self._begin(name, version)
+
+    async def idle(self) -> None:
+        """Return once every load that was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     def _is_news(self, alias: Alias, version: str) -> bool:
         """A name that was unloaded here stays so until its alias moves."""

@@ -79,7 +79,8 @@ class Catalog:
         """Load one more version beside those of its name; no alias moves. Loaded already is fine.
 
         Raises:
-            InvalidInput: the artifact is refused, or is not this version with this digest.
+            InvalidInput: the artifact is refused, or is not this version with this digest, or the name is an
+                ensemble's.
         """
         key, reference = (spec.name, version), f"{spec.name}@{version}"
         if key in self._slots and self._slots[key].state != "failed":
@@ -87,6 +88,8 @@ class Catalog:
             if loaded.manifest.digest != digest:
                 raise _changed(loaded, (version, digest))
             return self.info(reference)
+        if any(slot.spec.members for slot in self.slots(spec.name)):
+            raise InvalidInput(f"model {spec.name} is an ensemble; give another name", param="name")
         self._slots[key] = Slot(spec)
         self._default = self._default or spec.name
         label = reference if len(self.slots(spec.name)) > 1 else spec.name
