@@ -10,7 +10,7 @@ import pytest_asyncio
 
 import guerdon
 from guerdon import AsyncClient, Client
-from guerdon.cli.demo import numbers
+from guerdon.cli.demo_scoring import numbers
 from guerdon.cli.main import main
 from guerdon_service.core.limits import Limits
 from tests.contract.harness import ADMIN_KEY, KEYS, SCORER_KEY, Served, served
