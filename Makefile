@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $(STAMP)
 
-demo: setup ## start the service, score, compare and rank over REST and gRPC, stop it
+demo: setup ## start the service, score, evaluate, promote, choose and roll back over REST and gRPC, stop it
 	$(BIN)/guerdon demo
 
 serve: setup ## serve the default model on :8080 (REST) and :8081 (gRPC)
