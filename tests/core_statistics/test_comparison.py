@@ -98,6 +98,13 @@ def test_level_when_items_of_a_prompt_are_dependent(dependence: Dependence, num:
         assert rate <= 0.05
 
 
+def test_level_when_few_prompts_differ_and_each_of_them_altogether() -> None:
+    """60 prompts of which 3 differ, mostly for the worse: three sizes don't tell how large one can be."""
+    generator = np.random.default_rng(8)
+    drawn = [_clustered(generator, 60, _together, 0.05, -0.049) for _ in range(ROUNDS)]
+    assert np.mean([paired_mean(*d).tail(-0.049) < LEVEL for d in drawn]) <= 0.05
+
+
 def test_ignoring_the_prompts_would_promote_falsely() -> None:
     """What the clusters are for: the same data, prompts unknown."""
     generator = np.random.default_rng(1)
@@ -188,6 +195,14 @@ def test_the_interval_of_clusters_is_the_cluster_robust_one() -> None:
     independent = sqrt((found.discordance - found.delta.value**2) / 2000)
     assert found.design_effect == pytest.approx((error / independent) ** 2, rel=0.03)
     assert found.num_clusters == 400
+    mean = paired_mean(candidate - baseline, codes)
+    robust = mean.variance - (mean.cluster_size / mean.num_items) ** 2  # less the one more discordant prompt
+    assert robust == pytest.approx(error**2, rel=1e-9)
+
+
+def test_verdict_and_interval_agree_where_so_few_items_could_not_show_a_rare_loss() -> None:
+    found = compare_paired(np.ones(5), np.zeros(5), range(5), margin=0.0, alpha=0.008)
+    assert (found.verdict, found.delta.low < 0) == ("inconclusive", True)
 
 
 def test_two_equal_models_are_not_worse_once_there_are_enough_items() -> None:
