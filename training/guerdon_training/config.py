@@ -32,12 +32,14 @@ class SourceConfig:
     """One source that a head learns from. `subsets` keeps only those; empty keeps all of it.
 
     `licence` is the text that the model card prints; `excluded` says why some subsets are left out.
+    `crossed`: annotation file of the source's completions that train the head too, see `crossed`.
     """
 
     source: str
     licence: str
     subsets: tuple[str, ...] = ()
     excluded: str = ""
+    crossed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class RewardConfig:
     pooling: str = "model"
     limits: tuple[str, ...] = field(default=())
     """Sentences for the model card: what this model must not be used for."""
+    notes: tuple[str, ...] = field(default=())
+    """Sentences for the model card: what its figures don't say about how it was chosen."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     length: LengthConfig = field(default_factory=LengthConfig)

@@ -18,8 +18,9 @@ from transformers import PreTrainedTokenizerBase
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile
 from guerdon_training.artifact import git_revision, seal
 from guerdon_training.card import render_card
-from guerdon_training.config import LoraConfig, RewardConfig
+from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
 from guerdon_training.config_file import read_config, stored_config
+from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.fit import Fitted, fit
 from guerdon_training.flip_rates import read_flip_rates
@@ -133,8 +134,17 @@ def _train_pairs(config: RewardConfig) -> list[Tagged]:
     pairs = read_pairs(Path(config.data.train), ties=objective.uses_ties)
     tagged = tag(pairs, config.heads, trained=True)
     check_usable(tagged, config.heads, config.data.train)
+    tagged += [
+        Tagged(pair, number)
+        for number, source in _crossed_sources(config)
+        for pair in crossed_pairs(Path(source.crossed), source.source)
+    ]
     flip_rates = read_flip_rates(Path(objective.flip_rates)) if objective.flip_rates else {}
     return with_targets(tagged, objective, flip_rate, flip_rates)
+
+
+def _crossed_sources(config: RewardConfig) -> list[tuple[int, SourceConfig]]:
+    return [(number, s) for number, head in enumerate(config.heads) for s in head.sources if s.crossed]
 
 
 def _run(
@@ -192,6 +202,7 @@ def _parents(config: RewardConfig, config_text: str) -> dict[str, Any]:
     """Everything that the weights were made from."""
     files = [config.data.train, config.data.valid, config.data.test]
     files += [config.objective.flip_rates] if config.objective.flip_rates else []
+    files += [source.crossed for _, source in _crossed_sources(config)]
     return {
         "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
