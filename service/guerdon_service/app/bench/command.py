@@ -12,6 +12,7 @@ from pathlib import Path
 
 from guerdon_service.app.bench import rows
 from guerdon_service.app.bench.decoder import write_decoder
+from guerdon_service.app.bench.evaluation import evaluation_share
 from guerdon_service.app.bench.figure import Figure
 from guerdon_service.app.bench.plot import write_plot
 from guerdon_service.app.loader import DEFAULT_MODEL
@@ -86,5 +87,6 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "rank": _shared_prompt,
     "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),
     "open": lambda a: rows.open_arrivals(a.model, 0.7, a.items),
+    "evaluation": lambda a: evaluation_share(a.model, a.rounds, a.items),
     "start": lambda a: rows.start_up(a.model, a.rounds),
 }
