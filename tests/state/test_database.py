@@ -48,6 +48,25 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
     assert names() == ["n"]
 
 
+@pytest.mark.parametrize("kind", ["file", "postgresql"])
+def test_a_transaction_reads_from_one_moment(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres_server").new_database()
+    database = open_database(url)
+    count = text("SELECT count(*) FROM aliases")
+    with database.reading() as reader:
+        assert reader.execute(count).scalar_one() == 0
+        with database.writing() as writer:
+            writer.execute(text("INSERT INTO aliases VALUES ('n', 'a', '1')"))
+        assert reader.execute(count).scalar_one() == 0
+    with database.reading() as reader:
+        assert reader.execute(count).scalar_one() == 1
+    database.close()
+
+
 def test_writers_of_one_database_wait_for_each_other(database: Database) -> None:
     with database.writing() as connection:
         connection.execute(text("INSERT INTO aliases VALUES ('n', 'a', '0')"))

@@ -89,6 +89,6 @@ async def metrics(at: Context, request: Request) -> Response:
 
 def _manifest(scorer: Scorer, info: ModelInfo) -> Manifest | None:
     try:
-        return scorer.manifest(info.name)
+        return scorer.manifest(f"{info.name}@{info.version}")
     except NotReady:  # loading, failed, or an ensemble, which has none of its own
         return None

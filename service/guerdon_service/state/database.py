@@ -36,13 +36,16 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads.
+        """A transaction that only reads, all of it from one moment.
 
         Raises:
             NotReady: the database cannot be reached, or is too busy.
         """
-        with _told_apart(), self.engine.begin() as connection:
-            yield connection
+        with _told_apart(), self.engine.connect() as connection:
+            if connection.dialect.name == "postgresql":  # where each statement has a moment of its own
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -51,8 +54,8 @@ class Database:
         Raises:
             NotReady: the database cannot be reached, or is too busy.
         """
-        with _told_apart(), self.engine.connect() as bare:
-            connection = bare.execution_options(guerdon_writes=True)
+        with _told_apart(), self.engine.connect() as connection:
+            connection.execution_options(guerdon_writes=True)
             with connection.begin():
                 yield connection
 
