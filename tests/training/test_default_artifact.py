@@ -19,6 +19,7 @@ from guerdon_training.card import NOT_SHOWN, render_card
 from guerdon_training.config import BaseConfig, RewardConfig
 from guerdon_training.config_file import read_config
 from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.directions import profile_metrics
 from guerdon_training.encode import encode_pair
 from guerdon_training.forward import collate
 from guerdon_training.measure import accuracies, read_scores, score_pairs
@@ -120,6 +121,16 @@ def test_a_head_beats_the_better_length_baseline_or_its_card_says_that_it_does_n
     assert (NOT_SHOWN in section) == (pooled["over_baseline"]["low"] <= 0)
 
 
+def test_both_directions_of_refusing_are_on_the_card(manifest: Manifest) -> None:
+    card = (FOLDER / "MODEL_CARD.md").read_text("utf-8")
+    for part in ("comply", "refuse"):
+        found = manifest.metrics["directions"]["test"][part]
+        assert set(found) == set(manifest.profiles)
+        for profile, figures in found.items():
+            row = f"| {profile} | {part} | {figures['num_pairs']} | {figures['num_prompts']} |"
+            assert f"{row} {figures['accuracy']['value']:.3f} [" in card
+
+
 def test_harmlessness_beats_the_better_length_baseline(manifest: Manifest) -> None:
     assert manifest.metrics["harmlessness"]["test"]["pooled"]["over_baseline"]["low"] > 0
 
@@ -137,6 +148,8 @@ def test_the_recorded_figures_are_those_of_the_data(
     stored = read_scores(FOLDER / "scores.jsonl", "test", pairs)
     for name, figures in accuracies(stored, [h.name for h in config.heads]).items():
         assert figures == manifest.metrics[name]["test"]
+    of_profiles = profile_metrics(config, stored, manifest.heads, manifest.profiles, manifest.calibration)
+    assert of_profiles == {name: manifest.metrics[name] for name in ("calibration", "directions")}
     again = score_pairs(model, tokenizer, pairs[::SAMPLE_EVERY], manifest.max_tokens, "sample")
     for new, old in zip(again, stored[::SAMPLE_EVERY], strict=True):
         assert (new.raw is None) == (old.raw is None)

@@ -1,6 +1,7 @@
 """The model card, written from measured figures only."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
@@ -26,7 +27,8 @@ def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> s
 
     Args:
         config_file: as given on the command line.
-        manifest: `metrics` is ``{head: {split: {"pooled" | source: figures}}}``.
+        manifest: `metrics` is ``{head: {split: {"pooled" | source: figures}}}``, and what
+            `directions.profile_metrics` gives.
     """
     parts = [
         f"# {config.name} {config.version}",
@@ -34,7 +36,9 @@ def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> s
         _facts(manifest),
         "## Measured on held-out pairs",
         _EXPLANATION,
+        *config.notes,
         *(_section(head.name, manifest.metrics[head.name]) for head in config.heads),
+        *_directions(manifest),
         "## Sources",
         "Only sources whose licence permits shipping the weights train a head.",
         *(f"**{h.name}**\n\n" + "\n".join(map(_source, h.sources)) for h in config.heads),
@@ -57,31 +61,34 @@ disagreement among people."""
 def _summary(config: RewardConfig, config_file: str) -> str:
     heads = " and ".join(f"`{h.name}`" for h in config.heads)
     optim = config.optim
+    several = optim.epochs > 1
+    epochs = f"{optim.epochs} epochs" if several else "one epoch"
+    chosen = "; the epoch is chosen on the valid pairs" if several else ""
     return (
-        f"A small reward model: {_encoder(config)} and the heads {heads}. English only. It reads at most "
+        f"A small reward model: the heads {heads} on {_trunk(config)}. English only. It reads at most "
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
         f"Trained with `guerdon train reward {config_file}` (`config.toml` is a copy): Bradley-Terry loss, "
-        f"each pair trains its own head, {optim.epochs} epochs, learning rate {optim.learning_rate:g}, "
-        f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
-        f"(decay {optim.ema_decay:g} a step); the epoch is chosen on the valid pairs."
+        f"each pair trains its own head, {epochs}, learning rate "
+        f"{optim.learning_rate:g}, {optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, "
+        f"averaged weights (decay {optim.ema_decay:g} a step){chosen}."
     )
 
 
-def _encoder(config: RewardConfig) -> str:
+def _trunk(config: RewardConfig) -> str:
     """What is below the heads, and which states they read."""
     kept = f"the first {config.base.num_layers} layers of " if config.base.num_layers else ""
-    adapter = f" with a LoRA adapter of rank {config.lora.rank}" if config.lora.layers else ", frozen,"
+    adapter = f"with a LoRA adapter of rank {config.lora.rank}" if config.lora.layers else "left as they are"
     reads = (
-        ", which read the mean of the response's tokens plus half of their maximum,"
+        ", reading the mean of the response's tokens plus half of their maximum"
         if config.pooling == "response"
         else ""
     )
-    return f"{kept}the encoder of the package `{config.base.package}`{adapter}{reads}"
+    return f"{kept}the encoder of the package `{config.base.package}` {adapter}{reads}"
 
 
 def _facts(manifest: Manifest) -> str:
-    slope = manifest.calibration
+    slope, on_test = manifest.calibration, manifest.metrics["calibration"]["test"]
     norms = ", ".join(f"{h.name} mean {h.norm.mean:.3f}, std {h.norm.std:.3f}" for h in manifest.heads)
     files = ", ".join(f"`{name}` {digest}" for name, digest in manifest.parents["data_sha256"].items())
     base = manifest.base
@@ -89,11 +96,32 @@ def _facts(manifest: Manifest) -> str:
         [
             f"- Normalised on the valid responses: {norms}.",
             f"- Calibrated on {slope.num_pairs} valid pairs, profile `{min(manifest.profiles)}`: "
-            f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}.",
+            f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}. "
+            f"On {on_test['num_pairs']} test pairs: expected calibration error {_interval(on_test['ece'])}, "
+            f"Brier score {_interval(on_test['brier'])} (0.25 is a coin).",
             f"- Base weights: {manifest.parents['base']}, SHA-256 {base.weights_sha256 if base else ''}.",
             f"- Data, SHA-256: {files}.",
         ]
     )
+
+
+def _directions(manifest: Manifest) -> list[str]:
+    """When to refuse, where that was measured."""
+    if "directions" not in manifest.metrics:
+        return []
+    rows = [
+        f"| {profile} | {part} | {found['num_pairs']} | {found['num_prompts']} "
+        f"| {_interval(found['accuracy'])} |"
+        for part, by_profile in manifest.metrics["directions"]["test"].items()
+        for profile, found in by_profile.items()
+    ]
+    return [
+        "### When to refuse",
+        "Test pairs of prompts that only sound harmful (comply), and of harmful ones (refuse). The interval "
+        "is over prompts. A model that is right in one direction alone likes, or dislikes, every refusal.",
+        "| profile | the better answer should | n | prompts | accuracy (95 %) |\n|---|---|---|---|---|\n"
+        + "\n".join(rows),
+    ]
 
 
 def _section(head: str, by_split: Figures) -> str:
@@ -125,4 +153,11 @@ def _interval(interval: Figures) -> str:
 def _source(source: SourceConfig) -> str:
     parts = f" Trained on: {', '.join(source.subsets)}." if source.subsets else ""
     left_out = f" Left out of training: {source.excluded}" if source.excluded else ""
-    return f"- {source.source} ({source.licence}).{parts}{left_out}"
+    crossed = (
+        f" Trained also on its judged completions of `{Path(source.crossed).name}`, train split, crossed: a "
+        "safe prompt's compliance beats a refusal of another prompt, an unsafe prompt's refusal beats a "
+        "compliance with a safe one."
+        if source.crossed
+        else ""
+    )
+    return f"- {source.source} ({source.licence}).{parts}{left_out}{crossed}"

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head
+from guerdon_service.core.statistics.calibration_error import calibration_error
 from guerdon_training.calibrate import fit_norm, fit_slope
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.forward import score_rows
@@ -101,12 +102,30 @@ def by_attribute(scored: Sequence[Scored], heads: Sequence[Head]) -> list[Scored
     return [Scored(s.tagged, None if s.raw is None else (s.raw - mean) / std @ average) for s in scored]
 
 
+def profile_slopes(heads: Sequence[Head], weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """Float64 [H]: a profile's reward differs by this times the difference of the raw scores."""
+    members = Counter(h.attribute for h in heads)
+    return np.array([weights.get(h.attribute, 0.0) / (h.norm.std * members[h.attribute]) for h in heads])
+
+
+def calibration_figures(
+    scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float], calibration: Calibration
+) -> dict[str, Any]:
+    """How far a profile's calibrated probabilities are from what people preferred, as plain JSON values:
+    ``num_pairs``, and ``ece`` and ``brier`` with their intervals over prompts.
+    """
+    kept = [(s.raw[0] - s.raw[1], s.tagged.pair.cluster) for s in scored if s.raw is not None]
+    margins = np.array([difference for difference, _ in kept]) @ profile_slopes(heads, weights)
+    probabilities = 1.0 / (1.0 + np.exp(-calibration.slope * margins))
+    found = calibration_error(probabilities, np.ones(len(kept)), [cluster for _, cluster in kept])
+    return {"num_pairs": len(kept), "ece": asdict(found.ece), "brier": asdict(found.brier)}
+
+
 def fit_calibration(
     scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
 ) -> Calibration:
     """Slope from a profile's margin to a probability, over every pair of `scored`."""
-    members = Counter(h.attribute for h in heads)
-    slopes = np.array([weights.get(h.attribute, 0.0) / (h.norm.std * members[h.attribute]) for h in heads])
+    slopes = profile_slopes(heads, weights)
     fitting = [(s.raw[0] - s.raw[1], s.tagged.pair.cluster) for s in scored if s.raw is not None]
     margins = np.array([difference @ slopes for difference, _ in fitting])
     return fit_slope(margins, [cluster for _, cluster in fitting])

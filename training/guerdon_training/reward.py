@@ -22,6 +22,7 @@ from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
 from guerdon_training.config_file import read_config, stored_config
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.directions import profile_metrics
 from guerdon_training.fit import Fitted, fit
 from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.golden import write_golden
@@ -101,13 +102,15 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     calibration = fit_calibration(scores["valid"], heads, config.profiles[default_profile])
     by_split = {split: accuracies(by_attribute(found, heads), names) for split, found in scores.items()}
     metrics = {name: {split: found[name] for split, found in by_split.items()} for name in names}
+    profiles = {name: Profile(weights) for name, weights in sorted(config.profiles.items())}
+    metrics |= profile_metrics(config, scores["test"], heads, profiles, calibration)
 
     # 5. Write the artifact; the manifest's digest seals it.
     manifest = Manifest(
         name=config.name,
         version=config.version,
         heads=heads,
-        profiles={name: Profile(weights) for name, weights in sorted(config.profiles.items())},
+        profiles=profiles,
         max_tokens=config.max_tokens,
         encoding="pair",
         pooling=pooling,
