@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from guerdon_service.core.errors import NotReady
 from guerdon_service.core.registry import CHAMPION, PromoteQuery
 from guerdon_service.registry.follower import RETRY_S, Follower
 from guerdon_service.registry.loader import Loader
+from guerdon_service.registry.registry import Registry
 from guerdon_service.state.database import Database, open_database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.postgres_server import PostgresServer
 from tests.registry.replica import TEMPLATE, FakeArtifacts, Replica, empty_service, replica
@@ -153,6 +156,41 @@ async def test_a_version_that_could_not_be_loaded_is_tried_again_later(database:
         await follower.idle()
         await follower.sync()
         assert await Replica(service, one.registry, artifacts).ask() == "2"
+
+
+class SlowStore(SqlRegistryStore):
+    """Holds what it read of the aliases until it is let go."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.has_read, self.go = threading.Event(), threading.Event()
+
+    def aliases(self) -> Mapping[tuple[str, str], str]:
+        found = super().aliases()
+        self.has_read.set()
+        assert self.go.wait(30)
+        return found
+
+
+async def test_what_was_read_before_a_promotion_does_not_undo_it(tmp_path: Path) -> None:
+    with opened(f"sqlite:///{tmp_path / 'state.db'}") as database:
+        store = SlowStore(database)
+        store.go.set()
+        async with empty_service() as service:
+            stores = store, SqlEvaluationStore(database)
+            registry = Registry(*stores, service.catalog, FakeArtifacts(), TEMPLATE)
+            one = Replica(service, registry, FakeArtifacts())
+            await registry.adopt(ModelSpec("m", "1"))
+            await registry.register("m", "2", "ops")
+            store.go.clear()
+            store.has_read.clear()
+            polling = asyncio.create_task(registry.sync())
+            assert await asyncio.to_thread(store.has_read.wait, 30)
+            promoting = asyncio.create_task(forced(one, "2"))
+            await asyncio.wait({promoting}, timeout=0.3)  # enough to overtake, if anything lets it
+            store.go.set()
+            await asyncio.gather(polling, promoting)
+            assert await one.ask() == "2"
 
 
 async def test_a_policy_is_kept_and_not_loaded_as_a_reward_model(
