@@ -118,6 +118,7 @@ def _best_of_n(rest: Client, grpc: Client) -> None:
             PROMPT,
             NUM_SAMPLES,
             max_tokens=32,
+            temperature=0.7,
             model=NAME,
             seed=1,
             on_candidate=(lambda c: print(candidate_line(c), flush=True)) if show else None,

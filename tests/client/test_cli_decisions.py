@@ -1,0 +1,99 @@
+"""`guerdon models` and `guerdon best-of-n` against the real transports over fakes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from guerdon.cli.demo_versions import fit_slope
+from guerdon.cli.main import main
+from guerdon.errors import GuerdonError
+from tests.contract.harness import Served, served
+
+
+@pytest_asyncio.fixture
+async def running() -> AsyncIterator[Served]:
+    async with served() as it:
+        yield it
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def url(request: pytest.FixtureRequest, running: Served) -> str:
+    grpc = request.param == "grpc"
+    return f"grpc://127.0.0.1:{running.grpc_port}" if grpc else f"http://127.0.0.1:{running.port}"
+
+
+async def run(*argv: str) -> int:
+    return await asyncio.to_thread(main, list(argv))
+
+
+async def test_versions_are_registered_promoted_and_rolled_back(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--url", url)
+    for source in ("one", "two"):
+        assert await run("models", "register", "m", source, *at) == 0
+    assert "m@2 dddddddddddd, registered by anonymous" in capsys.readouterr().out
+    assert await run("models", "promote", "m", "2", *at) == 2
+    assert "guerdon: evidence: no evaluation" in capsys.readouterr().err
+    assert await run("models", "promote", "m", "2", "--evaluation", "e1", *at) == 0
+    told = capsys.readouterr().out
+    assert "promote m@champion: 1 -> 2, by anonymous, on e1" in told
+    assert "  passed  evidence: fine" in told and "  not asked latency: no budget" in told
+    assert await run("models", "rollback", "m", "--reason", "slower", *at, "--json") == 0
+    change = json.loads(capsys.readouterr().out)
+    assert (change["action"], change["version"], change["reason"]) == ("rollback", "1", "slower")
+    assert await run("models", "promote", "m", "2", "--override", "must be", "--alias", "next", *at) == 0
+    assert "override m@next: none -> 2, by anonymous: must be" in capsys.readouterr().out
+    assert await run("models", "history", "m", *at) == 0
+    told = capsys.readouterr().out
+    assert "champion" in told and told.count(" m@champion: ") == 3
+    assert await run("models", "history", "m", "--json", *at) == 0
+    assert json.loads(capsys.readouterr().out)["aliases"] == {"champion": "1", "next": "2"}
+
+
+async def test_models_are_listed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("models", "list", "--url", url) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["model", "version", "aliases", "digest", "state", "backend", "dtype"]
+    assert lines[2].split()[0] == "fake"
+    assert await run("models", "list", "--json", "--url", url) == 0
+    (info,) = json.loads(capsys.readouterr().out)
+    assert (info["name"], info["state"]) == ("fake", "ready")
+
+
+async def test_best_of_n_shows_candidates_as_they_come_and_prints_the_best(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ("best-of-n", "a prompt", "-n", "3", "--policy", "echo", "--url", url)
+    assert await run(*argv) == 0
+    told = capsys.readouterr()
+    assert told.out == "reply 1\n"
+    assert [line.split()[0] for line in told.err.splitlines()[:3]] == ["0", "1", "2"]
+    assert "best: 1 of 3; win rate against one sample at most 0.750" in told.err
+    assert await run(*argv, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["best"] == 1
+
+
+async def test_a_refusal_is_one_sentence(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("best-of-n", "p", "--policy", "nobody", "--url", url) == 2
+    assert capsys.readouterr().err.startswith("guerdon: policy 'nobody' is not known")
+    assert await run("models", "history", "nobody", "--url", url) == 2
+
+
+def test_the_demos_slope_is_where_the_likelihood_is_flat() -> None:
+    margins = [0.5, 1.0, -0.25, 2.0, -1.0, 0.75]
+    slope = fit_slope(margins)
+
+    def log_likelihood(value: float) -> float:
+        from math import exp, log
+
+        return -sum(log(1 + exp(-value * m)) for m in margins)
+
+    best = log_likelihood(slope.value)
+    assert all(log_likelihood(slope.value + step) < best for step in (-1e-4, 1e-4))
+    assert slope.num_pairs == 6 and slope.se > 0
+    with pytest.raises(GuerdonError):
+        fit_slope([1.0, 2.0])
