@@ -12,6 +12,7 @@ from guerdon_service.core.statistics.drift import kolmogorov_smirnov, population
 samples = st.lists(st.integers(-8, 8), min_size=1, max_size=50)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")  # of the reference
 @settings(max_examples=100, deadline=None)
 @given(samples, samples)
 def test_statistic_equals_scipy_and_p_is_the_limit(first: list[int], second: list[int]) -> None:
