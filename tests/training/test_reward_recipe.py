@@ -54,7 +54,7 @@ num_threads = 1
 """
 
 
-def _records(count: int, seed: int) -> str:
+def records(count: int, seed: int) -> str:
     """Good answers beat bad ones, some by being short too; a fifth of the held-out labels is wrong."""
     random = Random(seed)
     lines = []
@@ -86,7 +86,7 @@ def trained(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> 
     """Folder where the recipe ran through the command."""
     folder = tmp_path_factory.mktemp("run")
     for seed, split in enumerate(("train", "valid", "test")):
-        (folder / f"{split}.jsonl").write_text(_records(40, seed))
+        (folder / f"{split}.jsonl").write_text(records(40, seed))
     (folder / "config.toml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -69,9 +69,9 @@ def _summary(config: RewardConfig, config_file: str) -> str:
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
         f"Trained with `guerdon train reward {config_file}` (`config.toml` is a copy): Bradley-Terry loss, "
-        f"each pair trains its own head, {epochs}, learning rate "
-        f"{optim.learning_rate:g}, {optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, "
-        f"averaged weights (decay {optim.ema_decay:g} a step){chosen}."
+        f"each pair trains its own head, {epochs}, learning rate {optim.learning_rate:g}, "
+        f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
+        f"(decay {optim.ema_decay:g} a step){chosen}."
     )
 
 
