@@ -35,7 +35,7 @@ PLAIN = PreferencePair("id", (Message("user", "why ?"),), "good", "bad", "s", ""
 
 
 def _objective(kind: str, bags: Tensor | None = None) -> Objective:
-    return replace(build_objective(kind, 0.0, 1, 1, 1, seed=0), bags=bags)
+    return replace(build_objective(kind, 0.0, 0.0, 1, 1, 1, seed=0), bags=bags)
 
 
 def _tournament(num_rows: int, group: int = 0, first: int = 0) -> list[Comparison]:
@@ -99,12 +99,12 @@ def test_members_are_averaged_and_draw_their_own_groups() -> None:
     for kind in ("pairwise", "plackett_luce"):
         loss = _objective(kind, bags).loss(both, comparisons)
         torch.testing.assert_close(loss, (2 * first + second) / 2)
-    drawn = build_objective("pairwise", 0.0, 1, 4000, 2, seed=0).bags
+    drawn = build_objective("pairwise", 0.0, 0.0, 1, 4000, 2, seed=0).bags
     assert drawn is not None and drawn.mean(0).tolist() == pytest.approx([1.0, 1.0], abs=0.06)
 
 
 def test_davidson_learns_its_share_of_ties() -> None:
-    objective = build_objective("davidson", 0.0, 1, 1, 1, seed=0)
+    objective = build_objective("davidson", 0.0, 0.0, 1, 1, 1, seed=0)
     comparisons = [Comparison(0, 1, 0, target=Target(*t)) for t in ((1.0, 0.0), (0.0, 1.0))]
     objective.loss(torch.zeros(2, 1, 1), comparisons).backward()
     assert objective.parameters == [objective.log_nu]
@@ -190,7 +190,7 @@ def test_a_report_without_flip_rates_is_named(tmp_path: Path, text: str | None) 
         ("optim.flip_rate", ObjectiveConfig(), EnsembleConfig(), LengthConfig(), 0.5),
         ("ensemble.heads", ObjectiveConfig(), EnsembleConfig(0), LengthConfig(), 0.0),
         ("ensemble.runs", ObjectiveConfig(), EnsembleConfig(1, 0), LengthConfig(), 0.0),
-        ("length.correlation", ObjectiveConfig(), EnsembleConfig(), LengthConfig(-1.0), 0.0),
+        ("length.penalty", ObjectiveConfig(), EnsembleConfig(), LengthConfig(-1.0), 0.0),
     ],
 )
 def test_a_config_that_no_run_could_use_is_named(

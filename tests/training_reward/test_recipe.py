@@ -25,14 +25,14 @@ BAD = Conversation.of("why one two ?", "the answer is bad why one two ?")
 
 @pytest.fixture(scope="module")
 def trained(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs of two members each, with Davidson ties, voted labels and a length output."""
+    """Two runs of two members each, with Davidson ties, voted labels and a length head."""
     folder = tmp_path_factory.mktemp("run")
     write_pairs(folder)
     values = config(
         tiny_base,
         objective={"kind": "davidson", "labels": "votes"},
         ensemble={"heads": 2, "runs": 2},
-        length={"correlation": 0.1},
+        length={"penalty": 0.1},
     )
     return train(folder, values)
 
@@ -42,7 +42,7 @@ def manifest(trained: Path) -> Manifest:
     return from_json((trained / "manifest.json").read_text("utf-8"))
 
 
-def test_members_share_an_attribute_and_the_length_output_is_gone(manifest: Manifest) -> None:
+def test_members_share_an_attribute_and_no_other_output_is_served(manifest: Manifest) -> None:
     assert [(h.name, h.attribute) for h in manifest.heads] == [
         ("quality/0", "quality"),
         ("quality/1", "quality"),

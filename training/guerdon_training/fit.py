@@ -20,6 +20,10 @@ from guerdon_training.rows import Rows
 from guerdon_training.steps import epoch_steps
 from guerdon_training.trunk import SplitEncoder
 
+SCALAR_RATE = 0.05
+"""Learning rate of the objective's own few numbers. They start from a guess; at the model's rate they would
+hardly move within a run."""
+
 State = dict[str, Tensor]
 """Trained parameters by name."""
 
@@ -60,15 +64,20 @@ def fit(
         GuerdonError: the loss is not finite, or the checkpoint cannot be written; the last one stays.
     """
     model.eval()
-    optim, learner = config.optim, build_learner(model, encoder, train, config)
+    optim, learner = config.optim, build_learner(encoder, train, config)
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    parameters = [*named.values(), *learner.objective.parameters]
+    scalars = learner.objective.parameters
+    parameters = [*named.values(), *scalars]
     random = Random(seed)  # noqa: S311 - a repeatable order, not a secret
     plan = [
         list(epoch_steps(train, optim.pairs_per_step, optim.max_batch_tokens, random))
         for _ in range(optim.epochs)
     ]
-    optimizer = torch.optim.AdamW(parameters, lr=optim.learning_rate, weight_decay=optim.weight_decay)
+    groups: list[dict[str, Any]] = [
+        {"params": list(named.values())},
+        {"params": scalars, "lr": SCALAR_RATE, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=optim.learning_rate, weight_decay=optim.weight_decay)
     schedule = _schedule(optimizer, sum(map(len, plan)), optim.warmup_share)
     average = MovingAverage(parameters, optim.ema_decay)
     states = encoder.lower(train.tokens, optim.max_batch_tokens, "frozen layers, train")
@@ -85,7 +94,7 @@ def fit(
             for step in progress:
                 loss = learner.backward(states, step)
                 norm = float(nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm))
-                rate = schedule.get_last_lr()[0]
+                rate = float(schedule.get_last_lr()[0])
                 log.write(number, {"loss": loss, "gradient_norm": norm, "learning_rate": rate})
                 optimizer.step()
                 optimizer.zero_grad()
@@ -98,7 +107,8 @@ def fit(
         if mean(losses) < best_loss:
             best, best_loss = Fitted(_copy(named), learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()
-        log.write(number, {f"valid/log_loss_{i}": loss for i, loss in enumerate(losses)})
+        heads = (head.name for head in config.heads)
+        log.write(number, {f"valid/log_loss/{h}": loss for h, loss in zip(heads, losses, strict=True)})
         state = {
             "identity": identity,
             "done": number,

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from guerdon_service.core.errors import GuerdonError
 from guerdon_training.calibrate import calibrated_log_loss
 from guerdon_training.config import RewardConfig
 from guerdon_training.forward import by_budget
-from guerdon_training.head_layout import HeadLayout, head_layout, is_head
-from guerdon_training.length import length_penalty
+from guerdon_training.head_layout import HeadLayout, head_layout
 from guerdon_training.objective import Objective, build_objective
 from guerdon_training.rows import Rows
 from guerdon_training.steps import MicroBatch
@@ -25,15 +24,15 @@ from guerdon_training.trunk import SplitEncoder
 class Learner:
     """Gradients of a step, and the loss on held-out rows, of one model.
 
-    num_tokens: float [R], of the train rows' responses. head: weights of the last layer, float [O, D].
+    lengths: float [R], of the train rows' responses, in units of `unit` tokens: the root mean square of the
+        differences within their comparisons.
     """
 
     encoder: SplitEncoder
     layout: HeadLayout
     objective: Objective
-    config: RewardConfig
-    num_tokens: Tensor
-    head: Tensor
+    lengths: Tensor
+    unit: float
 
     def backward(self, states: Sequence[Any], step: Sequence[MicroBatch]) -> float:
         """Accumulate the gradient of the step's mean loss; give that loss.
@@ -50,10 +49,11 @@ class Learner:
         for batch in step:
             outputs = self.encoder.upper([states[row] for row in batch.rows])
             rewards = self.layout.rewards(outputs)
-            if self.layout.with_length:
-                lengths = self.layout.lengths(outputs)
-                loss = self.objective.loss(rewards + lengths.unsqueeze(-1), batch.comparisons) / num_units
-                loss = loss + self._penalty(rewards, lengths, batch) / num_pairs
+            if self.objective.length_penalty:
+                lengths = self.lengths[list(batch.rows)]
+                fitted = self.objective.fitted(rewards, lengths)
+                loss = self.objective.loss(fitted, batch.comparisons) / num_units
+                loss = loss + self.objective.penalty(rewards, lengths, batch.comparisons) / num_pairs
             else:
                 loss = self.objective.loss(rewards, batch.comparisons) / num_units
             loss.backward()
@@ -66,21 +66,16 @@ class Learner:
             )
         return total
 
-    def _penalty(self, rewards: Tensor, lengths: Tensor, batch: MicroBatch) -> Tensor:
-        quality = self.layout.rewards(self.head.T).permute(1, 2, 0)
-        weights = (quality, self.layout.lengths(self.head.T).T)
-        num_tokens = self.num_tokens[list(batch.rows)]
-        return length_penalty(rewards, lengths, weights, batch.comparisons, num_tokens, self.config.length)
-
     @torch.inference_mode()
     def log_losses(self, states: Sequence[Any], rows: Rows, max_batch_tokens: int) -> list[float]:
         """Calibrated log loss of each head on its own comparisons, in nats."""
-        lengths = [len(s) for s in states]
-        order = sorted(range(len(states)), key=lengths.__getitem__)
+        widths, lengths = [len(s) for s in states], _num_tokens(rows) / self.unit
+        order = sorted(range(len(states)), key=widths.__getitem__)
         outputs: dict[int, Tensor] = {}
-        for batch in by_budget(lengths, order, max_batch_tokens):
-            found = self.layout.attributes(self.encoder.upper([states[i] for i in batch]))
-            outputs.update(zip(batch, found, strict=True))
+        for batch in by_budget(widths, order, max_batch_tokens):
+            rewards = self.layout.rewards(self.encoder.upper([states[i] for i in batch]))
+            fitted = self.objective.fitted(rewards, lengths[batch]).mean(-1)
+            outputs.update(zip(batch, fitted, strict=True))
         margins: dict[int, list[float]] = {}
         for c in rows.comparisons:
             margin = outputs[c.chosen][c.head] - outputs[c.rejected][c.head]
@@ -88,18 +83,24 @@ class Learner:
         return [calibrated_log_loss(np.array(margins[head])) for head in sorted(margins)]
 
 
-def build_learner(model: nn.Module, encoder: SplitEncoder, train: Rows, config: RewardConfig) -> Learner:
-    """The learner of `model`, whose upper layers `encoder` runs, on the rows `train`."""
+def build_learner(encoder: SplitEncoder, train: Rows, config: RewardConfig) -> Learner:
+    """The learner of the model whose upper layers `encoder` runs, on the rows `train`."""
     layout = head_layout(config)
-    num_groups = 1 + max(c.group for c in train.comparisons)
     objective = build_objective(
         config.objective.kind,
         config.optim.centring,
+        config.length.penalty,
         layout.num_attributes,
-        num_groups,
+        1 + max(c.group for c in train.comparisons),
         layout.members,
         config.seed,
     )
-    num_tokens = torch.tensor([float(len(t.input_ids) - t.prefix_len) for t in train.tokens])
-    head = [p for name, p in model.named_parameters() if p.requires_grad and is_head(name) and p.dim() == 2]
-    return Learner(encoder, layout, objective, config, num_tokens, head[-1])
+    num_tokens = _num_tokens(train)
+    differences = [num_tokens[c.chosen] - num_tokens[c.rejected] for c in train.comparisons]
+    unit = max(1.0, float(torch.stack(differences).square().mean().sqrt()))
+    return Learner(encoder, layout, objective, num_tokens / unit, unit)
+
+
+def _num_tokens(rows: Rows) -> Tensor:
+    """Of the responses: float [R]."""
+    return torch.tensor([float(len(t.input_ids) - t.prefix_len) for t in rows.tokens])

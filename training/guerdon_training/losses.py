@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, log_softmax, logsigmoid
+from torch.nn.functional import log_softmax, logsigmoid
 
 
 def bradley_terry(
@@ -82,29 +82,15 @@ def centring(chosen: Tensor, rejected: Tensor) -> Tensor:
     return torch.square(chosen + rejected)
 
 
-def difference_correlation(differences: Tensor, lengths: Tensor) -> Tensor:
-    """Correlation of reward differences with length differences over comparisons: float [...] in [-1, 1].
+def length_covariance(differences: Tensor, lengths: Tensor) -> Tensor:
+    """Penalty ``cov(reward differences, length differences)^2`` over comparisons: float [...], squared nats.
 
-    Each comparison counts in both directions, so both means are zero and what is left is a cosine; between
-    prompts neither rewards nor lengths are compared. 0 where one of them never differs.
-
-    Args:
-        differences: float [P, ...], rewards. lengths: float [P].
-    """
-    flat = differences.flatten(1) if differences.dim() > 1 else differences.unsqueeze(1)
-    products = lengths @ flat
-    norms = lengths.norm() * flat.square().sum(0).add(1e-12).sqrt()
-    found = products / norms.clamp_min(1e-12)
-    correlations: Tensor = found.view(differences.shape[1:])
-    return correlations
-
-
-def overlap(first: Tensor, second: Tensor) -> Tensor:
-    """Absolute cosine of the weights of two heads: 0 where they read different directions.
-
-    Chen et al. (arXiv 2402.07319), section 3.2: the orthogonality of the quality and the length head.
+    Each comparison counts in both directions, so both means are zero; between prompts neither rewards nor
+    lengths are compared. A correlation would not change with the scale of the rewards, so while they are
+    small, early in a run, its gradient would drown the likelihood's.
 
     Args:
-        first, second: float [..., D].
+        differences: float [P, ...], rewards. lengths: float [P], in a unit in which they are about 1.
     """
-    return cosine_similarity(first, second, dim=-1).abs()
+    weights = lengths.view(-1, *[1] * (differences.dim() - 1))
+    return torch.square((differences * weights).mean(0))

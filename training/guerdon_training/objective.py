@@ -7,36 +7,61 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from guerdon_training.losses import bradley_terry, centring, davidson, plackett_luce
+from guerdon_training.losses import bradley_terry, centring, davidson, length_covariance, plackett_luce
 from guerdon_training.rankings import rankings
 from guerdon_training.rows import Comparison
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A likelihood of comparisons, with the centring penalty.
+    """A likelihood of comparisons, with the penalties on rewards.
 
     kind: see `objective_config.ObjectiveConfig`.
     centring: weight of the penalty.
+    length_penalty: weight of the penalty on quality that follows the length; 0 has no length head.
     log_nu: float [A], logarithm of Davidson's nu for each attribute, learned with the model.
+    slope: float [A], the length head of each attribute, in nats per unit of length, learned with the model.
     bags: float [G, M], how often each ensemble member draws each group of comparisons; None draws each once.
     """
 
     kind: str
     centring: float
+    length_penalty: float
     log_nu: Tensor
+    slope: Tensor
     bags: Tensor | None = None
 
     @property
     def parameters(self) -> list[Tensor]:
         """What it learns itself."""
-        return [self.log_nu] if self.log_nu.requires_grad else []
+        return [value for value in (self.log_nu, self.slope) if value.requires_grad]
 
     def num_units(self, comparisons: Sequence[Comparison]) -> float:
         """What a mean divides by: pairs, prompts or rankings, as the kind has it."""
         if self.kind == "plackett_luce":
             return len(rankings(comparisons))
         return sum(_weights(self.kind, comparisons))
+
+    def fitted(self, rewards: Tensor, lengths: Tensor) -> Tensor:
+        """Quality with its length head, which is what the labels are fitted to: float [R, A, M].
+
+        Args:
+            rewards: float [R, A, M], quality. lengths: float [R], of the responses.
+        """
+        return rewards + (lengths.unsqueeze(1) * self.slope).unsqueeze(2)
+
+    def penalty(self, rewards: Tensor, lengths: Tensor, comparisons: Sequence[Comparison]) -> Tensor:
+        """Weighted length penalty, summed over comparisons (each attribute's as often as it has some) and
+        averaged over members: a scalar. Arguments as in `fitted`.
+        """
+        total = rewards.new_zeros(())
+        for head in sorted({c.head for c in comparisons}):
+            own = [c for c in comparisons if c.head == head]
+            chosen, rejected = [c.chosen for c in own], [c.rejected for c in own]
+            differences = rewards[chosen, head] - rewards[rejected, head]
+            found = length_covariance(differences, lengths[chosen] - lengths[rejected])
+            total = total + self.length_penalty * found.mean() * len(own)
+        return total
 
     def loss(self, rewards: Tensor, comparisons: Sequence[Comparison]) -> Tensor:
         """Loss summed over units and averaged over members: a scalar, in nats.
@@ -80,17 +105,24 @@ class Objective:
 
 
 def build_objective(
-    kind: str, centring_weight: float, num_attributes: int, num_groups: int, members: int, seed: int
+    kind: str,
+    centring_weight: float,
+    length_penalty: float,
+    num_attributes: int,
+    num_groups: int,
+    members: int,
+    seed: int,
 ) -> Objective:
     """The objective of a run. Several members draw each group Poisson(1) times: the bootstrap of online
     bagging (Oza and Russell, 2001), repeatable by `seed`.
 
-    nu starts at 1, where two equal responses tie every third time.
+    nu starts at 1, where two equal responses tie every third time; the slope of the length at 0.
     """
     log_nu = torch.zeros(num_attributes, requires_grad=kind == "davidson")
+    slope = torch.zeros(num_attributes, requires_grad=length_penalty > 0)
     generator = torch.Generator().manual_seed(seed)
     bags = torch.poisson(torch.ones(num_groups, members), generator=generator) if members > 1 else None
-    return Objective(kind, centring_weight, log_nu, bags)
+    return Objective(kind, centring_weight, length_penalty, log_nu, slope, bags)
 
 
 def _weights(kind: str, comparisons: Sequence[Comparison]) -> list[float]:

@@ -55,21 +55,17 @@ class EnsembleConfig:
 
 @dataclass(frozen=True, slots=True)
 class LengthConfig:
-    """A second output for each attribute that takes the length's part of the reward, and is then dropped.
+    """A length head beside each attribute that takes the length's part of the label, and is then dropped.
 
-    Chen et al. (arXiv 2402.07319, ODIN), with correlations over differences within a prompt.
+    Training fits quality plus length to the labels and keeps quality from following the length; only quality
+    is served. After Chen et al. (arXiv 2402.07319, ODIN). Their length head is an output of the trunk, kept
+    to the length by two more penalties; ours is the length itself with a learned slope, so that it can take
+    nothing else.
 
-    correlation: weight of ``|corr(quality, length)| - corr(length head, length)``; 1 is the source's, 0 is
-        off. orthogonality: weight of the overlap of the two outputs' weights; 1 is the source's.
+    penalty: weight of `losses.length_covariance` on quality; 0 is off, without a length head.
     """
 
-    correlation: float = 0.0
-    orthogonality: float = 1.0
-
-    @property
-    def enabled(self) -> bool:
-        """Whether there is a length output."""
-        return self.correlation > 0.0
+    penalty: float = 0.0
 
 
 def check_objective(
@@ -98,8 +94,7 @@ def check_objective(
         "optim.flip_rate must be in [0, 0.5)": not 0 <= flip_rate < 0.5,
         "ensemble.heads must be at least 1": ensemble.heads < 1,
         "ensemble.runs must be at least 1": ensemble.runs < 1,
-        "length.correlation must be at least 0": not length.correlation >= 0,
-        "length.orthogonality must be at least 0": not length.orthogonality >= 0,
+        "length.penalty must be at least 0": not length.penalty >= 0,
     }
     for sentence, wrong in problems.items():
         if wrong:

@@ -86,8 +86,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     # 3. One model of all runs, without what only training needs.
     layout = head_layout(config)
-    model = _model(config, base, layout.num_served, _lora_of_runs(config))
-    state = layout.served(average_runs([run.state for run in runs]))
+    model = _model(config, base, layout.num_outputs, _lora_of_runs(config))
+    state = average_runs([run.state for run in runs])
     report = model.load_state_dict(state, strict=False)
     assert not report.unexpected_keys, "a trained parameter has no place in the served model"
     pooled = Pooled(model, pooling)
