@@ -10,6 +10,7 @@ from typing import Any
 
 from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
+from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.policies import load_policies
 from guerdon_service.app.settings import Settings
 from guerdon_service.bestofn.service import BestOfNService
@@ -23,6 +24,10 @@ from guerdon_service.registry.model_store import ModelStore
 from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
+from guerdon_service.shadow.drift_monitor import DriftMonitor
+from guerdon_service.shadow.feedback import JudgingFeedback
+from guerdon_service.shadow.scorer import ShadowingScorer
+from guerdon_service.shadow.trials import Trials
 from guerdon_service.state.database import Database, open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.feedback_store import SqlFeedbackStore
@@ -43,14 +48,15 @@ class Domain:
     best_of_n: BestOfNService
     evaluations: EvaluationService
     registry: Registry
-    feedback: FeedbackService
+    feedback: JudgingFeedback
+    shadowing: ShadowingScorer
     database: Database
     background: list[asyncio.Task[Any]] = field(default_factory=list)
 
     @property
     def services(self) -> Services:
         """What the transports see of it."""
-        return Services(self.scoring, self.best_of_n, self.evaluations, self.registry, self.feedback)
+        return Services(self.shadowing, self.best_of_n, self.evaluations, self.registry, self.feedback)
 
     def start(self) -> None:
         """Follow the registry and work on evaluations, until closed."""
@@ -63,11 +69,12 @@ class Domain:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
         await self.best_of_n.close()
-        await self.scoring.close()
+        await self.feedback.close()
+        await self.shadowing.close()
         self.database.close()
 
 
-async def build(settings: Settings, observer: Observer) -> Domain:
+async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     """The domain layer with an empty catalog; then `start`.
 
     Raises:
@@ -81,6 +88,8 @@ async def build(settings: Settings, observer: Observer) -> Domain:
     catalog = build_catalog(settings, observer)
     scoring = ScoringService(catalog, settings.limits, observer)
     evaluations = SqlEvaluationStore(database)
+    trials = Trials(catalog, settings.shadow.plan, observer)
+    feedback = FeedbackService(SqlFeedbackStore(database), settings.limits)
     return Domain(
         scoring=scoring,
         best_of_n=BestOfNService(scoring, (), settings.limits),
@@ -92,7 +101,8 @@ async def build(settings: Settings, observer: Observer) -> Domain:
             ModelStore(settings.model_store),
             ModelSpec("", "", settings.backend, settings.dtype, settings.device),
         ),
-        feedback=FeedbackService(SqlFeedbackStore(database), settings.limits),
+        feedback=JudgingFeedback(feedback, scoring, trials),
+        shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),
         database=database,
     )
 

@@ -19,12 +19,14 @@ from pydantic.dataclasses import dataclass as checked
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.auth import ApiKey, Scope
 from guerdon_service.core.limits import Limits
+from guerdon_service.shadow.plan import ShadowPlan
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 if TYPE_CHECKING:
@@ -89,6 +91,26 @@ class ApiKeySettings(BaseModel):
     scopes: frozenset[Scope] = frozenset({Scope.SCORE})
 
 
+class ShadowSettings(BaseModel):
+    """Traffic that a model's candidate sees; see `shadow.plan.ShadowPlan`."""
+
+    model_config = _STRICT
+
+    shadow_share: Share = 0.0
+    """Of requests that the candidate scores too, without answering."""
+    canary_share: Share = 0.0
+    """Of prompts that the candidate answers."""
+    canary_tenants: frozenset[ModelName] = frozenset()
+    """API keys whose requests the candidate answers, all of them."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Probability of stopping a candidate that is no worse."""
+
+    @property
+    def plan(self) -> ShadowPlan:
+        """As the domain layer takes it."""
+        return ShadowPlan(self.shadow_share, self.canary_share, self.canary_tenants, self.alpha)
+
+
 class Settings(BaseModel):
     """All of it. Times in seconds, sizes in bytes."""
 
@@ -134,6 +156,9 @@ class Settings(BaseModel):
     """By name, which is also the tenant; none here and none in the file leaves the service open."""
     api_key_file: Path | None = None
     """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE]``."""
+
+    shadow: ShadowSettings = ShadowSettings()
+    """A candidate's part in live traffic; none by default."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = True
