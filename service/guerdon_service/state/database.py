@@ -120,7 +120,7 @@ def _sqlite(url: URL) -> Engine:
         # The one connection of a database in memory is the database; waiting for it is the lock.
         pool_size=1 if in_memory else 5,
         max_overflow=0 if in_memory else 10,
-        pool_timeout=BUSY_TIMEOUT_S,
+        pool_timeout=6 * BUSY_TIMEOUT_S if in_memory else BUSY_TIMEOUT_S,
     )
 
     @event.listens_for(engine, "connect")
