@@ -19,6 +19,8 @@ from guerdon_service.app.settings import Settings
 from guerdon_service.core.auth import Scope
 from guerdon_service.core.errors import InvalidInput, PermissionDenied, Unauthenticated
 from guerdon_service.core.limits import Limits
+from guerdon_service.registry.policy import GatePolicy
+from guerdon_service.shadow.plan import ShadowPlan
 
 SHA = hashlib.sha256(b"secret").hexdigest()
 
@@ -265,3 +267,17 @@ def test_a_wrong_setting_and_help_are_answered_without_torch() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[0].startswith("--port cannot be used")
     assert out.splitlines()[1] == "False"
+
+
+def test_the_gate_and_a_candidates_traffic_are_settings() -> None:
+    settings = load_settings(
+        {}, {"GUERDON_GATE__MAX_ECE": "0.2", "GUERDON_SHADOW__CANARY_SHARE": "0.1"}, None
+    )
+    assert settings.gate == GatePolicy(max_ece=0.2)
+    assert settings.shadow.plan == ShadowPlan(canary_share=0.1)
+
+
+@pytest.mark.parametrize("name", ["GATE__MAX_EC", "SHADOW__CANARY"])
+def test_an_unknown_bound_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        load_settings({}, {f"GUERDON_{name}": "0.2"}, None)

@@ -100,6 +100,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
             catalog,
             ModelStore(settings.model_store),
             ModelSpec("", "", settings.backend, settings.dtype, settings.device),
+            policy=settings.gate,
         ),
         feedback=JudgingFeedback(feedback, scoring, trials),
         shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),

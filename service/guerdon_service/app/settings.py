@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as checked
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.auth import ApiKey, Scope
 from guerdon_service.core.limits import Limits
+from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.shadow.plan import ShadowPlan
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
@@ -31,9 +32,12 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 if TYPE_CHECKING:
     CheckedLimits = Limits
+    CheckedGatePolicy = GatePolicy
 else:
     CheckedLimits = checked(Limits, config=ConfigDict(extra="forbid"), frozen=True)
     """`core.Limits` whose fields are checked; its instances are `Limits`."""
+    CheckedGatePolicy = checked(GatePolicy, config=ConfigDict(extra="forbid"), frozen=True)
+    """`registry.policy.GatePolicy` likewise."""
 
 
 class ModelSettings(BaseModel):
@@ -157,6 +161,8 @@ class Settings(BaseModel):
     api_key_file: Path | None = None
     """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE]``."""
 
+    gate: CheckedGatePolicy = GatePolicy()
+    """What a version must show before it becomes a champion."""
     shadow: ShadowSettings = ShadowSettings()
     """A candidate's part in live traffic; none by default."""
 
