@@ -16,7 +16,15 @@ from tests.fakes import running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VERBS = ("/v1/score", "/v1/compare", "/v1/rank")
+VERBS = {
+    "/v1/score": 200,
+    "/v1/compare": 200,
+    "/v1/rank": 200,
+    "/v1/best-of-n": 200,
+    "/v1/evaluations": 202,
+    "/v1/models/{name}/versions": 201,
+    "/v1/feedback": 201,
+}
 BUILT_IN = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
 
 
@@ -60,9 +68,9 @@ async def test_examples_validate_and_work_and_so_do_their_replies(running: Serve
     assert examples
     for example in examples:
         validator(spec, content(operation["requestBody"])).validate(example)
-        response = await running.rest.post(path, json=example)
-        assert response.status_code == 200, response.text
-        validator(spec, content(operation["responses"]["200"])).validate(response.json())
+        response = await running.rest.post(path.replace("{name}", "m"), json=example)
+        assert response.status_code == VERBS[path], response.text
+        validator(spec, content(operation["responses"][str(VERBS[path])])).validate(response.json())
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,24 @@ async def test_replies_validate(running: Served, method: str, path: str, documen
     response = await running.rest.request(method, path)
     part = spec["paths"][documented][method.lower()]["responses"][str(response.status_code)]
     validator(spec, content(part)).validate(response.json())
+
+
+async def test_what_the_registry_and_evaluations_reply_validates(running: Served) -> None:
+    spec = await document(running)
+    rest = running.rest
+    asked: list[tuple[str, str, Any]] = [("POST", f"/v1/models/q/{verb}", body) for verb, body in (
+        ("versions", {"source": "one"}), ("versions", {"source": "two"}), ("promote", {"version": "2"}),
+        ("promote", {"version": "2", "evaluation_id": "e"}), ("rollback", {"reason": "r"}),
+    )]  # fmt: skip
+    asked += [("GET", "/v1/models/q/versions", None), ("GET", "/v1/evaluations", None)]
+    one = (await rest.post("/v1/evaluations", json={"candidate": "m", "dataset": "d"})).json()["id"]
+    await rest.get(f"/v1/evaluations/{one}/events")
+    asked += [("GET", f"/v1/evaluations/{one}", None), ("DELETE", f"/v1/evaluations/{one}", None)]
+    for method, path, body in asked:
+        response = await rest.request(method, path, json=body)
+        documented = path.replace("/q/", "/{name}/").replace(one, "{id}")
+        part = spec["paths"][documented][method.lower()]["responses"][str(response.status_code)]
+        validator(spec, content(part)).validate(response.json())
 
 
 async def test_documented_fields_are_the_replies_fields(running: Served) -> None:

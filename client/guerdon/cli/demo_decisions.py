@@ -60,7 +60,7 @@ def _register(rest: Client, grpc: Client, folder: Path) -> None:
     compared = rest.compare(pairs, model=NAME, profile="balanced", lane="bulk")
     slope = fit_slope([preference.margin for preference in compared.preferences])
     make_candidate(folder / "models" / "candidate", slope)
-    about = f"harmlessness as well, calibrated on {slope.num_pairs} other pairs"
+    about = "harmlessness as well" + (f", calibrated on {slope.num_pairs} other pairs" if slope else "")
     _told(grpc.register(NAME, "candidate").digest, CANDIDATE, about)
 
 

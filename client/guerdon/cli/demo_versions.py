@@ -30,22 +30,20 @@ def make_incumbent(folder: Path) -> None:
     _derive(folder, INCUMBENT, "helpfulness", None)
 
 
-def make_candidate(folder: Path, slope: Slope) -> None:
-    """The default artifact with its own default, both heads balanced, and calibrated anew."""
+def make_candidate(folder: Path, slope: Slope | None) -> None:
+    """The default artifact with its own default, both heads balanced; with `slope`, calibrated anew."""
     _derive(folder, CANDIDATE, "balanced", slope)
 
 
-def fit_slope(margins: Sequence[float]) -> Slope:
+def fit_slope(margins: Sequence[float]) -> Slope | None:
     """Maximum likelihood of `margins` of preferred responses over others, by Newton's method.
 
     Platt, "Probabilistic Outputs for Support Vector Machines", 1999, without the intercept, which the two
-    orders of a pair make zero.
-
-    Raises:
-        GuerdonError: the model always prefers the better response, or the worse: no slope is the likeliest.
+    orders of a pair make zero. None where the model always prefers the better response, or the worse one,
+    because then no slope is the likeliest.
     """
     if all(m > 0 for m in margins) or all(m < 0 for m in margins):
-        raise GuerdonError("the pairs are all alike, so that no calibration can be fitted")
+        return None
     slope = curvature = 0.0
     for _ in range(100):
         wrong = [1 / (1 + math.exp(slope * m)) for m in margins]

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+from guerdon.errors import InvalidInput
 from guerdon.transport.base import Payload, Verb
 
 Handler = Callable[[Verb, Payload], Payload | Awaitable[Payload]]
@@ -58,7 +59,9 @@ def reward_handler(reward: Reward) -> Callable[[Verb, Payload], Payload]:
         if verb == "rank":
             ranked = _ranked(reward, payload)
             return _reply("results", ranked[: payload.get("top_k")], len(ranked))
-        return {"models": [_INFO]}
+        if verb == "models":
+            return {"models": [_INFO]}
+        raise InvalidInput(f"reward_handler does not answer {verb}; give MockTransport a handler that does")
 
     return handle
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guerdon_service.bestofn.admission import MAX_SAMPLES
 from guerdon_service.core.call import MAX_INT32
 from guerdon_service.rest.reply_schema import ModelRef, Score
 from guerdon_service.rest.request_schema import Messages, Positive, Prompt, one_of_prompt_and_messages
@@ -23,7 +24,7 @@ class BestOfNRequest(BaseModel):
     policy: str = Field(description="Name of a policy of this service.")
     prompt: Prompt = None
     messages: Messages = None
-    n: Annotated[int, Field(ge=1, description="Responses to sample.")]
+    n: Annotated[int, Field(ge=1, le=MAX_SAMPLES, description="Responses to sample.")]
     max_tokens: Positive | None = Field(None, description="Most tokens of one response: 128.")
     temperature: float | None = Field(None, ge=0, description="1; 0 is greedy.")
     top_p: float | None = Field(None, gt=0, le=1, description="Nucleus of sampling: 1.")
