@@ -1,4 +1,4 @@
-"""Scoring without a pause in the background, to see that nothing fails while versions change."""
+"""Scoring all the time in the background, to see that nothing fails while versions change."""
 
 import threading
 import time
@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from guerdon.client import Client
 from guerdon.errors import GuerdonError
+
+PAUSE_S = 0.005
+"""Between two requests, in seconds: often enough to be in the midst of any change."""
 
 
 @dataclass(slots=True)
@@ -43,7 +46,7 @@ def scoring_all_the_time(url: str, model: str, item: tuple[str, str]) -> Iterato
 
     def work() -> None:
         with Client(url, max_retries=0) as client:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_S):
                 try:
                     result = client.score([item], model=model)
                 except GuerdonError as err:
