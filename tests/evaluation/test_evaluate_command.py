@@ -86,6 +86,8 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, capsys: pytest.Captur
     data = write(tmp_path / "pairs.jsonl", [*pairs(2), {"prompt": "p"}])
     assert main(["evaluate", "--model", "guerdon-minilm", "--data", str(data)]) == 2
     assert f"guerdon: {data}:3 is no preference record" in capsys.readouterr().err
+    assert main(["evaluate", "--model", "x", "--data", str(data), "--margin", "2"]) == 2
+    assert "margin is 2.0" in capsys.readouterr().err
     missing = ["--json", str(tmp_path / "none" / "out.json")]
     assert main(["evaluate", "--model", "x", "--data", str(data), *missing]) == 2
     assert "its folder does not exist" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation, UnknownModel
 from guerdon_service.core.evaluation import EvaluationQuery
 from guerdon_service.core.query import Options, ScoreQuery
@@ -123,6 +124,23 @@ async def test_a_process_killed_for_good_is_continued_elsewhere(
         done = await other.ended(started.id)
         assert (done.state, done.done) == ("done", 600)
         assert num_scored(other) <= 2 * (600 - before.done) + PROBES
+
+
+async def test_an_ensemble_is_evaluated_with_its_members_mean_slope(
+    store: SqlEvaluationStore, folder: Path
+) -> None:
+    async with running_replica(store, folder) as replica:
+        await replica.scoring.load_model(ModelSpec("pair", "", members=("old", "new")))
+        started = await replica.evaluator.start(EvaluationQuery("pair", "pairs.jsonl.gz", "new"))
+        done = await replica.ended(started.id)
+        assert started.candidate == "pair@1+1"
+        assert done.report is not None
+        assert done.report["candidate"]["calibration"]["slope"] == 0.5
+        item = next(read_items([folder / "pairs.jsonl.gz"]))
+        score = await replica.scoring.score(ScoreQuery(tuple(item.conversations()), Options("pair")))
+        kept = store.scores(started.id, "pair@1+1")[item.id]
+        assert tuple(kept.rewards or ()) == tuple(s.reward for s in score.scores)
+        assert tuple(kept.stds or ()) == tuple(s.std for s in score.scores)
 
 
 async def test_two_replicas_never_run_one_job_twice(store: SqlEvaluationStore, folder: Path) -> None:

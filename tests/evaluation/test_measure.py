@@ -214,6 +214,7 @@ def test_rewardbench_v2_and_its_ties() -> None:
 
 def test_other_subsets_are_not_rewardbench() -> None:
     assert measured([item("a", (1, 0))], {"a": (1, 0)}).rewardbench is None
+    assert measured([item("a", (1, 0), subset="Safety")], {"a": (1, 0)}).rewardbench is None
 
 
 def test_ceiling_of_three_even_voters() -> None:

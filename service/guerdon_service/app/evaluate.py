@@ -19,6 +19,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.evaluation import figures
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
+from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.html import report_html
 from guerdon_service.evaluation.kept import kept_json, read_kept
 from guerdon_service.evaluation.markdown import report_markdown
@@ -40,6 +41,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
     for path in (args.json, args.report, args.markdown, args.rewardbench):
         if path is not None and not path.parent.is_dir():
             raise InvalidInput(f"{path}: its folder does not exist; make it first", param="output")
+    check_margin(args.margin)
     files = tuple(args.data)
     data = Data(files, data_sha256(files))
     num_items = sum(1 for _ in read_items(files))  # bad lines are found before any model is loaded

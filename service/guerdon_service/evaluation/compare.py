@@ -2,12 +2,19 @@
 
 import numpy as np
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.statistics.comparison import PairedComparison, compare_paired
 from guerdon_service.evaluation.correctness import decided
 from guerdon_service.evaluation.table import Floats, ItemTable
 
 MIN_SLICE_ITEMS = 30
 """Smaller slices cannot tell anything apart, and would cost the others power in Holm's correction."""
+
+
+def check_margin(margin: float) -> None:
+    """Raise `InvalidInput` unless ``0 <= margin < 1``."""
+    if not 0.0 <= margin < 1.0:
+        raise InvalidInput(f"margin is {margin}; give 0 or more and less than 1", param="margin")
 
 
 def compare(table: ItemTable, candidate: Floats, baseline: Floats, margin: float) -> PairedComparison:

@@ -35,9 +35,10 @@ _MATH_WEIGHT = 984 / 447
 
 
 def measure_rewardbench(table: ItemTable, rewards: Floats, correct: Floats) -> RewardBenchReport | None:
-    """None where the data's subsets are those of neither version."""
+    """None where subsets and numbers of responses are those of neither version."""
     subsets = {key.name: rows for key, rows in table.slices.items() if key.kind == "subset"}
-    if subsets.keys() <= set(DOMAINS):
+    sizes = {name: set(table.sizes[rows].tolist()) for name, rows in subsets.items() if name != "Ties"}
+    if subsets.keys() <= set(DOMAINS) and all(found == {4} for found in sizes.values()):
         version = 2
         sections = {
             name: _ties(table, rewards, rows.tolist()) if name == "Ties" else float(correct[rows].mean())

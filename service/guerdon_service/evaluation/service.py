@@ -9,6 +9,7 @@ from pathlib import Path
 from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, EvaluationStore
 from guerdon_service.core.result import Provenance
+from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
 from guerdon_service.evaluation.pulse import Pulse
@@ -55,8 +56,7 @@ class EvaluationService:
             InvalidInput: the data set or the margin is wrong, or both models are one version.
             GuerdonError: a model or profile is unknown or not ready.
         """
-        if not 0.0 <= query.margin < 1.0:
-            raise InvalidInput(f"margin is {query.margin}; give 0 or more and less than 1", param="margin")
+        check_margin(query.margin)
         path = dataset_path(self._folder, query.dataset)
         candidate = await self._pin(query.candidate, query)
         baseline = await self._pin(query.baseline, query) if query.baseline else None

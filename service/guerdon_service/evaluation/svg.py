@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import ceil
 from typing import Any
 
 _LABEL, _PLOT, _VALUE, _ROW = 260, 380, 190, 22
@@ -41,22 +42,28 @@ def forest(rows: Sequence[tuple[str, Mapping[str, float], float]]) -> str:
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
-    """How often the preferred side was right against the probability given to it, from 0.5 to 1."""
+    """How often the preferred side was right against the probability given to it, from 0.5 to the highest."""
+    highest: float = max(row["confidence"] for row in bins)
+    end = max(0.55, ceil(highest * 20) / 20)
+
+    def x(confidence: float) -> float:
+        return _EDGE + (confidence - 0.5) / (end - 0.5) * _SIDE
+
     body = [
-        _line(_x(0.5), _y(0.5), _x(1.0), _y(1.0), "rule"),
-        _line(_x(0.5), _y(0.0), _x(1.0), _y(0.0), "axis"),
-        _line(_x(0.5), _y(0.0), _x(0.5), _y(1.0), "axis"),
+        _line(x(0.5), _y(0.5), x(end), _y(end), "rule"),
+        _line(x(0.5), _y(0.0), x(end), _y(0.0), "axis"),
+        _line(x(0.5), _y(0.0), x(0.5), _y(1.0), "axis"),
     ]
     for row in bins:
-        x, right = _x(row["confidence"]), row["accuracy"]
+        at, right = x(row["confidence"]), row["accuracy"]
         title = f"{row['num_items']:,} pairs: said {row['confidence']:.3f}, right {right['value']:.3f}"
         body += [
-            _line(x, _y(right["low"]), x, _y(right["high"]), "whisker"),
-            f'<circle cx="{x:.1f}" cy="{_y(right["value"]):.1f}" r="4" class="mark">'
+            _line(at, _y(right["low"]), at, _y(right["high"]), "whisker"),
+            f'<circle cx="{at:.1f}" cy="{_y(right["value"]):.1f}" r="4" class="mark">'
             f"<title>{title}</title></circle>",
         ]
-    for tick in (0.5, 0.75, 1.0):
-        body.append(f'<text x="{_x(tick):.1f}" y="{_SIDE + 16}" text-anchor="middle">{tick:g}</text>')
+    for tick in (0.5, (0.5 + end) / 2, end):
+        body.append(f'<text x="{x(tick):.1f}" y="{_SIDE + 16}" text-anchor="middle">{tick:.3g}</text>')
     for tick in (0.0, 0.5, 1.0):
         body.append(f'<text x="{_EDGE - 6}" y="{_y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
     return _svg(body, _SIDE + 2 * _EDGE, _SIDE + 24, "Reliability: accuracy against confidence")
@@ -64,10 +71,6 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
 
 def _across(share: float) -> float:
     return _LABEL + share * _PLOT
-
-
-def _x(confidence: float) -> float:
-    return _EDGE + (confidence - 0.5) * 2 * _SIDE
 
 
 def _y(share: float) -> float:
