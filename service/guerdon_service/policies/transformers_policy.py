@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, NotReady
@@ -17,6 +19,7 @@ from guerdon_service.policies.causal_lm import CausalLM, load_causal_lm
 from guerdon_service.policies.chat_prompt import encode_prompt
 from guerdon_service.policies.decode import Sampled, decode
 from guerdon_service.policies.draw import uniforms
+from guerdon_service.policies.logprobs import response_logprobs
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +74,17 @@ class TransformersPolicy:
                 yield item
         finally:
             stop.set()
+
+    async def logprobs(
+        self, prompt: tuple[Message, ...], responses: Sequence[Generated]
+    ) -> list[NDArray[np.float64]]:
+        """See `response_logprobs`, for each response."""
+
+        def work() -> list[NDArray[np.float64]]:
+            ids = encode_prompt(self.lm.tokenizer, prompt)
+            return [response_logprobs(self.lm, ids, response) for response in responses]
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def close(self) -> None:
         """Stop what is being generated and free the thread."""
