@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,8 @@ def test_the_gate_and_a_candidates_traffic_are_settings() -> None:
     settings = load_settings(
         {}, {"GUERDON_GATE__MAX_ECE": "0.2", "GUERDON_SHADOW__CANARY_SHARE": "0.1"}, None
     )
-    assert settings.gate == GatePolicy(max_ece=0.2)
+    assert isinstance(settings.gate, GatePolicy)
+    assert asdict(settings.gate) == asdict(GatePolicy(max_ece=0.2))
     assert settings.shadow.plan == ShadowPlan(canary_share=0.1)
 
 
