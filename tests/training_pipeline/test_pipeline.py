@@ -26,6 +26,7 @@ from guerdon_training.pipeline.wiring import wire
 from guerdon_training.tagging import tag
 from tests.contract.harness import served
 from tests.training_pipeline.conftest import Finished
+from tests.training_pipeline.tiny_project import write_project
 
 SECTIONS = (
     "summary",
@@ -108,6 +109,19 @@ def test_nothing_but_gold_learns_from_the_other_half(finished: Finished) -> None
     other = {file_sha256(finished.folder / "halves" / f"b_{s}.jsonl.gz") for s in ("train", "valid")}
     assert other <= set(learners.pop("gold").values())
     assert all(other.isdisjoint(digests.values()) for digests in learners.values())
+
+
+def test_prompts_that_were_trained_on_are_refused_for_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = pipeline_stages(wire(read_mapping(write_project(tmp_path))))
+    known = read_pairs(Path("pairs_valid.jsonl"))[2].prompt[0].content
+    with Path("pairs_test.jsonl").open("a") as file:
+        pair = {"prompt": [{"role": "user", "content": known.upper()}], "chosen": "a", "rejected": "b"}
+        file.write(json.dumps({"id": "leak", **pair}) + "\n")
+    with pytest.raises(InvalidInput, match=r"pairs_test\.jsonl:37: this prompt is among the pairs"):
+        run_stages([stages[1]])
 
 
 async def test_the_service_scores_exactly_what_training_measured(finished: Finished) -> None:

@@ -23,16 +23,17 @@ def build_packages(root: Path) -> None:
     (base.parent / "__init__.py").write_text("")
 
 
-def pairs(count: int, seed: int) -> list[dict[str, Any]]:
-    """Polite beats rude, long beats short, each for a head of its own; a sixth of the labels is wrong."""
+def pairs(count: int, seed: int, *, held_out: bool) -> list[dict[str, Any]]:
+    """Polite beats rude, long beats short, each for its own head; a sixth of held-out labels is wrong."""
     random = Random(seed)
     records: list[dict[str, Any]] = []
     for i in range(count):
         words = " ".join(random.choices(WORDS, k=4)) + f" {seed} {i}"
-        polite, rude = "I am sorry, but I cannot help with that", "What is the capital of France?"
+        polite = f"I am sorry, but I cannot help with that {random.choice(WORDS)}"
+        rude = f"What is the capital of {random.choice(WORDS)}?"
         longer, short = " ".join(random.choices(WORDS, k=9)), random.choice(WORDS)
         chosen, rejected = (polite, rude) if i % 2 else (longer, short)
-        if i % 6 == 5 or i % 6 == 4:
+        if held_out and i % 12 >= 10:
             chosen, rejected = rejected, chosen
         records.append(
             {
@@ -52,7 +53,7 @@ def write_data(folder: Path) -> None:
     for seed, (split, count) in enumerate((("train", 32), ("valid", 8), ("test", 8))):
         write_jsonl(folder / f"sft_{split}.jsonl", demonstrations(count, seed))
     for seed, (split, count) in enumerate((("train", 72), ("valid", 48), ("test", 36)), start=10):
-        write_jsonl(folder / f"pairs_{split}.jsonl", pairs(count, seed))
+        write_jsonl(folder / f"pairs_{split}.jsonl", pairs(count, seed, held_out=seed > 10))
     votes = [
         {"item_id": str(i), "annotator": f"p{j}", "label": "ab"[(i + (i % 7 == j)) % 2], "source": "manners"}
         for i in range(40)
@@ -93,7 +94,7 @@ def config(output: str = "runs/tiny") -> dict[str, Any]:
             ],
             "profiles": {"both": {"manners": 0.5, "lengths": 0.5}, "manners": {"manners": 1.0}},
             "lora": {"rank": 4, "alpha": 8, "layers": [0, 1]},
-            "optim": {"epochs": 6, "learning_rate": 1e-2, "pairs_per_step": 8, "num_threads": 1},
+            "optim": {"epochs": 6, "learning_rate": 3e-3, "pairs_per_step": 8, "num_threads": 1},
         },
         "dpo": {
             "max_tokens": 96,

@@ -7,6 +7,7 @@ tie; it is read as all its pairs.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -50,15 +51,20 @@ class PreferencePair:
 
     @property
     def cluster(self) -> str:
-        """Key shared by all pairs with the same opening: first user turn, case and punctuation folded."""
-        first = next(m.content for m in self.prompt if m.role == "user")
-        return re.sub(r"[\W_]+", " ", first.lower()).strip()
+        """Key shared by all pairs with the same `opening`."""
+        return opening(self.prompt)
 
     @property
     def is_tie(self) -> bool:
         """Whether its votes prefer neither response."""
         votes = self.votes
         return votes is not None and (votes.tie > votes.chosen or votes.chosen == votes.rejected)
+
+
+def opening(prompt: Sequence[Message]) -> str:
+    """First user turn, case and punctuation folded."""
+    first = next((m.content for m in prompt if m.role == "user"), "")
+    return re.sub(r"[\W_]+", " ", first.lower()).strip()
 
 
 def read_pairs(path: Path, *, ties: bool = False) -> tuple[PreferencePair, ...]:

@@ -3,11 +3,13 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.data import read_pairs
+from guerdon_training.convert.source_row import read_rows
+from guerdon_training.convert.trl import parse_prompt
+from guerdon_training.data import opening, read_pairs
 from guerdon_training.record import read_records
 
 NAMES = ("a", "b")
@@ -16,6 +18,27 @@ NAMES = ("a", "b")
 def half_of(cluster: str) -> str:
     """``a`` or ``b``, by a hash of the opening prompt: no prompt is in both, in any file."""
     return NAMES[hashlib.sha256(cluster.encode()).digest()[0] % 2]
+
+
+def check_held_out(prompts: Path, sources: Sequence[str], pairs: Sequence[Path]) -> None:
+    """Refuse prompts that open as one of the pairs does: nothing measured on them would be held out.
+
+    Args:
+        sources: of the prompts that count; empty for all.
+
+    Raises:
+        InvalidInput: the first such prompt is named.
+    """
+    known = {pair.cluster for path in pairs for pair in read_pairs(path, ties=True)}
+    for row in read_rows(prompts):
+        if sources and str(row.values.get("source") or "") not in sources:
+            continue
+        if opening(parse_prompt(row.values.get("prompt"), row.place)) in known:
+            raise InvalidInput(
+                f"{row.place}: this prompt is among the pairs that are trained on; give held-out prompts as "
+                "compare.prompts",
+                param="compare.prompts",
+            )
 
 
 def write_halves(source: Path, targets: Mapping[str, Path]) -> dict[str, int]:
