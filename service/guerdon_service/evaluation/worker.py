@@ -91,10 +91,15 @@ class Worker:
             await self._run(claimed)
         except GuerdonError as err:
             log.warning("evaluation failed", extra={"evaluation": claimed.id, "reason": err.message})
-            await asyncio.to_thread(self._store.fail, claimed.id, err.message)
+            await self._fail(claimed.id, err.message)
         except Exception:
             log.exception("evaluation failed", extra={"evaluation": claimed.id})
-            await asyncio.to_thread(self._store.fail, claimed.id, "internal error; the service's log has it")
+            await self._fail(claimed.id, "internal error; the service's log has it")
+
+    async def _fail(self, evaluation_id: str, error: str) -> None:
+        """Unless the lease was lost: the job is another worker's then, and that is why scores are missing."""
+        if await self._holds(evaluation_id):
+            await asyncio.to_thread(self._store.fail, evaluation_id, error)
 
     async def _run(self, claimed: Evaluation) -> None:
         path = dataset_path(self._folder, claimed.query.dataset)
