@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 
 from guerdon.cli import best_of_n, compare, demo, models, rank, score
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="guerdon",
         description="Serve reward models, and score, compare and rank with them.",
         epilog=EPILOG,
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
     parser.add_argument("--version", action="version", version=f"guerdon {version('guerdon')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
