@@ -24,20 +24,6 @@ BAD = Conversation.of("why one two ?", "the answer is bad why one two ?")
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two runs of two members each, with Davidson ties, voted labels and a length head."""
-    folder = tmp_path_factory.mktemp("run")
-    write_pairs(folder)
-    values = config(
-        tiny_base,
-        objective={"kind": "davidson", "labels": "votes"},
-        ensemble={"heads": 2, "runs": 2},
-        length={"penalty": 0.1},
-    )
-    return train(folder, values)
-
-
-@pytest.fixture(scope="module")
 def manifest(trained: Path) -> Manifest:
     return from_json((trained / "manifest.json").read_text("utf-8"))
 

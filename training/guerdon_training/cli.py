@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.dpo import train_dpo
+from guerdon_training.head import train_head
 from guerdon_training.pipeline.recipe import train_pipeline
 from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
@@ -14,6 +15,7 @@ from guerdon_training.tracking import TRACKERS, tracking
 
 RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "reward": train_reward,
+    "head": train_head,
     "sft": train_sft,
     "dpo": train_dpo,
     "ppo": train_ppo,

@@ -1,0 +1,203 @@
+"""Recipe: a new attribute for a served reward model, from a few hundred pairs, in seconds.
+
+The model stays as it is. What its last layer reads is computed once for every response; on these features the
+new head is a logistic regression on differences, whose one optimum takes Newton's method a few steps.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Head, Manifest, Profile
+from guerdon_training.artifact import MANIFEST, git_revision, seal
+from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
+from guerdon_training.config import BaseConfig, DataConfig
+from guerdon_training.config_file import read_config, stored_config
+from guerdon_training.data import PreferencePair, file_sha256, read_pairs
+from guerdon_training.evaluate import Judged, measure
+from guerdon_training.forward import score_rows
+from guerdon_training.golden import write_golden
+from guerdon_training.measure import MAX_BATCH_TOKENS
+from guerdon_training.model import base_folder, load_tokenizer
+from guerdon_training.newton import fit_differences
+from guerdon_training.policy.artifact import RUN
+from guerdon_training.pooled import Pooled
+from guerdon_training.ppo.local_reward import LocalReward, open_local_reward
+
+Floats = NDArray[np.float64]
+PREFIX = "base_model.model.classifier."
+ADAPTER = Path("adapter") / "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadModeConfig:
+    """Everything that `guerdon train head` reads.
+
+    artifact: folder of the served model; it is not changed. attribute: name of the new one.
+    output: folder of the new artifact, `version` its version: the old one with a head more, whose profile of
+        the same name is its default.
+    data: files of pairs, all of which train the attribute; `valid` chooses `l2` and calibrates.
+    l2: strengths of the penalty that are tried, on the mean log loss.
+    """
+
+    artifact: str
+    version: str
+    output: str
+    attribute: str
+    data: DataConfig
+    l2: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    num_threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Pairs that fit the model, and their features: float64 [P, 2, D], chosen first."""
+
+    pairs: Sequence[PreferencePair]
+    features: Floats
+
+    @property
+    def differences(self) -> Floats:
+        return self.features[:, 0] - self.features[:, 1]
+
+
+def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Fit the head, measure it and write the artifact that the file at `config_path` describes.
+
+    Raises:
+        InvalidInput: the config, the data or the artifact cannot be used; nothing was written then.
+    """
+    config = read_config(config_path, HeadModeConfig, overrides)
+    torch.set_num_threads(config.num_threads)
+    source, output = Path(config.artifact), Path(config.output)
+
+    # 1. The served model, and what its last layer reads of every response.
+    reward = open_local_reward(source, None, torch.device("cpu"))
+    _check(config, reward.manifest, source, output)
+    files = (config.data.train, config.data.valid, config.data.test)
+    train, valid, test = (_features(reward, file) for file in files)
+
+    # 2. Fit; the penalty with the lowest log loss on the valid pairs.
+    candidates = [fit_differences(train.differences, l2) for l2 in config.l2]
+    weights = min(candidates, key=lambda w: calibrated_log_loss(valid.differences @ w))
+
+    # 3. Normalise and calibrate on valid; measure on test, once.
+    head = Head(config.attribute, config.attribute, fit_norm((valid.features @ weights).ravel()))
+    slope = fit_slope(valid.differences @ weights / head.norm.std, [p.cluster for p in valid.pairs])
+    figures = {name: {"pooled": _figures(s, weights)} for name, s in (("valid", valid), ("test", test))}
+    manifest = replace(
+        reward.manifest,
+        version=config.version,
+        digest="",
+        heads=(*reward.manifest.heads, head),
+        profiles={config.attribute: Profile({config.attribute: 1.0}), **reward.manifest.profiles},
+        calibration=slope,
+        parents={**reward.manifest.parents, "head": _parents(config, reward.manifest)},
+        metrics={**reward.manifest.metrics, config.attribute: figures},
+    )
+
+    # 4. Write the artifact: the old one with a row more in its last layer.
+    shutil.copytree(source, output, ignore=shutil.ignore_patterns(MANIFEST, RUN), dirs_exist_ok=True)
+    name, text = stored_config(config_path, config, overrides)
+    (output / f"head_{name}").write_text(text, "utf-8")
+    _append_row(source / ADAPTER, output / ADAPTER, weights)
+    assert manifest.base is not None
+    base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
+    reward.model.classifier = _last_layer(output / ADAPTER)
+    served = Pooled(reward.model, manifest.pooling)
+    write_golden(output / "golden.jsonl", served, load_tokenizer(base), manifest.max_tokens)
+    _extend_card(output / "MODEL_CARD.md", config, figures)
+    return seal(output, manifest, base)
+
+
+def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Path) -> None:
+    problems = {
+        "output must be another folder than artifact": source.resolve() == output.resolve(),
+        f"attribute {config.attribute} is already in {manifest.name}; choose another name": (
+            config.attribute in (*manifest.attributes, *manifest.profiles, *(h.name for h in manifest.heads))
+        ),
+        "l2 must hold values above 0": not config.l2 or min(config.l2) <= 0,
+        f"artifact {manifest.name} has no adapter with a classifier on a package's base; give one that "
+        "guerdon train reward wrote": (
+            manifest.base is None or manifest.encoding != "pair" or not (source / ADAPTER).is_file()
+        ),
+    }
+    for sentence, wrong in problems.items():
+        if wrong:
+            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+
+
+def _features(reward: LocalReward, file: str) -> _Split:
+    """What the last layer reads, for the pairs of which both responses fit the model."""
+    pairs = read_pairs(Path(file))
+    encoded = [[reward.encode(Conversation(p.prompt, t)) for t in (p.chosen, p.rejected)] for p in pairs]
+    kept = [i for i, both in enumerate(encoded) if None not in both]
+    if not kept:
+        raise InvalidInput(f"no pair of {file} fits {reward.manifest.max_tokens} tokens", param="data")
+    reward.model.classifier = nn.Identity()
+    rows = [tokens for i in kept for tokens in encoded[i] if tokens is not None]
+    found = score_rows(
+        Pooled(reward.model, reward.manifest.pooling),
+        rows,
+        reward.pad_token_id or 0,
+        max_batch_tokens=MAX_BATCH_TOKENS,
+        label=f"features of {Path(file).name}",
+    )
+    return _Split([pairs[i] for i in kept], found.astype(np.float64).reshape(len(kept), 2, -1))
+
+
+def _figures(split: _Split, weights: Floats) -> dict[str, Any]:
+    scores = split.features @ weights
+    judged = [Judged(p, (float(a), float(b))) for p, (a, b) in zip(split.pairs, scores, strict=True)]
+    return asdict(measure(judged))
+
+
+def _append_row(source: Path, target: Path, weights: Floats) -> None:
+    tensors = load_file(source)
+    row = torch.tensor(weights, dtype=torch.float32).unsqueeze(0)
+    tensors[f"{PREFIX}weight"] = torch.cat([tensors[f"{PREFIX}weight"], row])
+    tensors[f"{PREFIX}bias"] = torch.cat([tensors[f"{PREFIX}bias"], torch.zeros(1)])
+    save_file(tensors, target)
+
+
+def _last_layer(adapter: Path) -> nn.Linear:
+    tensors = load_file(adapter)
+    weight = tensors[f"{PREFIX}weight"]
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight, "bias": tensors[f"{PREFIX}bias"]})
+    return layer
+
+
+def _parents(config: HeadModeConfig, manifest: Manifest) -> dict[str, Any]:
+    files = (config.data.train, config.data.valid, config.data.test)
+    return {
+        "attribute": config.attribute,
+        "artifact": {"name": manifest.name, "version": manifest.version, "digest": manifest.digest},
+        "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
+        "git_revision": git_revision(Path(__file__).parent),
+    }
+
+
+def _extend_card(card: Path, config: HeadModeConfig, figures: dict[str, dict[str, Any]]) -> None:
+    found, old = figures["test"]["pooled"], card.read_text("utf-8") if card.is_file() else ""
+    accuracy, over = (
+        "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found[key]) for key in ("accuracy", "over_baseline")
+    )
+    card.write_text(
+        f"{old}\n## The head {config.attribute}, added in version {config.version}\n\n"
+        "Logistic regression on the features of the model above, which is unchanged. "
+        f"{found['num_pairs']} test pairs: accuracy {accuracy}, over the better length baseline {over}. The "
+        f"profile `{config.attribute}` is the default and the calibration is its own; the other profiles are "
+        "no longer calibrated.\n",
+        "utf-8",
+    )
