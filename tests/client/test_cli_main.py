@@ -24,8 +24,9 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     told = capsys.readouterr().out
-    for name in ("score", "compare", "rank", "demo", *COMMANDS):
-        assert f"\n    {name} " in told
+    for name in ("score", "compare", "rank", "best-of-n", "models", "demo", *COMMANDS):
+        assert f"\n    {name} " in told or name == "data export"
+    assert "audit, convert and export data" in told
 
 
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["score"], ["score", "f", "--lane", "fast"]])

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from importlib.metadata import version
 
 from guerdon.cli import best_of_n, compare, demo, models, rank, score
@@ -46,13 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="guerdon",
         description="Serve reward models, and score, compare and rank with them.",
         epilog=EPILOG,
-        formatter_class=partial(argparse.HelpFormatter, max_help_position=28),
     )
     parser.add_argument("--version", action="version", version=f"guerdon {version('guerdon')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (score, compare, rank, best_of_n, models, demo):
         module.add_parser(commands)
     for name, command in COMMANDS.items():
+        if " " in name:
+            continue  # the help of its first word tells of it
         commands.add_parser(name, help=command.help, add_help=False)
     return parser
 
