@@ -36,7 +36,9 @@ COMMANDS = {
             "serve",
             "stored feedback as training data",
         ),
-        Command("data", "guerdon_training.audit.cli", "data_command", "train", "audit, convert and export data"),
+        Command(
+            "data", "guerdon_training.audit.cli", "data_command", "train", "audit, convert and export data"
+        ),
         Command("train", "guerdon_training.cli", "train_command", "train", "train a reward model"),
     )
 }
