@@ -132,6 +132,7 @@ def test_a_pipeline_fills_in_what_connects_its_stages() -> None:
         ("dpo.loss.kind=sigmod", "loss.kind"),
         ("sft.save=adapter", r'sft\.save must be "merged"'),
         ("compare.profiles=[nice]", "profile nice; reward.profiles has both, manners"),
+        ("reward.heads.0.sources.0.crossed=votes.jsonl", "its pairs would train proxy and gold alike"),
         ("audit.accept=[length]", "audit.accept names length; checks are"),
         ("sft.data.train=nowhere.jsonl", "stage sft reads nowhere.jsonl, which does not exist"),
         ("name=", "config name is missing"),

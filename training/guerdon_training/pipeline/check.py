@@ -28,6 +28,12 @@ def check_pipeline(config: PipelineConfig) -> None:
                 f"config asks for the profile {profile}; reward.profiles has {', '.join(sorted(profiles))}",
                 param="reward.profiles",
             )
+    if any(source.crossed for head in config.reward.heads for source in head.sources):
+        raise InvalidInput(
+            "config reward.heads has a source with crossed; its pairs would train proxy and gold alike: "
+            "leave it out, or add the crossed pairs to pairs.train",
+            param="reward.heads",
+        )
     for name, policy_save in (("sft", config.sft.save), ("dpo", config.dpo.save), ("ppo", config.ppo.save)):
         if policy_save != "merged":
             raise InvalidInput(

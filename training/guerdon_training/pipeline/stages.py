@@ -55,8 +55,11 @@ def pipeline_stages(config: PipelineConfig) -> tuple[Stage, ...]:
     sft = _recipe_stage("sft", root, config.sft, train_sft, _files(config.sft.data), ())
 
     # 4. The reward model that policies train on, calibrated, and the one that judges them.
-    reward = _recipe_stage("reward", root, config.reward, train_reward, _files(config.reward.data), ())
-    gold = _recipe_stage("gold", root, config.gold, train_reward, _files(config.gold.data), ())
+    flips = tuple(f for f in (config.reward.objective.flip_rates,) if f)
+    reward, gold = (
+        _recipe_stage(name, root, recipe, train_reward, (*_files(recipe.data), *flips), ())
+        for name, recipe in (("reward", config.reward), ("gold", config.gold))
+    )
 
     # 5. Policies: from pairs directly, and by way of the reward model.
     dpo = _recipe_stage("dpo", root, config.dpo, train_dpo, _files(config.dpo.data), manifest("sft"))
