@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.policy_files import PolicyFiles
+from guerdon_service.policies.certify import check_decoding
 from guerdon_service.policies.gguf import dequantised
 from guerdon_service.policies.shared_attention import SHARED, register_shared_attention
 
@@ -32,7 +33,7 @@ def load_causal_lm(files: PolicyFiles, dtype: str, device: str) -> CausalLM:
 
     Raises:
         InvalidInput: files that cannot be loaded, an unknown dtype, no chat template, or nothing that ends a
-            response; none of these is ever guessed.
+            response; none of these is ever guessed. Or `check_decoding` failed.
     """
     if dtype not in _DTYPES:
         raise InvalidInput(f"dtype is {dtype!r}; use one of {', '.join(_DTYPES)}", param="dtype")
@@ -56,7 +57,9 @@ def load_causal_lm(files: PolicyFiles, dtype: str, device: str) -> CausalLM:
         )
     model = model.to(device=device, dtype=_DTYPES[dtype]).eval().requires_grad_(False)
     context = int(model.config.get_text_config().max_position_embeddings)
-    return CausalLM(model, tokenizer, _ends(model, tokenizer), context)
+    ends = _ends(model, tokenizer)
+    check_decoding(model, ends)
+    return CausalLM(model, tokenizer, ends, context)
 
 
 def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
