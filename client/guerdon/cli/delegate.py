@@ -30,6 +30,13 @@ COMMANDS = {
         Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
         Command(
+            "data agreement",
+            "guerdon_service.app.feedback_agreement",
+            "feedback_agreement_command",
+            "serve",
+            "agreement of stored feedback",
+        ),
+        Command(
             "data export",
             "guerdon_service.app.export_feedback",
             "export_feedback_command",

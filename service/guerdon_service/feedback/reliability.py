@@ -1,0 +1,79 @@
+"""How far stored judgements agree, and how reliable each annotator is."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guerdon_service.core.feedback import Feedback
+from guerdon_service.core.statistics.agreement import Counts, krippendorff_alpha
+from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
+from guerdon_service.core.statistics.interval import Interval
+
+Indices = NDArray[np.int64]
+"""int64 [judgements]."""
+
+_LABELS = 3
+"""Preferred the first of the two texts (in alphabetical order), neither, the second: ordinal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Of the questions (a prompt and two texts) that two or more judgements are about.
+
+    alpha: Krippendorff's, ordinal, with a 95 % interval; None without such questions.
+    accuracy: by annotator, the probability of giving the true label, by the model of Dawid and Skene,
+        "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979.
+    num_judgements: by annotator.
+    """
+
+    num_questions: int
+    alpha: Interval | None
+    accuracy: Mapping[str, float]
+    num_judgements: Mapping[str, int]
+
+
+def measure_reliability(judgements: Iterable[Feedback]) -> Reliability:
+    """Agreement and reliability; memory grows with the number of judgements, not with their texts."""
+    questions: dict[bytes, int] = {}
+    annotators: dict[str, int] = {}
+    rows: list[tuple[int, int, int]] = []
+    for judgement in judgements:
+        key, label = _question(judgement)
+        item = questions.setdefault(key, len(questions))
+        rows.append((item, annotators.setdefault(judgement.annotator, len(annotators)), label))
+    if not rows:
+        return Reliability(0, None, {}, {})
+    items, people, labels = np.array(rows, dtype=np.int64).T
+    counts = np.zeros((len(questions), _LABELS))
+    np.add.at(counts, (items, labels), 1.0)
+    shared = counts.sum(axis=1) >= 2
+    if not shared.any():
+        return Reliability(0, None, {}, {})
+    kept = shared[items]
+    return _measured(counts[shared], items[kept], people[kept], labels[kept], tuple(annotators))
+
+
+def _measured(
+    counts: Counts, items: Indices, people: Indices, labels: Indices, names: tuple[str, ...]
+) -> Reliability:
+    known, places = np.unique(people, return_inverse=True)
+    fitted = fit_dawid_skene(np.unique(items, return_inverse=True)[1], places, labels, _LABELS)
+    who = [names[i] for i in known]
+    return Reliability(
+        num_questions=len(counts),
+        alpha=krippendorff_alpha(counts, ordinal=True),
+        accuracy={name: float(value) for name, value in zip(who, fitted.accuracy, strict=True)},
+        num_judgements={name: int(n) for name, n in zip(who, np.bincount(places), strict=True)},
+    )
+
+
+def _question(judgement: Feedback) -> tuple[bytes, int]:
+    """What was asked, whichever way round, and the label that was given."""
+    first, second = sorted((judgement.chosen, judgement.rejected))
+    asked = json.dumps([[asdict(m) for m in judgement.prompt], first, second])
+    label = 1 if judgement.is_tie else (0 if judgement.chosen == first else 2)
+    return hashlib.sha256(asked.encode()).digest(), label
