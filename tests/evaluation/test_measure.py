@@ -11,7 +11,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.ceiling import measure_ceiling
-from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare
+from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare, compare_losses
 from guerdon_service.evaluation.correctness import correctness
 from guerdon_service.evaluation.item import Item
 from guerdon_service.evaluation.measure import judge, measure
@@ -226,6 +226,33 @@ def test_ceiling_of_three_even_voters() -> None:
     assert (report.num_items, report.num_votes, report.accuracy) == (10, 3, 0.8)
     assert report.high == pytest.approx(0.5)
     assert measure_ceiling(build_table([item("a", (1, 0), votes=(1, 0))]), np.ones(1)) is None
+
+
+def test_losses_are_compared_on_the_pairs_that_both_scored() -> None:
+    items = [item("a", (1, 0), votes=(3, 1)), item("b", (0, 1)), item("c", (1, 0)), item("d", (1, 0))]
+    table = build_table(items)
+    ours = {"a": (2, 1), "b": (3, 1), "c": None, "d": (1, 0)}
+    theirs = {"a": (1, 1), "b": (1, 3), "c": (1, 0), "d": None}
+    first, second = (judge(table, MODEL, 0.7, rewards_of(table, scores)) for scores in (ours, theirs))
+    found = compare_losses(table, first, second)
+
+    def loss(margin: float, label: float) -> float:
+        p = sigmoid(0.7 * margin)
+        return -(label * log(p) + (1 - label) * log(1 - p))
+
+    expected = (loss(1, 0.75) - loss(0, 0.75) + loss(-2, 1) - loss(2, 1)) / 2
+    assert found is not None
+    assert found.value == pytest.approx(expected, abs=1e-12)
+
+
+def test_shapes_are_slices_where_there_are_several() -> None:
+    items = [item("a", (1, 0)), item("b", (1, 0, 0, 0)), item("c", (1, 1, 0, 0), styles=(0, 1, 0, 1))]
+    assert {k.name for k in build_table(items).slices if k.kind == "shape"} == {
+        "pair",
+        "best of 4",
+        "style matrix",
+    }
+    assert not [k for k in build_table(items[:1]).slices if k.kind == "shape"]
 
 
 def test_the_comparison_is_paired_and_knows_its_slices() -> None:

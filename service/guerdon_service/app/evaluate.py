@@ -98,14 +98,14 @@ def _settings(source: str, args: argparse.Namespace) -> tuple[str, Settings]:
 
 
 def _text(report: figures.Plain) -> str:
-    ceiling = figures.ceiling(report)
-    parts = [figures.table(figures.summary(report)), f"{ceiling}\n" if ceiling else ""]
+    parts = [figures.table(figures.summary(report))]
+    parts += [f"{line}\n" for line in (figures.losses(report), figures.ceiling(report)) if line]
     parts.append(figures.table(figures.slices(report["candidate"], figures.MIN_SHOWN)))
     if report["comparison"]:
         parts.append(figures.table(figures.compared(report["comparison"])))
     if report["candidate"]["robustness"]:
         parts.append(figures.table(figures.robustness(report["candidate"])))
-    return "\n".join([*filter(None, parts), f"{figures.verdict(report)}\n"])
+    return "\n".join([*parts, f"{figures.verdict(report)}\n"])
 
 
 def _write(args: argparse.Namespace, report: Any, candidate: Contender, baseline: Contender | None) -> None:

@@ -3,8 +3,12 @@
 import numpy as np
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.core.statistics.calibration_error import log_losses
 from guerdon_service.core.statistics.comparison import PairedComparison, compare_paired
-from guerdon_service.evaluation.correctness import decided
+from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.evaluation.correctness import contests, decided, soft_labels
+from guerdon_service.evaluation.measure import Judged
 from guerdon_service.evaluation.table import Floats, ItemTable
 
 MIN_SLICE_ITEMS = 30
@@ -40,3 +44,17 @@ def compare(table: ItemTable, candidate: Floats, baseline: Floats, margin: float
     return compare_paired(
         candidate[asked], baseline[asked], table.clusters[asked], margin=margin, slices=slices
     )
+
+
+def compare_losses(table: ItemTable, candidate: Judged, baseline: Judged) -> Interval | None:
+    """Negative log-likelihood of the candidate less that of the baseline, in nats, over the same pairs.
+
+    It sees how sure a model is, which accuracy does not. None where no pair was scored by both.
+    """
+    found = contests(table)
+    scored = found.only(~np.isnan(candidate.rewards[found.first] + baseline.rewards[found.first]))
+    if not len(scored.first):
+        return None
+    label = soft_labels(table, scored)
+    ours, theirs = (log_losses(model.probabilities(scored), label) for model in (candidate, baseline))
+    return clustered_bootstrap(ours - theirs, table.clusters[scored.item])

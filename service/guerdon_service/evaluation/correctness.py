@@ -64,6 +64,14 @@ class Contests:
         return Contests(self.first[mask], self.second[mask], self.label[mask], self.item[mask])
 
 
+def soft_labels(table: ItemTable, found: Contests) -> Floats:
+    """float64 [M]: share of votes for `first`, a tie's split evenly; where nobody voted, its label."""
+    ours, theirs = table.votes[found.first], table.votes[found.second]
+    ties = table.tie_votes[found.item]
+    voted = ours + theirs + ties
+    return np.where(voted > 0, (ours + ties / 2.0) / np.where(voted > 0, voted, 1.0), found.label)
+
+
 def contests(table: ItemTable) -> Contests:
     """All contests of the table."""
     pairs = np.flatnonzero(table.sizes == 2)

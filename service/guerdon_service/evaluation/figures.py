@@ -98,6 +98,16 @@ def verdict(report: Plain) -> str:
     )
 
 
+def losses(report: Plain) -> str | None:
+    """One sentence on the paired difference of log-losses; None without a baseline."""
+    if report["nll_difference"] is None:
+        return None
+    return (
+        f"negative log-likelihood, candidate less baseline: {interval(report['nll_difference'], 4)} nats; "
+        "below 0 favours the candidate"
+    )
+
+
 def ceiling(report: Plain) -> str | None:
     """One sentence on what noisy labels allow; None where nobody voted twice."""
     found = report["ceiling"]

@@ -12,11 +12,11 @@ def report_markdown(report: Plain) -> str:
     Args:
         report: plain JSON, see `report.to_json`.
     """
-    data, ceiling = report["data"], figures.ceiling(report)
+    data = report["data"]
     parts = [
         f"### Evaluation: {_text(figures.verdict(report))}",
         _table(figures.summary(report)),
-        f"{_text(ceiling)}." if ceiling else "",
+        *(f"{_text(line)}." for line in (figures.losses(report), figures.ceiling(report)) if line),
     ]
     if report["comparison"]:
         parts.append(_folded("Candidate against baseline", figures.compared(report["comparison"])))

@@ -13,7 +13,7 @@ from guerdon_service.core.statistics.correlation import spearman
 from guerdon_service.core.statistics.length_match import length_matched_accuracy
 from guerdon_service.core.statistics.logistic import logistic
 from guerdon_service.core.statistics.rates import wilson
-from guerdon_service.evaluation.correctness import Contests, contests, correctness, decided
+from guerdon_service.evaluation.correctness import Contests, contests, correctness, decided, soft_labels
 from guerdon_service.evaluation.report import (
     Accuracy,
     CalibrationReport,
@@ -40,6 +40,10 @@ class Judged:
     slope: float
     rewards: Floats
     correct: Floats
+
+    def probabilities(self, found: Contests) -> Floats:
+        """P(first preferred to second), float64 [M], as served; NaN where refused."""
+        return logistic(self.slope * (self.rewards[found.first] - self.rewards[found.second]))
 
 
 def judge(table: ItemTable, model: Provenance, slope: float, rewards: Floats) -> Judged:
@@ -85,8 +89,8 @@ def measure(table: ItemTable, judged: Judged) -> ModelReport:
 
 
 def _largest_first(table: ItemTable) -> list[tuple[SliceKey, Ints]]:
-    """Subsets, then tags, then groups."""
-    order = ("subset", "tag", "group")
+    """Subsets, then shapes, tags and groups."""
+    order = ("subset", "shape", "tag", "group")
     return sorted(table.slices.items(), key=lambda entry: (order.index(entry[0].kind), -len(entry[1])))
 
 
@@ -105,12 +109,8 @@ def _accuracy(table: ItemTable, correct: Floats, longer: Floats, shorter: Floats
 def _calibration(table: ItemTable, judged: Judged, scored: Contests) -> CalibrationReport | None:
     if not len(scored.first):
         return None
-    ours, theirs = table.votes[scored.first], table.votes[scored.second]
-    ties = table.tie_votes[scored.item]
-    voted = ours + theirs + ties
-    label = np.where(voted > 0, (ours + ties / 2.0) / np.where(voted > 0, voted, 1.0), scored.label)
-    probability = logistic(judged.slope * (judged.rewards[scored.first] - judged.rewards[scored.second]))
-    error = calibration_error(probability, label, table.clusters[scored.item])
+    clusters = table.clusters[scored.item]
+    error = calibration_error(judged.probabilities(scored), soft_labels(table, scored), clusters)
     return CalibrationReport(len(scored.first), judged.slope, error)
 
 
@@ -138,8 +138,7 @@ def _ties(judged: Judged, scored: Contests) -> TieReport | None:
     is_tie = scored.label == 0.5
     if not is_tie.any() or is_tie.all():
         return None
-    margins = judged.rewards[scored.first] - judged.rewards[scored.second]
-    distance = np.abs(logistic(judged.slope * margins) - 0.5)
+    distance = np.abs(judged.probabilities(scored) - 0.5)
     return TieReport(int(is_tie.sum()), float(distance[is_tie].mean()), float(distance[~is_tie].mean()))
 
 

@@ -183,10 +183,14 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One evaluation. `accuracy` is the candidate's, `comparison` is there with a baseline."""
+    """One evaluation. `accuracy` is the candidate's, `comparison` is there with a baseline.
+
+    nll_difference: negative log-likelihood of candidate less baseline, paired, in nats.
+    """
 
     accuracy: Interval
     comparison: PairedComparison | None
+    nll_difference: Interval | None
     data: DataReport
     candidate: ModelReport
     baseline: ModelReport | None

@@ -15,12 +15,12 @@ from guerdon_service.evaluation.item import Item
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-SliceKind = Literal["subset", "tag", "group"]
+SliceKind = Literal["subset", "shape", "tag", "group"]
 
 
 @dataclass(frozen=True, slots=True)
 class SliceKey:
-    """``subset``, ``tag`` or demographic ``group`` of a name."""
+    """``subset``, ``tag`` or demographic ``group`` of a name, or the ``shape`` of the items."""
 
     kind: SliceKind
     name: str
@@ -121,7 +121,11 @@ class TableBuilder:
             lengths=np.array(self._lengths, dtype=np.int64),
             styles=np.array(self._styles, dtype=np.int64),
             clusters=np.array(self._clusters, dtype=np.int64),
-            slices={key: np.array(rows, dtype=np.int64) for key, rows in self._slices.items()},
+            slices={
+                key: np.array(rows, dtype=np.int64)
+                for key, rows in self._slices.items()
+                if key.kind != "shape" or len(rows) < len(self._ids)  # one shape alone goes without saying
+            },
         )
 
 
@@ -135,6 +139,9 @@ def build_table(items: Iterable[Item]) -> ItemTable:
 
 def _keys(item: Item) -> Iterator[SliceKey]:
     yield SliceKey("subset", item.subset)
+    size = len(item.responses)
+    shape = "style matrix" if item.styles else "pair" if size == 2 else f"best of {size}"
+    yield SliceKey("shape", shape)
     for tag in item.tags:
         yield SliceKey("tag", tag)
     for name, value in item.demographics.items():
