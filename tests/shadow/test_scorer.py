@@ -8,7 +8,8 @@ import pytest
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.conversation import Conversation, Message
-from guerdon_service.core.errors import UnknownModel
+from guerdon_service.core.errors import InvalidInput, UnknownModel
+from guerdon_service.core.manifest import Profile
 from guerdon_service.core.query import CompareQuery, Options, Pair, RankQuery, ScoreQuery
 from guerdon_service.shadow.plan import ShadowPlan
 from guerdon_service.shadow.scorer import MAX_IN_FLIGHT
@@ -127,3 +128,18 @@ async def test_a_new_candidate_starts_anew() -> None:
         second = await t.settled()
         assert (first.candidate, second.candidate) == (CANDIDATE_VERSION, CHAMPION_VERSION)
         assert second.agreement.num_items == 1
+
+
+async def test_where_the_canary_cannot_answer_the_champion_does() -> None:
+    def narrow(spec: ModelSpec) -> LoadedModel:
+        model = load(spec)
+        if spec.source == "good":
+            return model
+        return replace(model, manifest=replace(model.manifest, profiles={"other": Profile({"quality": 1.0})}))
+
+    async with trio(ShadowPlan(canary_share=1.0), loader=narrow) as t:
+        query = replace(ask(), options=Options(profile="both"))
+        assert (await t.scorer.score(query)).model.version == CHAMPION_VERSION
+        assert (await t.settled()).agreement.num_failed == 1
+        with pytest.raises(InvalidInput):
+            await t.scorer.score(replace(query, options=Options(profile="neither")))

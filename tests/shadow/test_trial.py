@@ -1,9 +1,11 @@
 """Judgements as evidence: an anytime-valid verdict that stops a worse candidate."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.feedback import Feedback
 from guerdon_service.shadow.plan import ShadowPlan
@@ -43,8 +45,11 @@ async def test_agreement_ties_and_repeats_are_no_evidence() -> None:
         await t.feedback.submit(judgement(1, longer_wins=True))
         assert (await t.settled()).evidence.num == 0
     async with trio(PLAN, "opposite") as t:
-        for tie in (True, False, False):
-            await t.feedback.submit(judgement(1, longer_wins=True, tie=tie))
+        for number, (longer_wins, tie) in enumerate(
+            [(True, True), (True, False), (True, False), (False, False)]
+        ):
+            again = replace(judgement(1, longer_wins=longer_wins, tie=tie), id=f"another {number}")
+            await t.feedback.submit(again)
         assert (await t.settled()).evidence.num == 1
 
 
@@ -68,3 +73,12 @@ def is_stopped(random: Random, share: float, alpha: float) -> bool:
         if trial.verdict(alpha) != "undecided":
             return True
     return False
+
+
+async def test_judgements_are_kept_while_no_champion_answers() -> None:
+    async with trio(PLAN, "opposite") as t:
+        await t.inner.catalog.unload("fake")
+        await t.inner.catalog.load_version(ModelSpec("fake", "opposite"), "2", "digest-2")
+        await t.feedback.submit(judgement(1, longer_wins=True))
+        assert len(t.kept.all) == 1
+        assert t.recorded.trials == []

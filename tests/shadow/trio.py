@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.feedback import Feedback
+from guerdon_service.core.registry import CANDIDATE
 from guerdon_service.scoring.service import ScoringService
 from guerdon_service.shadow.drift import DriftFigures
 from guerdon_service.shadow.drift_monitor import DriftMonitor
@@ -13,7 +14,7 @@ from guerdon_service.shadow.feedback import JudgingFeedback
 from guerdon_service.shadow.plan import ShadowPlan
 from guerdon_service.shadow.scorer import ShadowingScorer
 from guerdon_service.shadow.trial import Trial
-from guerdon_service.shadow.trials import CANDIDATE, Trials
+from guerdon_service.shadow.trials import Trials
 from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest, running_service
 
 NAME, CHAMPION_VERSION, CANDIDATE_VERSION = "fake", "1", "2"

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from guerdon_service.core.artifact import ModelInfo, ModelSpec
+
 CHAMPION = "champion"
 """The alias that a bare model name means."""
+CANDIDATE = "candidate"
+"""The alias of the newest version that is not the champion."""
 
 Kind = Literal["reward", "policy"]
 Action = Literal["register", "promote", "override", "rollback"]
@@ -84,7 +88,7 @@ class RegistryStore(Protocol):
     """Durable registry. Blocking; every method is one transaction."""
 
     def add_version(self, version: ModelVersion) -> None:
-        """Store it; storing an equal one again changes nothing.
+        """Store it; one of the same digest again changes nothing but its source.
 
         Raises:
             InvalidInput: name and version exist with another digest.
@@ -114,6 +118,10 @@ class RegistryStore(Protocol):
 
 class Registrar(Protocol):
     """What a transport asks of the registry. Raises only `core.errors`."""
+
+    async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
+        """Load a model under a new name, and register it; an ensemble is loaded alone."""
+        ...
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store the artifact at `source` as a version of `name`."""

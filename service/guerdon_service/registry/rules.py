@@ -2,10 +2,13 @@
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.model_name import check_model_name
-from guerdon_service.core.registry import CHAMPION, ModelHistory, ModelVersion, PromoteQuery
-
-CANDIDATE = "candidate"
-"""The alias of the version that was registered last, where that is not the champion."""
+from guerdon_service.core.registry import (
+    CANDIDATE,
+    CHAMPION,
+    ModelHistory,
+    ModelVersion,
+    PromoteQuery,
+)
 
 
 def find_version(versions: tuple[ModelVersion, ...], version: str) -> ModelVersion | None:
@@ -17,13 +20,20 @@ def check_version(history: ModelHistory, version: ModelVersion) -> None:
     """Refuse what the store would refuse, before anything is loaded for it.
 
     Raises:
-        InvalidInput: the version is no name, an alias, or registered with another digest.
+        InvalidInput: the version is no name, an alias, or registered with another digest, or it is of another
+            kind than the versions of its name.
     """
     check_model_name(version.version, "version")
     if version.version in {CHAMPION, CANDIDATE, *history.aliases}:
         raise InvalidInput(
             f"version {version.version!r} is the name of an alias; give the artifact another version",
             param="version",
+        )
+    if any(earlier.kind != version.kind for earlier in history.versions):
+        raise InvalidInput(
+            f"{version.name} is the name of a {history.versions[0].kind} model, this artifact is a "
+            f"{version.kind} model; register it under another name",
+            param="name",
         )
     known = find_version(history.versions, version.version)
     if known is not None and known.digest != version.digest:

@@ -15,7 +15,7 @@ from guerdon_service.shadow.trials import Trials
 MAX_IN_FLIGHT = 32
 """Judgements at work at once; beyond, they are kept but are no evidence."""
 MAX_SEEN = 10_000
-"""Latest ids that are known to have been judged."""
+"""Latest pairs that are known to have been judged."""
 
 log = logging.getLogger(__name__)
 
@@ -23,29 +23,38 @@ log = logging.getLogger(__name__)
 class JudgingFeedback:
     """A `FeedbackTaker` around another: each new judgement is put to champion and candidate.
 
-    The caller never waits for it. An id counts once: a repeated one is stored once and judged once here.
+    The caller never waits for it. A pair counts once in a trial, whoever judges it and however often: what is
+    known already would be betted on again. The evidence is this replica's own and ends with it.
     """
 
     def __init__(self, inner: FeedbackTaker, scorer: Scorer, trials: Trials) -> None:
         self._inner = inner
         self._scorer = scorer
         self._trials = trials
-        self._seen: dict[str, None] = {}
+        self._seen: dict[int, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, feedback: Feedback) -> Feedback:
         """Store, then judge in the background."""
         kept = await self._inner.submit(feedback)
         trial = self._trials.of(split_reference(kept.model)[0] or None)
-        is_new = kept.id not in self._seen
-        if trial is not None and is_new and not kept.is_tie and len(self._tasks) < MAX_IN_FLIGHT:
-            self._seen[kept.id] = None
-            if len(self._seen) > MAX_SEEN:
-                del self._seen[next(iter(self._seen))]
+        if trial is None or kept.is_tie or len(self._tasks) >= MAX_IN_FLIGHT:
+            return kept
+        if self._is_new(trial, kept):
             task = asyncio.create_task(self._judge(trial, kept))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return kept
+
+    def _is_new(self, trial: Trial, feedback: Feedback) -> bool:
+        texts = frozenset((feedback.chosen, feedback.rejected))
+        key = hash((trial.name, trial.champion, trial.candidate, feedback.prompt, texts))
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        return True
 
     async def idle(self) -> None:
         """Return once every judgement is in."""

@@ -69,13 +69,26 @@ class ShadowingScorer:
     ) -> R:
         if not prompts:
             return await verb(query)
-        routed = replace(query, options=self._trials.canary(query.options, prompts[0]))
-        result = await verb(routed)
+        result = await self._answered(query, prompts[0], verb)
         self._drift.observe(result)
         trial = self._to_shadow(query.options, prompts[0])
         if trial is not None:
             self._begin(trial, query, result, verb, groups)
         return result
+
+    async def _answered(self, query: Q, prompt: tuple[Message, ...], verb: Callable[[Q], Awaitable[R]]) -> R:
+        """By the candidate where it is its turn; where it cannot, by the champion, who would have."""
+        options = self._trials.canary(query.options, prompt)
+        if options is query.options:
+            return await verb(query)
+        try:
+            return await verb(replace(query, options=options))
+        except GuerdonError as err:
+            log.info("canary failed", extra={"model": options.model, "reason": err.message})
+            trial = self._trials.of(query.options.model)
+            if trial is not None:
+                self._trials.update(trial, lambda t: _counted(t, num_failed=t.agreement.num_failed + 1))
+            return await verb(query)
 
     def _to_shadow(self, options: Options, prompt: tuple[Message, ...]) -> Trial | None:
         plan = self._trials.plan

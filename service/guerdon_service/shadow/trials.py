@@ -6,15 +6,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.errors import UnknownModel
+from guerdon_service.core.errors import NotReady, UnknownModel
 from guerdon_service.core.query import Options
-from guerdon_service.core.registry import CHAMPION
+from guerdon_service.core.registry import CANDIDATE, CHAMPION
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.shadow.plan import ShadowPlan
 from guerdon_service.shadow.trial import Trial
-
-CANDIDATE = "candidate"
-"""The alias that a trial looks for; the registry points it at the newest version."""
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ class Trials:
             return None
         try:
             name = self._catalog.resolve(model).spec.name
-        except UnknownModel:
+        except (UnknownModel, NotReady):
             return None  # the request itself will be told
         aliases = self._catalog.aliases()
         champion, candidate = aliases.get((name, CHAMPION)), aliases.get((name, CANDIDATE))
