@@ -11,6 +11,7 @@ from guerdon_service.core.evaluation import Evaluation, EvaluationStore
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.model_name import check_model_name
 from guerdon_service.core.registry import (
+    CANDIDATE,
     CHAMPION,
     Action,
     AliasChange,
@@ -25,7 +26,6 @@ from guerdon_service.registry.gather import gather
 from guerdon_service.registry.loader import Artifacts, Loader
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.rules import (
-    CANDIDATE,
     asked_version,
     check_version,
     find_version,
@@ -74,33 +74,63 @@ class Registry:
         """
         await self._follower.sync()
 
-    async def adopt(self, spec: ModelSpec) -> ModelInfo:
+    async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
+        """Load a model under a new name, and register it: what answers callers is always in the registry.
+
+        Raises:
+            InvalidInput: the name is loaded already, its source may not be named, or the artifact is refused.
+            NotReady: the registry does not answer.
+        """
+        if any(slot.state != "failed" for slot in self._catalog.slots(spec.name)):
+            raise InvalidInput(f"model {spec.name} is loaded already; unload it first", param="name")
+        if spec.members:
+            return await self.adopt(spec)
+        source = await asyncio.to_thread(self._artifacts.admit, spec.source)
+        return await self.adopt(replace(spec, source=source), by)
+
+    async def adopt(self, spec: ModelSpec, by: str = SETTINGS) -> ModelInfo:
         """Load a configured model, and register it as the version that its manifest states.
 
         It becomes champion where its name has none. Otherwise the champion is loaded first, so that this
-        replica never answers with another version than the others.
+        replica never answers with another version than the others. An ensemble is made of versions and is
+        none: it is loaded alone.
 
         Raises:
             InvalidInput: the artifact is refused, or is registered with another digest.
             NotReady: the registry does not answer.
         """
+        if spec.members:
+            return await self._catalog.load(spec)
         source = await asyncio.to_thread(self._artifacts.local, spec.source)
         manifest = await asyncio.to_thread(self._artifacts.read, source, spec.name)
-        version = self._version(spec.name, manifest, self._artifacts.absolute(spec.source), SETTINGS)
+        version = self._version(spec.name, manifest, self._artifacts.absolute(spec.source), by)
         history = await asyncio.to_thread(self._store.history, spec.name)
         check_version(history, version)
         champion = find_version(history.versions, history.aliases.get(CHAMPION, ""))
-        if champion is not None:
+        if champion is not None and champion.version != version.version:
             await self._loader.ensure(champion, like=spec)
-            await self.sync()
-        await self._loader.ensure(version, like=spec)
+        await self._loader.ensure(version, like=spec)  # from where it is now, wherever it was registered from
         await asyncio.to_thread(self._store.add_version, version)
         if champion is None:
             await self._crown(version)
+        else:
+            await self._follower.resume(spec.name)
         return self._catalog.info(f"{spec.name}@{version.version}")
 
+    async def ensure(self, name: str, version: str) -> None:
+        """Return once a registered version answers on this replica; no alias moves.
+
+        Raises:
+            UnknownModel: no such name or version.
+            GuerdonError: it cannot be loaded.
+        """
+        found = find_version((await self.history(name)).versions, version)
+        if found is None:
+            raise UnknownModel(f"model {name}@{version} is not registered; register it first", param="name")
+        await self._loader.ensure(found)
+
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
-        """Read, certify, load and store an artifact; the same again changes nothing.
+        """Read, certify, load and store an artifact; the same again changes nothing but where it lies.
 
         The first version of a name becomes its champion, later ones its candidate.
 
@@ -122,7 +152,7 @@ class Registry:
             await self._crown(version)
         elif known is None:
             await self._move(self._change(version, CANDIDATE, "register", history, by))
-        return known or version
+        return version if known is None else replace(known, source=version.source)
 
     async def history(self, name: str) -> ModelHistory:
         """Everything of one name.
