@@ -7,6 +7,8 @@ GuerdonError
 ├── Unauthenticated       unauthenticated
 ├── PermissionDenied      permission_denied
 ├── UnknownModel          unknown_model
+├── UnknownEvaluation     unknown_evaluation
+├── GateRefused           gate_refused
 ├── PayloadTooLarge       payload_too_large
 ├── UnsupportedMedia      unsupported_media_type
 ├── Overloaded            overloaded            retried
