@@ -61,7 +61,7 @@ def test_command_and_job_give_identical_numbers(
     text = capsys.readouterr().out
     report = json.loads(out.read_text())["report"]
     assert report == asyncio.run(by_job(store, folder, models))
-    assert f"the candidate is {report['comparison']['verdict'].upper()}" in text
+    assert f"verdict {report['comparison']['verdict'].upper()}" in text
     assert "first@" in text and "second@" in text
     assert page.read_text().startswith("<!doctype html>")
     assert notes.read_text().startswith("### Evaluation: ")

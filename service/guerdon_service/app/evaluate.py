@@ -100,7 +100,9 @@ def _settings(source: str, args: argparse.Namespace) -> tuple[str, Settings]:
 def _text(report: figures.Plain) -> str:
     parts = [figures.table(figures.summary(report))]
     parts += [f"{line}\n" for line in (figures.losses(report), figures.ceiling(report)) if line]
-    parts.append(figures.table(figures.slices(report["candidate"], figures.MIN_SHOWN)))
+    slices = figures.slices(report["candidate"], figures.MIN_SHOWN)
+    if len(slices) > 1:
+        parts.append(figures.table(slices))
     if report["comparison"]:
         parts.append(figures.table(figures.compared(report["comparison"])))
     if report["candidate"]["robustness"]:
