@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from guerdon import Client
+from guerdon_training.policy.implicit_reward import FILE as IMPLICIT_REWARD
+from guerdon_training.policy.implicit_source import open_implicit_reward
 from guerdon_training.ppo.config import ScoreSource
 from guerdon_training.ppo.ensemble_reward import EnsembleReward
 from guerdon_training.ppo.local_reward import open_local_reward
@@ -30,6 +32,10 @@ def open_reward(source: ScoreSource, device: torch.device) -> Iterator[RewardSou
     if source.url:
         with Client(source.url, api_key=os.environ.get(API_KEY)) as client:
             yield RemoteReward(client, source.model or None, profile)
+        return
+    first = Path(next(iter(source.artifacts)))
+    if len(source.artifacts) == 1 and (first / IMPLICIT_REWARD).is_file():
+        yield open_implicit_reward(first, device)
         return
     members = tuple(open_local_reward(Path(folder), profile, device) for folder in source.artifacts)
     yield members[0] if len(members) == 1 else EnsembleReward(members, source.conservatism)
