@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -69,6 +69,7 @@ async def served(
     limits: Limits | None = None,
     load: Callable[[ModelSpec], LoadedModel] = load_fake,
     observer: PrometheusObserver | None = None,
+    dialects: Sequence[str] = (),
     **given: object,
 ) -> AsyncIterator[Served]:
     """Fakes behind the real domain layer and both real transports, on free ports.
@@ -76,7 +77,7 @@ async def served(
     `given` are other faces of the domain layer than `services_of` would fake.
     """
     limits, observer = limits or Limits(), observer or PrometheusObserver()
-    settings = Settings(port=0, grpc_port=0, limits=asdict(limits))  # type: ignore[arg-type]
+    settings = Settings(port=0, grpc_port=0, limits=asdict(limits), dialects=dialects)  # type: ignore[arg-type]
     async with (
         running_service(*specs, load=load, limits=limits, observer=observer) as service,
         listening(

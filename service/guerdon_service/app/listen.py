@@ -48,7 +48,9 @@ async def listening(
     Raises:
         InvalidInput: a port cannot be had.
     """
-    app = create_app(services, auth=auth, limits=settings.limits, observer=observer)
+    app = create_app(
+        services, auth=auth, limits=settings.limits, observer=observer, dialects=settings.dialects
+    )
     listener = bind(settings.host, settings.port)
     try:
         rpc, grpc_port = create_server(

@@ -28,6 +28,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
+DialectName = Literal["openrlhf", "slime"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ class Settings(BaseModel):
     """gRPC; 0 is any free port."""
     drain_timeout_s: Seconds = 30.0
     """How long a stopping service waits for requests under way."""
+    dialects: tuple[DialectName, ...] = ()
+    """Other servers' wire shapes to answer in as well; of those with one path the first has it."""
 
     limits: CheckedLimits = Limits()
     cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024

@@ -1,5 +1,6 @@
 """The REST app."""
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 
@@ -12,13 +13,21 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rest.context import Context
+from guerdon_service.rest.dialects.mount import mount
 from guerdon_service.rest.edge import Edge
 from guerdon_service.rest.failure import http_exception_response
 from guerdon_service.rest.openapi import openapi_document
 from guerdon_service.rest.table import TABLE
 
 
-def create_app(services: Services, *, auth: Keyring, limits: Limits, observer: TransportObserver) -> FastAPI:
+def create_app(
+    services: Services,
+    *,
+    auth: Keyring,
+    limits: Limits,
+    observer: TransportObserver,
+    dialects: Sequence[str] = (),
+) -> FastAPI:
     """Build the app over a domain layer; it starts nothing and owns nothing.
 
     Endpoints take the bare request and give a finished response: reading and writing JSON by hand costs a
@@ -28,8 +37,10 @@ def create_app(services: Services, *, auth: Keyring, limits: Limits, observer: T
     routes: list[BaseRoute] = [
         Route(row.path, partial(row.endpoint, context), methods=[row.method]) for row in TABLE
     ]
+    mounted = mount(dialects, context, taken={row.path for row in TABLE})
+    routes += mounted.routes
     app = FastAPI(title="Guerdon", routes=routes, redoc_url=None, redirect_slashes=False)
     app.openapi = partial(openapi_document, version("guerdon"), limits)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, http_exception_response)
-    app.add_middleware(Edge, auth=auth, observer=observer)
+    app.add_middleware(Edge, auth=auth, observer=observer, dialects=mounted)
     return app

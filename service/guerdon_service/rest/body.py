@@ -7,14 +7,23 @@ from guerdon_service.core.limits import Limits
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """All of the body.
+    """All of the body, which is JSON.
 
     Raises:
         UnsupportedMedia: it does not say that it is JSON.
+        PayloadTooLarge: see `read_bytes`.
+    """
+    _check_media_type(request.headers.get("content-type", ""))
+    return await read_bytes(request, limits)
+
+
+async def read_bytes(request: Request, limits: Limits) -> bytes:
+    """All of the body.
+
+    Raises:
         PayloadTooLarge: it is, or says that it is, over `limits.max_body_bytes`; no more than that and
             one chunk is ever held.
     """
-    _check_media_type(request.headers.get("content-type", ""))
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.max_body_bytes:
         raise _too_large(limits)

@@ -13,8 +13,8 @@ from guerdon_service.core.auth import ANYONE, Caller, Keyring
 from guerdon_service.core.call import request_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.rest.dialects.mount import Mounted
 from guerdon_service.rest.events import event
-from guerdon_service.rest.failure import error_response
 from guerdon_service.rest.table import OPEN_PATHS
 
 _UNEXPECTED = GuerdonError("the service failed; its log has the details under this request's x-request-id")
@@ -28,6 +28,7 @@ class Edge:
     app: ASGIApp
     auth: Keyring
     observer: TransportObserver
+    dialects: Mounted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; other scopes pass."""
@@ -57,12 +58,12 @@ class Edge:
         return "ok" if reply.status < 400 else str(reply.status)
 
     def _caller(self, scope: Scope, headers: Headers) -> Caller:
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"] in self.dialects.open_paths:
             return ANYONE
         return self.auth.authenticate(headers.get("authorization"))
 
     async def _fail(self, error: GuerdonError, scope: Scope, receive: Receive, reply: "_Reply") -> str:
-        response = error_response(error)
+        response = self.dialects.error_response(scope, error)
         if reply.status:  # only event streams are sent in parts, so only they fail after they began
             await reply.send({"type": "http.response.body", "body": event("error", bytes(response.body))})
         else:

@@ -14,14 +14,19 @@ _FRAMEWORK_CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def error_response(error: GuerdonError) -> Response:
-    """The response of `error`; where a retry can help it says when, in whole seconds rounded up."""
+    """The response of `error`."""
+    body = render_error(error.code, error.message, error.param, error.retry_after_ms)
+    return Response(body, error.http_status, error_headers(error), "application/json")
+
+
+def error_headers(error: GuerdonError) -> dict[str, str]:
+    """Where a retry can help, when, in whole seconds rounded up."""
     headers = {}
     if error.retry_after_ms is not None:
         headers["retry-after"] = str(ceil(error.retry_after_ms / 1000))
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
-    body = render_error(error.code, error.message, error.param, error.retry_after_ms)
-    return Response(body, error.http_status, headers, "application/json")
+    return headers
 
 
 async def http_exception_response(request: Request, error: Exception) -> Response:
