@@ -20,12 +20,14 @@ from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import ForwardStats
+from guerdon_service.evaluation.pinning import EnsureVersion, nothing_registered
 from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.scoring.service import ScoringService
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest, running_service
 
+NAMES = ("old", "new")
 LEASE_S = 0.5
 LIMITS = Limits(max_batch_tokens=256)
 
@@ -96,9 +98,11 @@ async def running_replica(
     num_forwards: int = 10**9,
     *,
     works: bool = True,
+    names: Sequence[str] = NAMES,
+    ensure: EnsureVersion = nothing_registered,
     record: bool = True,
 ) -> AsyncIterator[Replica]:
-    """Models ``old`` and ``new``; their names stand for version 1 of each."""
+    """Models of `NAMES`; their names stand for version 1 of each."""
     gate, seen = Gate(num_forwards), {"old": list[bytes](), "new": list[bytes]()}
 
     def load(spec: ModelSpec) -> LoadedModel:
@@ -106,9 +110,9 @@ async def running_replica(
         backend = RecordingBackend(scale, gate, seen[spec.name] if record else None)
         return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), backend)
 
-    specs = (ModelSpec("old", "good"), ModelSpec("new", "good"))
+    specs = [ModelSpec(name, "good") for name in names]
     async with running_service(*specs, load=load, limits=LIMITS) as scoring:
-        evaluator = EvaluationService(scoring, store, folder, lease_s=LEASE_S, poll_s=0.02)
+        evaluator = EvaluationService(scoring, store, folder, ensure, lease_s=LEASE_S, poll_s=0.02)
         replica = Replica(scoring, evaluator, seen, gate)
         if works:
             replica.work()

@@ -59,6 +59,7 @@ def test_a_lease_that_ended_is_claimed_by_another_and_the_first_is_told(store: E
     assert not store.renew("e1", "w1", 117.0, 10.0)
     store.add_scores("e1", "w1", "model@1", [ItemScores("a", (1.0,))])
     store.finish("e1", "w1", {"accuracy": 1.0})
+    store.fail("e1", "w1", "it was mine")
     assert store.scores("e1", "model@1") == {}
     assert store.get("e1") == queued(state="running")
 
@@ -160,7 +161,7 @@ def test_what_ended_stays_as_it_ended(store: EvaluationStore, how: str) -> None:
     store.claim("w", 100.0, 10.0)
     ends = {
         "cancel": lambda: store.cancel("e1"),
-        "fail": lambda: store.fail("e1", "no file"),
+        "fail": lambda: store.fail("e1", "w", "no file"),
         "finish": lambda: store.finish("e1", "w", {"accuracy": 1.0}),
     }
     ends[how]()

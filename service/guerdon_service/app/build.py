@@ -90,18 +90,19 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     evaluations = SqlEvaluationStore(database)
     trials = Trials(catalog, settings.shadow.plan, observer)
     feedback = FeedbackService(SqlFeedbackStore(database), settings.limits)
+    registry = Registry(
+        SqlRegistryStore(database),
+        evaluations,
+        catalog,
+        ModelStore(settings.model_store),
+        ModelSpec("", "", settings.backend, settings.dtype, settings.device),
+        policy=settings.gate,
+    )
     return Domain(
         scoring=scoring,
         best_of_n=BestOfNService(scoring, (), settings.limits),
-        evaluations=EvaluationService(scoring, evaluations, settings.data_folder),
-        registry=Registry(
-            SqlRegistryStore(database),
-            evaluations,
-            catalog,
-            ModelStore(settings.model_store),
-            ModelSpec("", "", settings.backend, settings.dtype, settings.device),
-            policy=settings.gate,
-        ),
+        evaluations=EvaluationService(scoring, evaluations, settings.data_folder, registry.ensure),
+        registry=registry,
         feedback=JudgingFeedback(feedback, scoring, trials),
         shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),
         database=database,
@@ -128,10 +129,7 @@ async def start(domain: Domain, settings: Settings) -> None:
     for policy in await asyncio.to_thread(load_policies, settings) or (default_policy(settings),):
         domain.best_of_n.add(policy)
     for spec in specs(settings):
-        if spec.members:  # an ensemble is made of versions, and is none
-            await domain.scoring.load_model(spec)
-        else:
-            await domain.registry.adopt(spec)
+        await domain.registry.adopt(spec)
     domain.start()
 
 

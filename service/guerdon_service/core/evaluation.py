@@ -102,8 +102,8 @@ class EvaluationStore(Protocol):
         """Store the report; the state becomes ``done``."""
         ...
 
-    def fail(self, evaluation_id: str, error: str) -> None:
-        """The state becomes ``failed``."""
+    def fail(self, evaluation_id: str, worker: str, error: str) -> None:
+        """The state becomes ``failed``, unless the worker lost its lease: the job is another's then."""
         ...
 
     def cancel(self, evaluation_id: str) -> None:

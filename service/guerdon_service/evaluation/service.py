@@ -12,9 +12,10 @@ from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
+from guerdon_service.evaluation.pinning import EnsureVersion, nothing_registered, pin_loaded
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import data_sha256
-from guerdon_service.evaluation.score import Asked, pin
+from guerdon_service.evaluation.score import Asked
 from guerdon_service.evaluation.worker import Worker
 from guerdon_service.scoring.service import ScoringService
 
@@ -32,16 +33,21 @@ class EvaluationService:
         scoring: ScoringService,
         store: EvaluationStore,
         data_folder: Path,
+        ensure: EnsureVersion = nothing_registered,
         *,
         lease_s: float = LEASE_S,
         poll_s: float = POLL_S,
     ) -> None:
+        """`ensure` loads versions that are registered and not loaded here."""
         self._scoring = scoring
         self._store = store
         self._folder = data_folder
+        self._ensure = ensure
         self._poll_s = poll_s
         self._pulse = Pulse()
-        self._worker = Worker(scoring, store, data_folder, self._pulse, lease_s=lease_s, poll_s=poll_s)
+        self._worker = Worker(
+            scoring, store, data_folder, ensure, self._pulse, lease_s=lease_s, poll_s=poll_s
+        )
 
     async def run(self) -> None:
         """Work on queued evaluations, one at a time, until cancelled; one that is cut short is left to
@@ -141,7 +147,7 @@ class EvaluationService:
         return await asyncio.to_thread(report_html, found.report)
 
     async def _pin(self, model: str, query: EvaluationQuery) -> Provenance:
-        return await pin(self._scoring, Asked(model, query.profile, query.by))
+        return await pin_loaded(self._scoring, Asked(model, query.profile, query.by), self._ensure)
 
 
 def pinned_name(model: Provenance) -> str:

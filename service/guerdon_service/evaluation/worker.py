@@ -4,22 +4,27 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownModel
+from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore, ItemScores
 from guerdon_service.core.result import Provenance
+from guerdon_service.core.streams import closed_after
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.item import Item
+from guerdon_service.evaluation.pinning import EnsureVersion, pin_loaded
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import chunks, data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
-from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, pin, score_chunks, served_slope
+from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, score_chunks, served_slope
 from guerdon_service.scoring.service import ScoringService
+
+MAX_WAIT_S = 86_400.0
+"""How long a job waits for a model that is neither loaded nor registered, in seconds after its creation."""
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class Worker:
         scoring: ScoringService,
         store: EvaluationStore,
         folder: Path,
+        ensure: EnsureVersion,
         pulse: Pulse,
         *,
         lease_s: float,
@@ -40,6 +46,7 @@ class Worker:
         self._scoring = scoring
         self._store = store
         self._folder = folder
+        self._ensure = ensure
         self._pulse = pulse
         self._lease_s = lease_s
         self._poll_s = poll_s
@@ -55,10 +62,10 @@ class Worker:
                 if claimed is not None:
                     await self._work(claimed)
                     continue
-            except (
-                GuerdonError
-            ) as err:  # the store is away: what is done is kept, and the lease ends by itself
-                log.warning("evaluation store", extra={"reason": err.message})
+            except NotReady as err:  # the store is away: what is done is kept, and the lease ends by itself
+                log.warning("the evaluation store does not answer", extra={"reason": err.message})
+            except Exception:  # whatever it is, it must not end the work
+                log.exception("evaluation worker")
             await beat.wait(self._poll_s)
 
     def stop(self, evaluation_id: str) -> None:
@@ -87,8 +94,17 @@ class Worker:
         )
 
     async def _finish_or_fail(self, claimed: Evaluation) -> None:
+        """What may be otherwise later, or on another replica, is left to whoever claims it once the lease
+        has ended; nobody else is to blame for it.
+        """
         try:
             await self._run(claimed)
+        except NotReady as err:
+            log.warning("evaluation put off", extra={"evaluation": claimed.id, "reason": err.message})
+        except UnknownModel as err:
+            log.warning("evaluation put off", extra={"evaluation": claimed.id, "reason": err.message})
+            if time.time() - claimed.created_at > MAX_WAIT_S:
+                await self._fail(claimed.id, err.message)
         except GuerdonError as err:
             log.warning("evaluation failed", extra={"evaluation": claimed.id, "reason": err.message})
             await self._fail(claimed.id, err.message)
@@ -97,17 +113,12 @@ class Worker:
             await self._fail(claimed.id, "internal error; the service's log has it")
 
     async def _fail(self, evaluation_id: str, error: str) -> None:
-        """Unless the lease was lost: the job is another worker's then, and that is why scores are missing."""
-        if await self._holds(evaluation_id):
-            await asyncio.to_thread(self._store.fail, evaluation_id, error)
+        await asyncio.to_thread(self._store.fail, evaluation_id, self._name, error)
 
     async def _run(self, claimed: Evaluation) -> None:
         path = dataset_path(self._folder, claimed.query.dataset)
-        data = Data((path,), await asyncio.to_thread(data_sha256, [path]))
-        if data.sha256 != claimed.dataset_sha256:
-            raise InvalidInput(
-                f"dataset {path.name} has changed since; start a new evaluation", param="dataset"
-            )
+        data = Data((path,), claimed.dataset_sha256)
+        await asyncio.to_thread(_check_unchanged, data)
         models = [(claimed.query.candidate, claimed.candidate, claimed.candidate_digest)]
         if claimed.query.baseline and claimed.baseline and claimed.baseline_digest:
             models.append((claimed.query.baseline, claimed.baseline, claimed.baseline_digest))
@@ -116,13 +127,14 @@ class Worker:
         contenders = [await self._scored(claimed, path, *model) for model in models]
         baseline = contenders[1] if len(contenders) > 1 else None
         report = await asyncio.to_thread(build_report, data, contenders[0], baseline, claimed.query.margin)
+        await asyncio.to_thread(_check_unchanged, data)  # it was read several times
         await asyncio.to_thread(self._store.finish, claimed.id, self._name, to_json(report))
 
     async def _scored(
         self, claimed: Evaluation, path: Path, asked_name: str, pinned: str, digest: str
     ) -> Contender:
         """Score what the store lacks of one model, a chunk kept as soon as it is there."""
-        asked, model = await self._pin(claimed, (pinned, asked_name))
+        asked, model = await self._pin(claimed, pinned, asked_name)
         if model.digest != digest:
             raise InvalidInput(
                 f"model {asked_name} is {model.version} now, not {pinned}; start it again", param="candidate"
@@ -131,22 +143,24 @@ class Worker:
         known = set(await asyncio.to_thread(self._store.scores, claimed.id, pinned))
         missing = (item for item in read_items([path]) if item.id not in known)
         todo: Iterator[list[Item]] = chunks(missing, CHUNK_ITEMS)
-        async for scores in score_chunks(self._scoring, asked, digest, lambda: next(todo, [])):
-            await self._keep(claimed.id, pinned, scores)
+        found = score_chunks(self._scoring, asked, digest, lambda: next(todo, []))
+        async with closed_after(found) as arriving:
+            async for scores in arriving:
+                await self._keep(claimed.id, pinned, scores)
         return Contender(
             model, served_slope(self._scoring, asked.model), partial(self._store.scores, claimed.id, pinned)
         )
 
-    async def _pin(self, claimed: Evaluation, names: Sequence[str]) -> tuple[Asked, Provenance]:
+    async def _pin(self, claimed: Evaluation, pinned: str, asked_name: str) -> tuple[Asked, Provenance]:
         """By version; an ensemble, whose members' versions no name has, by the name that was asked for."""
-        for name in names:
-            asked = Asked(name, claimed.query.profile, claimed.query.by)
-            try:
-                return asked, await pin(self._scoring, asked)
-            except UnknownModel:
-                if name == names[-1]:
-                    raise
-        raise AssertionError("names is empty")
+        asked = Asked(pinned, claimed.query.profile, claimed.query.by)
+        try:
+            return asked, await pin_loaded(self._scoring, asked, self._ensure)
+        except UnknownModel:
+            if not self._scoring.catalog.resolve(asked_name).spec.members:
+                raise
+        asked = replace(asked, model=asked_name)
+        return asked, await pin_loaded(self._scoring, asked, self._ensure)
 
     async def _keep(self, evaluation_id: str, pinned: str, scores: list[ItemScores]) -> None:
         await asyncio.to_thread(self._store.add_scores, evaluation_id, self._name, pinned, scores)
@@ -166,3 +180,10 @@ class Worker:
                 kept = await asyncio.to_thread(self._store.scores, other.id, pinned)
                 await self._keep(claimed.id, pinned, list(kept.values()))
                 return
+
+
+def _check_unchanged(data: Data) -> None:
+    """Raise `InvalidInput` where the files are not what they were when the evaluation was started."""
+    if data_sha256(data.files) != data.sha256:
+        name = data.files[0].name
+        raise InvalidInput(f"dataset {name} has changed since; start a new evaluation", param="dataset")

@@ -88,23 +88,20 @@ class SqlEvaluationStore:
         """Store the report, unless the lease was lost or the evaluation ended."""
         self._change_held(evaluation_id, worker, state="done", report=dict(report))
 
-    def fail(self, evaluation_id: str, error: str) -> None:
-        """The state becomes ``failed`` unless it ended before."""
-        self._end(evaluation_id, state="failed", error=error)
+    def fail(self, evaluation_id: str, worker: str, error: str) -> None:
+        """The state becomes ``failed``, unless the lease was lost or the evaluation ended."""
+        self._change_held(evaluation_id, worker, state="failed", error=error)
 
     def cancel(self, evaluation_id: str) -> None:
         """The state becomes ``cancelled`` unless it ended before."""
-        self._end(evaluation_id, state="cancelled")
+        is_open = (_JOB.id == evaluation_id, _JOB.state.not_in(ENDED))
+        with self._database.writing() as connection:
+            connection.execute(update(EVALUATIONS).where(*is_open).values(state="cancelled"))
 
     def _change_held(self, evaluation_id: str, worker: str, **values: Any) -> bool:
         held = (_JOB.id == evaluation_id, _JOB.worker == worker, _JOB.state == "running")
         with self._database.writing() as connection:
             return connection.execute(update(EVALUATIONS).where(*held).values(**values)).rowcount == 1
-
-    def _end(self, evaluation_id: str, **values: Any) -> None:
-        is_open = (_JOB.id == evaluation_id, _JOB.state.not_in(ENDED))
-        with self._database.writing() as connection:
-            connection.execute(update(EVALUATIONS).where(*is_open).values(**values))
 
 
 def _columns(scored: ItemScores) -> dict[str, Any]:

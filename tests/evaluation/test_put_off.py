@@ -1,0 +1,129 @@
+"""What goes wrong for a while, or on one replica only, does not end an evaluation."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import NotReady, UnknownModel
+from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, ItemScores
+from guerdon_service.evaluation.service import EvaluationService
+from guerdon_service.evaluation.worker import MAX_WAIT_S
+from guerdon_service.state.database import open_database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
+from tests.evaluation.data import pairs, write
+from tests.evaluation.replica import running_replica
+from tests.registry.replica import Replica, replica
+
+ONE = EvaluationQuery("new", "pairs.jsonl.gz")
+BOTH = EvaluationQuery("new", "pairs.jsonl.gz", baseline="old")
+
+
+async def worked(on: Replica, store: SqlEvaluationStore, folder: Path, id_: str) -> Evaluation:
+    """The evaluation once a worker of that replica is through with it."""
+    service = EvaluationService(on.service, store, folder, on.registry.ensure, lease_s=1, poll_s=0.02)
+    working = asyncio.create_task(service.run())
+    try:
+        return [shown async for shown in service.follow(id_)][-1]
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_registered_version_is_loaded_where_it_is_worked_on(url: str, folder: Path) -> None:
+    """A restarted replica serves what aliases point at, and versions 2 and 1 are asked for."""
+    database = open_database(url)
+    store = SqlEvaluationStore(database)
+    query = EvaluationQuery("m@2", "pairs.jsonl.gz", "m@1")
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        await one.registry.register("m", "3", "ops")
+        service = EvaluationService(one.service, store, folder, one.registry.ensure)
+        started = await service.start(query)
+    async with replica(database, follows=False) as two:
+        assert not two.service.catalog.is_loaded("m", "2")
+        done = await worked(two, store, folder, started.id)
+        assert (done.state, done.error, done.done) == ("done", None, 600)
+    async with replica(database, follows=False) as three:
+        service = EvaluationService(three.service, store, folder, three.registry.ensure)
+        assert (await service.start(query)).candidate_digest == done.candidate_digest
+        with pytest.raises(UnknownModel, match="m@9"):
+            await service.start(EvaluationQuery("m@9", "pairs.jsonl.gz"))
+    database.close()
+
+
+async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationStore, folder: Path) -> None:
+    missed = asyncio.Event()
+
+    async def ensure(name: str, version: str) -> None:
+        assert (name, version) == ("new", "1")
+        missed.set()
+        raise UnknownModel("new@1 is not registered", param="name")
+
+    async with (
+        running_replica(store, folder, works=False) as first,
+        running_replica(store, folder, names=["old"], ensure=ensure) as second,
+    ):
+        started = await first.evaluator.start(BOTH)
+        await missed.wait()
+        await second.scoring.load_model(ModelSpec("new", "good"))
+        done = await second.ended(started.id)
+    assert (done.state, done.error, done.done) == ("done", None, 600)
+
+
+async def test_a_model_that_never_comes_is_given_up(store: SqlEvaluationStore, folder: Path) -> None:
+    async with running_replica(store, folder, works=False) as first:
+        started = await first.evaluator.start(ONE)
+    aged = replace(started, id="aged", created_at=time.time() - MAX_WAIT_S - 1)
+    store.cancel(started.id)
+    store.create(aged)
+    async with running_replica(store, folder, names=["old"]) as second:
+        ended = await second.ended("aged")
+    assert ended.state == "failed"
+    assert "new" in (ended.error or "")
+
+
+class Faltering(SqlEvaluationStore):
+    """Fails as told, once each."""
+
+    to_raise: list[Exception]
+
+    def add_scores(self, evaluation_id: str, worker: str, model: str, scores: Sequence[ItemScores]) -> None:
+        """As the store."""
+        if self.to_raise and isinstance(self.to_raise[-1], NotReady):
+            raise self.to_raise.pop()
+        super().add_scores(evaluation_id, worker, model, scores)
+
+    def claim(self, worker: str, now: float, lease_s: float) -> Evaluation | None:
+        """As the store."""
+        if self.to_raise and not isinstance(self.to_raise[-1], NotReady):
+            raise self.to_raise.pop()
+        return super().claim(worker, now, lease_s)
+
+
+@pytest.mark.parametrize("error", [NotReady("the database is away"), RuntimeError("a defect")])
+async def test_a_store_that_falters_does_not_end_the_work(url: str, folder: Path, error: Exception) -> None:
+    database = open_database(url)
+    store = Faltering(database)
+    store.to_raise = [error]
+    async with running_replica(store, folder) as one:
+        done = await one.ended((await one.evaluator.start(ONE)).id)
+    database.close()
+    assert store.to_raise == []
+    assert (done.state, done.error, done.done) == ("done", None, 300)
+
+
+async def test_data_that_changes_during_the_job_fails_it(store: SqlEvaluationStore, folder: Path) -> None:
+    async with running_replica(store, folder, num_forwards=20) as one:
+        started = await one.evaluator.start(ONE)
+        await asyncio.to_thread(one.gate.stuck.wait)
+        write(folder / "pairs.jsonl.gz", pairs(300, seed=1))  # the same ids and shapes
+        one.gate.open()
+        ended = await one.ended(started.id)
+    assert ended.state == "failed"
+    assert "has changed since" in (ended.error or "")
+    assert ended.report is None
