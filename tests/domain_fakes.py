@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 
+from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.best_of_n import BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.conversation import Conversation, check_conversation
 from guerdon_service.core.errors import (
@@ -155,9 +156,13 @@ class StepEvaluator:
 
 @dataclass
 class MemoryRegistrar:
-    """Versions by counting; the gate asks for an evaluation."""
+    """Versions by counting; the gate asks for an evaluation. Models are loaded by `scorer` alone."""
 
+    scorer: Scorer
     known: dict[str, ModelHistory] = field(default_factory=dict)
+
+    async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
+        return await self.scorer.load_model(spec)
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         check_model_name(name, "name")
@@ -243,7 +248,7 @@ def services_of(scorer: Scorer, limits: Limits | None = None, **given: object) -
     fakes: dict[str, object] = {
         "best_of_n": EchoBestOfN(scorer),
         "evaluator": StepEvaluator(),
-        "registrar": MemoryRegistrar(),
+        "registrar": MemoryRegistrar(scorer),
         "feedback": FeedbackService(MemoryFeedbackStore(), limits or Limits()),
     }
     return Services(scorer=scorer, **(fakes | given))  # type: ignore[arg-type]

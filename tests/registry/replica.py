@@ -10,7 +10,7 @@ from pathlib import Path
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import InvalidInput, UnknownModel
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.manifest import Kind, Manifest
 from guerdon_service.core.ports import NullObserver
@@ -31,9 +31,12 @@ TEMPLATE = ModelSpec("template", "")
 
 @dataclass
 class FakeArtifacts:
-    """Sources are version numbers; `changed` ones have another digest than they had, by source."""
+    """Sources are version numbers, or folders named by them; `changed` ones have another digest than they
+    had, by source, and `gone` ones are no more.
+    """
 
     changed: dict[str, str] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     kind: Kind = "reward"
 
     def absolute(self, source: str) -> str:
@@ -43,6 +46,8 @@ class FakeArtifacts:
         return source
 
     def local(self, source: str, digest: str | None = None) -> str:
+        if source in self.gone:
+            raise InvalidInput(f"source {source} is gone", param="source")
         return source
 
     def read(self, source: str, name: str) -> Manifest:
@@ -73,7 +78,7 @@ class Replica:
         found = ""
         async with asyncio.timeout(30):
             while found != version:
-                with suppress(UnknownModel):  # it may have to be loaded first
+                with suppress(UnknownModel, NotReady):  # it may have to be loaded first
                     found = await self.ask(model)
                 await asyncio.sleep(POLL_S)
 

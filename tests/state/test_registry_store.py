@@ -46,6 +46,13 @@ def test_versions_are_kept_oldest_first_and_the_same_again_changes_nothing(store
     assert store.names() == ("model", "other")
 
 
+def test_an_artifact_that_moved_is_found_where_it_lies_now(store: RegistryStore) -> None:
+    store.add_version(version("1"))
+    store.add_version(version("2"))
+    store.add_version(version("1", source="elsewhere", registered_at=9.0))
+    assert store.history("model").versions == (version("1", source="elsewhere"), version("2"))
+
+
 def test_a_version_never_changes_its_digest(store: RegistryStore) -> None:
     store.add_version(version())
     with pytest.raises(InvalidInput) as refused:

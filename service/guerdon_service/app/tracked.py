@@ -129,6 +129,9 @@ class _Registrar:
     inner: Registrar
     calls: InFlight
 
+    async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
+        return await self.inner.load(spec, by)  # a stopping service does not wait for it
+
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         return await self.inner.register(name, source, by)  # a stopping service does not wait for it
 

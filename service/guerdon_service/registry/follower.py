@@ -85,6 +85,15 @@ class Follower:
             if not self._catalog.is_loaded(name, version):
                 self._begin(name, version)
 
+    async def resume(self, name: str) -> None:
+        """Follow a name again that was unloaded here, and all others.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        self._followed = {alias: version for alias, version in self._followed.items() if alias[0] != name}
+        await self.sync()
+
     async def idle(self) -> None:
         """Return once every load that was begun has ended."""
         while self._tasks:

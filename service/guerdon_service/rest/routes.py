@@ -57,9 +57,10 @@ async def get_model(at: Context, request: Request) -> Response:
 
 
 async def load_model(at: Context, request: Request) -> Response:
-    """Load one more model (admin scope)."""
+    """Load one more model, and register it (admin scope)."""
+    call = allow(request, Scope.ADMIN)
     spec = await at.parse(request, Scope.ADMIN, decode_spec)
-    info = await at.services.scorer.load_model(spec)
+    info = await at.services.registrar.load(spec, call.by)
     return json_reply(render_model(info, _manifest(at.services.scorer, info)), status=201)
 
 

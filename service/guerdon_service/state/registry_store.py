@@ -25,15 +25,15 @@ class SqlRegistryStore:
         self._database = database
 
     def add_version(self, version: ModelVersion) -> None:
-        """Store it; storing one of the same digest again changes nothing."""
+        """Store it; one of the same digest again is the same artifact, wherever it lies now."""
+        ours = (_VERSION.name == version.name, _VERSION.version == version.version)
         with self._database.writing() as connection:
             if insert_new(connection, MODEL_VERSIONS, [asdict(version)]):
                 return
-            known = connection.execute(
-                select(_VERSION.digest).where(
-                    _VERSION.name == version.name, _VERSION.version == version.version
-                )
-            ).scalar_one()
+            known = connection.execute(select(_VERSION.digest).where(*ours)).scalar_one()
+            if known == version.digest:
+                moved = update(MODEL_VERSIONS).where(*ours, _VERSION.source != version.source)
+                connection.execute(moved.values(source=version.source))
         if known != version.digest:
             raise InvalidInput(
                 f"version {version.version} of {version.name} is registered with digest {known[:12]}, this "

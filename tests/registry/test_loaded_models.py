@@ -1,0 +1,95 @@
+"""Models that are loaded while the service runs, or start from another folder than before."""
+
+import pytest
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.registry.registry import Registry
+from guerdon_service.state.database import Database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
+from guerdon_service.state.registry_store import SqlRegistryStore
+from tests.contract.harness import Served, served
+from tests.registry.replica import TEMPLATE, FakeArtifacts, empty_service, replica, with_registry
+from tests.registry.versions import load_versions
+
+
+async def test_a_model_that_was_loaded_over_rest_is_registered_and_its_successor_meets_the_gate(
+    database: Database,
+) -> None:
+    async with served(ModelSpec("other", "1"), load=load_versions) as it:
+        stores = SqlRegistryStore(database), SqlEvaluationStore(database)
+        registry = Registry(*stores, it.service.catalog, FakeArtifacts(), TEMPLATE)
+        object.__setattr__(it.services, "registrar", registry)
+        loaded = await it.rest.post("/v1/models", json={"name": "m", "source": "1"})
+        assert (loaded.status_code, loaded.json()["aliases"]) == (201, ["champion"])
+        assert (await it.rest.post("/v1/models/m/versions", json={"source": "2"})).status_code == 201
+        assert await champion(it) == "1", "nothing but the gate lets a version answer callers"
+        history = await registry.history("m")
+        assert [(v.version, v.registered_by) for v in history.versions] == [
+            ("1", "anonymous"),
+            ("2", "anonymous"),
+        ]
+        refused = await it.rest.post("/v1/models/m/promote", json={"version": "2"})
+        assert refused.json()["error"]["code"] == "gate_refused"
+
+
+async def champion(it: Served) -> str:
+    body = {"model": "m", "items": [{"prompt": "why?", "response": "so"}]}
+    version: str = (await it.rest.post("/v1/score", json=body)).json()["model"]["version"]
+    return version
+
+
+async def test_a_name_is_loaded_once_and_follows_its_champion_after_it_was_unloaded(
+    database: Database,
+) -> None:
+    async with replica(database, follows=False) as one:
+        with pytest.raises(InvalidInput, match="loaded already"):
+            await one.registry.load(ModelSpec("m", "2"), "ops")
+        await one.service.unload_model("m")
+        info = await one.registry.load(ModelSpec("m", "2"), "ops")
+        assert (info.version, info.aliases) == ("2", ())
+        assert await one.ask() == "1" and await one.ask("m@2") == "2"
+
+
+async def test_an_ensemble_is_loaded_and_is_no_version(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("n", "2", "ops")
+        await one.registry.load(ModelSpec("both", "", members=("m", "n")), "ops")
+        assert {info.name for info in one.service.models()} == {"m", "n", "both"}
+        with pytest.raises(InvalidInput, match="ensemble"):
+            await one.registry.register("both", "3", "ops")
+
+
+async def test_an_artifact_that_moved_starts_from_where_it_lies_now(database: Database) -> None:
+    async with replica(database, "old/1") as one:
+        assert await one.ask() == "1"
+    async with empty_service() as service, with_registry(service, database) as two:
+        two.artifacts.gone.add("old/1")
+        await two.registry.adopt(ModelSpec("m", "new/1"))
+        assert await two.ask() == "1"
+        (version,) = (await two.registry.history("m")).versions
+        assert version.source == "new/1"
+    async with empty_service() as service, with_registry(service, database) as three:
+        three.artifacts.gone.add("old/1")
+        await three.until("1")  # a replica that is not configured with it finds it, too
+
+
+async def test_registering_it_again_from_elsewhere_keeps_all_but_the_source(database: Database) -> None:
+    async with replica(database) as one:
+        made = await one.registry.register("m", "old/2", "ops")
+        again = await one.registry.register("m", "new/2", "another")
+        assert (again.source, again.registered_by) == ("new/2", made.registered_by)
+        assert (await one.registry.history("m")).versions[1] == again
+
+
+async def test_a_name_keeps_its_kind(database: Database) -> None:
+    async with replica(database) as one:
+        one.artifacts.kind = "policy"
+        with pytest.raises(InvalidInput, match="m is the name of a reward model") as refused:
+            await one.registry.register("m", "2", "ops")
+        assert refused.value.param == "name"
+        await one.registry.register("writer", "3", "ops")
+        one.artifacts.kind = "reward"
+        with pytest.raises(InvalidInput, match="writer is the name of a policy model"):
+            await one.registry.adopt(ModelSpec("writer", "4"))
+        assert await one.ask() == "1"
