@@ -28,7 +28,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-DialectName = Literal["openrlhf", "slime"]
+DialectName = Literal["openrlhf", "slime", "vllm", "sglang"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 if TYPE_CHECKING:

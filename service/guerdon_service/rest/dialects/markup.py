@@ -1,7 +1,7 @@
 """Text to conversations: clients of other servers send what a chat template has already rendered.
 
 A reward model's own template renders every conversation here, so a text is read back into turns first.
-Nothing is guessed: a text in no known markup is refused where its prompt and its response cannot be told apart.
+Nothing is guessed: a text in no known markup is refused where its prompt and response cannot be told apart.
 """
 
 import re

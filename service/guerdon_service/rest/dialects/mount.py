@@ -14,7 +14,9 @@ from guerdon_service.rest.body import read_body, read_bytes
 from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
 from guerdon_service.rest.dialects.openrlhf import OPENRLHF
+from guerdon_service.rest.dialects.sglang import SGLANG
 from guerdon_service.rest.dialects.slime import SLIME
+from guerdon_service.rest.dialects.vllm import VLLM
 from guerdon_service.rest.disconnect import while_connected
 from guerdon_service.rest.failure import error_headers, error_response
 from guerdon_service.rest.render import dump
@@ -22,6 +24,8 @@ from guerdon_service.rest.render import dump
 DIALECTS = {
     "openrlhf": OPENRLHF,
     "slime": SLIME,
+    "vllm": VLLM,
+    "sglang": SGLANG,
 }
 """By the names that settings give."""
 
