@@ -107,7 +107,6 @@ async def test_duplicates_are_scored_once_and_empty_responses_left_out(scorer: S
 
 
 async def test_kl_is_that_of_plain_transformers(tmp_path: Path, scorer: ScoringService) -> None:
-    torch.set_num_threads(1)
     folders = [build_policy(tmp_path / str(seed), seed=seed) for seed in (3, 4)]
     ours, reference = (TransformersPolicy.load("p", read_policy(str(f))) for f in folders)
     prompts, params = (

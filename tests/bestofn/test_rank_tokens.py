@@ -2,8 +2,6 @@
 
 import random
 
-import torch
-
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.conversation import Conversation, Message
@@ -30,7 +28,6 @@ def digits(rng: random.Random, count: int) -> str:
 
 
 async def test_tokens_computed_are_within_a_tenth_of_prompt_plus_responses() -> None:
-    torch.set_num_threads(1)
     rng, observer, loaded = random.Random(0), Tokens(), []
     prompt = (Message("user", digits(rng, PROMPT_DIGITS)),)
     texts = tuple(digits(rng, RESPONSE_DIGITS) for _ in range(N))
