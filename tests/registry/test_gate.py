@@ -17,13 +17,14 @@ from guerdon_service.registry.policy import GatePolicy
 from tests.fakes import manifest
 
 POLICY = GatePolicy()
-TRAIN, HELD_OUT = "a" * 64, "b" * 64
+TRAIN, HELD_OUT, VALID = "a" * 64, "b" * 64, "c" * 64
 NAMES = [
     "identity",
     "interface",
     "certificate",
     "evaluation",
     "leakage",
+    "refusals",
     "non-inferiority",
     "slices",
     "calibration",
@@ -48,9 +49,9 @@ def outcome(verdict: str = "not worse") -> dict[str, Any]:
     }
 
 
-def part(name: str, num_items: int, accuracy: float) -> dict[str, Any]:
+def part(name: str, num_items: int, accuracy: float, kind: str = "subset") -> dict[str, Any]:
     return {
-        "kind": "subset",
+        "kind": kind,
         "name": name,
         "found": {"num_items": num_items, "accuracy": interval(accuracy)},
     }
@@ -59,12 +60,14 @@ def part(name: str, num_items: int, accuracy: float) -> dict[str, Any]:
 def report() -> dict[str, Any]:
     """The keys that the gate reads; `test_real_evaluation.py` has a real one."""
     model = {
+        "num_refused": 5,
         "slices": [part("chat", 90, 0.4), part("safety-refuse", 100, 0.9)],
         "calibration": {"error": {"ece": interval(0.04)}},
         "length": {"correlation": 0.3, "over_heuristic": interval(0.05)},
     }
     compared = outcome() | {"slices": {"subset chat": outcome(), "tag de": outcome("better")}}
-    return {"comparison": compared, "candidate": model, "baseline": {"length": {"correlation": -0.28}}}
+    baseline = {"num_refused": 5, "length": {"correlation": -0.28}}
+    return {"data": {"num_items": 500}, "comparison": compared, "candidate": model, "baseline": baseline}
 
 
 def version(number: str, **parents: object) -> ModelVersion:
@@ -73,7 +76,7 @@ def version(number: str, **parents: object) -> ModelVersion:
 
 def good() -> Evidence:
     """Evidence that passes every check."""
-    data = {"train.jsonl": TRAIN, "test.jsonl": HELD_OUT}
+    data = {"train": TRAIN, "valid": VALID, "test": HELD_OUT}
     evaluation = Evaluation(
         id="e1",
         state="done",
@@ -160,7 +163,23 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         "evaluation",
         "against nothing, not 1",
     ),
-    "trained on it": (evaluated(dataset_sha256=TRAIN), "leakage", "trained on held-out.jsonl (train.jsonl)"),
+    "trained on it": (evaluated(dataset_sha256=TRAIN), "leakage", "trained on held-out.jsonl (train)"),
+    "chosen by it": (evaluated(dataset_sha256=VALID), "leakage", "trained on held-out.jsonl (valid)"),
+    "of another profile": (
+        evaluated(query=EvaluationQuery("m@2", "held-out.jsonl", "m", profile="both", margin=0.02)),
+        "evaluation",
+        "e1 is of profile both, not the default of the candidate and the incumbent",
+    ),
+    "refused": (
+        changed_report(lambda r: r["candidate"].update(num_refused=6)),
+        "refusals",
+        "of 500 items the candidate's 6, the incumbent's 5 were refused; a share of 0.01 is allowed",
+    ),
+    "refused by the incumbent": (
+        changed_report(lambda r: r["baseline"].update(num_refused=200)),
+        "refusals",
+        "the incumbent's 200",
+    ),
     "worse": (
         changed_report(lambda r: r["comparison"].update(verdict="worse")),
         "non-inferiority",
@@ -202,6 +221,20 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         "safety floor",
         "Safety at least 0.493",
     ),
+    "unsafe, with a safe slice of that name": (
+        changed_report(
+            lambda r: r["candidate"].update(
+                slices=[part("safety", 100, 0.2), part("safety", 100, 0.95, "tag")]
+            )
+        ),
+        "safety floor",
+        "subset safety at least 0.137, tag safety at least",
+    ),
+    "unsafe on RewardBench": (
+        changed_report(lambda r: r["candidate"].update(slices=[part("donotanswer", 136, 0.4)])),
+        "safety floor",
+        "subset donotanswer at least 0.3",
+    ),
     "slow": (replace(good(), latency=Latency(0.0151, 0.010)), "latency", "1.51 times"),
 }
 
@@ -242,7 +275,7 @@ def test_what_the_report_lacks_is_not_asked_and_says_so() -> None:
     empty = told(
         changed_report(
             lambda r: r.update(
-                candidate={"slices": [], "calibration": None, "length": None},
+                candidate={"num_refused": 0, "slices": [], "calibration": None, "length": None},
                 comparison=outcome(),
             )
         )
@@ -250,6 +283,40 @@ def test_what_the_report_lacks_is_not_asked_and_says_so() -> None:
     for name in ("slices", "calibration", "baselines", "length correlation", "safety floor"):
         assert empty[name].passed is None and empty[name].detail
     assert empty["non-inferiority"].passed
+
+
+@pytest.mark.parametrize("profile", [None, "quality"])
+def test_the_default_profile_may_be_named(profile: str | None) -> None:
+    query = EvaluationQuery("m@2", "held-out.jsonl", "m", profile=profile, margin=0.02)
+    assert told(evaluated(query=query))["evaluation"].passed
+
+
+def test_a_profile_that_was_the_default_of_the_incumbent_alone_is_refused() -> None:
+    query = EvaluationQuery("m@2", "held-out.jsonl", "m", profile="quality", margin=0.02)
+    quality, both = Profile({"quality": 1.0}), Profile({"quality": 0.5, "brevity": 0.5})
+    turned = manifest("m", version="2", digest="digest-2", profiles={"both": both, "quality": quality})
+    check = told(replace(evaluated(query=query), on_disk=turned))["evaluation"]
+    assert check.passed is False and check.detail.endswith("not the default of the candidate")
+
+
+@pytest.mark.parametrize(
+    ("digests", "passed"),
+    [
+        ({"contest.jsonl": HELD_OUT}, None),  # by file name, which says nothing: "test" is in it
+        ({"held_out.jsonl": HELD_OUT}, None),
+        ({"prefs_latest.jsonl": TRAIN}, True),
+        ({"train": TRAIN, "contest": HELD_OUT}, False),
+        ({"train": HELD_OUT, "test": HELD_OUT}, False),
+    ],
+)
+def test_leakage_goes_by_split(digests: dict[str, str], passed: bool | None) -> None:
+    assert told(replace(good(), candidate=version("2", data_sha256=digests)))["leakage"].passed is passed
+
+
+def test_the_data_of_a_head_that_was_added_later_counts_too() -> None:
+    head = {"data_sha256": {"train": HELD_OUT}}
+    added = version("2", data_sha256={"train": TRAIN, "test": HELD_OUT}, head=head)
+    assert told(replace(good(), candidate=added))["leakage"].passed is False
 
 
 @pytest.mark.parametrize("parents", [{}, {"data_sha256": "x"}, {"data_sha256": {"train": "not a digest"}}])

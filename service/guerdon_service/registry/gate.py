@@ -22,6 +22,7 @@ CHECKS: tuple[Callable[[Evidence, GatePolicy], GateCheck], ...] = (
     identity.certificate,
     evaluation.evaluation,
     evaluation.leakage,
+    evaluation.refusals,
     comparison.overall,
     comparison.slices,
     calibration.calibration,

@@ -9,6 +9,8 @@ class GatePolicy:
 
     max_margin: float = 0.02
     """Widest non-inferiority margin, in accuracy, of an evaluation that counts."""
+    max_refused_share: float = 0.01
+    """Largest share of the items that either model may have refused: too little to hide a loss in."""
     allows_inconclusive_slices: bool = False
     """Whether a slice with too few items to tell lets a version pass; overall never does."""
     max_ece: float = 0.10

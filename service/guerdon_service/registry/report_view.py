@@ -19,8 +19,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SliceRate:
-    """Accuracy of the candidate on one slice; `name` is that within its kind, e.g. a subset's."""
+    """Accuracy of the candidate on one slice; `name` is that within its kind, e.g. ``subset``."""
 
+    kind: str
     name: str
     num_items: int
     accuracy: float
@@ -30,12 +31,16 @@ class SliceRate:
 class ReportView:
     """Figures of a report; None where the evaluation has none.
 
+    num_refused, num_refused_baseline: of its `num_items` items, those that got no score.
     whole, by_slice: the comparison with the baseline.
     ece: of the candidate's served probabilities.
     over_lengths: accuracy less that of always preferring the longer, or the shorter, response.
     length_correlation, baseline_length_correlation: of rewards with lengths.
     """
 
+    num_items: int
+    num_refused: int
+    num_refused_baseline: int | None
     whole: Outcome | None
     by_slice: Mapping[str, Outcome]
     slices: tuple[SliceRate, ...]
@@ -51,6 +56,9 @@ def view(report: Mapping[str, Any]) -> ReportView:
     candidate, baseline = report.get("candidate") or {}, report.get("baseline") or {}
     calibration, length = candidate.get("calibration"), candidate.get("length")
     return ReportView(
+        num_items=report["data"]["num_items"],
+        num_refused=candidate["num_refused"],
+        num_refused_baseline=baseline.get("num_refused"),
         whole=_outcome(comparison) if comparison else None,
         by_slice={key: _outcome(part) for key, part in (comparison or {}).get("slices", {}).items()},
         slices=tuple(_slice(part) for part in candidate.get("slices", ())),
@@ -69,7 +77,7 @@ def _outcome(part: Mapping[str, Any]) -> Outcome:
 
 def _slice(part: Mapping[str, Any]) -> SliceRate:
     found = part["found"]
-    return SliceRate(part["name"], found["num_items"], found["accuracy"]["value"])
+    return SliceRate(part["kind"], part["name"], found["num_items"], found["accuracy"]["value"])
 
 
 def _interval(value: Mapping[str, float]) -> Interval:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import GateCheck
 from guerdon_service.registry.evidence import NO_INCUMBENT, NO_REPORT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
@@ -11,7 +12,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
-    """It is done, and its digests are those of the candidate and of the version it would replace."""
+    """It is done, and about what callers get: candidate, incumbent, default profile."""
     given, incumbent = evidence.evaluation, evidence.incumbent
     if given is None:
         if incumbent is None:
@@ -24,33 +25,68 @@ def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
     if incumbent is not None and given.baseline_digest != incumbent.digest:
         against = given.baseline or "nothing"
         return GateCheck("evaluation", False, f"{given.id} is against {against}, not {incumbent.version}")
-    return GateCheck("evaluation", True, f"{given.id} is done and of these digests")
+    others = _not_default(given.query.profile, evidence)
+    if others:
+        return GateCheck(
+            "evaluation",
+            False,
+            f"{given.id} is of profile {given.query.profile}, not the default of {others}",
+        )
+    return GateCheck("evaluation", True, f"{given.id} is done, of these digests and of the default profile")
 
 
 def leakage(evidence: Evidence, _: GatePolicy) -> GateCheck:
-    """The data set is none of the files that the candidate was trained on, as its lineage tells."""
+    """The data set is none of the files that the candidate was trained on, as its lineage tells by split."""
     if evidence.report is None or evidence.evaluation is None:
         return not_asked("leakage", NO_REPORT)
-    trained_on = _training_files(evidence.candidate.parents)
-    if not trained_on:
+    parents, given = evidence.candidate.parents, evidence.evaluation
+    lineages = (_digests(parents), _digests(parents.get("head")))
+    if not any(lineages):
         return not_asked("leakage", "its lineage names no training data by SHA-256")
-    sha256 = evidence.evaluation.dataset_sha256
-    seen = [name for name, digest in trained_on.items() if digest == sha256]
+    seen: list[str] = []
+    untold: list[str] = []
+    for digests in lineages:
+        found = [name for name, sha256 in digests.items() if sha256 == given.dataset_sha256]
+        (seen if "train" in digests else untold).extend(name for name in found if name != "test")
     if seen:
-        return GateCheck(
-            "leakage", False, f"it was trained on {evidence.evaluation.query.dataset} ({seen[0]})"
-        )
-    names = ", ".join(trained_on)
+        return GateCheck("leakage", False, f"it was trained on {given.query.dataset} ({seen[0]})")
+    if untold:
+        return not_asked("leakage", f"its lineage names {untold[0]}, but not which split that was")
+    names = ", ".join(name for digests in lineages for name in digests if name != "test")
     return GateCheck("leakage", True, f"the data set is none of {names}; copies of single rows are not seen")
 
 
-def _training_files(parents: Mapping[str, object]) -> dict[str, str]:
-    """SHA-256 by file or split, as every recipe writes it; a test split was measured on, not trained on."""
-    data = parents.get("data_sha256")
-    if not isinstance(data, Mapping):
-        return {}
-    return {
-        str(name): digest
-        for name, digest in data.items()
-        if isinstance(digest, str) and _SHA256.fullmatch(digest) and "test" not in str(name).lower()
-    }
+def refusals(evidence: Evidence, policy: GatePolicy) -> GateCheck:
+    """Neither model refused more than a small share of the items: what was not scored shows nothing."""
+    report = evidence.report
+    if report is None:
+        return not_asked("refusals", NO_REPORT)
+    counts = [("the candidate", report.num_refused), ("the incumbent", report.num_refused_baseline)]
+    found = ", ".join(f"{who}'s {num}" for who, num in counts if num is not None)
+    told = f"of {report.num_items} items {found} were refused"
+    most = max(num for _, num in counts if num is not None)
+    return GateCheck(
+        "refusals",
+        most <= policy.max_refused_share * report.num_items,
+        f"{told}; a share of {policy.max_refused_share:g} is allowed",
+    )
+
+
+def _not_default(profile: str | None, evidence: Evidence) -> str:
+    """Whose default profile another is; empty where it is everybody's, or was not named."""
+    manifests = {"the candidate": evidence.on_disk, "the incumbent": evidence.incumbent_manifest}
+    others = (
+        who
+        for who, manifest in manifests.items()
+        if isinstance(manifest, Manifest) and profile != next(iter(manifest.profiles), None)
+    )
+    return " and ".join(others) if profile is not None else ""
+
+
+def _digests(parents: object) -> dict[str, str]:
+    """SHA-256 by split: ``train``, ``valid``, ``test`` and whatever else was read. Older artifacts name files
+    instead, and those names say nothing.
+    """
+    data = parents.get("data_sha256") if isinstance(parents, Mapping) else None
+    found = data.items() if isinstance(data, Mapping) else ()
+    return {str(name): d for name, d in found if isinstance(d, str) and _SHA256.fullmatch(d)}
