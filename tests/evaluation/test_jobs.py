@@ -8,13 +8,14 @@ import pytest
 
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation, UnknownModel
-from guerdon_service.core.evaluation import EvaluationQuery
+from guerdon_service.core.evaluation import EvaluationQuery, ItemScores
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.evaluation.build_report import Data, build_report
 from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
 from guerdon_service.evaluation.run import score_files
 from guerdon_service.evaluation.score import Asked
+from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.evaluation.data import pairs, write
 from tests.evaluation.replica import Replica, running_replica
@@ -201,6 +202,29 @@ async def test_kept_scores_are_reused_instead_of_scored_again(
         both = store.all()[0]
         assert both.state == "done"
         assert store.scores(both.id, "new@1") != store.scores(done.id, "new@1")
+
+
+class Holed(SqlEvaluationStore):
+    """Knows of one evaluation that one item was refused."""
+
+    holed = ""
+
+    def scores(self, evaluation_id: str, model: str) -> dict[str, ItemScores]:
+        """As the store."""
+        found = super().scores(evaluation_id, model)
+        return found | {"pair-7": ItemScores("pair-7", None)} if evaluation_id == self.holed else found
+
+
+async def test_a_refusal_is_not_taken_over_from_an_earlier_evaluation(url: str, folder: Path) -> None:
+    database = open_database(url)
+    holed = Holed(database)
+    async with running_replica(holed, folder) as replica:
+        first = await replica.evaluator.start(ONE)
+        holed.holed = first.id
+        assert ((await replica.ended(first.id)).report or {})["candidate"]["num_refused"] == 1
+        again = await replica.ended((await replica.evaluator.start(ONE)).id)
+        assert (again.done, (again.report or {})["candidate"]["num_refused"]) == (300, 0)
+    database.close()
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import pytest
 
 from guerdon_service.core.calibration import sigmoid
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.ceiling import measure_ceiling
 from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare, compare_losses
 from guerdon_service.evaluation.correctness import correctness
 from guerdon_service.evaluation.item import Item
-from guerdon_service.evaluation.measure import judge, measure
+from guerdon_service.evaluation.measure import Judged, judge, measure
 from guerdon_service.evaluation.report import ModelReport
 from guerdon_service.evaluation.rewardbench import SECTIONS
 from guerdon_service.evaluation.table import ItemTable, build_table
@@ -259,8 +260,9 @@ def test_the_comparison_is_paired_and_knows_its_slices() -> None:
     count = 4 * MIN_SLICE_ITEMS
     items = [item(f"i{n}", (1, 0), subset="ab"[n % 2], tags=("few",) if n < 10 else ()) for n in range(count)]
     table = build_table(items)
-    weak = np.zeros(count)
-    strong = np.where(np.arange(count) % 2 == 0, 1.0, 0.0)
+    scored = np.zeros(2 * count)
+    weak = Judged(MODEL, 0.7, scored, np.zeros(count))
+    strong = Judged(MODEL, 0.7, scored, np.where(np.arange(count) % 2 == 0, 1.0, 0.0))
     found = compare(table, strong, weak, margin=0.02)
     assert found.verdict == "better"
     assert found.slices.keys() == {"subset a", "subset b"}
@@ -269,3 +271,20 @@ def test_the_comparison_is_paired_and_knows_its_slices() -> None:
     assert compare(table, weak, strong, margin=0.02).verdict == "worse"
     assert compare(table, weak, weak, margin=0.0).verdict == "inconclusive"
     assert found.minimum_detectable_effect > 0
+
+
+def test_only_what_both_scored_is_compared() -> None:
+    """A candidate that fails on half of the items it is wrong on is as bad as on the others."""
+    count = 2 * MIN_SLICE_ITEMS
+    table = build_table([item(f"i{n}", (1, 0)) for n in range(count)])
+    right, wrong = (1.0, 0.0), (0.0, 1.0)
+    some = {f"i{n}": None if n % 3 == 0 else wrong if n % 3 == 1 else right for n in range(count)}
+    other = {f"i{n}": None if n == 1 else right for n in range(count)}
+    ours, theirs = (judge(table, MODEL, 0.7, rewards_of(table, scores)) for scores in (some, other))
+    found = compare(table, ours, theirs, margin=0.02)
+    assert found.num_items == count * 2 // 3 - 1
+    assert found.candidate == pytest.approx((count // 3) / found.num_items)
+    assert (found.baseline, found.verdict) == (1.0, "worse")
+    nothing = judge(table, MODEL, 0.7, np.full(2 * count, np.nan))
+    with pytest.raises(InvalidInput, match="no item was scored by candidate and baseline"):
+        compare(table, ours, nothing, margin=0.02)

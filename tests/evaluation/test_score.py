@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.encoded import Encoded
-from guerdon_service.core.errors import InvalidInput, UnknownModel
+from guerdon_service.core.errors import BackendFailed, InvalidInput, UnknownModel
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import ForwardStats
 from guerdon_service.core.query import Options, ScoreQuery
+from guerdon_service.evaluation import score
 from guerdon_service.evaluation.read import chunks, read_items
 from guerdon_service.evaluation.score import Asked, pin, score_chunks
 from guerdon_service.scoring.service import ScoringService
@@ -28,9 +29,9 @@ async def score_all(
     todo = chunks(read_items([path]), size)
     found: dict[str, ItemScores] = {}
     async for scores in score_chunks(service, ASKED, digest, lambda: next(todo, [])):
-        for score in scores:
-            assert score.item_id not in found
-            found[score.item_id] = score
+        for item in scores:
+            assert item.item_id not in found
+            found[item.item_id] = item
     return found
 
 
@@ -68,17 +69,42 @@ class PickyBackend(WeightedSumBackend):
         return rows, stats
 
 
-async def test_an_item_that_the_back_end_fails_on_is_recorded(tmp_path: Path) -> None:
+async def test_a_back_end_that_fails_for_a_while_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No item counts as refused for it: that would be a measure of the weather."""
+    left = 3 * (score.ATTEMPTS - 1)
+
+    def falter() -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise RuntimeError("out of memory")
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), WeightedSumBackend(before=falter))
+
+    monkeypatch.setattr(score, "RETRY_S", 0.0)
+    path = write(tmp_path / "data.jsonl", pairs(1))
+    async with running_service(load=load) as service:
+        found = await score_all(service, path)
+    assert left < 0
+    assert [s.rewards is None for s in found.values()] == [False]
+
+
+async def test_an_item_that_the_back_end_always_fails_on_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load(spec: ModelSpec) -> LoadedModel:
         return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), PickyBackend())
 
+    monkeypatch.setattr(score, "RETRY_S", 0.0)
     records = pairs(20)
     records[5]["chosen"] = "wow!"
     path = write(tmp_path / "data.jsonl", records)
     async with running_service(load=load) as service:
-        found = await score_all(service, path)
-    assert [i for i, s in found.items() if s.rewards is None] == ["pair-5"]
-    assert len(found) == 20
+        with pytest.raises(BackendFailed, match=r"items pair-0 to pair-7: .* not finite"):
+            await score_all(service, path)
 
 
 async def test_a_full_queue_is_waited_for(tmp_path: Path) -> None:

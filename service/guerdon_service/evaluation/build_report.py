@@ -55,7 +55,7 @@ def build_report(data: Data, candidate: Contender, baseline: Contender | None, m
     report = replace(measure(table, ours), robustness=candidate.robustness)
     return Report(
         accuracy=report.overall.accuracy,
-        comparison=compare(table, ours.correct, theirs.correct, margin) if theirs else None,
+        comparison=compare(table, ours, theirs, margin) if theirs else None,
         nll_difference=compare_losses(table, ours, theirs) if theirs else None,
         data=_describe(table, data),
         candidate=report,

@@ -7,9 +7,9 @@ from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.calibration_error import log_losses
 from guerdon_service.core.statistics.comparison import PairedComparison, compare_paired
 from guerdon_service.core.statistics.interval import Interval
-from guerdon_service.evaluation.correctness import contests, decided, soft_labels
+from guerdon_service.evaluation.correctness import contests, decided, refused, soft_labels
 from guerdon_service.evaluation.measure import Judged
-from guerdon_service.evaluation.table import Floats, ItemTable
+from guerdon_service.evaluation.table import ItemTable
 
 MIN_SLICE_ITEMS = 30
 """Smaller slices cannot tell anything apart, and would cost the others power in Holm's correction."""
@@ -21,19 +21,23 @@ def check_margin(margin: float) -> None:
         raise InvalidInput(f"margin is {margin}; give 0 or more and less than 1", param="margin")
 
 
-def compare(table: ItemTable, candidate: Floats, baseline: Floats, margin: float) -> PairedComparison:
-    """The verdict on all items that people decided, and on each slice of enough of them.
+def compare(table: ItemTable, candidate: Judged, baseline: Judged, margin: float) -> PairedComparison:
+    """The verdict on items that people decided and both models scored, and on each slice of enough of them.
+
+    What only one scored tells nothing of the other; `ModelReport.num_refused` says how many those are.
 
     Of slices with the very same items the first stands for all.
 
     Args:
-        candidate, baseline: correctness, float64 [N].
         margin: non-inferiority margin in accuracy.
 
     Raises:
-        InvalidInput: the margin is out of range.
+        InvalidInput: the margin is out of range, or there is no such item.
     """
-    asked = np.flatnonzero(decided(table))
+    both = ~refused(table, candidate.rewards) & ~refused(table, baseline.rewards)
+    asked = np.flatnonzero(decided(table) & both)
+    if not len(asked):
+        raise InvalidInput("no item was scored by candidate and baseline; give shorter ones", param="data")
     slices = {}
     seen = set()
     for key, rows in table.slices.items():
@@ -42,7 +46,11 @@ def compare(table: ItemTable, candidate: Floats, baseline: Floats, margin: float
             slices[f"{key.kind} {key.name}"] = mask
             seen.add(mask.tobytes())
     return compare_paired(
-        candidate[asked], baseline[asked], table.clusters[asked], margin=margin, slices=slices
+        candidate.correct[asked],
+        baseline.correct[asked],
+        table.clusters[asked],
+        margin=margin,
+        slices=slices,
     )
 
 

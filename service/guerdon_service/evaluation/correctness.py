@@ -14,6 +14,15 @@ def decided(table: ItemTable) -> NDArray[np.bool_]:
     return np.asarray(np.maximum.reduceat(table.grades, starts) > np.minimum.reduceat(table.grades, starts))
 
 
+def refused(table: ItemTable, rewards: Floats) -> NDArray[np.bool_]:
+    """bool [N]: items without scores.
+
+    Args:
+        rewards: float64 [R].
+    """
+    return np.isnan(rewards[table.offsets[:-1]])
+
+
 def correctness(table: ItemTable, rewards: Floats) -> Floats:
     """float64 [N] in [0, 1]: of the responses that score highest, the share that people graded highest.
 

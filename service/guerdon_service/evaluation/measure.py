@@ -13,7 +13,14 @@ from guerdon_service.core.statistics.correlation import spearman
 from guerdon_service.core.statistics.length_match import length_matched_accuracy
 from guerdon_service.core.statistics.logistic import logistic
 from guerdon_service.core.statistics.rates import wilson
-from guerdon_service.evaluation.correctness import Contests, contests, correctness, decided, soft_labels
+from guerdon_service.evaluation.correctness import (
+    Contests,
+    contests,
+    correctness,
+    decided,
+    refused,
+    soft_labels,
+)
 from guerdon_service.evaluation.report import (
     Accuracy,
     CalibrationReport,
@@ -66,12 +73,11 @@ def measure(table: ItemTable, judged: Judged) -> ModelReport:
     def on(rows: Ints) -> Accuracy:
         return _accuracy(table, judged.correct, heuristics["longer"], heuristics["shorter"], rows)
 
-    refused = np.isnan(judged.rewards[table.offsets[:-1]])
     found = contests(table)
     scored = found.only(~np.isnan(judged.rewards[found.first]))
     return ModelReport(
         model=judged.model,
-        num_refused=int(refused.sum()),
+        num_refused=int(refused(table, judged.rewards).sum()),
         overall=on(asked),
         slices=tuple(
             SliceAccuracy(key.kind, key.name, on(rows))

@@ -17,6 +17,10 @@ CHUNK_ITEMS = 64
 """Items of one request: enough for several forwards, few enough that a killed job loses little."""
 CONCURRENCY = 3
 """Requests at once: one in the model, one waiting, one being tokenized."""
+ATTEMPTS = 4
+"""How often a back end that fails is asked: out of memory passes, a score that is never finite does not."""
+RETRY_S = 0.5
+"""Before the second attempt, in seconds; doubled before each further one."""
 _DEADLINE_S = 3600.0
 _REFUSED = re.compile(r"items\[(\d+)\]")
 
@@ -65,6 +69,8 @@ async def score_chunks(
 
     Raises:
         InvalidInput: another version than `digest` began to answer under the model's name.
+        BackendFailed: an item could not be scored, again and again. It is no refusal of the item's text: a
+            model must not be measured without the items that it fails on.
         GuerdonError: the model went away.
     """
     pending: set[asyncio.Task[list[ItemScores]]] = set()
@@ -86,7 +92,7 @@ async def score_chunks(
 async def _score_items(
     service: ScoringService, asked: Asked, digest: str, items: Sequence[Item]
 ) -> list[ItemScores]:
-    """One `ItemScores` per item; an item that the service refuses has none, and its chunk mates do."""
+    """One `ItemScores` per item; an item whose text the model refuses has none, and its chunk mates do."""
     left = list(items)
     refused: list[ItemScores] = []
     while left:
@@ -94,14 +100,14 @@ async def _score_items(
         query = ScoreQuery(tuple(c for item in left for c in item.conversations()), asked.options)
         try:
             result = await _patiently(service, query)
-        except (TooManyItems, BackendFailed) as err:
-            if len(left) > 1:
-                half = len(left) // 2
-                parts = [await _score_items(service, asked, digest, p) for p in (left[:half], left[half:])]
-                return [*refused, *parts[0], *parts[1]]
-            if isinstance(err, TooManyItems):
+        except TooManyItems:
+            if len(left) == 1:
                 raise
-            return [*refused, ItemScores(left[0].id, None)]
+            half = len(left) // 2
+            parts = [await _score_items(service, asked, digest, p) for p in (left[:half], left[half:])]
+            return [*refused, *parts[0], *parts[1]]
+        except BackendFailed as err:
+            raise BackendFailed(f"items {left[0].id} to {left[-1].id}: {err.message}") from err
         except InvalidInput as err:
             match = _REFUSED.match(err.param or "")
             if match is None:
@@ -118,12 +124,18 @@ async def _score_items(
 
 
 async def _patiently(service: ScoringService, query: ScoreQuery) -> ScoreResult:
-    """Score; where the queue is full, wait as long as it says and ask again."""
+    """Score; ask again when a full queue should have room, and a few times where the back end fails."""
+    num_failures = 0
     while True:
         try:
             return await service.score(query)
         except Overloaded as err:
             await asyncio.sleep((err.retry_after_ms or 1000) / 1000)
+        except BackendFailed:
+            num_failures += 1
+            if num_failures == ATTEMPTS:
+                raise
+            await asyncio.sleep(RETRY_S * 2 ** (num_failures - 1))
 
 
 def _by_item(items: Sequence[Item], scores: Sequence[Score]) -> list[ItemScores]:

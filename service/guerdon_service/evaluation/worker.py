@@ -167,7 +167,10 @@ class Worker:
         self._pulse.beat()
 
     async def _reuse(self, claimed: Evaluation, pinned: str, model: Provenance) -> None:
-        """Take over what an earlier evaluation kept of this very model, profile, back end and data."""
+        """Take over what an earlier evaluation kept of this very model, profile, back end and data.
+
+        What was refused is asked again: why it was is not kept.
+        """
         for other in await asyncio.to_thread(self._store.all):
             if other.state != "done" or other.dataset_sha256 != claimed.dataset_sha256:
                 continue
@@ -178,7 +181,7 @@ class Worker:
             sides = [report[side]["model"] for side in ("candidate", "baseline") if report.get(side)]
             if asdict(model) in sides:
                 kept = await asyncio.to_thread(self._store.scores, other.id, pinned)
-                await self._keep(claimed.id, pinned, list(kept.values()))
+                await self._keep(claimed.id, pinned, [s for s in kept.values() if s.rewards is not None])
                 return
 
 
