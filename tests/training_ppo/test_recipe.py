@@ -324,7 +324,4 @@ def test_rloo_needs_a_group(here: Path, policy_folder: Path, reward: Path) -> No
 def test_the_resolved_config_is_in_the_manifest(here: Path, policy_folder: Path, reward: Path) -> None:
     manifest = train_ppo(_write(here, policy_folder, reward))
     assert manifest.parents["config"]["optim"]["clip"] == 0.2
-    assert json.loads(json.dumps(asdict(manifest)))["parents"]["data_sha256"].keys() == {
-        "prompts.jsonl",
-        "valid.jsonl",
-    }
+    assert json.loads(json.dumps(asdict(manifest)))["parents"]["data_sha256"].keys() == {"train", "valid"}

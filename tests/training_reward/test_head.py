@@ -77,6 +77,7 @@ def test_it_is_a_version_with_a_head_more(adapted: Path, trained: Path, manifest
     assert manifest.heads[:2] == old.heads
     assert manifest.profile(None)[0] == "brand" and "only" in manifest.profiles
     assert manifest.parents["head"]["artifact"]["digest"] == old.digest
+    assert set(manifest.parents["head"]["data_sha256"]) == {"train", "valid", "test"}
     assert manifest.metrics["brand"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
     assert "## The head brand" in (adapted / "MODEL_CARD.md").read_text("utf-8")
 

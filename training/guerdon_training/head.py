@@ -179,11 +179,12 @@ def _last_layer(adapter: Path) -> nn.Linear:
 
 
 def _parents(config: HeadModeConfig, manifest: Manifest) -> dict[str, Any]:
-    files = (config.data.train, config.data.valid, config.data.test)
+    data = config.data
+    files = {"train": data.train, "valid": data.valid, "test": data.test}
     return {
         "attribute": config.attribute,
         "artifact": {"name": manifest.name, "version": manifest.version, "digest": manifest.digest},
-        "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
+        "data_sha256": {split: file_sha256(Path(file)) for split, file in files.items()},
         "git_revision": git_revision(Path(__file__).parent),
     }
 

@@ -202,12 +202,16 @@ def _learned_ties(config: RewardConfig, runs: Sequence[Fitted]) -> dict[str, Any
 
 
 def _parents(config: RewardConfig, config_text: str) -> dict[str, Any]:
-    """Everything that the weights were made from."""
-    files = [config.data.train, config.data.valid, config.data.test]
-    files += [config.objective.flip_rates] if config.objective.flip_rates else []
-    files += [source.crossed for _, source in _crossed_sources(config)]
+    """Everything that the weights were made from; data by what it was for, never by name."""
+    data = config.data
+    files = {"train": data.train, "valid": data.valid, "test": data.test}
+    files |= {"flip_rates": config.objective.flip_rates} if config.objective.flip_rates else {}
+    files |= {
+        f"{config.heads[number].name} crossed {source.source}": source.crossed
+        for number, source in _crossed_sources(config)
+    }
     return {
-        "data_sha256": {Path(f).name: file_sha256(Path(f)) for f in files},
+        "data_sha256": {use: file_sha256(Path(file)) for use, file in files.items()},
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "base": base_version(config.base.package),
         "git_revision": git_revision(Path(__file__).parent),

@@ -83,7 +83,7 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         lineage = parents(
             Origin(config.base, networks.base),
             config,
-            {Path(path).name: file_sha256(Path(path)) for path in files.values()},
+            {split: file_sha256(Path(path)) for split, path in files.items()},
         ) | {"reward": dict(reward.identity), "gold": dict(gold.identity) if gold else None}
 
         # 4. Updates.
