@@ -138,13 +138,17 @@ async def test_unknown_models_and_profiles_are_refused_at_once() -> None:
 
 async def test_several_requests_are_under_way_at_once_and_no_more(tmp_path: Path) -> None:
     most, now = 0, 0
+    full = asyncio.Event()
 
     class Counting(ScoringService):
         async def score(self, query: ScoreQuery):  # type: ignore[no-untyped-def]
             nonlocal most, now
             now += 1
             most = max(most, now)
+            if now == score.CONCURRENCY:
+                full.set()
             try:
+                await full.wait()
                 return await super().score(query)
             finally:
                 now -= 1
@@ -152,7 +156,8 @@ async def test_several_requests_are_under_way_at_once_and_no_more(tmp_path: Path
     path = write(tmp_path / "data.jsonl", pairs(64))
     async with running_service() as service:
         service.__class__ = Counting
-        await score_all(service, path)
+        async with asyncio.timeout(60):
+            await score_all(service, path)
     assert most == 3
 
 
