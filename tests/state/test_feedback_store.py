@@ -46,6 +46,13 @@ def test_the_same_id_again_changes_nothing(store: FeedbackStore) -> None:
     assert list(store.read()) == [feedback()]
 
 
+def test_an_id_is_the_tenants_own(store: FeedbackStore) -> None:
+    store.add(feedback())
+    store.add(feedback(tenant="rival", chosen="another"))
+    assert list(store.read("team")) == [feedback()]
+    assert list(store.read("rival")) == [feedback(tenant="rival", chosen="another")]
+
+
 def test_pages_are_joined_without_gap_and_more_may_arrive_between(
     store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +80,6 @@ def test_threads_that_add_at_once_lose_nothing(store: FeedbackStore) -> None:
 def test_any_text_comes_back(memory: Database, text: str, tenant: str, at: float) -> None:
     store = SqlFeedbackStore(memory)
     given_ = feedback(text, tenant, chosen=text, annotator=tenant, at=at, tags={text: tenant})
-    known = {each.id for each in store.read()}
+    known = {each.id for each in store.read(tenant)}
     store.add(given_)
     assert text in known or list(store.read(tenant))[-1] == given_

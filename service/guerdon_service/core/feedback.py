@@ -35,7 +35,7 @@ class FeedbackStore(Protocol):
     """Durable feedback. Blocking; every method is one transaction."""
 
     def add(self, feedback: Feedback) -> None:
-        """Store it; the same id again changes nothing."""
+        """Store it; the same id of the same tenant again changes nothing."""
         ...
 
     def read(self, tenant: str | None = None) -> Iterator[Feedback]:

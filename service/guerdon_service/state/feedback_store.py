@@ -24,7 +24,7 @@ class SqlFeedbackStore:
         self._database = database
 
     def add(self, feedback: Feedback) -> None:
-        """Store it; the same id again changes nothing."""
+        """Store it; the same id of the same tenant again changes nothing."""
         row = {"id": feedback.id, "tenant": feedback.tenant, "body": asdict(feedback)}
         with self._database.writing() as connection:
             insert_new(connection, FEEDBACK, [row])

@@ -123,6 +123,17 @@ FEEDBACK = Table(
     Column("id", Json, nullable=False),
     Column("tenant", Json, nullable=False),
     Column("body", Json, nullable=False),
-    Index("feedback_id", "id", unique=True),
+    Index("feedback_id", "tenant", "id", unique=True),  # each tenant has ids of its own
     Index("feedback_tenant", "tenant", "seq"),
+)
+
+CANDIDATE_RECORDS = Table(
+    "candidate_records",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("id", String, nullable=False),
+    Column("tenant", Json, nullable=False),
+    Column("body", Json, nullable=False),
+    Index("candidate_records_id", "id", unique=True),
+    Index("candidate_records_tenant", "tenant", "seq"),
 )

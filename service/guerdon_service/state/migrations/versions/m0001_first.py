@@ -1,4 +1,4 @@
-"""The registry, evaluations with their scores, feedback."""
+"""The registry, evaluations with their scores, feedback, candidates of best-of-n."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,8 +18,17 @@ def upgrade() -> None:
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
     )
-    op.create_index("feedback_id", "feedback", ["id"], unique=True)
+    op.create_index("feedback_id", "feedback", ["tenant", "id"], unique=True)
     op.create_index("feedback_tenant", "feedback", ["tenant", "seq"])
+    op.create_table(
+        "candidate_records",
+        sa.Column("seq", sa.Integer, primary_key=True),
+        sa.Column("id", sa.String, nullable=False),
+        sa.Column("tenant", sa.Text, nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+    )
+    op.create_index("candidate_records_id", "candidate_records", ["id"], unique=True)
+    op.create_index("candidate_records_tenant", "candidate_records", ["tenant", "seq"])
 
 
 def _registry() -> None:
