@@ -93,14 +93,15 @@ class Dialect:
 
     error: the body of a failure from it, the HTTP status and the message that may leave the service.
     bad_input_status: HTTP status of input that is refused.
+    own_status: HTTP status of an error that differs from both; None where none does.
     """
 
     routes: tuple[DialectRoute, ...]
     error: Callable[[GuerdonError, int, str], Any]
     bad_input_status: int = 400
+    own_status: Callable[[GuerdonError], int | None] = lambda error: None
 
     def status_of(self, error: GuerdonError) -> int:
         """The HTTP status of `error`; what is no bad input keeps the service's own."""
-        if isinstance(error, InvalidInput | UnsupportedMedia):
-            return self.bad_input_status
-        return error.http_status
+        bad_input = isinstance(error, InvalidInput | UnsupportedMedia)
+        return self.own_status(error) or (self.bad_input_status if bad_input else error.http_status)

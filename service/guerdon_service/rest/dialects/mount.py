@@ -12,11 +12,15 @@ from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rest.body import read_body, read_bytes
 from guerdon_service.rest.context import Context, allow, json_reply
+from guerdon_service.rest.dialects.cohere import COHERE
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
+from guerdon_service.rest.dialects.jina import JINA
 from guerdon_service.rest.dialects.openrlhf import OPENRLHF
 from guerdon_service.rest.dialects.sglang import SGLANG
 from guerdon_service.rest.dialects.slime import SLIME
+from guerdon_service.rest.dialects.tei import TEI
 from guerdon_service.rest.dialects.vllm import VLLM
+from guerdon_service.rest.dialects.voyage import VOYAGE
 from guerdon_service.rest.disconnect import while_connected
 from guerdon_service.rest.failure import error_headers, error_response
 from guerdon_service.rest.render import dump
@@ -26,6 +30,10 @@ DIALECTS = {
     "slime": SLIME,
     "vllm": VLLM,
     "sglang": SGLANG,
+    "tei": TEI,
+    "cohere": COHERE,
+    "jina": JINA,
+    "voyage": VOYAGE,
 }
 """By the names that settings give."""
 

@@ -1,0 +1,125 @@
+"""text-embeddings-inference's routes over REST. Scores are sigmoids unless ``raw_scores`` is true."""
+
+from importlib.metadata import version
+
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import (
+    BackendFailed,
+    GuerdonError,
+    InputTooLong,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    TooManyItems,
+)
+from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
+from guerdon_service.rest.dialects.markup import of_pair, of_text
+from guerdon_service.rest.dialects.relevance import rank_documents, read_switch, sigmoid
+from guerdon_service.rest.fields import Fields, read_string
+
+LABEL = "LABEL_0"
+"""Of the one score."""
+_TYPES = {
+    Overloaded: "overloaded",
+    NotReady: "unhealthy",
+    BackendFailed: "backend",
+    InputTooLong: "tokenizer",
+}
+
+
+async def predict(ask: Ask) -> object:
+    """``{inputs, raw_scores?}`` to ``[{score, label}]``, or a list of those for a batch.
+
+    An input is a text whose markup tells its turns, or ``[prompt, response]``; a batch is a list of lists.
+    The hub's client sends `parameters`, whose ``function_to_apply`` is honoured, and reads the reply as a
+    batch whatever it sent.
+    """
+    fields = ask.fields()
+    inputs, raw = fields.get("inputs"), _is_raw(fields)
+    is_batch = isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], list)
+    batch = inputs if isinstance(inputs, list) and is_batch else [inputs]
+    items = [_item(given, f"inputs[{i}]" if is_batch else "inputs") for i, given in enumerate(batch)]
+    scores = (await ask.score(items, None)).scores
+    answers = [[{"score": s.reward if raw else sigmoid(s.reward), "label": LABEL}] for s in scores]
+    return answers if is_batch or "parameters" in fields else answers[0]
+
+
+async def rerank(ask: Ask) -> object:
+    """``{query, texts, raw_scores?, return_text?}`` to ``[{index, text?, score}]``, best first."""
+    fields = ask.fields()
+    raw, with_text = _is_raw(fields), read_switch(fields, ("return_text",), default=False)
+    ranked, _ = await rank_documents(ask, fields, documents="texts")
+    return [
+        {"index": r.index, "score": r.reward if raw else sigmoid(r.reward)}
+        | ({"text": r.text} if with_text else {})
+        for r in ranked
+    ]
+
+
+async def info(ask: Ask) -> object:
+    """The default model. Prompts are always cut on the left, so ``auto_truncate`` is true."""
+    model = next((m for m in ask.scorer.models() if m.default), None)
+    if model is None:
+        raise NotReady("no model is loaded yet; ask again", retry_after_ms=1000)
+    limits = ask.limits
+    return {
+        "model_id": model.name,
+        "model_sha": model.digest,
+        "model_dtype": model.dtype,
+        "model_type": {"reranker": {"id2label": {"0": LABEL}, "label2id": {LABEL: 0}}},
+        "max_concurrent_requests": limits.max_items,
+        "max_input_length": model.max_tokens,
+        "max_batch_tokens": limits.max_batch_tokens,
+        "max_batch_requests": None,
+        "max_client_batch_size": limits.max_items,
+        "auto_truncate": True,
+        "tokenization_workers": 1,
+        "version": version("guerdon"),
+        "sha": None,
+        "docker_label": None,
+    }
+
+
+def error(error: GuerdonError, status: int, message: str) -> object:
+    """``{error, error_type}``."""
+    kind = next((kind for cls, kind in _TYPES.items() if isinstance(error, cls)), "validation")
+    return {"error": message, "error_type": kind}
+
+
+def status_of(error: GuerdonError) -> int | None:
+    """What has a status of its own there."""
+    if isinstance(error, TooManyItems):
+        return 413
+    return 424 if isinstance(error, BackendFailed) else None
+
+
+def _item(given: object, path: str) -> Conversation:
+    texts = [read_string(text, path) for text in (given if isinstance(given, list) else [given])]
+    if len(texts) == 1:
+        return of_text(texts[0], path)
+    if len(texts) == 2:
+        return of_pair(texts[0], texts[1], path)
+    raise InvalidInput(f"{path} holds {len(texts)} texts; give one, or a prompt and a response", param=path)
+
+
+def _is_raw(fields: Fields) -> bool:
+    parameters = fields.get("parameters")
+    asked = parameters.get("function_to_apply") if isinstance(parameters, dict) else None
+    if asked == "softmax":
+        raise InvalidInput(
+            "parameters.function_to_apply softmax makes every reward 1; give sigmoid or none",
+            param="parameters.function_to_apply",
+        )
+    return asked == "none" or read_switch(fields, ("raw_scores",), default=False)
+
+
+TEI = Dialect(
+    (
+        DialectRoute("POST", "/predict", predict),
+        DialectRoute("POST", "/rerank", rerank),
+        DialectRoute("GET", "/info", info, scope=None),
+    ),
+    error,
+    bad_input_status=422,
+    own_status=status_of,
+)
