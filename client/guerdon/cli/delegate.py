@@ -46,7 +46,9 @@ COMMANDS = {
         Command(
             "data", "guerdon_training.audit.cli", "data_command", "train", "audit, convert and export data"
         ),
-        Command("train", "guerdon_training.cli", "train_command", "train", "train a reward model"),
+        Command(
+            "train", "guerdon_training.cli", "train_command", "train", "train reward models and policies"
+        ),
     )
 }
 
