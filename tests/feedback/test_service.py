@@ -11,6 +11,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InputTooLong, InvalidInput
 from guerdon_service.core.feedback import Feedback
 from guerdon_service.core.limits import Limits
+from guerdon_service.evaluation.read import read_items
 from guerdon_service.feedback.service import FeedbackService
 from guerdon_service.state.database import open_database
 from guerdon_service.state.feedback_store import SqlFeedbackStore
@@ -105,6 +106,10 @@ async def test_export_gives_what_training_reads(tmp_path: Path) -> None:
     first = json.loads(out.read_text("utf-8").splitlines()[0])
     assert (first["annotator"], first["tags"], first["shown"]) == ("ann", {"language": "en"}, ["8.", "7."])
     assert [p.id for p in read_pairs(out)] == ["one"]
+    items = list(read_items([out]))
+    assert [(i.id, i.grades, i.tie_votes) for i in items] == [("one", (1, 0), 0), ("two", (1, 1), 1)]
+    assert items[0].prompt == GOOD.prompt and items[0].responses == ("7.", "8.")
+    assert (items[0].subset, items[0].tags) == ("feedback", ("language=en", "source=feedback"))
 
 
 @pytest.mark.parametrize("argv", [["--output", "x"], ["--state-url", "sqlite://", "--output", "/nowhere/x"]])

@@ -139,9 +139,12 @@ def _votes(votes: Any, num_responses: int) -> tuple[tuple[float, ...], float]:
 
 
 def _tags(record: Record) -> tuple[str, ...]:
+    """A list of texts, or an object whose entries become ``key=value``."""
     given = record.get("tags") or ()
+    if isinstance(given, Mapping):
+        given = [f"{key}={value}" for key, value in given.items()]
     if isinstance(given, str) or not isinstance(given, Sequence):
-        raise BadRecord("tags must be a list of texts")
+        raise BadRecord("tags must be a list of texts, or an object such as {language: en}")
     named = [f"{key}={record[key]}" for key in ("source", "language") if record.get(key)]
     return tuple(dict.fromkeys([str(tag) for tag in given] + named))
 

@@ -12,7 +12,7 @@ SOURCE = "feedback"
 
 
 def to_lines(judgements: Iterable[Feedback]) -> Iterator[str]:
-    """One line of JSON each, in order; a tie carries ``votes`` that say so.
+    """One line of JSON each, in order; a tie has ``label`` for evaluation and ``votes`` for training.
 
     Judgements stay apart, even where several people judged the same two answers, because ``guerdon data
     audit`` measures their agreement and each annotator's reliability.
@@ -35,4 +35,4 @@ def to_record(judgement: Feedback) -> dict[str, Any]:
         "model": judgement.model,
         "at": judgement.at,
     }
-    return record | {"votes": {"tie": 1}} if judgement.is_tie else record
+    return record | {"label": "tie", "votes": {"tie": 1}} if judgement.is_tie else record
