@@ -13,6 +13,7 @@ from guerdon_service.app.loader import default_spec, load_model
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.policies import load_policies
 from guerdon_service.app.settings import Settings
+from guerdon_service.bestofn.logged import LoggedBestOfN
 from guerdon_service.bestofn.service import BestOfNService
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import ModelSpec
@@ -28,6 +29,7 @@ from guerdon_service.shadow.drift_monitor import DriftMonitor
 from guerdon_service.shadow.feedback import JudgingFeedback
 from guerdon_service.shadow.scorer import ShadowingScorer
 from guerdon_service.shadow.trials import Trials
+from guerdon_service.state.candidate_store import SqlCandidateStore
 from guerdon_service.state.database import Database, open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.feedback_store import SqlFeedbackStore
@@ -46,6 +48,8 @@ class Domain:
 
     scoring: ScoringService
     best_of_n: BestOfNService
+    candidate_log: LoggedBestOfN | None
+    """Around `best_of_n` where candidates are kept."""
     evaluations: EvaluationService
     registry: Registry
     feedback: JudgingFeedback
@@ -56,7 +60,8 @@ class Domain:
     @property
     def services(self) -> Services:
         """What the transports see of it."""
-        return Services(self.shadowing, self.best_of_n, self.evaluations, self.registry, self.feedback)
+        best_of_n = self.candidate_log or self.best_of_n
+        return Services(self.shadowing, best_of_n, self.evaluations, self.registry, self.feedback)
 
     def start(self) -> None:
         """Follow the registry and work on evaluations, until closed."""
@@ -69,6 +74,8 @@ class Domain:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
         await self.best_of_n.close()
+        if self.candidate_log is not None:
+            await self.candidate_log.close()
         await self.feedback.close()
         await self.shadowing.close()
         self.database.close()
@@ -90,6 +97,8 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     evaluations = SqlEvaluationStore(database)
     trials = Trials(catalog, settings.shadow.plan, observer)
     feedback = FeedbackService(SqlFeedbackStore(database), settings.limits)
+    best_of_n = BestOfNService(scoring, (), settings.limits)
+    candidates = SqlCandidateStore(database)
     registry = Registry(
         SqlRegistryStore(database),
         evaluations,
@@ -100,7 +109,8 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     )
     return Domain(
         scoring=scoring,
-        best_of_n=BestOfNService(scoring, (), settings.limits),
+        best_of_n=best_of_n,
+        candidate_log=LoggedBestOfN(best_of_n, candidates) if settings.log_candidates else None,
         evaluations=EvaluationService(scoring, evaluations, settings.data_folder, registry.ensure),
         registry=registry,
         feedback=JudgingFeedback(feedback, scoring, trials),
