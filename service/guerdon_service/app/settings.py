@@ -28,7 +28,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-DialectName = Literal["openrlhf", "slime", "vllm", "sglang", "tei", "cohere", "jina", "voyage"]
+DialectName = Literal["openrlhf", "slime", "vllm", "sglang", "tei", "cohere", "jina", "voyage", "oip"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class Settings(BaseModel):
     """Database of the registry, evaluations and feedback: ``sqlite:///PATH``, or a ``postgresql://`` that
     replicas share; None keeps them in memory."""
     log_candidates: bool = False
-    """Keep the candidates of best-of-n in the state database for ``guerdon data export``: prompts and responses
-    with their rewards. Nothing is kept by default."""
+    """Keep the candidates of best-of-n, prompts and responses with their rewards, in the state database for
+    ``guerdon data export``."""
     data_folder: Path = Path("data")
     """Where the data sets of evaluations are."""
     model_store: Path | None = None

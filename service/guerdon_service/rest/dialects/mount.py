@@ -15,6 +15,7 @@ from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.dialects.cohere import COHERE
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
 from guerdon_service.rest.dialects.jina import JINA
+from guerdon_service.rest.dialects.oip import OIP
 from guerdon_service.rest.dialects.openrlhf import OPENRLHF
 from guerdon_service.rest.dialects.sglang import SGLANG
 from guerdon_service.rest.dialects.slime import SLIME
@@ -34,6 +35,7 @@ DIALECTS = {
     "cohere": COHERE,
     "jina": JINA,
     "voyage": VOYAGE,
+    "oip": OIP,
 }
 """By the names that settings give."""
 
