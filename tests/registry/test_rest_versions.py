@@ -1,7 +1,8 @@
 """Versions as REST shows them."""
 
+from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.artifact import ModelSpec
-from tests.contract.harness import served
+from tests.contract.harness import ADMIN_KEY, KEYS, SCORER_KEY, served
 from tests.registry.versions import load_versions
 
 
@@ -22,3 +23,16 @@ async def test_each_version_is_shown_with_its_own_manifest_and_scored_under_its_
         assert (await running.rest.delete("/v1/models/m@1")).status_code == 422
         assert (await running.rest.delete("/v1/models/m@2")).status_code == 204
         assert (await running.rest.get("/v1/models/m@2")).status_code == 404
+
+
+async def test_where_artifacts_lie_is_told_to_an_admin_alone() -> None:
+    async with served(keys=KEYS) as it:
+        await it.services.registrar.register("m", "/srv/models/m-1", "ops")
+        for key, expected in ((ADMIN_KEY, "/srv/models/m-1"), (SCORER_KEY, "")):
+            held = {"authorization": f"Bearer {key}"}
+            shown = (await it.rest.get("/v1/models/m/versions", headers=held)).json()
+            called = await it.stub.GetModelHistory(
+                pb.GetModelHistoryRequest(name="m"), metadata=tuple(held.items())
+            )
+            assert shown["versions"][0]["source"] == called.versions[0].source == expected
+            assert shown["versions"][0]["version"] == called.versions[0].version == "1"

@@ -35,6 +35,11 @@ class Caller:
     tenant: str
     scopes: frozenset[Scope]
 
+    @property
+    def is_admin(self) -> bool:
+        """Whether it has the scope ``admin``."""
+        return Scope.ADMIN in self.scopes
+
     def require(self, scope: Scope) -> None:
         """Refuse a caller without `scope`.
 

@@ -25,11 +25,13 @@ class Call:
     """What a transport knows of a call besides its message.
 
     remaining_s: seconds until the transport's own deadline; None where it has none.
+    is_admin: whether its key has the scope ``admin``.
     """
 
     tenant: str
     request_id: str
     remaining_s: float | None = None
+    is_admin: bool = False
 
     @property
     def by(self) -> str:

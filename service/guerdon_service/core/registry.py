@@ -1,7 +1,7 @@
 """The registry as data: versions, the aliases that point at them, and every change of an alias."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
@@ -66,6 +66,13 @@ class ModelHistory:
     versions: tuple[ModelVersion, ...]
     aliases: Mapping[str, str]
     changes: tuple[AliasChange, ...]
+
+
+def shown(history: ModelHistory, *, is_admin: bool) -> ModelHistory:
+    """What a caller may see: only an admin is told where artifacts lie."""
+    if is_admin:
+        return history
+    return replace(history, versions=tuple(replace(version, source="") for version in history.versions))
 
 
 @dataclass(frozen=True, slots=True)

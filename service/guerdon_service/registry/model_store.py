@@ -34,8 +34,9 @@ class ModelStore:
         """What an API caller names, as it is kept; a relative path is one of the model store.
 
         Raises:
-            InvalidInput: a folder outside the model store, or a URL that cannot be fetched here.
+            InvalidInput: a folder outside the model store, or a URL that cannot be fetched or has a secret in it.
         """
+        _check_plain(source)
         if "://" in source:
             self._fetched_folder(source)
             return source
@@ -91,6 +92,19 @@ class ModelStore:
                 param="source",
             )
         return self.root / FETCHED
+
+
+def _check_plain(source: str) -> None:
+    """A chain of file systems would lead anywhere; a secret would be kept, and shown to every admin."""
+    if "::" in source or "\0" in source:
+        raise InvalidInput(
+            "source has '::' or a NUL in it; give a folder of the model store, or one plain URL",
+            param="source",
+        )
+    if "@" in source.partition("://")[2].partition("/")[0]:
+        raise InvalidInput(
+            "source has credentials in its URL; give them to the service by its environment", param="source"
+        )
 
 
 def _fetch(source: str, folder: Path) -> None:

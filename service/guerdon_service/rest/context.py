@@ -7,7 +7,7 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from guerdon_service.core.auth import Scope
+from guerdon_service.core.auth import Caller, Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
@@ -42,15 +42,16 @@ class Context:
             raise
 
 
-def allow(request: Request, scope: Scope) -> Call:
-    """The call, if its caller has `scope`.
+def allow(request: Request, scope: Scope | None) -> Call:
+    """The call, if its caller has `scope`; None asks for any known key.
 
     Raises:
         PermissionDenied: the key lacks it.
     """
-    caller = request.scope["guerdon.caller"]
-    caller.require(scope)
-    return Call(caller.tenant, request.scope["guerdon.request_id"])
+    caller: Caller = request.scope["guerdon.caller"]
+    if scope is not None:
+        caller.require(scope)
+    return Call(caller.tenant, request.scope["guerdon.request_id"], is_admin=caller.is_admin)
 
 
 def json_reply(body: bytes, status: int = 200) -> Response:

@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from guerdon_service.core.auth import Scope
-from guerdon_service.rest.context import Context, json_reply
+from guerdon_service.core.registry import shown
+from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.registry_wire import (
     decode_promote,
     decode_register,
@@ -25,8 +26,9 @@ async def register_model(at: Context, request: Request) -> Response:
 
 
 async def get_history(at: Context, request: Request) -> Response:
-    """Versions, aliases and changes of one name, oldest first."""
-    return json_reply(render_history(await at.services.registrar.history(request.path_params["name"])))
+    """Versions, aliases and changes of one name, oldest first; sources for an admin."""
+    history = await at.services.registrar.history(request.path_params["name"])
+    return json_reply(render_history(shown(history, is_admin=allow(request, None).is_admin)))
 
 
 async def promote_model(at: Context, request: Request) -> Response:

@@ -15,6 +15,7 @@ from guerdon_service.core.registry import (
     ModelVersion,
     PromoteQuery,
     Registrar,
+    shown,
 )
 from guerdon_service.rpc.decode import parse, required
 
@@ -31,9 +32,9 @@ class RegistryVerbs:
         return _version(await self.service.register(message.name, message.source, call.by))
 
     async def history(self, data: bytes, call: Call) -> pb.ModelHistory:
-        """Versions, aliases and changes of one name, oldest first."""
+        """Versions, aliases and changes of one name, oldest first; sources for an admin."""
         message = required(parse(pb.GetModelHistoryRequest, data), "name")
-        return render_history(await self.service.history(message.name))
+        return render_history(shown(await self.service.history(message.name), is_admin=call.is_admin))
 
     async def promote(self, data: bytes, call: Call) -> pb.AliasChange:
         """Point an alias at a version, if the gate allows it."""

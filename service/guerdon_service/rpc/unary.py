@@ -41,4 +41,5 @@ class Unary:
         caller = caller_of(context, self.auth)
         if self.scope is not None:
             caller.require(self.scope)
-        return await self.answer(data, Call(caller.tenant, request_id, context.time_remaining()))
+        call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
+        return await self.answer(data, call)
