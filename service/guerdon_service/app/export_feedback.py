@@ -1,19 +1,29 @@
-"""``guerdon data export``: stored feedback as the preference records that ``guerdon train reward`` reads."""
+"""``guerdon data export``: stored feedback and logged candidates as the records that training reads."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from guerdon_service.core.candidate_log import CandidateRecord
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.feedback import Feedback
 from guerdon_service.feedback.export import to_lines
-from guerdon_service.state.database import open_database
+from guerdon_service.feedback.export_candidates import to_demonstration_lines, to_ranking_lines
+from guerdon_service.state.candidate_store import SqlCandidateStore
+from guerdon_service.state.database import Database, open_database
 from guerdon_service.state.feedback_store import SqlFeedbackStore
+
+KINDS = {"pairs": "judgements", "kwise": "rankings", "sft": "demonstrations"}
+"""What may be exported, and what its records are called."""
+
+T = TypeVar("T", Feedback, CandidateRecord)
 
 
 def export_feedback_command(argv: Sequence[str]) -> int:
-    """Write one line per judgement; 0 when done.
+    """Write one line per record; 0 when done.
 
     Raises:
         GuerdonError: the database cannot be reached, or the file cannot be written.
@@ -23,7 +33,7 @@ def export_feedback_command(argv: Sequence[str]) -> int:
         raise InvalidInput("state-url is missing; give the service's --state-url", param="--state-url")
     database = open_database(args.state_url)
     try:
-        lines, num = to_lines(SqlFeedbackStore(database).read(args.tenant)), 0
+        lines, num = _lines(database, args.kind, args.tenant), 0
         with args.output.open("w", encoding="utf-8") as file:
             for line in lines:
                 file.write(line)
@@ -32,8 +42,22 @@ def export_feedback_command(argv: Sequence[str]) -> int:
         raise InvalidInput(f"{args.output} cannot be written: {err}", param="--output") from None
     finally:
         database.close()
-    sys.stderr.write(f"wrote {num} judgements to {args.output}\n")
+    sys.stderr.write(f"wrote {num} {KINDS[args.kind]} to {args.output}\n")
+    if not num and args.kind != "pairs":
+        sys.stderr.write("candidates are kept only by guerdon serve --log-candidates true\n")
     return 0
+
+
+def _lines(database: Database, kind: str, tenant: str | None) -> Iterator[str]:
+    if kind == "pairs":
+        return to_lines(_with_user_turn(SqlFeedbackStore(database).read(tenant)))
+    records = _with_user_turn(SqlCandidateStore(database).read(tenant))
+    return to_ranking_lines(records) if kind == "kwise" else to_demonstration_lines(records)
+
+
+def _with_user_turn(records: Iterable[T]) -> Iterator[T]:
+    """Training refuses a file for one prompt without a user's turn."""
+    return (record for record in records if any(turn.role == "user" for turn in record.prompt))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,5 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     url = os.environ.get("GUERDON_STATE_URL", "")
     add("--state-url", metavar="URL", default=url, help="the service's database ($GUERDON_STATE_URL)")
     add("--output", metavar="OUT", required=True, type=Path, help="JSON Lines file to write")
+    add(
+        "--kind",
+        choices=tuple(KINDS),
+        default="pairs",
+        help="people's judgements (pairs), or of logged best-of-n candidates their ranking by reward (kwise) "
+        "or the chosen response (sft)",
+    )
     add("--tenant", metavar="NAME", help="only what this API key's holder sent (all)")
     return parser
