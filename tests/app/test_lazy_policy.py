@@ -1,6 +1,7 @@
 """The default policy: not loaded before it is asked, then once."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -49,6 +50,49 @@ async def test_it_is_loaded_once_and_when_first_asked() -> None:
     assert (policy.digest, len(loaded)) == ("d" * 64, 1)
     await policy.close()
     assert loaded[0].num_closed == 1
+
+
+async def test_callers_who_leave_do_not_make_it_load_anew() -> None:
+    """Deadlines that are shorter than the load must not keep it from ever ending."""
+    begun, go_on, echo = asyncio.Event(), threading.Event(), Echo()
+    loop, num_begun = asyncio.get_running_loop(), 0
+
+    def load() -> Policy:
+        nonlocal num_begun
+        num_begun += 1
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait()
+        return echo
+
+    policy = LazyPolicy("echo", load)
+    first = asyncio.create_task(sampled(policy))
+    await begun.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    second = asyncio.create_task(sampled(policy))
+    go_on.set()
+    assert await second == [0, 1]
+    assert (first.cancelled(), num_begun) == (True, 1)
+    await policy.close()
+    assert echo.num_closed == 1
+
+
+async def test_closing_during_the_load_closes_what_it_gives() -> None:
+    begun, go_on, echo = threading.Event(), threading.Event(), Echo()
+
+    def load() -> Policy:
+        begun.set()
+        go_on.wait()
+        return echo
+
+    policy = LazyPolicy("echo", load)
+    asking = asyncio.create_task(sampled(policy))
+    await asyncio.to_thread(begun.wait)
+    asking.cancel()
+    closing = asyncio.create_task(policy.close())
+    go_on.set()
+    await closing
+    assert echo.num_closed == 1
 
 
 async def test_a_failed_load_is_told_and_tried_again() -> None:

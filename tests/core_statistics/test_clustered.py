@@ -57,3 +57,29 @@ def test_clustered_mean_equals_the_cluster_robust_regression() -> None:
     reference = regression.fit(cov_type="cluster", cov_kwds={"groups": clusters})
     found = clustered_mean(values, clusters)
     assert (found.low, found.high) == pytest.approx(tuple(reference.conf_int()[0]), abs=1e-10)
+
+
+@pytest.mark.parametrize("value", [0.7, 0.3, 1 / 3])
+def test_rounding_is_no_variance_of_one_prompt(value: float) -> None:
+    """Items of one prompt count as one observation, also where their sum is not exact."""
+    found, one = clustered_rate(np.full(100, value), [0] * 100), wilson(value, 1)
+    assert (found.low, found.high) == pytest.approx((one.low, one.high), abs=1e-12)
+    many = clustered_rate(np.full(100, value), np.repeat(np.arange(10), 10).tolist())
+    ten = wilson(10 * value, 10)
+    assert (many.low, many.high) == pytest.approx((ten.low, ten.high), abs=1e-12)
+
+
+def test_a_rate_of_one_prompt_does_not_count_its_items() -> None:
+    right = (np.arange(100) % 10 < 7).astype(np.float64)
+    found, one = clustered_rate(right, [0] * 100), wilson(0.7, 1)
+    assert (found.low, found.high) == pytest.approx((one.low, one.high), abs=1e-12)
+
+
+def test_a_mean_of_clusters_without_variance_has_the_spread_of_its_items() -> None:
+    values = np.random.default_rng(2).normal(size=30)
+    one = clustered_mean(values, [0] * 30)
+    assert one.high - one.value == pytest.approx(1.959964 * values.std(), rel=1e-6)
+    cancelling = clustered_mean(np.tile([0.1, 0.7], 9), np.repeat(np.arange(9), 2).tolist())
+    assert cancelling.high - cancelling.value == pytest.approx(1.959964 * 0.3 / 3, rel=1e-6)
+    same = clustered_mean(np.full(30, 0.7), range(30))
+    assert same.high - same.low == pytest.approx(0.0, abs=1e-12)

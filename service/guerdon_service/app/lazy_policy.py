@@ -21,7 +21,7 @@ class LazyPolicy:
         self.name = name
         self._load = load
         self._loaded: Policy | None = None
-        self._loading = asyncio.Lock()
+        self._loading: asyncio.Task[Policy] | None = None
 
     @property
     def digest(self) -> str:
@@ -32,17 +32,31 @@ class LazyPolicy:
         self, prompt: tuple[Message, ...], n: int, params: SamplingParams
     ) -> AsyncIterator[Generated]:
         """See `Policy.generate`; also raises what loading raises."""
-        async with self._loading:
-            if self._loaded is None:
-                self._loaded = await asyncio.to_thread(self._load)
-        async with closed_after(self._loaded.generate(prompt, n, params)) as responses:
+        policy = self._loaded
+        if policy is None:
+            policy = await asyncio.shield(self._begun())
+        async with closed_after(policy.generate(prompt, n, params)) as responses:
             async for response in responses:
                 yield response
 
     async def close(self) -> None:
-        """Close what was loaded."""
+        """Close what was loaded, or is being loaded."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
         if self._loaded is not None:
             await self._loaded.close()
+
+    def _begun(self) -> asyncio.Task[Policy]:
+        """The one load; who leaves before its end, at a deadline, does not make the next one begin anew."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+            self._loading.add_done_callback(self._ended)
+        return self._loading
+
+    def _ended(self, loading: asyncio.Task[Policy]) -> None:
+        self._loading = None
+        if not loading.cancelled() and loading.exception() is None:
+            self._loaded = loading.result()
 
 
 def default_policy(settings: Settings) -> LazyPolicy:

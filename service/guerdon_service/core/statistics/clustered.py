@@ -1,5 +1,7 @@
 """Intervals of a mean whose items come in dependent clusters, by a cluster-robust standard error."""
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -15,9 +17,16 @@ from guerdon_service.core.statistics.arrays import (
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.rates import wilson
 
+_ROUNDING = 1e-20
+"""Relative variance of a mean that float64 sums leave where there is none; the square of their error."""
+
 
 def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
     """Mean with a normal interval from the cluster-robust standard error (Miller, arXiv 2411.00640).
+
+    Where clusters show no variance, because there is one or their means are equal, the error is the items'
+    standard deviation over the root of the number of clusters. Values that are all equal show no variance at
+    all: their interval has no width, and says nothing of how rare others are.
 
     Args:
         values: float64 [N]. Differences of two scorers on the same items make the comparison paired.
@@ -28,7 +37,10 @@ def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
     """
     checked = floats(values, "values")
     mean = float(checked.mean())
-    half = Z95 * float(np.sqrt(cluster_variance(checked, clusters)))
+    variance, spread = cluster_variance(checked, clusters), float(checked.var())
+    if not _is_visible(variance, spread, clusters):
+        variance = spread / len(set(_keys(clusters)))
+    half = Z95 * float(np.sqrt(variance))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -49,8 +61,8 @@ def clustered_rate(values: ArrayLike, clusters: Clusters) -> Interval:
     num, mean = len(checked), float(checked.mean())
     variance = cluster_variance(checked, clusters)
     binomial = mean * (1 - mean)
-    spread = variance > 0 and binomial > 0
-    size = max(1, int(min(num, binomial / variance)) if spread else len(set(clusters)))
+    visible = _is_visible(variance, binomial, clusters)
+    size = max(1, int(min(num, binomial / variance))) if visible else len(set(_keys(clusters)))
     interval = wilson(min(mean * size, size), size)
     return Interval(mean, interval.low, interval.high)
 
@@ -61,3 +73,12 @@ def cluster_variance(values: Floats, clusters: Clusters) -> float:
     residual = cluster_sums(codes, values - values.mean())
     num = len(residual)
     return num / max(num - 1, 1) * float(residual @ residual) / len(values) ** 2
+
+
+def _is_visible(variance: float, spread: float, clusters: Clusters) -> bool:
+    """Whether `variance` of the mean is more than rounding of what varies by `spread` leaves."""
+    return len(set(_keys(clusters))) > 1 and variance > _ROUNDING * spread > 0.0
+
+
+def _keys(clusters: Clusters) -> Sequence[Hashable]:
+    return clusters.tolist() if isinstance(clusters, np.ndarray) else clusters
