@@ -35,6 +35,13 @@ def test_members_share_an_attribute_and_no_other_output_is_served(manifest: Mani
     ]
 
 
+def test_the_card_says_what_was_minimised(trained: Path) -> None:
+    card = (trained / "MODEL_CARD.md").read_text("utf-8")
+    assert (
+        "Davidson loss, labels from votes, 2 members for each head, the average of 2 runs' weights, " in card
+    )
+
+
 def test_it_learns(manifest: Manifest) -> None:
     assert manifest.metrics["quality"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
 

@@ -68,11 +68,25 @@ def _summary(config: RewardConfig, config_file: str) -> str:
         f"A small reward model: the heads {heads} on {_trunk(config)}. English only. It reads at most "
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
-        f"Trained with `guerdon train reward {config_file}` ({_copy_of(config_file)}): Bradley-Terry loss, "
+        f"Trained with `guerdon train reward {config_file}` ({_copy_of(config_file)}): {_objective(config)}, "
         f"each pair trains its own head, {epochs}, learning rate {optim.learning_rate:g}, "
         f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
         f"(decay {optim.ema_decay:g} a step){chosen}."
     )
+
+
+def _objective(config: RewardConfig) -> str:
+    """The likelihood, and the options that are on."""
+    objective, ensemble = config.objective, config.ensemble
+    names = {"k_wise": "k-wise Bradley-Terry", "plackett_luce": "Plackett-Luce", "davidson": "Davidson"}
+    said = [f"{names.get(objective.kind, 'Bradley-Terry')} loss"]
+    said += ["labels from votes"] if objective.labels == "votes" else []
+    said += ["flip rates from a data audit"] if objective.flip_rates else []
+    said += [f"margins from `{objective.margin}`"] if objective.margin else []
+    said += [f"{ensemble.heads} members for each head"] if ensemble.heads > 1 else []
+    said += [f"the average of {ensemble.runs} runs' weights"] if ensemble.runs > 1 else []
+    said += ["a length head that is not served"] if config.length.penalty else []
+    return ", ".join(said)
 
 
 def _trunk(config: RewardConfig) -> str:
