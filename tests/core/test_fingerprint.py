@@ -1,6 +1,7 @@
 """Cache keys: equal inputs, equal keys; anything else that a score depends on, another key."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from guerdon_service.core.fingerprint import (
     fingerprints,
     manifest_digest,
 )
-from guerdon_service.core.manifest import Head, Manifest, Profile
+from guerdon_service.core.manifest import Head, Manifest, Profile, from_json, to_json
 
 short = st.text(st.sampled_from("ab1/\0"), max_size=4)
 """Few letters and short, so that a missing length prefix would soon collide."""
@@ -109,6 +110,21 @@ def test_a_manifest_is_digested_without_its_own_digest() -> None:
     assert manifest_digest(replace(manifest, digest="f" * 64)) == base
     assert manifest_digest(replace(manifest, version="2")) != base
     assert manifest_digest(replace(manifest, max_tokens=513)) != base
+    assert manifest_digest(replace(manifest, pooling="last")) != base
+    assert manifest_digest(replace(manifest, profiles={"default": Profile({"h": 1.0}, 0.5)})) != base
+
+
+def test_a_field_that_a_later_version_adds_leaves_older_digests_alone() -> None:
+    """Written with every field or with those alone that it needs, a manifest is the same."""
+    manifest = Manifest("m", "1", (Head("h", "h"),), {"default": Profile({"h": 1.0})}, 512)
+    whole = json.loads(to_json(manifest))
+    bare = {key: whole[key] for key in ("name", "version", "heads", "profiles", "max_tokens")}
+    bare["heads"] = [{"name": "h", "attribute": "h"}]
+    assert manifest_digest(from_json(json.dumps(bare))) == manifest_digest(from_json(to_json(manifest)))
+    values: dict[str, object] = {"name": "m", "version": "1"}
+    values |= {"heads": [{"name": "h", "attribute": "h"}]}
+    values |= {"profiles": {"default": {"weights": {"h": 1.0}}}, "max_tokens": 512}
+    assert manifest_digest(manifest) == hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def test_fingerprints_of_a_batch_are_those_of_its_conversations() -> None:

@@ -142,7 +142,7 @@ def test_the_recorded_figures_are_those_of_the_data(
     if not TEST_PAIRS.is_file():
         assert len((FOLDER / "scores.jsonl").read_text("utf-8").splitlines()) > 1500
         return
-    assert manifest.parents["data_sha256"][TEST_PAIRS.name] == file_sha256(TEST_PAIRS)
+    assert manifest.parents["data_sha256"]["test"] == file_sha256(TEST_PAIRS)
     config = read_config(ROOT / CONFIG, RewardConfig)
     pairs = tag(read_pairs(TEST_PAIRS), config.heads, trained=False)
     stored = read_scores(FOLDER / "scores.jsonl", "test", pairs)

@@ -1,11 +1,13 @@
 """Digests: of an artifact folder, and of one score."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from typing import Any
 
 from guerdon_service.core.encoded import Encoded
-from guerdon_service.core.manifest import Manifest, to_json
+from guerdon_service.core.manifest import Manifest
 
 SCORER_VERSION = "1"
 """Raise when the numbers a back end gives for the same artifact and tokens may change."""
@@ -22,8 +24,31 @@ class ScorerIdentity:
 
 
 def manifest_digest(manifest: Manifest) -> str:
-    """SHA-256 (hex) of the canonical JSON with a blank `digest`: what `manifest.json` counts as."""
-    return hashlib.sha256(to_json(replace(manifest, digest="")).encode()).hexdigest()
+    """SHA-256 (hex) of what `manifest.json` states, its `digest` left out: what it counts as.
+
+    Fields at their default are left out too, at any depth, so that a field that a later version adds leaves
+    the digests of older artifacts as they are.
+    """
+    return hashlib.sha256(json.dumps(_stated(replace(manifest, digest=""))).encode()).hexdigest()
+
+
+def _stated(value: Any) -> Any:
+    """`value` as plain JSON values, without what it only has by default."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.name: _stated(getattr(value, f.name))
+            for f in fields(value)
+            if getattr(value, f.name) != _default(f)
+        }
+    if isinstance(value, Mapping):
+        return {key: _stated(v) for key, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_stated(v) for v in value]
+    return value
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def artifact_digest(file_digests: Mapping[str, str]) -> str:
