@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from guerdon_service.core.errors import BackendFailed
-from tests.contract.harness import Served, Watching, served
+from tests.contract.harness import ADMIN_KEY, KEYS, RIVAL_KEY, SCORER_KEY, Served, Watching, served
 from tests.contract.test_contract import comparable
 from tests.domain_fakes import EchoBestOfN, StepEvaluator
 from tests.fakes import running_service
@@ -97,6 +97,27 @@ async def test_a_running_evaluation_is_cancelled() -> None:
     async with served(evaluator=StepEvaluator(asyncio.Semaphore(0))) as it:
         path = f"/v1/evaluations/{(await it.rest.post('/v1/evaluations', json=EVALUATION)).json()['id']}"
         assert (await it.rest.delete(path)).json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("key", [SCORER_KEY, ADMIN_KEY])
+async def test_an_evaluation_is_its_owners_and_an_admins(key: str) -> None:
+    """Another key is told what it would be told of an id that never was."""
+    headers = {name: {"authorization": f"Bearer {secret}"} for name, secret in (
+        ("owner", SCORER_KEY), ("rival", RIVAL_KEY), ("seer", key)
+    )}  # fmt: skip
+    async with served(keys=KEYS) as it:
+        ask = it.rest.request
+        started = await ask("POST", "/v1/evaluations", json=EVALUATION, headers=headers["owner"])
+        path = f"/v1/evaluations/{started.json()['id']}"
+        looks = [("GET", path), ("GET", path + "/events"), ("GET", path + "/report"), ("DELETE", path)]
+        for method, url in looks:
+            told = await ask(method, url, headers=headers["rival"])
+            assert (told.status_code, told.json()["error"]["code"]) == (404, "unknown_evaluation"), url
+        assert it.services.evaluator.kept[started.json()["id"]].state == "queued"  # type: ignore[attr-defined]
+        listed = [(await ask("GET", "/v1/evaluations", headers=headers[n])).json() for n in headers]
+        assert [len(each["evaluations"]) for each in listed] == [1, 0, 1]
+        for method, url in looks:
+            assert (await ask(method, url, headers=headers["seer"])).status_code == 200, url
 
 
 async def test_the_gate_refuses_with_409() -> None:

@@ -34,7 +34,7 @@ STREAMS: dict[str, Any] = {
     "BestOfN": pb.BestOfNRequest(policy="echo", prompt="p", n=2),
     "Evaluate": pb.EvaluateRequest(candidate="m", dataset="d.jsonl"),
 }
-ANY_KEY = ("ListModels", "GetModelHistory")
+ANY_KEY = ("ListModels", "GetModelHistory", "CancelEvaluation")
 ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel")
 NAMES = ("", "guerdon.v1.RewardService")
 

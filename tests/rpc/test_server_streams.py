@@ -10,7 +10,16 @@ import grpc.aio
 import pytest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
-from tests.contract.harness import Served, Watching, refusal, served
+from tests.contract.harness import (
+    ADMIN_KEY,
+    KEYS,
+    RIVAL_KEY,
+    SCORER_KEY,
+    Served,
+    Watching,
+    refusal,
+    served,
+)
 from tests.domain_fakes import EchoBestOfN, StepEvaluator
 from tests.fakes import running_service
 
@@ -77,6 +86,28 @@ async def test_an_evaluation_is_started_and_followed_to_its_end(running: Served)
     assert not states[0].HasField("accuracy") and not states[0].report_json
     (again,) = [message async for message in running.stub.Evaluate(pb.EvaluateRequest(id=last.id))]
     assert again == last
+
+
+async def test_an_evaluation_is_its_owners_and_an_admins() -> None:
+    """Another key is told what it would be told of an id that never was."""
+    fake = StepEvaluator(gate=asyncio.Semaphore(0))
+    owner, rival, admin = [
+        (("authorization", f"Bearer {key}"),) for key in (SCORER_KEY, RIVAL_KEY, ADMIN_KEY)
+    ]
+    async with served(keys=KEYS, evaluator=fake) as it:
+        started = await it.stub.Evaluate(EVALUATE, metadata=owner).read()
+        follow, cancel = pb.EvaluateRequest(id=started.id), pb.CancelEvaluationRequest(id=started.id)
+        for call in (
+            it.stub.Evaluate(follow, metadata=rival).read(),
+            it.stub.CancelEvaluation(cancel, metadata=rival),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as err:
+                await call
+            assert refusal(err.value).code == "unknown_evaluation"
+        assert (await it.stub.Evaluate(follow, metadata=owner).read()).id == started.id
+        assert fake.kept[started.id].state == "queued"
+        assert (await it.stub.CancelEvaluation(cancel, metadata=admin)).state == "cancelled"
+        assert [s.state async for s in it.stub.Evaluate(follow, metadata=owner)] == ["cancelled"]
 
 
 async def test_an_evaluation_goes_on_without_its_caller_and_is_cancelled_by_name() -> None:

@@ -6,9 +6,10 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation
+from guerdon_service.core.errors import InvalidInput, NotReady
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, EvaluationStore
 from guerdon_service.core.result import Provenance
+from guerdon_service.core.visible_evaluations import unknown_evaluation
 from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
@@ -96,9 +97,7 @@ class EvaluationService:
         """
         found = await asyncio.to_thread(self._store.get, evaluation_id)
         if found is None:
-            raise UnknownEvaluation(
-                f"evaluation {evaluation_id[:80]!r} is not known; list them to see which are", param="id"
-            )
+            raise unknown_evaluation(evaluation_id)
         return found
 
     async def all(self) -> tuple[Evaluation, ...]:

@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, Response
 from guerdon_service.core.auth import Scope
 from guerdon_service.core.evaluation import ENDED, Evaluator
 from guerdon_service.core.streams import closed_after
+from guerdon_service.core.visible_evaluations import VisibleEvaluations
 from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.evaluation_wire import decode_evaluation, render_evaluation, render_evaluations
 from guerdon_service.rest.events import EventStream, event
@@ -20,33 +21,33 @@ async def start_evaluation(at: Context, request: Request) -> Response:
 
 
 async def list_evaluations(at: Context, request: Request) -> Response:
-    """Every evaluation, newest first, without its report."""
-    allow(request, Scope.SCORE)
-    return json_reply(render_evaluations(await at.services.evaluator.all()))
+    """The caller's evaluations, an admin's being all, newest first, without reports."""
+    return json_reply(render_evaluations(await _seen(at, request).all()))
 
 
 async def get_evaluation(at: Context, request: Request) -> Response:
     """One evaluation: how far it is, and once done what it found."""
-    allow(request, Scope.SCORE)
-    return json_reply(render_evaluation(await at.services.evaluator.get(request.path_params["id"])))
+    return json_reply(render_evaluation(await _seen(at, request).get(request.path_params["id"])))
 
 
 async def follow_evaluation(at: Context, request: Request) -> EventStream:
     """The evaluation as an event `progress` whenever it moved on, until an event `result`."""
-    allow(request, Scope.SCORE)
-    return EventStream(request, _events(at.services.evaluator, request.path_params["id"]))
+    return EventStream(request, _events(_seen(at, request), request.path_params["id"]))
 
 
 async def get_report(at: Context, request: Request) -> Response:
     """A finished evaluation as one self-contained page."""
-    allow(request, Scope.SCORE)
-    return HTMLResponse(await at.services.evaluator.report_html(request.path_params["id"]))
+    return HTMLResponse(await _seen(at, request).report_html(request.path_params["id"]))
 
 
 async def cancel_evaluation(at: Context, request: Request) -> Response:
     """Stop an evaluation; what it scored is kept."""
-    allow(request, Scope.SCORE)
-    return json_reply(render_evaluation(await at.services.evaluator.cancel(request.path_params["id"])))
+    return json_reply(render_evaluation(await _seen(at, request).cancel(request.path_params["id"])))
+
+
+def _seen(at: Context, request: Request) -> VisibleEvaluations:
+    """Those of the caller, whatever scopes its key has."""
+    return VisibleEvaluations(at.services.evaluator, allow(request, None))
 
 
 async def _events(service: Evaluator, evaluation_id: str) -> AsyncGenerator[bytes, None]:

@@ -79,7 +79,7 @@ def _evaluations() -> tuple[Row, ...]:
     here, shape, one = evaluation, evaluation_schema, "/v1/evaluations/{id}"
     page = ("text/html", "The report as one self-contained page.")
     events = (EVENTS, "Events `progress`, then `result`, or `error`.")
-    seen: dict[str, Any] = {"errors": _SEEN, "scope": _SCORE}
+    seen: dict[str, Any] = {"errors": _SEEN}
     return (
         Row(
             "POST",
@@ -91,9 +91,7 @@ def _evaluations() -> tuple[Row, ...]:
             _LOAD,
             _SCORE,
         ),
-        Row(
-            "GET", "/v1/evaluations", here.list_evaluations, shape.EvaluationList, scope=_SCORE, errors=(503,)
-        ),
+        Row("GET", "/v1/evaluations", here.list_evaluations, shape.EvaluationList, errors=(503,)),
         Row("GET", one, here.get_evaluation, shape.EvaluationDetail, **seen),
         Row("GET", f"{one}/events", here.follow_evaluation, None, text=events, **seen),
         Row("GET", f"{one}/report", here.get_report, None, text=page, **seen),

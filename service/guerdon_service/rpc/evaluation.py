@@ -11,6 +11,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.evaluation_summary import Figure, summarise
 from guerdon_service.core.streams import closed_after
+from guerdon_service.core.visible_evaluations import VisibleEvaluations
 from guerdon_service.rpc.decode import parse, required
 
 
@@ -22,20 +23,20 @@ class EvaluationVerbs:
 
     async def evaluate(self, data: bytes, call: Call) -> AsyncIterator[pb.Evaluation]:
         """Start one, or follow one, until it ends; it goes on without its caller."""
-        message = parse(pb.EvaluateRequest, data)
+        message, evaluations = parse(pb.EvaluateRequest, data), VisibleEvaluations(self.service, call)
         if message.id:
             _check_follows(message)
             evaluation_id = message.id
         else:
-            evaluation_id = (await self.service.start(decode_evaluation(message, call))).id
-        async with closed_after(self.service.follow(evaluation_id)) as states:
+            evaluation_id = (await evaluations.start(decode_evaluation(message, call))).id
+        async with closed_after(evaluations.follow(evaluation_id)) as states:
             async for state in states:
                 yield render_evaluation(state)
 
     async def cancel(self, data: bytes, call: Call) -> pb.Evaluation:
         """Stop an evaluation; what it scored is kept."""
         message = parse(pb.CancelEvaluationRequest, data)
-        return render_evaluation(await self.service.cancel(message.id))
+        return render_evaluation(await VisibleEvaluations(self.service, call).cancel(message.id))
 
 
 def decode_evaluation(message: pb.EvaluateRequest, call: Call) -> EvaluationQuery:

@@ -83,7 +83,7 @@ def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Sco
         "Compare": ("compare", verbs.compare, Scope.SCORE),
         "Rank": ("rank", verbs.rank, Scope.SCORE),
         "ListModels": ("list_models", verbs.list_models, None),
-        "CancelEvaluation": ("cancel_evaluation", EvaluationVerbs(services.evaluator).cancel, Scope.SCORE),
+        "CancelEvaluation": ("cancel_evaluation", EvaluationVerbs(services.evaluator).cancel, None),
         "RegisterModel": ("register_model", registry.register, Scope.ADMIN),
         "GetModelHistory": ("get_history", registry.history, None),
         "PromoteModel": ("promote_model", registry.promote, Scope.ADMIN),

@@ -37,7 +37,7 @@ class ServerStream:
     async def _send(self, data: bytes, context: Context, request_id: str) -> GuerdonError | None:
         caller = caller_of(context, self.auth)
         caller.require(self.scope)
-        call = Call(caller.tenant, request_id, context.time_remaining())
+        call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
         async with closed_after(self.answer(data, call)) as messages:
             async for message in messages:
                 await context.write(message)
