@@ -35,11 +35,14 @@ class Follower:
         catalog: Catalog,
         loader: Loader,
         clock: Callable[[], float] = time.monotonic,
+        on_left: Callable[[str], None] = lambda name: None,
     ) -> None:
+        """`on_left` is told the name of a version that an alias no longer stands at here."""
         self._store = store
         self._catalog = catalog
         self._loader = loader
         self._clock = clock
+        self._on_left = on_left
         self.lock = asyncio.Lock()
         """Held from reading or writing an alias to flipping it: what was read earlier never undoes a flip."""
         self._followed: dict[Alias, str] = {}
@@ -78,9 +81,13 @@ class Follower:
         async with self.lock:
             aliases = await _to_its_end(self._store.aliases)
             news = {alias: version for alias, version in aliases.items() if self._is_news(alias, version)}
-            self._catalog.point({a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)})
+            moved = {a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)}
+            left = {alias[0] for alias in moved if alias in self._catalog.aliases()}
+            self._catalog.point(moved)
             served = self._catalog.aliases()
             self._followed |= {a: v for a, v in aliases.items() if served.get(a) == v}
+        for name in left:
+            self._on_left(name)
         for (name, _), version in news.items():
             if not self._catalog.is_loaded(name, version):
                 self._begin(name, version)

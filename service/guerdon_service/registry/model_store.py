@@ -34,7 +34,7 @@ class ModelStore:
         """What an API caller names, as it is kept; a relative path is one of the model store.
 
         Raises:
-            InvalidInput: a folder outside the model store, or a URL that cannot be fetched or has a secret in it.
+            InvalidInput: a folder outside the model store, or a URL that is none of ours or has a secret.
         """
         _check_plain(source)
         if "://" in source:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
@@ -15,6 +16,7 @@ from guerdon_service.core.registry import (
     CHAMPION,
     Action,
     AliasChange,
+    GateCheck,
     ModelHistory,
     ModelVersion,
     PromoteQuery,
@@ -25,6 +27,7 @@ from guerdon_service.registry.gate import ask, failures, refusal
 from guerdon_service.registry.gather import gather
 from guerdon_service.registry.loader import Artifacts, Loader
 from guerdon_service.registry.policy import GatePolicy
+from guerdon_service.registry.retire import Retirement
 from guerdon_service.registry.rules import (
     asked_version,
     check_version,
@@ -60,7 +63,8 @@ class Registry:
         self._policy = policy or GatePolicy()
         self._now = now
         self._loader = Loader(catalog, artifacts, template)
-        self._follower = Follower(store, catalog, self._loader)
+        self._retirement = Retirement(store, evaluations, catalog)
+        self._follower = Follower(store, catalog, self._loader, on_left=self._retirement.begin)
 
     async def follow(self, poll_s: float = POLL_S) -> None:
         """Do what other replicas decide, until cancelled; an outage of the database changes nothing."""
@@ -109,13 +113,13 @@ class Registry:
         champion = find_version(history.versions, history.aliases.get(CHAMPION, ""))
         if champion is not None and champion.version != version.version:
             await self._loader.ensure(champion, like=spec)
-        await self._loader.ensure(version, like=spec)  # from where it is now, wherever it was registered from
-        await asyncio.to_thread(self._store.add_version, version)
-        if champion is None:
-            await self._crown(version)
-        else:
-            await self._follower.resume(spec.name)
-        return self._catalog.info(f"{spec.name}@{version.version}")
+        async with self._loaded(version, like=spec):  # from where it is now, wherever it was registered from
+            await asyncio.to_thread(self._store.add_version, version)
+            if champion is None:
+                await self._crown(version)
+            else:
+                await self._follower.resume(spec.name)
+            return self._catalog.info(f"{spec.name}@{version.version}")
 
     async def ensure(self, name: str, version: str) -> None:
         """Return once a registered version answers on this replica; no alias moves.
@@ -145,13 +149,13 @@ class Registry:
         history = await asyncio.to_thread(self._store.history, name)
         version = self._version(name, manifest, source, by)
         check_version(history, version)
-        await self._loader.ensure(version)
-        await asyncio.to_thread(self._store.add_version, version)
         known = find_version(history.versions, version.version)
-        if CHAMPION not in history.aliases:
-            await self._crown(version)
-        elif known is None:
-            await self._move(self._change(version, CANDIDATE, "register", history, by))
+        async with self._loaded(version):
+            await asyncio.to_thread(self._store.add_version, version)
+            if CHAMPION not in history.aliases:
+                await self._crown(version)
+            elif known is None:
+                await self._move(self._change(version, CANDIDATE, "register", history, by))
         return version if known is None else replace(known, source=version.source)
 
     async def history(self, name: str) -> ModelHistory:
@@ -179,24 +183,16 @@ class Registry:
         reason = written_reason(query.override_reason)
         history = await self.history(query.name)
         candidate = asked_version(history, query)
-        previous = history.aliases.get(query.alias)
         evaluation = await self._evaluation(query.evaluation_id)
-        await self._loader.ensure(candidate)
-        evidence = await gather(
-            candidate,
-            find_version(history.versions, previous or ""),
-            evaluation,
-            catalog=self._catalog,
-            loader=self._loader,
-            artifacts=self._artifacts,
-        )
-        checks = ask(evidence, self._policy)
-        failed = failures(checks)
-        if failed and (reason is None or any(check.name == "identity" for check in failed)):
-            raise refusal(f"{query.name}@{query.version}", failed)
-        action: Action = "override" if failed else "promote"
-        change = self._change(candidate, query.alias, action, history, query.by, reason or "")
-        return await self._move(replace(change, evaluation_id=query.evaluation_id, checks=checks))
+        incumbent = find_version(history.versions, history.aliases.get(query.alias, ""))
+        async with self._loaded(candidate):
+            checks = await self._checks(candidate, incumbent, evaluation)
+            failed = failures(checks)
+            if failed and (reason is None or any(check.name == "identity" for check in failed)):
+                raise refusal(f"{query.name}@{query.version}", failed)
+            action: Action = "override" if failed else "promote"
+            change = self._change(candidate, query.alias, action, history, query.by, reason or "")
+            return await self._move(replace(change, evaluation_id=query.evaluation_id, checks=checks))
 
     async def rollback(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
         """Undo the last promotion that is not undone yet.
@@ -212,8 +208,33 @@ class Registry:
             raise InvalidInput(
                 f"{name}@{alias} has no version before it to go back to; promote another one", param="alias"
             )
-        await self._loader.ensure(version)
-        return await self._move(self._change(version, alias, "rollback", history, by, reason))
+        async with self._loaded(version):
+            return await self._move(self._change(version, alias, "rollback", history, by, reason))
+
+    async def idle(self) -> None:
+        """Return once all loading and unloading in the background has ended."""
+        await self._follower.idle()
+        await self._retirement.idle()
+
+    @asynccontextmanager
+    async def _loaded(self, version: ModelVersion, like: ModelSpec | None = None) -> AsyncIterator[None]:
+        """A version that answers here, and is kept although no alias stands at it yet."""
+        with self._retirement.holding(version):
+            await self._loader.ensure(version, like)
+            yield
+
+    async def _checks(
+        self, candidate: ModelVersion, incumbent: ModelVersion | None, evaluation: Evaluation | None
+    ) -> tuple[GateCheck, ...]:
+        evidence = await gather(
+            candidate,
+            incumbent,
+            evaluation,
+            catalog=self._catalog,
+            loader=self._loader,
+            artifacts=self._artifacts,
+        )
+        return ask(evidence, self._policy)
 
     async def _evaluation(self, evaluation_id: str | None) -> Evaluation | None:
         if evaluation_id is None:
@@ -245,6 +266,8 @@ class Registry:
             await asyncio.to_thread(self._store.move_alias, change)
             if self._catalog.is_loaded(change.name, change.version):  # a policy never is
                 self._catalog.point({(change.name, change.alias): change.version})
+        if change.previous is not None:
+            self._retirement.begin(change.name)
         return change
 
     def _version(self, name: str, manifest: Manifest, source: str, by: str) -> ModelVersion:

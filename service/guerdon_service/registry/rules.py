@@ -1,7 +1,10 @@
 """Rules about versions and aliases that need nothing but a name's history."""
 
+from collections.abc import Iterable
+
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.model_name import check_model_name
+from guerdon_service.core.evaluation import ENDED, Evaluation
+from guerdon_service.core.model_name import check_model_name, split_reference
 from guerdon_service.core.registry import (
     CANDIDATE,
     CHAMPION,
@@ -76,6 +79,19 @@ def version_before(history: ModelHistory, alias: str) -> str | None:
         else:
             before.append(change.previous)
     return before[-1] if before else None
+
+
+def needed_versions(history: ModelHistory, evaluations: Iterable[Evaluation]) -> set[str]:
+    """Versions of a name that must answer at once: what aliases stand at and would go back to, and what an
+    evaluation that has not ended is about. A candidate never goes back.
+    """
+    needed = set(history.aliases.values())
+    needed |= {version_before(history, alias) or "" for alias in history.aliases if alias != CANDIDATE}
+    for evaluation in evaluations:
+        if evaluation.state not in ENDED:
+            both = (evaluation.candidate, evaluation.baseline or "")
+            needed |= {version for name, version in map(split_reference, both) if name == history.name}
+    return needed
 
 
 def written_reason(text: str | None) -> str | None:

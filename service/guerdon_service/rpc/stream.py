@@ -51,7 +51,7 @@ class ScoreStream:
         writing = asyncio.Lock()  # gRPC takes one message at a time
 
         async def answer(data: bytes) -> None:
-            call = Call(caller.tenant, request_id, context.time_remaining())
+            call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
             reply = await self._answer(data, call)
             async with writing:
                 await context.write(reply)

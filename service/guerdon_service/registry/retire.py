@@ -1,0 +1,61 @@
+"""Versions that nobody needs any more are let go: a new candidate each night would fill the memory."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from guerdon_service.core.errors import GuerdonError, NotReady
+from guerdon_service.core.evaluation import EvaluationStore
+from guerdon_service.core.registry import ModelVersion, RegistryStore
+from guerdon_service.registry.rules import needed_versions
+from guerdon_service.scoring.catalog import Catalog
+
+log = logging.getLogger(__name__)
+
+
+class Retirement:
+    """Unloads versions of one replica after its aliases moved. They stay registered, and load when needed."""
+
+    def __init__(self, store: RegistryStore, evaluations: EvaluationStore, catalog: Catalog) -> None:
+        self._store = store
+        self._evaluations = evaluations
+        self._catalog = catalog
+        self._held: Counter[tuple[str, str]] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def holding(self, version: ModelVersion) -> Iterator[None]:
+        """Keep a version that was loaded for something that no alias tells of yet."""
+        key = (version.name, version.version)
+        self._held[key] += 1
+        try:
+            yield
+        finally:
+            self._held[key] -= 1
+
+    def begin(self, name: str) -> None:
+        """Retire what a move of an alias of `name` left behind; its queue may take a while to empty."""
+        task = asyncio.create_task(self._retire(name))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def idle(self) -> None:
+        """Return once everything that was begun has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _retire(self, name: str) -> None:
+        try:
+            history = await asyncio.to_thread(self._store.history, name)
+            needed = needed_versions(history, await asyncio.to_thread(self._evaluations.all))
+        except NotReady:
+            return  # the next move will do it
+        registered = {version.version for version in history.versions} - needed
+        for info in self._catalog.infos():
+            is_idle = info.state != "loading" and not self._held[name, info.version]
+            if info.name == name and info.version in registered and is_idle:
+                with suppress(GuerdonError):  # an alias here, or an ensemble, has it still
+                    await self._catalog.unload(f"{name}@{info.version}")
+                    log.info("version unloaded", extra={"model": f"{name}@{info.version}"})

@@ -1,0 +1,122 @@
+"""Versions that nobody needs are unloaded; those that somebody needs are not."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import UnknownModel
+from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.registry import CHAMPION
+from guerdon_service.registry.registry import Registry
+from guerdon_service.state.database import Database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
+from guerdon_service.state.registry_store import SqlRegistryStore
+from tests.registry.replica import TEMPLATE, FakeArtifacts, Replica, empty_service, replica
+from tests.registry.test_following import opened
+from tests.registry.test_registry import forced
+
+
+async def loaded(on: Replica, name: str = "m") -> set[str]:
+    """Versions that are in memory once nothing is being loaded or unloaded."""
+    await on.registry.idle()
+    return {info.version for info in on.service.models() if info.name == name}
+
+
+def evaluation_of(candidate: str, baseline: str) -> Evaluation:
+    query = EvaluationQuery(candidate, "pairs.jsonl", baseline)
+    return Evaluation("e1", "queued", query, candidate, "c", baseline, "b", "s" * 64, 0, 0, 0.0)
+
+
+async def test_a_candidate_each_night_fills_no_memory(database: Database) -> None:
+    async with replica(database, follows=False) as one:
+        for version in range(2, 9):
+            await one.registry.register("m", str(version), "nightly")
+            assert await loaded(one) == {"1", str(version)}
+        assert await one.ask() == "1" and await one.ask("m@candidate") == "8"
+        with pytest.raises(UnknownModel):
+            await one.ask("m@2")
+        await one.registry.ensure("m", "2")
+        assert await one.ask("m@2") == "2", "it is registered, and loads when somebody needs it"
+
+
+async def test_the_version_before_stays_to_be_rolled_back_to_at_once(database: Database) -> None:
+    async with replica(database, follows=False) as one:
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "ops")
+            await forced(one, version)
+        assert await loaded(one) == {"2", "3"}
+        await one.registry.rollback("m", CHAMPION, "ops", "")
+        assert await loaded(one) == {"2", "3"}, "3 is the candidate still"
+        await one.registry.rollback("m", CHAMPION, "ops", "")
+        assert await loaded(one) == {"1", "3"} and await one.ask() == "1"
+
+
+async def test_what_an_open_evaluation_is_about_stays(database: Database) -> None:
+    store = SqlEvaluationStore(database)
+    async with replica(database, follows=False) as one:
+        await one.registry.register("m", "2", "ops")
+        store.create(evaluation_of("m@2", "m@1"))
+        await one.registry.register("m", "3", "ops")
+        assert await loaded(one) == {"1", "2", "3"}
+        store.cancel("e1")
+        await one.registry.register("m", "4", "ops")
+        assert await loaded(one) == {"1", "4"}
+
+
+async def test_a_member_of_an_ensemble_stays(database: Database) -> None:
+    async with replica(database, follows=False) as one:
+        await one.registry.register("m", "2", "ops")
+        await one.registry.load(ModelSpec("both", "", members=("m@1", "m@2")), "ops")
+        await one.registry.register("m", "3", "ops")
+        assert await loaded(one) == {"1", "2", "3"}
+
+
+async def test_other_replicas_let_it_go_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours, follows=False) as one, replica(theirs, follows=False) as two:
+            for version in ("2", "3"):
+                await one.registry.register("m", version, "ops")
+                await two.registry.sync()  # begins to load it
+                await two.registry.idle()
+                await two.registry.sync()  # flips
+            assert await loaded(two) == {"1", "3"}
+
+
+class Pausing(FakeArtifacts):
+    """Holds whoever reads version 2 until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_reading, self.go = threading.Event(), threading.Event()
+
+    def read(self, source: str, name: str) -> Manifest:
+        if source == "2":
+            self.is_reading.set()
+            assert self.go.wait(30)
+        return super().read(source, name)
+
+
+async def test_a_version_stays_while_the_gate_looks_at_it(database: Database) -> None:
+    artifacts = Pausing()
+    artifacts.go.set()
+    async with empty_service() as service:
+        stores = SqlRegistryStore(database), SqlEvaluationStore(database)
+        one = Replica(service, Registry(*stores, service.catalog, artifacts, TEMPLATE), artifacts)
+        await one.registry.adopt(ModelSpec("m", "1"))
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "ops")
+        assert await loaded(one) == {"1", "3"}
+        artifacts.go.clear()
+        artifacts.is_reading.clear()
+        promoting = asyncio.create_task(forced(one, "2"))
+        assert await asyncio.to_thread(artifacts.is_reading.wait, 30)
+        await one.registry.register("m", "4", "ops")
+        assert await loaded(one) == {"1", "2", "4"}
+        artifacts.go.set()
+        await promoting
+        assert await one.ask() == "2"
