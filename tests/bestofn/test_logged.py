@@ -76,6 +76,7 @@ async def test_the_choice_is_a_place_among_those_that_were_scored(scorer: Scorin
     await service.run(query(3, min_margin=1e9))
     await service.close()
     assert [(len(r.candidates), r.chosen) for r in store.kept] == [(2, 1), (2, None)]
+    assert store.kept[0].tenant == "anonymous"  # as feedback without a key
 
 
 async def test_nothing_is_kept_of_what_failed_or_was_left(scorer: ScoringService) -> None:

@@ -41,7 +41,14 @@ COMMANDS = {
             "guerdon_service.app.export_feedback",
             "export_feedback_command",
             "serve",
-            "stored feedback as training data",
+            "feedback and best-of-n as training data",
+        ),
+        Command(
+            "data suggest",
+            "guerdon_service.app.suggest_labels",
+            "suggest_labels_command",
+            "serve",
+            "which pairs to label next",
         ),
         Command(
             "data", "guerdon_training.audit.cli", "data_command", "train", "audit, convert and export data"

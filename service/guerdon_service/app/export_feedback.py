@@ -3,23 +3,19 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
-from guerdon_service.core.candidate_log import CandidateRecord
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.feedback import Feedback
 from guerdon_service.feedback.export import to_lines
 from guerdon_service.feedback.export_candidates import to_demonstration_lines, to_ranking_lines
+from guerdon_service.feedback.trainable import trainable
 from guerdon_service.state.candidate_store import SqlCandidateStore
 from guerdon_service.state.database import Database, open_database
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 
 KINDS = {"pairs": "judgements", "kwise": "rankings", "sft": "demonstrations"}
 """What may be exported, and what its records are called."""
-
-T = TypeVar("T", Feedback, CandidateRecord)
 
 
 def export_feedback_command(argv: Sequence[str]) -> int:
@@ -50,14 +46,9 @@ def export_feedback_command(argv: Sequence[str]) -> int:
 
 def _lines(database: Database, kind: str, tenant: str | None) -> Iterator[str]:
     if kind == "pairs":
-        return to_lines(_with_user_turn(SqlFeedbackStore(database).read(tenant)))
-    records = _with_user_turn(SqlCandidateStore(database).read(tenant))
+        return to_lines(trainable(SqlFeedbackStore(database).read(tenant)))
+    records = trainable(SqlCandidateStore(database).read(tenant))
     return to_ranking_lines(records) if kind == "kwise" else to_demonstration_lines(records)
-
-
-def _with_user_turn(records: Iterable[T]) -> Iterator[T]:
-    """Training refuses a file for one prompt without a user's turn."""
-    return (record for record in records if any(turn.role == "user" for turn in record.prompt))
 
 
 def _parser() -> argparse.ArgumentParser:

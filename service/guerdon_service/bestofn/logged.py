@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 
 from guerdon_service.core.best_of_n import BestOfN, BestOfNQuery, BestOfNResult, ScoredCandidate
+from guerdon_service.core.call import ANONYMOUS
 from guerdon_service.core.candidate_log import CandidateRecord, CandidateStore, LoggedCandidate
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.streams import closed_after
@@ -83,7 +84,7 @@ def to_record(query: BestOfNQuery, result: BestOfNResult, at: float) -> Candidat
     return CandidateRecord(
         id=secrets.token_hex(16),
         request_id=options.request_id,
-        tenant=options.tenant,
+        tenant=options.tenant or ANONYMOUS,
         policy=result.policy,
         model=f"{model.name}@{model.version}" if model.version else model.name,
         digest=model.digest,

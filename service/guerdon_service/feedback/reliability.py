@@ -1,9 +1,7 @@
 """How far stored judgements agree, and how reliable each annotator is."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from guerdon_service.core.feedback import Feedback
 from guerdon_service.core.statistics.agreement import Counts, krippendorff_alpha
 from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
 from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.feedback.question import question_key
 
 Indices = NDArray[np.int64]
 """int64 [judgements]."""
@@ -73,7 +72,5 @@ def _measured(
 
 def _question(judgement: Feedback) -> tuple[bytes, int]:
     """What was asked, whichever way round, and the label that was given."""
-    first, second = sorted((judgement.chosen, judgement.rejected))
-    asked = json.dumps([[asdict(m) for m in judgement.prompt], first, second])
-    label = 1 if judgement.is_tie else (0 if judgement.chosen == first else 2)
-    return hashlib.sha256(asked.encode()).digest(), label
+    label = 1 if judgement.is_tie else (0 if judgement.chosen < judgement.rejected else 2)
+    return question_key(judgement.prompt, judgement.chosen, judgement.rejected), label
