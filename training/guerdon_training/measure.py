@@ -114,21 +114,34 @@ def calibration_figures(
     """How far a profile's calibrated probabilities are from what people preferred, as plain JSON values:
     ``num_pairs``, and ``ece`` and ``brier`` with their intervals over prompts.
     """
-    kept = [(s.raw[0] - s.raw[1], s.tagged.pair.cluster) for s in scored if s.raw is not None]
-    margins = np.array([difference for difference, _ in kept]) @ profile_slopes(heads, weights)
+    margins, clusters = _margins(scored, heads, weights)
     probabilities = 1.0 / (1.0 + np.exp(-calibration.slope * margins))
-    found = calibration_error(probabilities, np.ones(len(kept)), [cluster for _, cluster in kept])
-    return {"num_pairs": len(kept), "ece": asdict(found.ece), "brier": asdict(found.brier)}
+    found = calibration_error(probabilities, np.ones(len(margins)), clusters)
+    return {"num_pairs": len(margins), "ece": asdict(found.ece), "brier": asdict(found.brier)}
 
 
 def fit_calibration(
     scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
 ) -> Calibration:
-    """Slope from a profile's margin to a probability, over every pair of `scored`."""
+    """Slope from a profile's margin to a probability.
+
+    Raises:
+        InvalidInput: the margins order the pairs no better than chance.
+    """
+    return fit_slope(*_margins(scored, heads, weights))
+
+
+def _margins(
+    scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """A profile's margins, and the prompts, of the pairs that it is meant for: those of attributes that it
+    weighs. What people prefer for another reason says nothing about its probabilities.
+    """
+    attributes = tuple(dict.fromkeys(h.attribute for h in heads))
+    kept = [s for s in scored if s.raw is not None and weights.get(attributes[s.tagged.head], 0.0) != 0.0]
     slopes = profile_slopes(heads, weights)
-    fitting = [(s.raw[0] - s.raw[1], s.tagged.pair.cluster) for s in scored if s.raw is not None]
-    margins = np.array([difference @ slopes for difference, _ in fitting])
-    return fit_slope(margins, [cluster for _, cluster in fitting])
+    margins = [float((s.raw[0] - s.raw[1]) @ slopes) for s in kept if s.raw is not None]
+    return np.array(margins), [s.tagged.pair.cluster for s in kept]
 
 
 def accuracies(scored: Sequence[Scored], head_names: Sequence[str]) -> dict[str, dict[str, Any]]:
