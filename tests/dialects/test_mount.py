@@ -4,8 +4,11 @@ from typing import get_args
 
 import pytest
 
+from guerdon_service.app.flags import parse_flags
+from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import DialectName
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.context import Context
 from guerdon_service.rest.dialects.mount import DIALECTS, mount
@@ -18,6 +21,15 @@ from tests.fakes import running_service
 
 def test_settings_name_every_dialect() -> None:
     assert set(get_args(DialectName)) == set(DIALECTS)
+
+
+def test_named_by_flag_and_variable() -> None:
+    flags, _ = parse_flags(["--dialect", "vllm", "--dialect", "tei"])
+    assert load_settings(flags, {}, None).dialects == ("vllm", "tei")
+    assert load_settings({}, {"GUERDON_DIALECTS": '["oip"]'}, None).dialects == ("oip",)
+    assert load_settings({}, {}, None).dialects == ()
+    with pytest.raises(InvalidInput, match="dialects"):
+        load_settings({"dialects": ["absent"]}, {}, None)
 
 
 async def test_off_by_default() -> None:

@@ -117,6 +117,17 @@ async def test_rerank(running: Served, rewards: Rewards, path: str) -> None:
         assert reply["model"] == "double"
 
 
+async def test_tokenize(running: Served) -> None:
+    """The ids are those that the score is of: the fake encoder's are code points."""
+    messages = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": "Paris."}]
+    text = CHATML.format(prompt=PROMPT, response="Paris.")
+    bodies: list[dict[str, object]] = [{"messages": messages}, {"prompt": text, "model": "org/double"}]
+    for body in bodies:
+        reply = await post(running, "/tokenize", body)
+        assert reply["tokens"] == [ord(c) for c in PROMPT + "Paris."]
+        assert (reply["count"], reply["max_model_len"]) == (len(reply["tokens"]), 64)
+
+
 async def test_sglang_score(running: Served, rewards: Rewards) -> None:
     body: dict[str, object] = {"query": PROMPT, "items": RESPONSES, "model": "fake"}
     reply = await post(running, "/sglang/v1/score", body)
@@ -136,6 +147,9 @@ async def test_sglang_score(running: Served, rewards: Rewards) -> None:
         ("/pooling", {"input": CHATML, "encoding_format": "hex"}, "encoding_format"),
         ("/score", {"queries": ["a", "b"], "documents": ["c"]}, "queries"),
         ("/score", {"queries": "a"}, "queries"),
+        ("/tokenize", {"prompt": [CHATML]}, "prompt"),
+        ("/tokenize", {"prompt": "no turns"}, "prompt[0]"),
+        ("/tokenize", {"prompt": CHATML, "return_token_strs": True}, "return_token_strs"),
         ("/rerank", {"query": "a", "documents": ["b"], "top_n": -1}, "top_n"),
         ("/rerank", {"query": "a", "documents": ["b"], "chat_template": "x"}, "chat_template"),
     ],

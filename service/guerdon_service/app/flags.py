@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", metavar="N", help="REST port, 0 for any free one (8080)")
     add("--grpc-port", metavar="N", help="gRPC port, 0 for any free one (8081)")
+    add(
+        "--dialect",
+        dest="dialects",
+        action="append",
+        metavar="NAME",
+        help="another server's wire shape to answer in as well, see docs/dialects.md; repeatable",
+    )
     add("--redis-url", metavar="URL", help="a Redis that replicas share as their cache (none)")
     add("--state-url", metavar="URL", help="database of registry, evaluations and feedback (in memory)")
     add("--log-candidates", metavar="BOOL", help="keep best-of-n's prompts and responses in it (false)")

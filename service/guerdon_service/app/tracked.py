@@ -45,6 +45,10 @@ class _Scorer:
         with self.calls.call(query.options.request_id):
             return await self.inner.rank(query)
 
+    async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
+        with self.calls.call(query.options.request_id):
+            return await self.inner.token_ids(query)
+
     def models(self) -> tuple[ModelInfo, ...]:
         return self.inner.models()
 

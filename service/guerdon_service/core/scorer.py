@@ -23,6 +23,10 @@ class Scorer(Protocol):
         """Order candidates, best first."""
         ...
 
+    async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
+        """Token ids that each conversation is scored from, in order."""
+        ...
+
     def models(self) -> tuple[ModelInfo, ...]:
         """Every model that is loaded, loading or failed."""
         ...

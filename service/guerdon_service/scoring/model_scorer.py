@@ -71,7 +71,7 @@ class ModelScorer:
         """
         started = time.monotonic()
         with self._observer.span("tokenize", items=len(entries)):
-            encoded = await self._encode(entries)
+            encoded = await self.encode(entries)
         tokenize_s = time.monotonic() - started
         self._observer.tokenized(self.label, len(entries), tokenize_s)
         keys = fingerprints(self.model.identity, tenant, encoded)
@@ -90,15 +90,16 @@ class ModelScorer:
         raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
         return RawBatch(raw, encoded, cached, tokenize_s, scores.queue_s, scores.forward_s)
 
-    async def close(self) -> None:
-        """Answer what waits and free the model."""
-        await self.engine.close()
-
-    async def _encode(self, entries: Sequence[Entry]) -> list[Encoded]:
+    async def encode(self, entries: Sequence[Entry]) -> list[Encoded]:
+        """Tokens of all entries, in the pool."""
         loop = asyncio.get_running_loop()
         chunks = [entries[i : i + ENCODE_CHUNK] for i in range(0, len(entries), ENCODE_CHUNK)]
         tasks = [loop.run_in_executor(self._pool, self._encode_chunk, chunk) for chunk in chunks]
         return [item for chunk in await asyncio.gather(*tasks) for item in chunk]
+
+    async def close(self) -> None:
+        """Answer what waits and free the model."""
+        await self.engine.close()
 
     def _encode_chunk(self, chunk: Sequence[Entry]) -> list[Encoded]:
         return [self.model.encoder.encode(e.conversation, e.response_param) for e in chunk]

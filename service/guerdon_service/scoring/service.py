@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
-from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, NotReady
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, InvalidInput, NotReady
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.ports import Observer
@@ -56,6 +56,21 @@ class ScoringService:
         """
         scored = await self._scored(rank_entries(query, self.limits), query.options)
         return RankResult(scored.model, rank(scored.scores, scored.calibration, query.top_k), scored.usage)
+
+    async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
+        """Token ids that each conversation is scored from, special tokens and truncation included.
+
+        Raises:
+            GuerdonError: see `guerdon_service.core.errors`; of an ensemble, whose members have their own.
+        """
+        entries = score_entries(query, self.limits)
+        slot = self.catalog.resolve(query.options.model)
+        if slot.spec.members:
+            raise InvalidInput(
+                f"model {slot.spec.name} is an ensemble; name one of its members", param="model"
+            )
+        encoded = await slot.ready_scorer().encode(entries)
+        return tuple(tuple(e.input_ids.tolist()) for e in encoded)
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Every model of the catalog."""

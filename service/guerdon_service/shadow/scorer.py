@@ -130,6 +130,10 @@ class ShadowingScorer:
         times = (_time(result.usage), _time(shadow.usage))
         self._trials.update(trial, lambda t: replace(t, agreement=t.agreement.add(both, *times)))
 
+    async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
+        """Passed on."""
+        return await self._inner.token_ids(query)
+
     def models(self) -> tuple[ModelInfo, ...]:
         """Passed on."""
         return self._inner.models()

@@ -12,7 +12,7 @@ from guerdon_service.core.call import Call, options
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import GuerdonError, InvalidInput, UnsupportedMedia
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.query import ScoreQuery
+from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.rest.dialects.patience import patiently
@@ -55,18 +55,23 @@ class Ask:
         Args:
             model: as the client wrote it; of a path (``org/name``) the last part counts.
         """
-        asked = options(
-            self.call,
-            model=(model or "").rstrip("/").rpartition("/")[2],
-            profile=None,
-            lane=None,
-            deadline_ms=None,
-        )
+        asked = self._options(model)
 
         def attempt(remaining_s: float) -> Awaitable[ScoreResult]:
             return self.scorer.score(ScoreQuery(tuple(items), replace(asked, deadline_s=remaining_s)))
 
         return await patiently(attempt, self.limits.default_deadline_s, asyncio.sleep)
+
+    async def token_ids(self, item: Conversation, model: str | None) -> tuple[tuple[int, ...], int]:
+        """Token ids that `item` is scored from, and the model's `max_tokens`; `model` as in `score`."""
+        asked = self._options(model)
+        ids = (await self.scorer.token_ids(ScoreQuery((item,), asked)))[0]
+        default = next(info.name for info in self.scorer.models() if info.default)
+        return ids, self.scorer.model(asked.model or default).max_tokens
+
+    def _options(self, model: str | None) -> Options:
+        name = (model or "").rstrip("/").rpartition("/")[2]
+        return options(self.call, model=name, profile=None, lane=None, deadline_ms=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from guerdon_service.rest.dialects.relevance import (
     refuse,
     sigmoid,
 )
-from guerdon_service.rest.fields import Fields, read_list, read_string, read_turns
+from guerdon_service.rest.fields import Fields, read_list, read_string, read_text, read_turns
 
 _ACTIVATION = ("use_activation", "activation", "softmax")
 _SIDES = (("queries", "documents"), ("text_1", "text_2"), ("data_1", "data_2"), ("queries", "items"))
@@ -79,6 +79,16 @@ async def rerank(ask: Ask) -> object:
     }
 
 
+async def tokenize(ask: Ask) -> object:
+    """``{model, prompt | messages}`` to the ids that the conversation is scored from."""
+    fields = ask.fields()
+    refuse(fields, _REFUSED | {"return_token_strs": "only ids are given, leave it out"})
+    if fields.get("messages") is None:
+        read_text(fields, "prompt")  # one text, unlike the other routes' lists
+    tokens, max_tokens = await ask.token_ids(_conversations(fields, "prompt")[0], read_model(fields))
+    return {"count": len(tokens), "max_model_len": max_tokens, "tokens": tokens, "token_strs": None}
+
+
 def error(error: GuerdonError, status: int, message: str) -> object:
     """``{error: {message, type, param, code}}``."""
     return {"error": {"message": message, "type": error_type(status), "param": error.param, "code": status}}
@@ -107,15 +117,19 @@ def encoded(fields: Fields, value: float) -> object:
 
 async def _pooled(ask: Ask, fields: Fields) -> tuple[list[float], ScoreResult]:
     refuse(fields, _REFUSED)
-    if fields.get("messages") is not None:
-        *prompt, last = read_turns(fields | {"prompt": None}, "") or (None,)
-        if last is None or last.role != "assistant":
-            raise InvalidInput("messages do not end with the assistant's turn; add it", param="messages")
-        items = [Conversation(tuple(prompt), without_end(last.content))]
-    else:
-        items = [of_text(text, f"input[{i}]") for i, text in enumerate(read_texts(fields, "input"))]
+    items = _conversations(fields, "input")
     result = await ask.score(items, read_model(fields))
     return _activated(fields, result), result
+
+
+def _conversations(fields: Fields, key: str) -> list[Conversation]:
+    """Of `messages`, or of the texts at `key`."""
+    if fields.get("messages") is None:
+        return [of_text(text, f"{key}[{i}]") for i, text in enumerate(read_texts(fields, key))]
+    turns = read_turns({"messages": fields["messages"]}, "")
+    if not turns or turns[-1].role != "assistant":
+        raise InvalidInput("messages do not end with the assistant's turn; add it", param="messages")
+    return [Conversation(turns[:-1], without_end(turns[-1].content))]
 
 
 def _activated(fields: Fields, result: ScoreResult) -> list[float]:
@@ -170,6 +184,7 @@ VLLM = Dialect(
         DialectRoute("POST", "/rerank", rerank),
         DialectRoute("POST", "/v1/rerank", rerank),
         DialectRoute("POST", "/v2/rerank", rerank),
+        DialectRoute("POST", "/tokenize", tokenize),
     ),
     error,
 )
