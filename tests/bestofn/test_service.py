@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from guerdon_service.bestofn.drawing import Ended, Unscored, drawing
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import (
     BackendFailed,
     DeadlineExceeded,
     InvalidInput,
+    NotReady,
     UnknownModel,
 )
 from guerdon_service.core.query import Options, ScoreQuery
@@ -278,6 +280,39 @@ async def test_all_candidates_are_scored_by_one_version(scorer: ScoringService) 
 
     await best_of_n(Recording(), listed("a", "b")).run(query(2))  # type: ignore[arg-type]
     assert asked_of == ["fake@1", "fake@1"]
+
+
+async def test_an_ensemble_that_changes_meanwhile_is_no_choice(scorer: ScoringService) -> None:
+    """No version pins it; candidates on two scales must not be compared."""
+
+    class Promoting:
+        models, model = staticmethod(scorer.models), staticmethod(scorer.model)
+
+        async def score(self, asked: ScoreQuery) -> Any:
+            result = await scorer.score(asked)
+            (item,) = asked.items
+            return replace(result, model=replace(result.model, digest=f"digest-{item.response == 'z'}"))
+
+    service = best_of_n(Promoting(), listed("a", "b", "z"))  # type: ignore[arg-type]
+    with pytest.raises(NotReady, match="became another"):
+        await service.run(query(3))
+    assert (await best_of_n(Promoting(), listed("a", "b")).run(query(2))).best == 1  # type: ignore[arg-type]
+
+
+async def test_a_defect_leaves_no_candidate_without_an_outcome() -> None:
+    class Defective:
+        async def score(self, asked: ScoreQuery) -> Any:
+            raise RuntimeError("a defect")
+
+    asked, seen = query(3), []
+    async with (
+        asyncio.timeout(30),
+        drawing(Defective(), listed("a", "a", "a"), asked, asked.options) as outcomes,  # type: ignore[arg-type]
+    ):
+        while not isinstance(outcome := await outcomes.get(), Ended):
+            assert isinstance(outcome, Unscored) and isinstance(outcome.error, BackendFailed)
+            seen.append(outcome.index)
+    assert sorted(seen) == [0, 1, 2]
 
 
 async def test_closing_closes_the_policies(scorer: ScoringService) -> None:

@@ -229,7 +229,21 @@ async def test_a_refusal_is_not_taken_over_from_an_earlier_evaluation(url: str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["../secret", "/etc/passwd", "sub/pairs.jsonl", "..", ".", "", ".hidden", "link", "a\0b", "missing"],
+    [
+        "../secret",
+        "/etc/passwd",
+        "sub/pairs.jsonl",
+        "..",
+        ".",
+        "",
+        ".hidden",
+        "link",
+        "a\0b",
+        "missing",
+        "x" * 256,
+        "é" * 200,
+        "\ud800",
+    ],
 )
 async def test_no_data_set_outside_the_folder(store: SqlEvaluationStore, folder: Path, name: str) -> None:
     write(folder.parent / "secret", pairs(3))

@@ -147,12 +147,14 @@ async def test_an_engine_that_is_not_there_is_a_failure() -> None:
     ],
 )
 async def test_refusals_blame_the_right_side_and_tell_no_details(
-    status: int, kind: type[GuerdonError]
+    status: int, kind: type[GuerdonError], caplog: pytest.LogCaptureFixture
 ) -> None:
     found, error = await collect(lambda e: e.json({"error": "secret"}, status), 1)
     assert found == []
     assert type(error) is kind
     assert "secret" not in error.message
+    logged = [record.__dict__ for record in caplog.records if record.name.startswith("guerdon")]
+    assert str(status) in repr(logged) and "secret" not in repr(logged)
 
 
 @pytest.mark.parametrize(

@@ -102,11 +102,6 @@ class _Drawing:
         except GuerdonError as err:
             self.outcomes.put_nowait(Unscored(generated.index, err))
             return
-        except Exception:
-            _LOG.exception("scoring failed")
-            error = BackendFailed("a candidate could not be scored; see the service's log")
-            self.outcomes.put_nowait(Unscored(generated.index, error))
-            return
         duplicate_of = None if first is None else first[0]
         self.outcomes.put_nowait(Drawn(ScoredCandidate(generated, score, duplicate_of), model))
 
@@ -124,4 +119,7 @@ class _Drawing:
             found.set_result((result.scores[0], result.model))
         except GuerdonError as err:
             found.set_exception(err)
+        except Exception:  # candidates of the same text wait for an answer
+            _LOG.exception("scoring failed")
+            found.set_exception(BackendFailed("a candidate could not be scored; see the service's log"))
         return await found

@@ -15,6 +15,7 @@ from guerdon_service.core.errors import (
     DeadlineExceeded,
     GuerdonError,
     InvalidInput,
+    NotReady,
     UnknownModel,
 )
 from guerdon_service.core.generation import Policy
@@ -59,6 +60,7 @@ class BestOfNService:
             InvalidInput: a field is out of range, or no response could be scored.
             UnknownModel: no such policy or model.
             DeadlineExceeded: nothing was scored in time.
+            NotReady: a member of an ensemble was promoted meanwhile; ask again.
             GuerdonError: the policy's error when it gave nothing, or the model's.
         """
         started = time.monotonic()
@@ -126,6 +128,7 @@ class _Progress:
     def take(self, outcome: Outcome | None) -> list[ScoredCandidate]:
         """Those that count now; None is the deadline."""
         if isinstance(outcome, Drawn):
+            _check_same(self.model, outcome.model)
             self.model = outcome.model
             return self._arrived(outcome.candidate.generated.index, outcome.candidate)
         if isinstance(outcome, Unscored) and isinstance(outcome.error, InvalidInput):
@@ -176,6 +179,14 @@ class _Progress:
         released = self.tally.add(index, candidate)
         self.is_over = self.tally.stopped_early
         return released
+
+
+def _check_same(before: Provenance | None, now: Provenance) -> None:
+    """Refuse candidates on two scales: an ensemble has no version, so nothing pins its members."""
+    if before is not None and before.digest != now.digest:
+        raise NotReady(
+            f"model {now.name} became another while candidates were scored; ask again", retry_after_ms=1000
+        )
 
 
 async def _next(outcomes: "asyncio.Queue[Outcome]", end: float) -> Outcome | None:

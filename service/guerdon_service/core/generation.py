@@ -21,12 +21,16 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One sampled response; `index` is its place among the n, whatever the order of arrival."""
+    """One sampled response; `index` is its place among the n, whatever the order of arrival.
+
+    end_token: id of the token that ended it, where the policy tells: a model may have several.
+    """
 
     index: int
     text: str
     num_tokens: int
     finish_reason: FinishReason
+    end_token: int | None = None
 
 
 class Policy(Protocol):

@@ -12,12 +12,17 @@ def dataset_path(folder: Path, name: str) -> Path:
         InvalidInput: `name` is no plain file name, leads out of the folder, or there is no such file.
     """
     path = folder / name
-    is_plain = name == Path(name).name and not name.startswith(".") and "\0" not in name
-    if not is_plain or not path.resolve().is_relative_to(folder.resolve()):
+    is_plain = name == Path(name).name and not name.startswith(".")
+    try:
+        is_inside = is_plain and path.resolve().is_relative_to(folder.resolve())
+        is_there = is_inside and path.is_file()
+    except (OSError, ValueError):  # it is longer than a name can be, or holds what none can
+        is_inside = is_there = False
+    if not is_inside:
         raise InvalidInput(
             f"dataset is {name[:80]!r}; give the name of a file in the service's data folder", param="dataset"
         )
-    if not path.is_file():
+    if not is_there:
         raise InvalidInput(
             f"dataset {name[:80]!r} is not in the service's data folder; put it there", param="dataset"
         )

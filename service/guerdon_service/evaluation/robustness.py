@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from guerdon_service.core.statistics.clustered import clustered_mean, clustered_rate
+from guerdon_service.core.streams import closed_after
 from guerdon_service.evaluation.item import Item
 from guerdon_service.evaluation.read import chunks, read_items
 from guerdon_service.evaluation.report import RobustnessRow
@@ -63,10 +64,11 @@ async def measure_robustness(
     probes = {item.id: item for item in _probes(files, num_pairs)}
     todo = chunks(iter(probes.values()), CHUNK_ITEMS // len(TRANSFORMS))
     rewards, clusters = [], []
-    async for scores in score_chunks(service, asked, digest, lambda: next(todo, [])):
-        scored = {s.item_id: s.rewards for s in scores if s.rewards is not None}
-        rewards += list(scored.values())
-        clusters += [probes[item_id].cluster for item_id in scored]
+    async with closed_after(score_chunks(service, asked, digest, lambda: next(todo, []))) as arriving:
+        async for scores in arriving:
+            scored = {s.item_id: s.rewards for s in scores if s.rewards is not None}
+            rewards += list(scored.values())
+            clusters += [probes[item_id].cluster for item_id in scored]
     if not rewards:
         return ()
     order = np.lexsort(np.array(rewards).T)  # chunks end in any order; figures must not depend on it

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
+from guerdon_service.core.streams import closed_after
 from guerdon_service.evaluation.build_report import Contender
 from guerdon_service.evaluation.read import chunks, read_items
 from guerdon_service.evaluation.robustness import measure_robustness
@@ -32,9 +33,10 @@ async def score_files(
     model = await pin(service, asked)
     todo = chunks(read_items(files), CHUNK_ITEMS)
     kept: dict[str, ItemScores] = {}
-    async for scores in score_chunks(service, asked, model.digest, lambda: next(todo, [])):
-        kept.update((s.item_id, s) for s in scores)
-        progress(len(scores))
+    async with closed_after(score_chunks(service, asked, model.digest, lambda: next(todo, []))) as arriving:
+        async for scores in arriving:
+            kept.update((s.item_id, s) for s in scores)
+            progress(len(scores))
     rows = await measure_robustness(service, asked, model.digest, files, num_robustness)
     return Contender(model, served_slope(service, asked.model), lambda: kept, rows)
 

@@ -12,7 +12,7 @@ from guerdon_service.policies.causal_lm import CausalLM
 
 @torch.inference_mode()
 def response_logprobs(lm: CausalLM, prompt: Sequence[int], response: Generated) -> NDArray[np.float64]:
-    """Log-probability of each token of the text at temperature 1, the end included if it ended by itself.
+    """Log-probability of each token of the text at temperature 1, then of the one that ended it, if known.
 
     Args:
         prompt: token ids.
@@ -21,7 +21,7 @@ def response_logprobs(lm: CausalLM, prompt: Sequence[int], response: Generated) 
         float64 [tokens], in nats.
     """
     text: list[int] = lm.tokenizer(response.text, add_special_tokens=False, verbose=False)["input_ids"]
-    tokens = [*text, lm.ends[0]] if response.finish_reason == "stop" else text
+    tokens = text if response.end_token is None else [*text, response.end_token]
     ids = torch.tensor([[*prompt, *tokens]], device=next(lm.model.parameters()).device)
     logits = lm.model(ids, use_cache=False, logits_to_keep=len(tokens) + 1).logits[0, :-1]
     logs = torch.log_softmax(logits.double(), -1)

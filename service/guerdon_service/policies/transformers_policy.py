@@ -147,4 +147,5 @@ class TransformersPolicy:
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         assert isinstance(text, str)
-        return Generated(index, text, len(sampled.tokens), "stop" if sampled.ended else "length")
+        end = sampled.tokens[-1] if sampled.ended else None
+        return Generated(index, text, len(sampled.tokens), "length" if end is None else "stop", end)
