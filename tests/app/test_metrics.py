@@ -87,6 +87,8 @@ def test_readiness() -> None:
     assert value(observer, "guerdon_model_ready", model="m") == 1
     observer.model_ready("m", False)
     assert value(observer, "guerdon_model_ready", model="m") == 0
+    observer.model_unloaded("m")
+    assert b'guerdon_model_ready{model="m"}' not in observer.render(), "nothing to raise an alarm about"
 
 
 def test_two_observers_share_nothing() -> None:

@@ -21,7 +21,10 @@ async def test_each_version_is_shown_with_its_own_manifest_and_scored_under_its_
             scored = (await running.rest.post("/v1/score", json=body)).json()
             assert (scored["model"]["name"], scored["model"]["version"]) == ("m", version)
         assert (await running.rest.delete("/v1/models/m@1")).status_code == 422
+        series = b'guerdon_model_ready{model="m@2"}'
+        assert series in running.observer.render()
         assert (await running.rest.delete("/v1/models/m@2")).status_code == 204
+        assert series not in running.observer.render(), "what was let go on purpose raises no alarm"
         assert (await running.rest.get("/v1/models/m@2")).status_code == 404
 
 

@@ -127,6 +127,10 @@ class PrometheusObserver:
         self._models.add(model)
         self._ready.labels(model).set(ready)
 
+    def model_unloaded(self, model: str) -> None:
+        """A model was let go on purpose: no alarm is due."""
+        self._ready.remove(model)
+
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
         """A span, where tracing is on."""
         return span(name, **attributes)

@@ -128,6 +128,10 @@ class Observer(Protocol):
         """A model began or ceased to answer."""
         ...
 
+    def model_unloaded(self, model: str) -> None:
+        """A model was let go on purpose: whether it answers is no question any more."""
+        ...
+
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
         """Time the body as a span of the request's trace, where tracing is on."""
         ...
@@ -152,6 +156,9 @@ class NullObserver:
         """Ignore."""
 
     def model_ready(self, model: str, ready: bool) -> None:
+        """Ignore."""
+
+    def model_unloaded(self, model: str) -> None:
         """Ignore."""
 
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:

@@ -118,7 +118,7 @@ class Catalog:
         removed = {key: self._slots.pop(key) for key in keys}
         for slot in removed.values():
             if slot.scorer is not None:
-                self._observer.model_ready(slot.scorer.label, False)
+                self._observer.model_unloaded(slot.scorer.label)
                 await slot.scorer.close()
 
     def point(self, aliases: Mapping[tuple[str, str], str]) -> None:
