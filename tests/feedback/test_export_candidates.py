@@ -88,6 +88,14 @@ def test_judgements_of_prompts_without_a_user_turn_do_not_spoil_the_file(tmp_pat
     assert [p.id for p in read_pairs(out)] == ["kept"]
 
 
+def test_an_id_that_two_tenants_gave_does_not_spoil_the_file(tmp_path: Path) -> None:
+    given = [("ann", "x"), ("ben", "x"), ("cay", "ben/x"), ("ben", "y")]
+    judgements = [Feedback(id, PROMPT, "7", "8", False, tenant, "", 1.0) for tenant, id in given]
+    url = stored(tmp_path, [], judgements)
+    assert [p.id for p in read_pairs(export("pairs", url, tmp_path))] == ["x", "ben/x", "cay/ben/x", "y"]
+    assert [p.id for p in read_pairs(export("pairs", url, tmp_path, "--tenant", "ben"))] == ["x", "y"]
+
+
 @pytest.mark.parametrize("kind", ["kwise", "sft"])
 def test_one_tenant_sees_its_own(kind: str, tmp_path: Path) -> None:
     both = (("7", 2.0), ("8", 1.0))

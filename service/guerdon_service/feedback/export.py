@@ -15,9 +15,16 @@ def to_lines(judgements: Iterable[Feedback]) -> Iterator[str]:
     """One line of JSON each, in order; a tie has ``label`` for evaluation and ``votes`` for training.
 
     Judgements stay apart, even where several people judged the same two answers, because ``guerdon data
-    audit`` measures their agreement and each annotator's reliability.
+    audit`` measures their agreement and each annotator's reliability. Ids are a tenant's own, but training
+    refuses a file with one of them twice: the later one becomes ``TENANT/ID``.
     """
-    return (json.dumps(to_record(judgement), ensure_ascii=False) + "\n" for judgement in judgements)
+    taken: set[str] = set()
+    for judgement in judgements:
+        record = to_record(judgement)
+        while record["id"] in taken:
+            record["id"] = f"{judgement.tenant}/{record['id']}"
+        taken.add(record["id"])
+        yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def to_record(judgement: Feedback) -> dict[str, Any]:
