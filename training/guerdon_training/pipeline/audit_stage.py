@@ -1,6 +1,7 @@
 """The audit as a stage: a failing check stops the pipeline unless the config accepts it."""
 
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -37,6 +38,6 @@ def run_audit(config: AuditConfig, folder: Path) -> None:
         )
 
 
-def _advance(bar: "tqdm[None]", check: Check) -> None:
+def _advance(bar: "tqdm[Any]", check: Check) -> None:
     bar.set_postfix_str(check.name)
     bar.update()

@@ -70,9 +70,8 @@ def _section(name: str, data: Mapping[str, Any], forced: Mapping[str, Any]) -> d
             )
     if name == "compare":
         return {"seed": data["seed"]} | given
-    return (
-        {"name": f"{data['name']}-{name}", "version": data["version"], "seed": data["seed"]} | given | forced
-    )
+    named = {"name": f"{data['name']}-{name}", "version": data["version"], "seed": data["seed"]}
+    return named | given | dict(forced)
 
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:

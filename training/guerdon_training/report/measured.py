@@ -32,9 +32,8 @@ def read_measured(path: Path) -> Measured:
     stored = json.loads(path.read_text("utf-8"))
     quality, error = stored["quality"], stored["quality"]["calibration"]
     bins = (ReliabilityBin(**b | {"accuracy": _interval(b["accuracy"])}) for b in error["bins"])
-    calibration = CalibrationError(
-        *(Interval(**error[name]) for name in ("ece", "brier", "nll")), bins=tuple(bins)
-    )
+    ece, brier, nll = (Interval(**error[name]) for name in ("ece", "brier", "nll"))
+    calibration = CalibrationError(ece, brier, nll, tuple(bins))
     accuracies = (SubsetAccuracy(**a | {"accuracy": _interval(a["accuracy"])}) for a in quality["accuracies"])
     return Measured(
         RewardQuality(quality["profile"], tuple(accuracies), calibration, quality["length_correlation"]),
