@@ -30,6 +30,7 @@ from guerdon_service.core.registry import (
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.feedback.service import FeedbackService
+from guerdon_service.scoring.service import ScoringService
 
 REPORT = {
     "accuracy": {"value": 0.75, "low": 0.5, "high": 0.875},
@@ -162,6 +163,7 @@ class MemoryRegistrar:
     known: dict[str, ModelHistory] = field(default_factory=dict)
 
     async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
+        assert isinstance(self.scorer, ScoringService)
         return await self.scorer.load_model(spec)
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:

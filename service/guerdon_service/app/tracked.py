@@ -58,9 +58,6 @@ class _Scorer:
     def manifest(self, name: str) -> Manifest:
         return self.inner.manifest(name)
 
-    async def load_model(self, spec: ModelSpec) -> ModelInfo:
-        return await self.inner.load_model(spec)  # a stopping service does not wait for it
-
     async def unload_model(self, name: str) -> None:
         await self.inner.unload_model(name)
 

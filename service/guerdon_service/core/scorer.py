@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.artifact import ModelInfo
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
@@ -37,10 +37,6 @@ class Scorer(Protocol):
 
     def manifest(self, name: str) -> Manifest:
         """The manifest of one of them."""
-        ...
-
-    async def load_model(self, spec: ModelSpec) -> ModelInfo:
-        """Load and certify one more model."""
         ...
 
     async def unload_model(self, name: str) -> None:

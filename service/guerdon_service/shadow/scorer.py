@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.artifact import ModelInfo
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.manifest import Manifest
@@ -145,10 +145,6 @@ class ShadowingScorer:
     def manifest(self, name: str) -> Manifest:
         """Passed on."""
         return self._inner.manifest(name)
-
-    async def load_model(self, spec: ModelSpec) -> ModelInfo:
-        """Passed on."""
-        return await self._inner.load_model(spec)
 
     async def unload_model(self, name: str) -> None:
         """Passed on."""
