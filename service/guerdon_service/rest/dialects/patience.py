@@ -8,8 +8,9 @@ from guerdon_service.core.errors import Overloaded
 
 T = TypeVar("T")
 
-MIN_WAIT_S = 0.01
-"""Least time between two attempts, in seconds: a queue that empties at once is not asked in a tight loop."""
+MIN_WAIT_S, MAX_WAIT_S = 0.01, 1.0
+"""Time between two attempts, in seconds: a queue that empties at once is not asked in a tight loop, and
+nobody waits longer for an estimate than the client itself would."""
 
 
 async def patiently(
@@ -25,7 +26,7 @@ async def patiently(
         sleep: takes seconds.
 
     Raises:
-        Overloaded: there will be no room before `deadline_s` has passed.
+        Overloaded: there was no room before `deadline_s` had passed.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + deadline_s
@@ -33,7 +34,8 @@ async def patiently(
         try:
             return await attempt(max(deadline - clock(), MIN_WAIT_S))
         except Overloaded as error:
-            wait_s = max((error.retry_after_ms or 0) / 1000, MIN_WAIT_S)
-            if clock() + wait_s >= deadline:
+            remaining_s = deadline - clock()
+            if remaining_s <= MIN_WAIT_S:
                 raise
-            await sleep(wait_s)
+            wait_s = min(max((error.retry_after_ms or 0) / 1000, MIN_WAIT_S), MAX_WAIT_S)
+            await sleep(min(wait_s, remaining_s))
