@@ -315,8 +315,9 @@ def test_leakage_goes_by_split(digests: dict[str, str], passed: bool | None) -> 
 
 def test_the_data_of_a_head_that_was_added_later_counts_too() -> None:
     head = {"data_sha256": {"train": HELD_OUT}}
-    added = version("2", data_sha256={"train": TRAIN, "test": HELD_OUT}, head=head)
-    assert told(replace(good(), candidate=added))["leakage"].passed is False
+    for heads in (head, {"data_sha256": {"train": VALID}, "head": head}):
+        added = version("2", data_sha256={"train": TRAIN, "test": HELD_OUT}, head=heads)
+        assert told(replace(good(), candidate=added))["leakage"].passed is False
 
 
 @pytest.mark.parametrize("parents", [{}, {"data_sha256": "x"}, {"data_sha256": {"train": "not a digest"}}])

@@ -90,6 +90,12 @@ def test_the_new_head_has_its_own_opinion_and_the_old_ones_keep_theirs(adapted: 
     assert open_local_reward(adapted, "only", device).score([GOOD, BAD]) == pytest.approx(before, abs=1e-5)
 
 
+def test_a_second_head_keeps_what_the_first_one_was_made_from(adapted: Path, manifest: Manifest) -> None:
+    second = _run(adapted.parent, _values(artifact="adapted", output="twice", attribute="tone", version="3"))
+    parents = from_json((second / "manifest.json").read_text("utf-8")).parents
+    assert parents["head"]["attribute"] == "tone" and parents["head"]["head"] == manifest.parents["head"]
+
+
 def test_the_service_certifies_the_new_version(adapted: Path) -> None:
     loaded = load_model(ModelSpec("tiny", str(adapted), "torch", "float32", "cpu"))
     assert loaded.certificate.passed and loaded.backend.num_heads == 3

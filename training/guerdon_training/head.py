@@ -181,7 +181,9 @@ def _last_layer(adapter: Path) -> nn.Linear:
 def _parents(config: HeadModeConfig, manifest: Manifest) -> dict[str, Any]:
     data = config.data
     files = {"train": data.train, "valid": data.valid, "test": data.test}
+    earlier = manifest.parents.get("head")
     return {
+        **({"head": earlier} if earlier else {}),
         "attribute": config.attribute,
         "artifact": {"name": manifest.name, "version": manifest.version, "digest": manifest.digest},
         "data_sha256": {split: file_sha256(Path(file)) for split, file in files.items()},

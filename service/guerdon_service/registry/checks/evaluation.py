@@ -1,7 +1,7 @@
 """Is the evaluation about these two models, and about data that the candidate has not seen?"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import GateCheck
@@ -39,8 +39,8 @@ def leakage(evidence: Evidence, _: GatePolicy) -> GateCheck:
     """The data set is none of the files that the candidate was trained on, as its lineage tells by split."""
     if evidence.report is None or evidence.evaluation is None:
         return not_asked("leakage", NO_REPORT)
-    parents, given = evidence.candidate.parents, evidence.evaluation
-    lineages = (_digests(parents), _digests(parents.get("head")))
+    given = evidence.evaluation
+    lineages = tuple(_lineages(evidence.candidate.parents))
     if not any(lineages):
         return not_asked("leakage", "its lineage names no training data by SHA-256")
     seen: list[str] = []
@@ -83,10 +83,17 @@ def _not_default(profile: str | None, evidence: Evidence) -> str:
     return " and ".join(others) if profile is not None else ""
 
 
-def _digests(parents: object) -> dict[str, str]:
+def _lineages(parents: object) -> Iterator[dict[str, str]]:
+    """Data digests of the model, then of each head that was added to it."""
+    while isinstance(parents, Mapping):
+        yield _digests(parents)
+        parents = parents.get("head")
+
+
+def _digests(parents: Mapping[str, object]) -> dict[str, str]:
     """SHA-256 by split: ``train``, ``valid``, ``test`` and whatever else was read. Older artifacts name files
     instead, and those names say nothing.
     """
-    data = parents.get("data_sha256") if isinstance(parents, Mapping) else None
+    data = parents.get("data_sha256")
     found = data.items() if isinstance(data, Mapping) else ()
     return {str(name): d for name, d in found if isinstance(d, str) and _SHA256.fullmatch(d)}
