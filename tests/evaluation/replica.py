@@ -29,6 +29,8 @@ from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest, running_
 
 NAMES = ("old", "new")
 LEASE_S = 0.5
+PATIENCE_S = 120
+"""A worker that stopped for good fails a test instead of hanging it."""
 LIMITS = Limits(max_batch_tokens=256)
 
 
@@ -88,7 +90,8 @@ class Replica:
 
     async def ended(self, evaluation_id: str) -> Evaluation:
         """The evaluation once it has ended."""
-        return [shown async for shown in self.evaluator.follow(evaluation_id)][-1]
+        async with asyncio.timeout(PATIENCE_S):
+            return [shown async for shown in self.evaluator.follow(evaluation_id)][-1]
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from guerdon_service.evaluation.worker import MAX_WAIT_S
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.evaluation.data import pairs, write
-from tests.evaluation.replica import running_replica
+from tests.evaluation.replica import PATIENCE_S, running_replica
 from tests.registry.replica import Replica, replica
 
 ONE = EvaluationQuery("new", "pairs.jsonl.gz")
@@ -28,7 +28,8 @@ async def worked(on: Replica, store: SqlEvaluationStore, folder: Path, id_: str)
     service = EvaluationService(on.service, store, folder, on.registry.ensure, lease_s=1, poll_s=0.02)
     working = asyncio.create_task(service.run())
     try:
-        return [shown async for shown in service.follow(id_)][-1]
+        async with asyncio.timeout(PATIENCE_S):
+            return [shown async for shown in service.follow(id_)][-1]
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
