@@ -1,7 +1,6 @@
 """What the image holds, built in a clean folder by the Dockerfile's own script."""
 
 import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +12,7 @@ def clean_install(folder: Path) -> Path:
     """Copy what the Dockerfile copies, run its script; the path of the installed command."""
     source, prefix = folder / "src", folder / "guerdon"
     for line in (ROOT / "Dockerfile").read_text().splitlines():
-        words = shlex.split(line)
+        words = line.split()
         if words[:1] == ["COPY"] and not words[1].startswith("--"):
             *names, target = words[1:]
             for name in names:
