@@ -1,11 +1,23 @@
 """What every test shares: quiet libraries, no hub, and generated examples without a clock."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("guerdon", deadline=None)
 settings.load_profile("guerdon")
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    """Commands configure the root logger of their process; here it is put back after each test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level

@@ -46,15 +46,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(packages))
         patch.setenv("XDG_CACHE_HOME", str(packages / "cache"))
-        patch.chdir(root)
-        path = write_project(root)
-        with pytest.MonkeyPatch.context() as killer:
-            _kill_at_update(3, killer)
-            with pytest.raises(Killed):
-                train_pipeline(path)
-        config = wire(read_mapping(path))
-        stages = pipeline_stages(config)
-        ran = run_stages(stages)
+        with pytest.MonkeyPatch.context() as there:
+            there.chdir(root)
+            path = write_project(root)
+            with pytest.MonkeyPatch.context() as killer:
+                _kill_at_update(3, killer)
+                with pytest.raises(Killed):
+                    train_pipeline(path)
+            config = wire(read_mapping(path))
+            stages = pipeline_stages(config)
+            ran = run_stages(stages)
         yield Finished(root, config, stages, ran)
     torch.set_num_threads(threads)
 

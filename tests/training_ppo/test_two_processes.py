@@ -15,6 +15,8 @@ from guerdon_training.ppo.log import read_updates
 from guerdon_training.ppo.recipe import LOG, share
 from tests.training_ppo.jobs import config_of, job_of
 
+ROOT = Path(__file__).parents[2]
+
 
 def _free_port() -> int:
     with socket.socket() as listener:
@@ -27,7 +29,9 @@ def test_two_processes_share_the_work_and_agree(policy_folder: Path, tmp_path: P
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     command = [sys.executable, "-m", "tests.training_ppo.two_processes", str(policy_folder), str(tmp_path)]
     processes = [
-        subprocess.Popen(command, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
         for rank in range(2)
     ]
     assert [process.wait(240) for process in processes] == [0, 0]
