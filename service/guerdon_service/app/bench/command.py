@@ -12,6 +12,7 @@ from pathlib import Path
 
 from guerdon_service.app.bench import rows
 from guerdon_service.app.bench.best_of_n import best_of_sixteen
+from guerdon_service.app.bench.bulk import interactive_beside_bulk
 from guerdon_service.app.bench.decoder import write_decoder
 from guerdon_service.app.bench.evaluation import evaluation_share
 from guerdon_service.app.bench.figure import Figure
@@ -87,6 +88,7 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "naive": lambda a: rows.against_naive(a.model, a.rounds, a.items),
     "rank": _shared_prompt,
     "best-of-n": lambda a: best_of_sixteen(a.rounds),
+    "bulk": lambda a: interactive_beside_bulk(a.model, a.rounds, a.items),
     "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),
     "open": lambda a: rows.open_arrivals(a.model, 0.7, a.items),
     "evaluation": lambda a: evaluation_share(a.model, a.rounds, a.items),
