@@ -1,9 +1,15 @@
 """Models that are loaded while the service runs, or start from another folder than before."""
 
+import asyncio
+import threading
+from dataclasses import replace
+
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.registry import ModelVersion
+from guerdon_service.registry.loader import Loader
 from guerdon_service.registry.registry import Registry
 from guerdon_service.state.database import Database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
@@ -93,3 +99,28 @@ async def test_a_name_keeps_its_kind(database: Database) -> None:
         with pytest.raises(InvalidInput, match="writer is the name of a policy model"):
             await one.registry.adopt(ModelSpec("writer", "4"))
         assert await one.ask() == "1"
+
+
+async def test_a_load_from_where_it_lay_before_does_not_fail_one_from_where_it_lies_now() -> None:
+    """A follower may have begun the one before settings, or a caller, name the other."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Moved(FakeArtifacts):
+        def local(self, source: str, digest: str | None = None) -> str:
+            if source == "old/1":
+                entered.set()
+                assert go_on.wait(30)
+            return super().local(source, digest)
+
+    old = ModelVersion("m", "1", "digest-1", "reward", "old/1", "ops", 0.0, {})
+    async with empty_service() as service:
+        loader = Loader(service.catalog, Moved(gone={"old/1"}), TEMPLATE)
+        follower = asyncio.create_task(loader.ensure(old))
+        assert await asyncio.to_thread(entered.wait, 30)
+        configured = asyncio.create_task(loader.ensure(replace(old, source="new/1")))
+        await asyncio.sleep(0)  # it has found the other's load under way
+        go_on.set()
+        with pytest.raises(InvalidInput, match="old/1 is gone"):
+            await follower
+        await configured
+        assert service.catalog.is_loaded("m", "1")

@@ -1,7 +1,7 @@
 """Registered versions to loaded ones, each loaded once however many ask."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from guerdon_service.core.artifact import ModelSpec
@@ -30,6 +30,14 @@ class Artifacts(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """A load under way, and where from."""
+
+    source: str
+    task: asyncio.Task[None]
+
+
 class Loader:
     """Loads versions beside those that a catalog has."""
 
@@ -38,7 +46,7 @@ class Loader:
         self._catalog = catalog
         self._artifacts = artifacts
         self._template = template
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._loads: dict[tuple[str, str], _Load] = {}
 
     async def ensure(self, version: ModelVersion, like: ModelSpec | None = None) -> None:
         """Return once the version answers; a policy has nothing to load.
@@ -50,13 +58,19 @@ class Loader:
             GuerdonError: its artifact cannot be had, is another than registered, or is refused.
         """
         key = (version.name, version.version)
-        if version.kind != "reward" or self._catalog.is_loaded(*key):
-            return
-        if key not in self._tasks:
-            task = asyncio.create_task(self._load(version, like))
-            task.add_done_callback(lambda _: self._tasks.pop(key))
-            self._tasks[key] = task
-        await asyncio.shield(self._tasks[key])  # who gives up waiting does not stop it for the others
+        while version.kind == "reward" and not self._catalog.is_loaded(*key):
+            load = self._loads.get(key) or self._begin(version, like)
+            if load.source == version.source:
+                await asyncio.shield(load.task)  # who gives up waiting does not stop it for the others
+                return
+            await asyncio.wait([load.task])  # from where it lay before: its failure says nothing of this one
+
+    def _begin(self, version: ModelVersion, like: ModelSpec | None) -> _Load:
+        key = (version.name, version.version)
+        load = _Load(version.source, asyncio.create_task(self._load(version, like)))
+        load.task.add_done_callback(lambda _: self._loads.pop(key))
+        self._loads[key] = load
+        return load
 
     async def _load(self, version: ModelVersion, like: ModelSpec | None) -> None:
         source = await asyncio.to_thread(self._artifacts.local, version.source, version.digest)
