@@ -21,14 +21,10 @@ logger = logging.getLogger("guerdon.test")
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    """Where lines go; the root logger is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
-    yield io.StringIO()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+def stream() -> io.StringIO:
+    """Where lines go."""
+    logging.getLogger().handlers.clear()
+    return io.StringIO()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -1,11 +1,7 @@
 """The loop closed: a composed service logs best-of-n, and its log becomes training data and questions."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
-import torch
 
 from guerdon_service.app.build import build
 from guerdon_service.app.export_feedback import export_feedback_command
@@ -17,15 +13,10 @@ from guerdon_service.core.best_of_n import BestOfNResult
 from guerdon_training.data import read_pairs
 from guerdon_training.policy.demonstrations import read_demonstrations
 from tests.bestofn.fakes import PROMPT, listed, query
+from tests.threads import one_thread
 from tests.tiny import build_tiny
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]
 
 
 async def answered(folder: Path, url: str) -> BestOfNResult:

@@ -1,15 +1,17 @@
 """One tiny policy for all tests, and one thread."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from guerdon_service.artifacts.policy import read_policy
 from guerdon_service.policies.causal_lm import CausalLM, load_causal_lm
 from guerdon_service.policies.transformers_policy import TransformersPolicy
 from tests.policies.tiny_policy import build_policy
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +30,3 @@ async def policy(lm: CausalLM) -> AsyncIterator[TransformersPolicy]:
     made = TransformersPolicy("tiny", "digest", lm)
     yield made
     await made.close()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -16,7 +16,10 @@ from guerdon_training.pipeline.stages import pipeline_stages
 from guerdon_training.pipeline.wiring import wire
 from guerdon_training.ppo import recipe as ppo_recipe
 from guerdon_training.ppo.update import update
+from tests.threads import one_thread
 from tests.training_pipeline.tiny_project import build_packages, write_project
+
+__all__ = ["one_thread"]
 
 
 class Killed(BaseException):
@@ -66,14 +69,6 @@ def copied(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     root = Path(shutil.copytree(finished.root, tmp_path / "project"))
     monkeypatch.chdir(root)
     return Finished(root, finished.config, finished.stages, finished.ran)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _kill_at_update(number: int, patch: pytest.MonkeyPatch) -> None:

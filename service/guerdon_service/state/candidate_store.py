@@ -4,17 +4,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
-
 from guerdon_service.core.candidate_log import CandidateRecord, LoggedCandidate
 from guerdon_service.core.conversation import Message
 from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.pages import read_bodies
 from guerdon_service.state.tables import CANDIDATE_RECORDS
 
 PAGE = 100
 """Records that one query reads; each holds up to 256 responses."""
-
-_COLUMN = CANDIDATE_RECORDS.c
 
 
 class SqlCandidateStore:
@@ -31,17 +28,7 @@ class SqlCandidateStore:
 
     def read(self, tenant: str | None = None) -> Iterator[CandidateRecord]:
         """All of it, or one tenant's, in the order of arrival; a transaction per page."""
-        last = 0
-        wanted = select(_COLUMN.seq, _COLUMN.body).order_by(_COLUMN.seq).limit(PAGE)
-        if tenant is not None:
-            wanted = wanted.where(_COLUMN.tenant == tenant)
-        while True:
-            with self._database.reading() as connection:
-                rows = connection.execute(wanted.where(_COLUMN.seq > last)).all()
-            if not rows:
-                return
-            yield from (_record(row.body) for row in rows)
-            last = rows[-1].seq
+        return map(_record, read_bodies(self._database, CANDIDATE_RECORDS, tenant, PAGE))
 
 
 def _record(body: dict[str, Any]) -> CandidateRecord:

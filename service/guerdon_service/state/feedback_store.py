@@ -4,17 +4,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
-
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.feedback import Feedback
 from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.pages import read_bodies
 from guerdon_service.state.tables import FEEDBACK
 
 PAGE = 500
 """Judgements that one query reads."""
-
-_COLUMN = FEEDBACK.c
 
 
 class SqlFeedbackStore:
@@ -31,17 +28,7 @@ class SqlFeedbackStore:
 
     def read(self, tenant: str | None = None) -> Iterator[Feedback]:
         """All of it, or one tenant's, in the order of arrival; a transaction per page."""
-        last = 0
-        wanted = select(_COLUMN.seq, _COLUMN.body).order_by(_COLUMN.seq).limit(PAGE)
-        if tenant is not None:
-            wanted = wanted.where(_COLUMN.tenant == tenant)
-        while True:
-            with self._database.reading() as connection:
-                rows = connection.execute(wanted.where(_COLUMN.seq > last)).all()
-            if not rows:
-                return
-            yield from (_feedback(row.body) for row in rows)
-            last = rows[-1].seq
+        return map(_feedback, read_bodies(self._database, FEEDBACK, tenant, PAGE))
 
 
 def _feedback(body: dict[str, Any]) -> Feedback:
