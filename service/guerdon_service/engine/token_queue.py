@@ -7,22 +7,27 @@ from collections.abc import Iterable
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.pending import Pending
 
-BULK_SHARE = 0.25
-"""Share of each batch's tokens that waiting bulk work is owed; interactive work owns the rest."""
+BULK_SHARE = 0.2
+"""Share of the tokens that waiting bulk work is owed; interactive work owns the rest."""
+BULK_SLICE = 1 / 8
+"""Most of a batch that bulk work fills while interactive work pauses: who comes next waits that long."""
+INTERACTIVE_PAUSE_S = 1.0
+"""Seconds without interactive work after which bulk work gets whole batches."""
 
 
 class TokenQueue:
     """Thread-safe. The event loop puts, the back-end thread takes.
 
-    Bulk work earns `BULK_SHARE` of the budget as credit at each batch (deficit round robin, Shreedhar and
-    Varghese 1995), so neither lane can starve the other, whatever the sizes of their items.
+    Bulk work earns credit with each token of interactive work (deficit round robin, Shreedhar and Varghese
+    1995), so neither lane can starve the other, whatever the sizes of their items. It does not fill up a batch
+    of interactive work: a fuller batch is a longer wait for everyone in it.
     """
 
     def __init__(self, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
         self._lanes: dict[Lane, deque[Pending]] = {lane: deque() for lane in Lane}
         self._bulk_credit = 0.0
-        self._prefetched: list[Pending] = []
+        self._interactive_until = 0.0
         self._num_tokens = 0
         self._num_items = 0
         self._closed = False
@@ -46,7 +51,6 @@ class TokenQueue:
             for pending in pendings:
                 self._lanes[pending.lane].append(pending)
                 self._count(pending)
-            self._prefetch()
             self._changed.notify()
             return True
 
@@ -58,27 +62,24 @@ class TokenQueue:
     def take(self, now: float) -> tuple[list[Pending], list[Pending]]:
         """Next batch, and what was dropped from it because its deadline has passed; never waits."""
         with self._changed:
-            batch = self._prefetched or self._pack()
-            self._prefetched = []
+            batch = self._pack(now)
             for pending in batch:
                 self._uncount(pending)
                 pending.started_at = now
-            self._prefetch()
         wanted = [p for p in batch if p.is_wanted(now)]
         return wanted, [p for p in batch if p.waiters > 0 and now >= p.deadline]
 
     def wait(self) -> bool:
         """Block until something waits; False once closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or bool(self._prefetched) or self._waiting())
-            return bool(self._prefetched) or self._waiting()
+            self._changed.wait_for(lambda: self._closed or self._waiting())
+            return self._waiting()
 
     def close(self) -> list[Pending]:
         """Refuse to wait any longer and hand back everything that is left."""
         with self._changed:
             self._closed = True
-            left = self._prefetched + [p for lane in self._lanes.values() for p in lane]
-            self._prefetched = []
+            left = [p for lane in self._lanes.values() for p in lane]
             for lane in self._lanes.values():
                 lane.clear()
             for pending in left:
@@ -100,25 +101,21 @@ class TokenQueue:
             self._num_tokens -= pending.encoded.num_tokens
             self._num_items -= 1
 
-    def _prefetch(self) -> None:
-        """Pack one batch ahead while a full budget waits; a later newcomer would be behind it anyway."""
-        if not self._prefetched and self._num_tokens >= 2 * self._max_batch_tokens:
-            self._prefetched = self._pack()
-
-    def _pack(self) -> list[Pending]:
+    def _pack(self, now: float) -> list[Pending]:
         batch: list[Pending] = []
         prefixes: set[bytes] = set()
         interactive, bulk = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BULK]
         budget = float(self._max_batch_tokens)
-        if bulk and interactive:
-            self._bulk_credit += BULK_SHARE * budget
-            spent = self._move(bulk, batch, prefixes, self._bulk_credit, whole=False)
-            self._bulk_credit -= spent
-            budget -= spent
+        if interactive:
+            self._interactive_until = now + INTERACTIVE_PAUSE_S
+            owed = self._move(bulk, batch, prefixes, self._bulk_credit, whole=False)
+            spent = self._move(interactive, batch, prefixes, budget - owed, whole=not batch)
+            earned = spent * BULK_SHARE / (1 - BULK_SHARE)
+            self._bulk_credit = self._bulk_credit + earned - owed if bulk else 0.0
         else:
-            self._bulk_credit = 0.0
-        budget -= self._move(interactive, batch, prefixes, budget, whole=not batch)
-        self._move(bulk, batch, prefixes, budget, whole=not batch)
+            share = BULK_SLICE if now < self._interactive_until else 1.0
+            spent = self._move(bulk, batch, prefixes, share * budget, whole=True)
+            self._bulk_credit = max(0.0, self._bulk_credit - spent)
         return batch
 
     @staticmethod

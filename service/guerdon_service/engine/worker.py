@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import BackendFailed, DeadlineExceeded, GuerdonError
 from guerdon_service.core.ports import Backend, BatchReport, RawScores
 from guerdon_service.engine.pending import Pending
@@ -78,16 +79,7 @@ class Worker:
 
     def _forward(self, batch: list[Pending]) -> None:
         started = self._clock()
-        num_computed = 0
-        failed = False
-        try:
-            rows, stats = self._backend.forward([p.encoded for p in batch])
-            num_computed = stats.num_computed
-            answers = [self._checked(row) for row in rows]
-        except Exception:
-            log.exception("forward failed", extra={"model": self._model, "num_items": len(batch)})
-            failed = True
-            answers = self._one_by_one(batch)
+        answers, num_computed = self._answers([p.encoded for p in batch])
         done = self._clock()
         for pending in batch:
             pending.done_at = done
@@ -95,20 +87,27 @@ class Worker:
         self._health.failed_batches = self._health.failed_batches + 1 if all_failed else 0
         num_tokens = sum(p.encoded.num_tokens for p in batch)
         self._scatter(
-            batch, answers, BatchReport(len(batch), num_tokens, num_computed, done - started, failed)
+            batch, answers, BatchReport(len(batch), num_tokens, num_computed, done - started, num_computed == 0)
         )
 
-    def _one_by_one(self, batch: list[Pending]) -> list[Answer]:
-        """Alone, only the item that is to blame fails."""
-        answers: list[Answer] = []
-        for pending in batch:
-            try:
-                rows, _ = self._backend.forward([pending.encoded])
-                answers.append(self._checked(rows[0]))
-            except Exception:
-                log.exception("forward of one item failed", extra={"model": self._model})
-                answers.append(BackendFailed("the back end failed on this item; see the service's log"))
-        return answers
+    def _answers(self, batch: Sequence[Encoded]) -> tuple[list[Answer], int]:
+        """Answers in order, and how many tokens were computed for them.
+
+        A forward that fails is tried again in halves: what was too large fits, and of a batch with one bad
+        item only that item fails, at three times the batch's cost at most.
+        """
+        try:
+            rows, stats = self._backend.forward(batch)
+            if rows.shape != (len(batch), self._backend.num_heads):
+                raise ValueError(f"{len(batch)} items gave scores of shape {rows.shape}")
+            return [self._checked(row) for row in rows], stats.num_computed
+        except Exception:
+            log.exception("forward failed", extra={"model": self._model, "num_items": len(batch)})
+        if len(batch) == 1:
+            return [BackendFailed("the back end failed on this item; see the service's log")], 0
+        half = len(batch) // 2
+        (first, cost_of_first), (second, cost_of_second) = map(self._answers, (batch[:half], batch[half:]))
+        return first + second, cost_of_first + cost_of_second
 
     def _checked(self, row: NDArray[np.float32]) -> Answer:
         if bool(np.isfinite(row).all()):
