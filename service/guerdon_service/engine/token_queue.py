@@ -19,8 +19,8 @@ class TokenQueue:
     """Thread-safe. The event loop puts, the back-end thread takes.
 
     Bulk work earns credit with each token of interactive work (deficit round robin, Shreedhar and Varghese
-    1995), so neither lane can starve the other, whatever the sizes of their items. It does not fill up a batch
-    of interactive work: a fuller batch is a longer wait for everyone in it.
+    1995), so neither lane can starve the other, whatever the sizes of their items. It does not fill up a
+    batch of interactive work: a fuller batch is a longer wait for everyone in it.
     """
 
     def __init__(self, max_batch_tokens: int) -> None:
