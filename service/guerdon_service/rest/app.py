@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
+from guerdon_service.console.files import Console
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
@@ -27,6 +28,7 @@ def create_app(
     limits: Limits,
     observer: TransportObserver,
     dialects: Sequence[str] = (),
+    console: bool = False,
 ) -> FastAPI:
     """Build the app over a domain layer; it starts nothing and owns nothing.
 
@@ -43,4 +45,6 @@ def create_app(
     app.openapi = partial(openapi_document, version("guerdon"), limits)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, http_exception_response)
     app.add_middleware(Edge, auth=auth, observer=observer, dialects=mounted)
+    if console:
+        app.add_middleware(Console)
     return app

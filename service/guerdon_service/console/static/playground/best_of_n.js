@@ -1,0 +1,154 @@
+/** Sample n responses of a policy; each is shown as soon as it is scored. */
+import { events } from "../api.js";
+import { h, show } from "../dom.js";
+import { count, plain, signed } from "../format.js";
+import { badge, button, busily, facts, field, form, marks, provenance } from "../parts.js";
+
+/** Name, label, value, hint, and how small and in what steps. */
+const SAMPLING = [
+  ["n", "Responses", 8, "", 1, 1],
+  ["max_tokens", "Most tokens", 64, "", 1, 1],
+  ["temperature", "Temperature", 1, "0 is greedy", 0, 0.1],
+  ["top_p", "Top p", 1, "", 0.05, 0.05],
+  ["seed", "Seed", 0, "equal seeds, equal responses", 0, 1],
+];
+const CHOICE = [
+  ["conservatism", "Conservatism", 0, "k of reward \u2212 k · std", 0, 0.1],
+  ["choice_temperature", "Choice temperature", 0, "0 takes the best", 0, 0.1],
+  ["min_margin", "Least margin", 0, "abstain below it", 0, 0.1],
+  ["patience", "Patience", 0, "stop after so many without a better one", 0, 1],
+];
+
+export default function bestOfN({ turns, options, policies, signal }) {
+  const policy = h("input", { value: policies[0] ?? "", list: "policies", required: true });
+  const numbers = Object.fromEntries([...SAMPLING, ...CHOICE].map(([name, , value, , min, step]) => [name, h("input", { type: "number", value, min, step })]));
+  const fields = (rows) => h("div", { class: "columns narrow" }, rows.map(([name, label, , hint]) => field(label, numbers[name], hint)));
+  const submit = h("button", { class: "primary", type: "submit" }, "Sample");
+  const output = h("section", { class: "card result", "aria-label": "Result" });
+  let running = null;
+  const stop = button("Stop", () => running?.abort(), "");
+  stop.disabled = true;
+  signal.addEventListener("abort", () => running?.abort());
+
+  const run = () =>
+    busily(submit, output, async () => {
+      running = new AbortController();
+      stop.disabled = false;
+      const asked = { policy: policy.value, ...turns.read(), ...options.read(), stream: true, ...values(numbers) };
+      const shown = candidatesView(asked.n);
+      show(output, shown.elements);
+      try {
+        for await (const { name, data } of events("POST", "v1/best-of-n", { body: asked, signal: running.signal })) {
+          if (name === "candidate") shown.add(data);
+          else shown.end(data);
+        }
+      } catch (error) {
+        if (error.name !== "AbortError" && !shown.isEmpty()) shown.fail(error);
+        else if (error.name === "AbortError") shown.stopped();
+        else throw error;
+      } finally {
+        stop.disabled = true;
+      }
+    });
+  show(output, h("p", { class: "hint" }, "Candidates appear here as they are scored; the choice comes last."));
+  return h(
+    "div",
+    { class: "split" },
+    form(
+      run,
+      turns.element,
+      field("Policy", policy, policies.length ? "" : "A policy of this service's settings"),
+      h("datalist", { id: "policies" }, policies.map((name) => h("option", { value: name }))),
+      fields(SAMPLING),
+      h("details", {}, h("summary", {}, "How to choose"), fields(CHOICE)),
+      options.element,
+      h("div", { class: "row" }, submit, stop, h("kbd", {}, "Ctrl Enter")),
+    ),
+    output,
+  );
+}
+bestOfN.title = "Best of n";
+
+/** What was typed; an empty field is left to the service. */
+function values(numbers) {
+  const given = Object.entries(numbers).filter(([, input]) => input.value !== "");
+  return Object.fromEntries(given.map(([name, input]) => [name, input.valueAsNumber]));
+}
+
+/** The growing list of candidates, best first. */
+function candidatesView(n) {
+  const status = h("p", { role: "status", class: "hint" }, `0 of ${n} scored`);
+  const progress = h("progress", { max: n, value: 0, "aria-label": "Candidates scored" });
+  const list = h("ol", { class: "ranking" });
+  const end = h("div");
+  const arrived = [];
+  let isDone = false;
+
+  function draw(best) {
+    const order = [...arrived].sort((x, y) => y.score.reward - x.score.reward || x.index - y.index);
+    show(list, order.map((candidate) => item(candidate, candidate.index === best)));
+  }
+
+  return {
+    elements: [status, progress, list, end],
+    isEmpty: () => arrived.length === 0,
+    add(candidate) {
+      arrived.push(candidate);
+      progress.value = arrived.length;
+      status.textContent = `${arrived.length} of ${n} scored`;
+      draw(null);
+    },
+    end(result) {
+      isDone = true;
+      arrived.splice(0, Infinity, ...result.candidates);
+      progress.remove();
+      status.textContent = outcome(result);
+      draw(result.best);
+      show(end, bounds(result), provenance(result));
+    },
+    fail(error) {
+      progress.remove();
+      status.textContent = `${error.message} (${arrived.length} of ${n} had been scored)`;
+    },
+    stopped() {
+      if (isDone) return;
+      progress.remove();
+      status.textContent = `Stopped: ${arrived.length} of ${n} scored, none chosen`;
+    },
+  };
+}
+
+function item({ index, response, finish_reason, score, duplicate_of }, isBest) {
+  return h(
+    "li",
+    { class: isBest ? "best" : "" },
+    h("span", { class: "number" }, signed(score.reward)),
+    h(
+      "div",
+      {},
+      h("p", { class: "text" }, response),
+      h(
+        "div",
+        { class: "row" },
+        isBest && badge("chosen", "accent"),
+        badge(`candidate ${index + 1}`),
+        finish_reason === "length" && badge("cut at the most tokens", "fair"),
+        duplicate_of !== null && badge(`same as candidate ${duplicate_of + 1}`),
+        marks(score),
+      ),
+    ),
+  );
+}
+
+function outcome(result) {
+  if (result.abstained) return "Abstained: the best leads the second by less than the least margin";
+  const note = result.partial ? ", from what had arrived" : result.stopped_early ? ", stopped early" : "";
+  return `Candidate ${result.best + 1} of ${count(result.candidates.length, "candidate")} is chosen${note}`;
+}
+
+function bounds(result) {
+  return facts([
+    ["KL from the policy, at most", `${plain(result.kl_upper_bound)} nats`],
+    ["Win rate against one sample, at most", plain(result.expected_win_rate)],
+  ]);
+}
