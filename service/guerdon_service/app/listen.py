@@ -49,7 +49,12 @@ async def listening(
         InvalidInput: a port cannot be had.
     """
     app = create_app(
-        services, auth=auth, limits=settings.limits, observer=observer, dialects=settings.dialects
+        services,
+        auth=auth,
+        limits=settings.limits,
+        observer=observer,
+        dialects=settings.dialects,
+        console=settings.console,
     )
     listener = bind(settings.host, settings.port)
     try:

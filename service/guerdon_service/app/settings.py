@@ -143,6 +143,8 @@ class Settings(BaseModel):
     """How long a stopping service waits for requests under way."""
     dialects: tuple[DialectName, ...] = ()
     """Other servers' wire shapes to answer in as well; of those with one path the first has it."""
+    console: bool = True
+    """Serve the console, a page for people, at ``/console``."""
 
     limits: CheckedLimits = Limits()
     cache_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
