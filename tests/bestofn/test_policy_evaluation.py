@@ -1,6 +1,8 @@
-"""Figures about a policy: against exact values of a toy policy, and against plain `transformers`."""
+"""Figures about policies: against exact values of a toy policy, and against plain `transformers`."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,18 +12,37 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from guerdon_service.artifacts.policy import read_policy
-from guerdon_service.bestofn.over_optimisation import over_optimisation_curve, reward_variance
-from guerdon_service.bestofn.policy_evaluation import PolicyEvaluationQuery, evaluate_policy, kl_to
-from guerdon_service.bestofn.samples import Samples, draw_samples
+from guerdon_service.bestofn import patience
+from guerdon_service.bestofn.kl import kl_to, why_no_kl
+from guerdon_service.bestofn.over_optimisation import (
+    mean_change,
+    over_optimisation_curve,
+    over_optimisation_points,
+    reward_variance,
+)
+from guerdon_service.bestofn.policy_evaluation import Evidence, policy_report, win_rate
+from guerdon_service.bestofn.policy_service import PolicyEvaluationService
+from guerdon_service.bestofn.rewards import Rewards
+from guerdon_service.bestofn.samples import PROMPTS_AT_ONCE, Samples, draw_samples
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.generation import Generated, SamplingParams
+from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.generation import Generated, Policy, SamplingParams, TokenLogProbs
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.policy_evaluation import (
+    PolicyEvaluation,
+    PolicyEvaluationProgress,
+    PolicyEvaluationQuery,
+    PolicyPrompt,
+)
 from guerdon_service.core.query import Options
 from guerdon_service.core.statistics.best_of_n import selection_distribution
+from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.core.statistics.clustered import clustered_rate
+from guerdon_service.core.statistics.length_controlled import length_controlled_win_rate
 from guerdon_service.policies.chat_prompt import encode_prompt
 from guerdon_service.policies.transformers_policy import TransformersPolicy
 from guerdon_service.scoring.service import ScoringService
-from tests.bestofn.fakes import PROMPT, Categorical, Scripted, listed
+from tests.bestofn.fakes import Categorical, Scripted, listed
 from tests.bestofn.test_service import rewards
 from tests.fakes import running_service
 from tests.policies.tiny_policy import build_policy
@@ -29,6 +50,8 @@ from tests.policies.tiny_policy import build_policy
 ANSWERS = ("a", "cc", "d", "b")
 BASE = (0.4, 0.3, 0.2, 0.1)
 PROMPTS = tuple((Message("user", f"say {i}"),) for i in range(60))
+ASKED = tuple(PolicyPrompt(prompt) for prompt in PROMPTS)
+PROXY, GOLD = Options(profile="quality"), Options(profile="both")
 
 
 @pytest.fixture
@@ -43,24 +66,45 @@ def made(
     """Samples with these rewards."""
     golds = [None] * len(rewards_of) if gold is None else [np.array(g) for g in gold]
     return [
-        Samples(PROMPT, tuple(Generated(i, str(i), 1, "stop") for i in range(len(r))), np.array(r), g)
-        for r, g in zip(rewards_of, golds, strict=True)
+        Samples(
+            (Message("user", f"say {k}"),),
+            tuple(Generated(i, str(i), 1, "stop") for i in range(len(r))),
+            np.array(r),
+            g,
+        )
+        for k, (r, g) in enumerate(zip(rewards_of, golds, strict=True))
     ]
 
 
+def service(scorer: ScoringService, *policies: Policy) -> PolicyEvaluationService:
+    """The policies under the names p, q, ... whatever they call themselves."""
+    named = dict(zip("pqrs", policies, strict=False))
+
+    def policy(name: str) -> Policy:
+        if name not in named:
+            raise UnknownModel(f"policy {name!r} is unknown", param="policy")
+        return named[name]
+
+    return PolicyEvaluationService(scorer, policy, Limits())
+
+
 async def test_the_curve_and_the_variance_are_those_of_the_distribution(scorer: ScoringService) -> None:
-    query = PolicyEvaluationQuery((PROMPT,) * 300, n=4)
-    report = await evaluate_policy(scorer, Categorical(ANSWERS, BASE), query)
-    values = np.array(await rewards(scorer, *ANSWERS))
-    for row in report.curve:
-        exact = float(selection_distribution(BASE, values, row.n) @ values)
+    prompts = tuple(PolicyPrompt((Message("user", f"say {i}"),)) for i in range(300))
+    query = PolicyEvaluationQuery(("p",), prompts, n=4)
+    (report,) = (await service(scorer, Categorical(ANSWERS, BASE)).run(query)).policies
+    values = np.array([await rewards(scorer, *ANSWERS, prompt=p.messages) for p in prompts])
+    for row in report.best_of_n:
+        exact = np.mean([selection_distribution(BASE, v, row.n) @ v for v in values])
         half = (row.proxy.high - row.proxy.low) / 2
         assert row.proxy.value == pytest.approx(exact, abs=2 * half)
-    assert [row.n for row in report.curve] == [1, 2, 4]
-    variance = float(values**2 @ BASE - (values @ BASE) ** 2)
+    assert [row.n for row in report.best_of_n] == [1, 2, 4]
+    assert report.reward == report.best_of_n[0].proxy
+    variance = float(np.mean(values**2 @ BASE - (values @ BASE) ** 2))
     assert report.reward_variance == pytest.approx(variance, rel=0.15)
-    assert (report.win_rate, report.gold_win_rate, report.kl) == (None, None, None)
-    assert (report.mean_tokens, report.ended_rate) == (1.0, 1.0)
+    absent = (report.win_rate, report.gold_win_rate, report.judged, report.kl, report.gold_reward)
+    assert absent == (None,) * 5
+    assert report.kl_absent == "no reference was named"
+    assert (report.mean_tokens, report.ended_rate, report.unscored_rate) == (1.0, 1.0, 0.0)
 
 
 def test_gold_rises_with_a_proxy_that_agrees_and_falls_with_one_that_does_not() -> None:
@@ -82,28 +126,203 @@ def test_variance_is_within_prompts_alone() -> None:
     assert reward_variance(made([[7.0]])) == 0.0
 
 
-async def test_win_rates_under_two_models(scorer: ScoringService) -> None:
-    """`quality` is higher for the long answer, `both` for the short one: the verdict is the model's."""
-    query = PolicyEvaluationQuery(PROMPTS, gold=Options(profile="both"))
-    report = await evaluate_policy(scorer, listed("zzzz"), query, listed("a"))
-    assert report.win_rate is not None and report.gold_win_rate is not None
-    long_quality, short_quality = await rewards(scorer, "zzzz", "a")
-    assert (report.win_rate.raw.value > 0.5) == (long_quality > short_quality)
-    assert report.gold_win_rate.raw.value != report.win_rate.raw.value
-    same = await evaluate_policy(scorer, listed("a"), PolicyEvaluationQuery(PROMPTS), listed("a"))
-    assert same.win_rate is not None and same.win_rate.raw.value == 0.5
-    assert same.win_rate.win_rate.value == pytest.approx(0.5)
+async def test_win_rates_are_those_of_the_rewards_and_the_length_model(scorer: ScoringService) -> None:
+    ours, theirs = Categorical(ANSWERS, BASE), Categorical(ANSWERS, BASE[::-1])
+    query = PolicyEvaluationQuery(("p",), ASKED, baseline="q", gold="fake")
+    found = await service(scorer, ours, theirs).run(query)
+    drawn = [await draw_samples(p, PROMPTS, 1, query.params, Rewards(scorer, PROXY)) for p in (ours, theirs)]
+    wins = [0.5 + 0.5 * np.sign(a.rewards[0] - b.rewards[0]) for a, b in zip(*drawn, strict=True)]
+    lengths = [len(a.responses[0].text) - len(b.responses[0].text) for a, b in zip(*drawn, strict=True)]
+    (report,) = found.policies
+    assert report.win_rate is not None and 0 < report.win_rate.raw.value < 1
+    assert report.win_rate.raw == clustered_rate(wins, PROMPTS)
+    assert report.win_rate.length_controlled == length_controlled_win_rate(wins, lengths, PROMPTS).win_rate
+    assert report.gold_win_rate == report.win_rate  # the same model under its default profile
+    assert found.baseline_reward is not None
+    assert found.baseline_reward.value == pytest.approx(np.mean([s.rewards[0] for s in drawn[1]]))
+    same = await service(scorer, ours, ours).run(query)
+    assert same.policies[0].win_rate is not None and same.policies[0].win_rate.raw.value == 0.5
 
 
-async def test_duplicates_are_scored_once_and_empty_responses_left_out(scorer: ScoringService) -> None:
-    policy = Scripted((2, "b"), (0, "b"), (1, ""), (3, "a"))
-    (found,) = await draw_samples(scorer, policy, [PROMPT], 4, SamplingParams(), Options())
+async def test_a_second_model_may_say_otherwise(scorer: ScoringService) -> None:
+    """`quality` is higher for the long response, `both` for the short one: the verdict is the model's."""
+    by = {}
+    for options in (PROXY, GOLD):
+        query = PolicyEvaluationQuery(("p",), ASKED[:9], baseline="q", options=options, gold="fake")
+        (report,) = (await service(scorer, listed("zzzz"), listed("a")).run(query)).policies
+        assert report.win_rate is not None and report.gold_win_rate is not None
+        by[options.profile] = (report.win_rate.raw.value, report.gold_win_rate.raw.value)
+    assert by == {"quality": (1.0, 1.0), "both": (0.0, 1.0)}
+
+
+async def test_given_responses_are_a_baseline_too(scorer: ScoringService) -> None:
+    given = tuple(PolicyPrompt(p, "a") for p in PROMPTS)
+    told = await service(scorer, listed("zzzz")).run(PolicyEvaluationQuery(("p",), given))
+    named = PolicyEvaluationQuery(("p",), ASKED, baseline="q")
+    sampled = await service(scorer, listed("zzzz"), listed("a")).run(named)
+    assert told.policies[0].win_rate == sampled.policies[0].win_rate
+    assert told.baseline_reward == sampled.baseline_reward
+    assert (told.baseline, sampled.baseline) == ("", "q")
+
+
+async def test_equal_prompts_are_one_cluster(scorer: ScoringService) -> None:
+    """Twelve draws for each of five prompts say less of other prompts than sixty prompts would."""
+    ours, theirs = Categorical(ANSWERS, BASE), Categorical(ANSWERS, BASE[::-1])
+    query = PolicyEvaluationQuery(("p",), ASKED[:5] * 12, baseline="q")
+    (report,) = (await service(scorer, ours, theirs).run(query)).policies
+    prompts = [p.messages for p in query.prompts]
+    drawn = [await draw_samples(p, prompts, 1, query.params, Rewards(scorer, PROXY)) for p in (ours, theirs)]
+    wins = [0.5 + 0.5 * np.sign(a.rewards[0] - b.rewards[0]) for a, b in zip(*drawn, strict=True)]
+    assert report.win_rate is not None
+    assert report.win_rate.raw == clustered_rate(wins, prompts)
+    means = [float(s.rewards.mean()) for s in drawn[0]]
+    assert report.reward == clustered_bootstrap(means, prompts) != clustered_bootstrap(means, range(60))
+
+
+async def test_duplicates_are_scored_once_and_what_has_no_reward_loses(scorer: ScoringService) -> None:
+    policy = Scripted((2, "b"), (0, "b"), (1, ""), (3, "a"), (4, "x" * 80))
+    (found,) = await draw_samples(policy, PROMPTS[:1], 5, SamplingParams(), Rewards(scorer, PROXY))
     assert [g.index for g in found.responses] == [0, 2, 3]
-    assert found.rewards.tolist() == await rewards(scorer, "b", "b", "a")
-    with pytest.raises(InvalidInput, match=r"prompts\[0\]: every response of policy p is empty"):
-        await draw_samples(scorer, listed(""), [PROMPT], 1, SamplingParams(), Options())
-    with pytest.raises(InvalidInput, match="prompts is empty"):
-        await evaluate_policy(scorer, policy, PolicyEvaluationQuery(()))
+    assert found.rewards.tolist() == await rewards(scorer, "b", "b", "a", prompt=PROMPTS[0])
+    assert (found.num_unscored, found.first) == (2, "b")
+    (mute,) = await draw_samples(
+        Scripted((0, ""), (1, "a")), PROMPTS[:1], 2, SamplingParams(), Rewards(scorer, PROXY)
+    )
+    assert (mute.first, mute.num_unscored) == (None, 1)
+    assert win_rate([mute], [found]).raw.value == 0.0
+    assert win_rate([mute], [mute]).raw.value == 0.5
+
+
+BAD: dict[str, tuple[PolicyEvaluationQuery, type[GuerdonError], str]] = {
+    "no policies": (PolicyEvaluationQuery((), ASKED), InvalidInput, "policies"),
+    "twice": (PolicyEvaluationQuery(("p", "p"), ASKED), InvalidInput, "policies"),
+    "unknown": (PolicyEvaluationQuery(("p", "x"), ASKED), UnknownModel, "policies"),
+    "unknown baseline": (PolicyEvaluationQuery(("p",), ASKED, baseline="x"), UnknownModel, "baseline"),
+    "unknown reference": (PolicyEvaluationQuery(("p",), ASKED, reference="x"), UnknownModel, "reference"),
+    "unknown gold": (PolicyEvaluationQuery(("p",), ASKED, gold="x"), UnknownModel, "gold"),
+    "unknown model": (PolicyEvaluationQuery(("p",), ASKED, options=Options("x")), UnknownModel, "model"),
+    "unknown judge": (
+        PolicyEvaluationQuery(("p",), ASKED, baseline="q", judge="x"),
+        UnknownModel,
+        "judge",
+    ),
+    "judge of nothing": (PolicyEvaluationQuery(("p",), ASKED, judge="x"), InvalidInput, "judge"),
+    "no prompts": (PolicyEvaluationQuery(("p",), ()), InvalidInput, "prompts"),
+    "empty prompt": (
+        PolicyEvaluationQuery(("p",), (ASKED[0], PolicyPrompt((Message("user", ""),)))),
+        InvalidInput,
+        "prompts[1].prompt",
+    ),
+    "two baselines": (
+        PolicyEvaluationQuery(("p",), (PolicyPrompt(PROMPTS[0], "r"),), baseline="q"),
+        InvalidInput,
+        "baseline",
+    ),
+    "some given": (
+        PolicyEvaluationQuery(("p",), (PolicyPrompt(PROMPTS[0], "r"), ASKED[1])),
+        InvalidInput,
+        "prompts[1].baseline_response",
+    ),
+    "long given": (
+        PolicyEvaluationQuery(("p",), (PolicyPrompt(PROMPTS[0], "x" * 80),)),
+        InvalidInput,
+        "prompts[0].baseline_response",
+    ),
+    "too many": (PolicyEvaluationQuery(("p",), ASKED * 100, n=64), InvalidInput, "n"),
+    "n": (PolicyEvaluationQuery(("p",), ASKED, n=0), InvalidInput, "n"),
+    "top_p": (
+        PolicyEvaluationQuery(("p",), ASKED, params=SamplingParams(top_p=0.0)),
+        InvalidInput,
+        "top_p",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_what_is_refused(scorer: ScoringService, case: str) -> None:
+    query, kind, param = BAD[case]
+    with pytest.raises(kind) as refused:
+        await service(scorer, listed("a"), listed("b")).run(query)
+    assert refused.value.param == param
+
+
+async def test_a_policy_without_a_word_is_refused_by_name(scorer: ScoringService) -> None:
+    with pytest.raises(InvalidInput, match="every response of policy p is empty"):
+        await service(scorer, listed("")).run(PolicyEvaluationQuery(("p",), ASKED[:2]))
+
+
+async def test_progress_is_told_step_by_step_and_ends_with_the_result(scorer: ScoringService) -> None:
+    query = PolicyEvaluationQuery(("p", "q"), ASKED[:5], baseline="q")
+    parts = [p async for p in service(scorer, listed("a"), listed("b")).stream(query)]
+    steps = [p for p in parts if isinstance(p, PolicyEvaluationProgress)]
+    assert (steps[0].done, steps[-1]) == (0, PolicyEvaluationProgress(10, 10))
+    assert all(a.done < b.done for a, b in pairwise(steps))
+    assert isinstance(parts[-1], PolicyEvaluation)
+    assert [p.policy for p in parts[-1].policies] == ["p", "q"]
+    assert parts[-1].policies[1].win_rate is not None and parts[-1].policies[1].win_rate.raw.value == 0.5
+
+
+async def test_leaving_the_stream_stops_the_policy(scorer: ScoringService) -> None:
+    waiting = Scripted(asyncio.Event())
+    stream = service(scorer, waiting).stream(PolicyEvaluationQuery(("p",), ASKED))
+    await anext(stream)
+    going = asyncio.ensure_future(anext(stream))
+    while not waiting.asked:
+        await asyncio.sleep(0)
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+    await waiting.stopped.wait()
+    assert len(waiting.asked) <= PROMPTS_AT_ONCE
+
+
+async def test_a_policy_that_fails_is_asked_again(
+    scorer: ScoringService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "RETRY_S", 0.0)
+
+    class Flaky(Categorical):
+        num_failures = 0
+
+        async def generate(
+            self, prompt: tuple[Message, ...], n: int, params: SamplingParams
+        ) -> AsyncIterator[Generated]:
+            async for generated in super().generate(prompt, n, params):
+                if self.num_failures < patience.ATTEMPTS - 1:
+                    self.num_failures += 1
+                    raise BackendFailed("the engine restarts")
+                yield generated
+
+    query = PolicyEvaluationQuery(("p",), ASKED[:3], n=2)
+    steady = await service(scorer, Categorical(ANSWERS, BASE)).run(query)
+    flaky = await service(scorer, Flaky(ANSWERS, BASE)).run(query)
+    assert flaky.policies == steady.policies
+    with pytest.raises(BackendFailed):
+        await service(scorer, Scripted(BackendFailed("gone"))).run(query)
+
+
+async def test_a_model_that_changes_under_the_name_is_told(scorer: ScoringService) -> None:
+    models = Rewards(scorer, Options())
+    await models.of(PROMPTS[0], ["a"])
+    assert models.model is not None
+    models.model = replace(models.model, digest="another")
+    with pytest.raises(NotReady, match="became another"):
+        await models.of(PROMPTS[0], ["a"])
+
+
+def test_over_optimised_is_where_the_proxy_rises_and_gold_falls() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(scale=0.1, size=(3, 80, 1))
+    proxy, gold = [0.0, 1.0, 2.0] + noise[0], [0.0, 1.0, 0.5] + noise[1]
+    runs = [made(proxy[:, [k]].tolist(), gold[:, [k]].tolist()) for k in range(3)]
+    reports = [policy_report(Evidence(f"c{k}", "", run, None, None, None, "-")) for k, run in enumerate(runs)]
+    points = over_optimisation_points(reports, runs)
+    assert [(p.policy, p.over_optimised) for p in points] == [("c0", False), ("c1", False), ("c2", True)]
+    assert points[0].proxy_change is None
+    assert points[2].gold_change is not None and points[2].gold_change.value == pytest.approx(-0.5)
+    assert points[1].proxy == reports[1].reward
+    left_out = [*runs[1][:-1], replace(runs[1][-1], responses=(), rewards=np.array([]))]
+    change = mean_change(runs[0], left_out)
+    assert change is not None and change.value == pytest.approx(1.0)
 
 
 async def test_kl_is_that_of_plain_transformers(tmp_path: Path, scorer: ScoringService) -> None:
@@ -113,9 +332,9 @@ async def test_kl_is_that_of_plain_transformers(tmp_path: Path, scorer: ScoringS
         [(Message("user", "red blue"),), (Message("user", "one"),)],
         SamplingParams(max_tokens=12),
     )
-    samples = await draw_samples(scorer, ours, prompts, 6, params, Options())
-    found = await kl_to(ours, reference, samples, params)
-    same = await kl_to(ours, ours, samples, params)
+    samples = await draw_samples(ours, prompts, 6, params, Rewards(scorer, Options()))
+    found = await kl_to(ours, reference, samples)
+    same = await kl_to(ours, ours, samples)
     plain = [AutoModelForCausalLM.from_pretrained(f) for f in folders]
     k1 = []
     for s in samples:
@@ -132,7 +351,22 @@ async def test_kl_is_that_of_plain_transformers(tmp_path: Path, scorer: ScoringS
     assert found is not None and found.k1.value == pytest.approx(float(np.mean(k1)), abs=1e-4)
     assert found.k3.value > 0
     assert same is not None and (same.k1.value, same.k3.value) == (0.0, 0.0)
-    assert await kl_to(ours, reference, samples, SamplingParams(temperature=0.5)) is None
-    assert await kl_to(ours, listed("a"), samples, params) is None
+    assert why_no_kl(ours, reference, params) == ""
+    assert "temperature 1" in why_no_kl(ours, reference, SamplingParams(temperature=0.5))
+    assert "p tell no log-probabilities" in why_no_kl(ours, listed("a"), params)
+    assert await kl_to(ours, Respelling(reference), samples) is None
     await ours.close()
     await reference.close()
+
+
+class Respelling:
+    """Reads with other tokens than it is asked about."""
+
+    def __init__(self, inner: TransformersPolicy) -> None:
+        self.inner = inner
+
+    async def logprobs(
+        self, prompt: tuple[Message, ...], responses: Sequence[Generated]
+    ) -> list[TokenLogProbs]:
+        found = await self.inner.logprobs(prompt, responses)
+        return [TokenLogProbs(tuple(i + 1 for i in f.ids), f.values) for f in found]

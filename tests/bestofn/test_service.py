@@ -10,7 +10,7 @@ import pytest
 
 from guerdon_service.bestofn.drawing import Ended, Unscored, drawing
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
-from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import (
     BackendFailed,
     DeadlineExceeded,
@@ -33,9 +33,9 @@ async def scorer() -> AsyncIterator[ScoringService]:
         yield service
 
 
-async def rewards(scorer: ScoringService, *texts: str) -> list[float]:
+async def rewards(scorer: ScoringService, *texts: str, prompt: tuple[Message, ...] = PROMPT) -> list[float]:
     """As ``/v1/score`` gives them."""
-    result = await scorer.score(ScoreQuery(tuple(Conversation(PROMPT, t) for t in texts)))
+    result = await scorer.score(ScoreQuery(tuple(Conversation(prompt, t) for t in texts)))
     return [s.reward for s in result.scores]
 
 

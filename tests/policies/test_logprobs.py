@@ -31,8 +31,9 @@ async def test_the_end_is_the_one_that_was_sampled(lm: CausalLM, folder: Path) -
     for response, logs in zip(responses, found, strict=True):
         tokens = lm.tokenizer(response.text)["input_ids"]
         tokens += [] if response.end_token is None else [response.end_token]
+        assert logs.ids == tuple(tokens)
         with torch.no_grad():
             every = plain(torch.tensor([[*prompt, *tokens]])).logits[0].log_softmax(-1)
         places = range(len(prompt) - 1, len(prompt) + len(tokens) - 1)
         expected = [float(every[place, token]) for place, token in zip(places, tokens, strict=True)]
-        assert logs.tolist() == pytest.approx(expected, abs=1e-4)
+        assert logs.values.tolist() == pytest.approx(expected, abs=1e-4)

@@ -1,56 +1,70 @@
-"""How reward grows with best-of-n, by the model that chooses and by one that it never sees. Pure."""
+"""How reward grows, by the model that chooses or trains and by one that it never sees. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from guerdon_service.bestofn.samples import Samples
+from guerdon_service.core.policy_evaluation import CurveRow, OverOptimisationPoint, PolicyReport
+from guerdon_service.core.statistics.arrays import Floats
 from guerdon_service.core.statistics.best_of_n import best_of_n_mean, kl_upper_bound
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.interval import Interval
-
-
-@dataclass(frozen=True, slots=True)
-class CurveRow:
-    """Best-of-n at one n, means over prompts with 95 % intervals that resample prompts.
-
-    proxy, gold: expected reward of the choice. gold_gain: paired, over n = 1 on the same samples; above zero
-        the choice pays, and where it falls again the proxy is over-optimised (Gao et al., arXiv 2210.10760).
-    """
-
-    n: int
-    kl_upper_bound: float
-    proxy: Interval
-    gold: Interval | None
-    gold_gain: Interval | None
 
 
 def over_optimisation_curve(samples: Sequence[Samples], seed: int = 0) -> tuple[CurveRow, ...]:
     """Rows for n = 1, 2, 4, ... as far as every prompt has samples.
 
     Expectations over all subsets of n, not one draw of them (`best_of_n_mean`).
-
-    Raises:
-        InvalidInput: no samples.
     """
     most = min((len(s.responses) for s in samples), default=0)
-    sizes = [2**k for k in range(most.bit_length())]
-    first = _chosen(samples, 1)
+    prompts = [s.prompt for s in samples]
+    first = _chosen(samples, 1) if most else None
     rows = []
-    for n in sizes:
+    for n in (2**k for k in range(most.bit_length())):
         gold = _chosen(samples, n)
         proxy = np.array([best_of_n_mean(s.rewards, s.rewards, n) for s in samples])
         rows.append(
             CurveRow(
                 n,
                 kl_upper_bound(n),
-                _interval(proxy, seed),
-                None if gold is None else _interval(gold, seed),
-                None if gold is None or first is None else _interval(gold - first, seed),
+                clustered_bootstrap(proxy, prompts, seed),
+                None if gold is None else clustered_bootstrap(gold, prompts, seed),
+                None if gold is None or first is None else clustered_bootstrap(gold - first, prompts, seed),
             )
         )
     return tuple(rows)
+
+
+def over_optimisation_points(
+    reports: Sequence[PolicyReport], samples: Sequence[Sequence[Samples]], seed: int = 0
+) -> tuple[OverOptimisationPoint, ...]:
+    """Checkpoints with the change of both rewards from each to the next, paired by prompt.
+
+    Args:
+        reports, samples: of each policy, on the same prompts.
+    """
+    order = list(range(len(reports)))
+    if all(report.kl is not None for report in reports):
+        order.sort(key=lambda i: reports[i].kl.k1.value)  # type: ignore[union-attr]
+    points = [_point(reports[order[0]], None, None)] if order else []
+    for before, now in pairwise(order):
+        proxy = mean_change(samples[before], samples[now], seed)
+        gold = mean_change(samples[before], samples[now], seed, gold=True)
+        points.append(_point(reports[now], proxy, gold))
+    return tuple(points)
+
+
+def mean_change(
+    before: Sequence[Samples], now: Sequence[Samples], seed: int = 0, *, gold: bool = False
+) -> Interval | None:
+    """Change of the mean reward, over prompts where both have one; None without a gold model or prompts."""
+    pairs = [(b, n) for b, n in zip(before, now, strict=True) if b.responses and n.responses]
+    if not pairs or (gold and pairs[0][0].gold is None):
+        return None
+    changes = [_mean(n, gold) - _mean(b, gold) for b, n in pairs]
+    return clustered_bootstrap(changes, [b.prompt for b, _ in pairs], seed)
 
 
 def reward_variance(samples: Sequence[Samples]) -> float:
@@ -62,11 +76,25 @@ def reward_variance(samples: Sequence[Samples]) -> float:
     return float(np.mean(variances)) if variances else 0.0
 
 
-def _chosen(samples: Sequence[Samples], n: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]] | None":
+def _point(report: PolicyReport, proxy: Interval | None, gold: Interval | None) -> OverOptimisationPoint:
+    return OverOptimisationPoint(
+        policy=report.policy,
+        kl=None if report.kl is None else report.kl.k1,
+        proxy=report.reward,
+        gold=report.gold_reward,
+        proxy_change=proxy,
+        gold_change=gold,
+        over_optimised=proxy is not None and gold is not None and proxy.low > 0.0 > gold.high,
+    )
+
+
+def _mean(samples: Samples, gold: bool) -> float:
+    values = samples.gold if gold else samples.rewards
+    assert values is not None, "gold was asked for"
+    return float(values.mean())
+
+
+def _chosen(samples: Sequence[Samples], n: int) -> Floats | None:
     """Expected gold reward of each prompt's best of n by the proxy, float64 [num_prompts]."""
     found = [None if s.gold is None else best_of_n_mean(s.rewards, s.gold, n) for s in samples]
     return None if None in found else np.array(found, dtype=np.float64)
-
-
-def _interval(values: "np.ndarray[tuple[int], np.dtype[np.float64]]", seed: int) -> Interval:
-    return clustered_bootstrap(values, range(len(values)), seed)

@@ -1,135 +1,149 @@
-"""What a policy is worth: against a baseline, against its reference, and under best-of-n."""
+"""What a policy's samples say: its rewards, against a baseline, and under best-of-n. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
 import numpy as np
 
-from guerdon_service.bestofn.over_optimisation import CurveRow, over_optimisation_curve, reward_variance
-from guerdon_service.bestofn.samples import Prompt, Samples, draw_samples
+from guerdon_service.bestofn.both_orders import BothOrders, position_bias
+from guerdon_service.bestofn.over_optimisation import over_optimisation_curve, reward_variance
+from guerdon_service.bestofn.samples import Samples
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.generation import Generated, Policy, SamplingParams
-from guerdon_service.core.query import Options
-from guerdon_service.core.scorer import Scorer
+from guerdon_service.core.policy_evaluation import JudgedWinRate, Kl, PolicyReport, WinRate
 from guerdon_service.core.statistics.arrays import Floats
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.interval import Interval
-from guerdon_service.core.statistics.length_controlled import LengthControlled, length_controlled_win_rate
-
-
-@runtime_checkable
-class LogProbs(Protocol):
-    """A policy that can say how likely its tokens are: an embedded one."""
-
-    async def logprobs(self, prompt: Prompt, responses: Sequence[Generated]) -> list[Floats]:
-        """Log-probability of every token of each response at temperature 1, in nats: float64 [tokens]."""
-        ...
+from guerdon_service.core.statistics.length_controlled import length_controlled_win_rate
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyEvaluationQuery:
-    """Measure `policy` on `prompts`.
+class Judged:
+    """What a judge said of each prompt's two first responses; None where it named neither.
 
-    n: samples per prompt; the first is what win rates compare.
-    options: names the reward model. gold: one that it is checked by.
+    A response that has no reward lost without being asked about: `num_asked` counts the others.
     """
 
-    prompts: tuple[Prompt, ...]
-    n: int = 1
-    params: SamplingParams = field(default_factory=SamplingParams)
-    options: Options = field(default_factory=Options)
-    gold: Options | None = None
+    answers: tuple[BothOrders | None, ...]
+    num_asked: int
 
 
 @dataclass(frozen=True, slots=True)
-class Kl:
-    """KL(policy || baseline) per response in nats, on the policy's own samples.
+class Evidence:
+    """Everything that one policy's report is made of; None where it was not asked for."""
 
-    k1 is unbiased, and may dip below zero; k3 has less variance and cannot (Schulman, 2020).
-    """
-
-    k1: Interval
-    k3: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyReport:
-    """What was found. Figures against the baseline are None without one; `kl` also where it is remote.
-
-    win_rate: of the first samples under the reward model, raw and at equal length; `gold_win_rate` under the
-        gold model. Models here score one response at a time, so the order of the two cannot matter.
-    """
-
-    curve: tuple[CurveRow, ...]
-    reward_variance: float
-    mean_tokens: float
-    ended_rate: float
-    win_rate: LengthControlled | None
-    gold_win_rate: LengthControlled | None
+    policy: str
+    digest: str
+    samples: Sequence[Samples]
+    baseline: Sequence[Samples] | None
+    judged: Judged | None
     kl: Kl | None
+    kl_absent: str
 
 
-async def evaluate_policy(
-    scorer: Scorer, policy: Policy, query: PolicyEvaluationQuery, baseline: Policy | None = None
-) -> PolicyReport:
-    """Sample, score and compare. With the same seeds it gives the same numbers.
+def check_scored(policy: str, samples: Sequence[Samples]) -> None:
+    """Refuse samples that nothing can be said of.
 
     Raises:
-        GuerdonError: see `draw_samples`.
-        InvalidInput: no prompts.
+        InvalidInput: no response has a reward.
     """
-    if not query.prompts:
-        raise InvalidInput("prompts is empty; give at least one", param="prompts")
-    common = (query.prompts, query.n, query.params, query.options, query.gold)
-    ours = await draw_samples(scorer, policy, *common)
-    theirs = None if baseline is None else await draw_samples(scorer, baseline, *common)
-    responses = [g for s in ours for g in s.responses]
+    if not any(s.responses for s in samples):
+        raise InvalidInput(
+            f"every response of policy {policy} is empty or too long for the reward model; "
+            "change max_tokens or the prompts",
+            param="policies",
+        )
+
+
+def policy_report(evidence: Evidence, seed: int = 0) -> PolicyReport:
+    """The figures. Intervals resample prompts, equal ones together; see `check_scored` first."""
+    samples, theirs = evidence.samples, evidence.baseline
+    responses = [g for s in samples for g in s.responses]
+    has_gold = samples[0].gold is not None
+    tokens = [g.num_tokens for g in responses]
+    num_unscored = sum(s.num_unscored for s in samples)
     return PolicyReport(
-        curve=over_optimisation_curve(ours, query.params.seed),
-        reward_variance=reward_variance(ours),
-        mean_tokens=float(np.mean([g.num_tokens for g in responses])),
+        policy=evidence.policy,
+        digest=evidence.digest,
+        reward=mean_reward(samples, seed),
+        gold_reward=mean_reward(samples, seed, gold=True) if has_gold else None,
+        reward_variance=reward_variance(samples),
+        mean_chars=float(np.mean([len(g.text) for g in responses])),
+        mean_tokens=float(np.mean(tokens)) if all(tokens) else None,
         ended_rate=float(np.mean([g.finish_reason == "stop" for g in responses])),
-        win_rate=None if theirs is None else win_rate(ours, theirs),
-        gold_win_rate=None if theirs is None or query.gold is None else win_rate(ours, theirs, gold=True),
-        kl=None if baseline is None else await kl_to(policy, baseline, ours, query.params),
+        unscored_rate=num_unscored / (num_unscored + len(responses)),
+        win_rate=None if theirs is None else win_rate(samples, theirs),
+        gold_win_rate=None if theirs is None or not has_gold else win_rate(samples, theirs, gold=True),
+        judged=None
+        if theirs is None or evidence.judged is None
+        else judged_win_rate(samples, theirs, evidence.judged, seed),
+        kl=evidence.kl,
+        kl_absent=evidence.kl_absent,
+        best_of_n=over_optimisation_curve(samples, seed),
     )
 
 
-def win_rate(ours: Sequence[Samples], theirs: Sequence[Samples], *, gold: bool = False) -> LengthControlled:
+def mean_reward(samples: Sequence[Samples], seed: int = 0, *, gold: bool = False) -> Interval:
+    """Mean over prompts of the mean over responses; prompts without a scored response are left out."""
+    kept = [s for s in samples if s.responses]
+    means = [float(_values(s, gold).mean()) for s in kept]
+    return clustered_bootstrap(means, [s.prompt for s in kept], seed)
+
+
+def win_rate(ours: Sequence[Samples], theirs: Sequence[Samples], *, gold: bool = False) -> WinRate:
     """Share of prompts whose first response has the higher reward, ties half; raw and at equal length.
 
-    Length is in characters, which both sides have whatever their tokenizers.
+    A response without a reward loses against one that has. Length is in characters, which both sides have
+    whatever their tokenizers.
     """
-    margins = [_first(a, gold) - _first(b, gold) for a, b in zip(ours, theirs, strict=True)]
-    pairs = zip(ours, theirs, strict=True)
-    lengths = [len(a.responses[0].text) - len(b.responses[0].text) for a, b in pairs]
-    return length_controlled_win_rate((np.sign(margins) + 1) / 2, lengths, range(len(margins)))
+    pairs = list(zip(ours, theirs, strict=True))
+    margins = np.array([_order(_first(a, gold), _first(b, gold)) for a, b in pairs])
+    return _controlled((margins + 1) / 2, pairs)
 
 
-async def kl_to(
-    policy: Policy, reference: Policy, samples: Sequence[Samples], params: SamplingParams
-) -> Kl | None:
-    """The KL, or None where a side tells no log-probabilities or the samples are not the policy's own.
+def judged_win_rate(
+    ours: Sequence[Samples], theirs: Sequence[Samples], judged: Judged, seed: int = 0
+) -> JudgedWinRate:
+    """Win rate by a judge, and how far the order of the two decided."""
+    pairs, shares, answers, prompts = [], [], [], []
+    for a, b, answer in zip(ours, theirs, judged.answers, strict=True):
+        if a.first is None or b.first is None:
+            shares.append((_order(_rank(a), _rank(b)) + 1) / 2)
+        elif answer is not None:
+            shares.append(answer.p_a)
+            answers.append(answer)
+            prompts.append(a.prompt)
+        else:
+            continue
+        pairs.append((a, b))
+    bias = position_bias(answers, prompts, seed) if answers else None
+    return JudgedWinRate(
+        win_rate=_controlled(np.array(shares), pairs) if pairs else None,
+        flip_rate=None if bias is None else bias.flip_rate,
+        position_effect=None if bias is None else bias.position_effect,
+        num_asked=judged.num_asked,
+        num_undecided=judged.num_asked - len(answers),
+    )
 
-    Both sides must share a tokenizer. Responses are read back from their text, which gives the tokens that
-    were sampled except where a text can be spelt in several ways or a special token was left out of it.
-    """
-    own = params.temperature == 1.0 and params.top_p == 1.0
-    if not (own and isinstance(policy, LogProbs) and isinstance(reference, LogProbs)):
-        return None
-    k1, k3, clusters = [], [], []
-    for i, s in enumerate(samples):
-        mine = await policy.logprobs(s.prompt, s.responses)
-        others = await reference.logprobs(s.prompt, s.responses)
-        for p, q in zip(mine, others, strict=True):
-            k1.append(float((p - q).sum()))
-            k3.append(float((np.expm1(q - p) - (q - p)).sum()))
-            clusters.append(i)
-    return Kl(clustered_bootstrap(k1, clusters, params.seed), clustered_bootstrap(k3, clusters, params.seed))
+
+def _controlled(shares: Floats, pairs: Sequence[tuple[Samples, Samples]]) -> WinRate:
+    lengths = [len(a.first or "") - len(b.first or "") for a, b in pairs]
+    found = length_controlled_win_rate(shares, lengths, [a.prompt for a, _ in pairs])
+    return WinRate(found.raw, found.win_rate, found.length_effect)
 
 
 def _first(samples: Samples, gold: bool) -> float:
+    return -np.inf if samples.first is None else float(_values(samples, gold)[0])
+
+
+def _rank(samples: Samples) -> float:
+    return 0.0 if samples.first is None else 1.0
+
+
+def _order(a: float, b: float) -> float:
+    return float(a > b) - float(a < b)
+
+
+def _values(samples: Samples, gold: bool) -> Floats:
     values = samples.gold if gold else samples.rewards
     assert values is not None, "gold was asked for"
-    return float(values[0])
+    return values

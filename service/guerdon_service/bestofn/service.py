@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from guerdon_service.bestofn.admission import check_query
 from guerdon_service.bestofn.choose import choose
 from guerdon_service.bestofn.drawing import Drawn, Ended, Outcome, Unscored, drawing
+from guerdon_service.bestofn.pinned import check_same, pinned
 from guerdon_service.bestofn.tally import Tally
 from guerdon_service.core.best_of_n import BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.errors import (
@@ -15,12 +16,10 @@ from guerdon_service.core.errors import (
     DeadlineExceeded,
     GuerdonError,
     InvalidInput,
-    NotReady,
     UnknownModel,
 )
 from guerdon_service.core.generation import Policy
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.query import Options
 from guerdon_service.core.result import Provenance
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.statistics.best_of_n import expected_win_rate_bound, kl_upper_bound
@@ -65,8 +64,8 @@ class BestOfNService:
         """
         started = time.monotonic()
         check_query(query, self._limits)
-        policy = self._policy(query.policy)
-        options = self._pinned(query.options)
+        policy = self.policy(query.policy)
+        options = pinned(self._scorer, query.options)
         deadline_s = query.options.deadline_s or self._limits.default_deadline_s
         progress = _Progress(Tally(query))
         end = asyncio.get_running_loop().time() + deadline_s
@@ -79,6 +78,17 @@ class BestOfNService:
                 yield candidate
         yield progress.result(query, time.monotonic() - started)
 
+    def policy(self, name: str) -> Policy:
+        """The policy of that name.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        if name not in self._policies:
+            known = ", ".join(self._policies) or "none is configured"
+            raise UnknownModel(f"policy {name!r} is unknown; use one of: {known}", param="policy")
+        return self._policies[name]
+
     def add(self, policy: Policy) -> None:
         """One more policy, under its own name; it is this service that closes it."""
         self._policies[policy.name] = policy
@@ -86,31 +96,6 @@ class BestOfNService:
     async def close(self) -> None:
         """Close the policies."""
         await asyncio.gather(*(policy.close() for policy in self._policies.values()))
-
-    def _policy(self, name: str) -> Policy:
-        if name not in self._policies:
-            known = ", ".join(self._policies) or "none is configured"
-            raise UnknownModel(f"policy {name!r} is unknown; use one of: {known}", param="policy")
-        return self._policies[name]
-
-    def _pinned(self, options: Options) -> Options:
-        """Options that name one version, so that all candidates have the same scale whatever is promoted.
-
-        Raises:
-            UnknownModel: no such model.
-            InvalidInput: the model has no such profile.
-        """
-        name = options.model or next((info.name for info in self._scorer.models() if info.default), None)
-        if name is None:
-            return options  # nothing is loaded: scoring says so
-        info = self._scorer.model(name)
-        if options.profile and info.profiles and options.profile not in info.profiles:
-            raise InvalidInput(
-                f"profile {options.profile!r} is not defined by model {info.name}; use one of "
-                f"{', '.join(info.profiles)}",
-                param="profile",
-            )
-        return replace(options, model=f"{info.name}@{info.version}" if info.version else name)
 
 
 @dataclass(slots=True)
@@ -128,7 +113,7 @@ class _Progress:
     def take(self, outcome: Outcome | None) -> list[ScoredCandidate]:
         """Those that count now; None is the deadline."""
         if isinstance(outcome, Drawn):
-            _check_same(self.model, outcome.model)
+            check_same(self.model, outcome.model)
             self.model = outcome.model
             return self._arrived(outcome.candidate.generated.index, outcome.candidate)
         if isinstance(outcome, Unscored) and isinstance(outcome.error, InvalidInput):
@@ -179,14 +164,6 @@ class _Progress:
         released = self.tally.add(index, candidate)
         self.is_over = self.tally.stopped_early
         return released
-
-
-def _check_same(before: Provenance | None, now: Provenance) -> None:
-    """Refuse candidates on two scales: an ensemble has no version, so nothing pins its members."""
-    if before is not None and before.digest != now.digest:
-        raise NotReady(
-            f"model {now.name} became another while candidates were scored; ask again", retry_after_ms=1000
-        )
 
 
 async def _next(outcomes: "asyncio.Queue[Outcome]", end: float) -> Outcome | None:

@@ -1,10 +1,11 @@
 """What a policy gives: responses sampled for a prompt."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.statistics.arrays import Floats
 
 FinishReason = Literal["stop", "length"]
 
@@ -33,6 +34,14 @@ class Generated:
     end_token: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogProbs:
+    """Tokens of one response, and their log-probabilities at temperature 1 in nats: float64 [tokens]."""
+
+    ids: tuple[int, ...]
+    values: Floats
+
+
 class Policy(Protocol):
     """A language model that answers prompts."""
 
@@ -59,4 +68,15 @@ class Policy(Protocol):
 
     async def close(self) -> None:
         """Free what it holds."""
+        ...
+
+
+@runtime_checkable
+class LogProbs(Protocol):
+    """A policy that can also say how likely responses are: an embedded one."""
+
+    async def logprobs(
+        self, prompt: tuple[Message, ...], responses: Sequence[Generated]
+    ) -> list[TokenLogProbs]:
+        """Of each response's text, then of the token that ended it, if known."""
         ...

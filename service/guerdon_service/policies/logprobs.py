@@ -4,25 +4,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from guerdon_service.core.generation import Generated
+from guerdon_service.core.generation import Generated, TokenLogProbs
 from guerdon_service.policies.causal_lm import CausalLM
 
 
 @torch.inference_mode()
-def response_logprobs(lm: CausalLM, prompt: Sequence[int], response: Generated) -> NDArray[np.float64]:
+def response_logprobs(lm: CausalLM, prompt: Sequence[int], response: Generated) -> TokenLogProbs:
     """Log-probability of each token of the text at temperature 1, then of the one that ended it, if known.
 
     Args:
         prompt: token ids.
-
-    Returns:
-        float64 [tokens], in nats.
     """
     text: list[int] = lm.tokenizer(response.text, add_special_tokens=False, verbose=False)["input_ids"]
     tokens = text if response.end_token is None else [*text, response.end_token]
     ids = torch.tensor([[*prompt, *tokens]], device=next(lm.model.parameters()).device)
     logits = lm.model(ids, use_cache=False, logits_to_keep=len(tokens) + 1).logits[0, :-1]
     logs = torch.log_softmax(logits.double(), -1)
-    return np.asarray(logs.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu())
+    values = logs.gather(1, ids[0, len(prompt) :, None])[:, 0].cpu()
+    return TokenLogProbs(tuple(tokens), np.asarray(values))

@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, NotReady
-from guerdon_service.core.generation import Generated, SamplingParams
+from guerdon_service.core.generation import Generated, SamplingParams, TokenLogProbs
 from guerdon_service.core.policy_files import PolicyFiles
 from guerdon_service.policies.causal_lm import CausalLM, load_causal_lm
 from guerdon_service.policies.chat_prompt import encode_prompt
@@ -77,10 +75,10 @@ class TransformersPolicy:
 
     async def logprobs(
         self, prompt: tuple[Message, ...], responses: Sequence[Generated]
-    ) -> list[NDArray[np.float64]]:
-        """See `response_logprobs`, for each response."""
+    ) -> list[TokenLogProbs]:
+        """See `LogProbs.logprobs`."""
 
-        def work() -> list[NDArray[np.float64]]:
+        def work() -> list[TokenLogProbs]:
             ids = encode_prompt(self.lm.tokenizer, prompt)
             return [response_logprobs(self.lm, ids, response) for response in responses]
 
