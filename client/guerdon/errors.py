@@ -12,6 +12,7 @@ GuerdonError
 ├── PayloadTooLarge       payload_too_large
 ├── UnsupportedMedia      unsupported_media_type
 ├── Overloaded            overloaded            retried
+│   └── RateLimited       rate_limited          retried
 ├── NotReady              not_ready             retried
 ├── DeadlineExceeded      deadline_exceeded
 ├── BackendFailed         backend_failed
@@ -126,6 +127,12 @@ class Overloaded(GuerdonError):
     may_retry = True
 
 
+class RateLimited(Overloaded):
+    """The API key's rate or quota is spent; `retry_after_s` says when enough of it is back."""
+
+    code = "rate_limited"
+
+
 class NotReady(GuerdonError):
     """The model is loading, draining, or failed its certificate."""
 
@@ -176,6 +183,7 @@ _ALL: tuple[type[GuerdonError], ...] = (
     PayloadTooLarge,
     UnsupportedMedia,
     Overloaded,
+    RateLimited,
     NotReady,
     DeadlineExceeded,
     BackendFailed,

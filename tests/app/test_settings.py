@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from guerdon_service.app.auth import load_keyring, read_keys
+from guerdon_service.app.auth import load_keys, read_keys
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.settings import Settings
-from guerdon_service.core.auth import Scope
+from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.errors import InvalidInput, PermissionDenied, Unauthenticated
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.rate import KeyLimits
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.shadow.plan import ShadowPlan
 
@@ -206,7 +207,7 @@ def test_keys_of_a_file_and_of_the_settings_are_one_ring(tmp_path: Path) -> None
     other = hashlib.sha256(b"other").hexdigest().upper()
     file.write_text(f"# who    digest   scopes\n\nops {other} admin,score # rotates in May\n")
     found = settings(["--api-key-file", str(file)], {"GUERDON_API_KEYS__CI__SHA256": SHA})
-    ring = load_keyring(found)
+    ring = Keyring(load_keys(found))
     assert ring.authenticate("Bearer secret").tenant == "ci"
     assert ring.authenticate("bearer other").scopes == {Scope.ADMIN, Scope.SCORE}
     with pytest.raises(PermissionDenied, match="admin"):
@@ -217,7 +218,7 @@ def test_keys_of_a_file_and_of_the_settings_are_one_ring(tmp_path: Path) -> None
 
 
 def test_a_service_without_keys_is_open() -> None:
-    caller = load_keyring(Settings()).authenticate(None)
+    caller = Keyring(load_keys(Settings())).authenticate(None)
     assert (caller.tenant, set(caller.scopes)) == ("", set(Scope))
 
 
@@ -230,6 +231,9 @@ def test_a_service_without_keys_is_open() -> None:
         f"ops {SHA} root",
         f"ops {SHA} score,",
         f"ops {SHA} score extra",
+        f"ops {SHA} score tokens_per_week=5",
+        f"ops {SHA} score tokens_per_day=0",
+        f"ops {SHA} score tokens_per_day=many",
     ],
 )
 def test_a_malformed_line_is_refused_by_number_and_not_repeated(line: str, tmp_path: Path) -> None:
@@ -239,6 +243,14 @@ def test_a_malformed_line_is_refused_by_number_and_not_repeated(line: str, tmp_p
         read_keys(file)
     assert "hunter2" not in refused.value.message
     assert SHA not in refused.value.message
+
+
+def test_a_line_may_name_the_limits_of_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"ci {SHA} read,score requests_per_minute=600 tokens_per_day=1e6\n")
+    (key,) = read_keys(file)
+    assert key.scopes == {Scope.READ, Scope.SCORE}
+    assert key.limits == KeyLimits(requests_per_minute=600, tokens_per_day=1_000_000)
 
 
 def test_a_key_file_that_opens_the_service_is_refused(tmp_path: Path) -> None:
@@ -255,7 +267,7 @@ def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
     file.write_text(f"ci {SHA} score\n")
     environ = {"GUERDON_API_KEYS__CI__SHA256": SHA, "GUERDON_API_KEY_FILE": str(file)}
     with pytest.raises(InvalidInput, match="ci is given twice"):
-        load_keyring(settings(environ=environ))
+        load_keys(settings(environ=environ))
 
 
 def test_a_wrong_setting_and_help_are_answered_without_torch() -> None:

@@ -47,7 +47,7 @@ def test_a_bare_500_is_not_retried() -> None:
 
 def test_only_transient_errors_are_retryable() -> None:
     retryable = {e.code for e in map(error_class, [s.code for s in SERVICE_ERRORS]) if e("m").retryable}
-    assert retryable == {"overloaded", "not_ready"}
+    assert retryable == {"overloaded", "rate_limited", "not_ready"}
     assert guerdon.ConnectionFailed("m").retryable
     assert not guerdon.Overloaded("m", retryable=False).retryable
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from guerdon_service.app.settings import ApiKeySettings, Settings
-from guerdon_service.core.auth import ApiKey, Keyring
+from guerdon_service.core.auth import ApiKey, Scope
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.rate import KeyLimits
 
 
-def load_keyring(settings: Settings) -> Keyring:
-    """All keys; an empty ring leaves the service open.
+def load_keys(settings: Settings) -> tuple[ApiKey, ...]:
+    """All keys; none leaves the service open.
 
     Raises:
         InvalidInput: the key file cannot be read, a line is malformed, or a name is taken twice.
@@ -22,11 +23,11 @@ def load_keyring(settings: Settings) -> Keyring:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidInput(f"api key {twice[0]} is given twice; give each its own name", param="api_keys")
-    return Keyring(keys)
+    return tuple(keys)
 
 
 def read_keys(path: Path) -> list[ApiKey]:
-    """Keys of a file with a line ``NAME SHA256 SCOPE[,SCOPE]`` each; ``#`` begins a comment.
+    """Keys of a file with a line ``NAME SHA256 SCOPE[,SCOPE] [LIMIT=N]...`` each; ``#`` begins a comment.
 
     Raises:
         InvalidInput: the file cannot be read or holds no key (which would open the service), or a line is
@@ -51,11 +52,13 @@ def read_keys(path: Path) -> list[ApiKey]:
 
 def _key(words: list[str], where: str) -> ApiKey:
     try:
-        name, sha256, scopes = words
-        key = ApiKeySettings.model_validate({"sha256": sha256.lower(), "scopes": scopes.split(",")})
+        name, sha256, scopes, *limits = words
+        given = dict(limit.split("=") for limit in limits)
+        key = ApiKeySettings.model_validate({"sha256": sha256.lower(), "scopes": scopes.split(","), **given})
     except (ValueError, ValidationError):
         raise InvalidInput(
-            f"{where} is malformed; write NAME SHA256 SCOPE[,SCOPE] with the scopes score and admin",
+            f"{where} is malformed; write NAME SHA256 SCOPE[,SCOPE] [LIMIT=N]... with the scopes "
+            f"{', '.join(Scope)} and the limits {', '.join(KeyLimits.__dataclass_fields__)}",
             param="api_key_file",
         ) from None
-    return ApiKey(name, key.sha256, key.scopes)
+    return key.named(name)

@@ -10,7 +10,7 @@ from functools import partial
 
 import uvloop
 
-from guerdon_service.app.auth import load_keyring
+from guerdon_service.app.auth import load_keys
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.listen import Listening
 from guerdon_service.app.load_settings import load_settings
@@ -19,6 +19,8 @@ from guerdon_service.app.metrics import PrometheusObserver, watch_loop_lag
 from guerdon_service.app.server import Stop, run, signals_ask
 from guerdon_service.app.settings import Settings
 from guerdon_service.app.tracing import configure_tracing
+from guerdon_service.core.auth import Keyring
+from guerdon_service.quota.limiter import open_limiter
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +46,8 @@ async def _serve(settings: Settings) -> None:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
     from guerdon_service.app.build import build, start
 
-    auth, observer, stop = load_keyring(settings), PrometheusObserver(), Stop()
+    keys, observer, stop = load_keys(settings), PrometheusObserver(), Stop()
+    limiter = open_limiter({key.name: key.limits for key in keys}, settings.redis_url)
     lag = asyncio.create_task(watch_loop_lag(observer))
     async with signals_ask(stop):
         domain = await build(settings, observer)
@@ -53,15 +56,17 @@ async def _serve(settings: Settings) -> None:
             await run(
                 domain.services,
                 settings,
-                auth=auth,
+                auth=Keyring(keys),
                 observer=observer,
                 load=load,
                 announce=_announce,
                 stop=stop,
+                limiter=limiter,
             )
         finally:
             lag.cancel()
             await domain.close()
+            await limiter.close()
 
 
 def _announce(state: Listening) -> None:

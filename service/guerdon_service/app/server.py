@@ -15,6 +15,7 @@ from guerdon_service.app.tracked import tracked
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
+from guerdon_service.quota.limiter import Limiter
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,6 +43,7 @@ async def run(
     load: Callable[[], Coroutine[Any, Any, None]],
     announce: Callable[[Listening], None],
     stop: Stop,
+    limiter: Limiter | None = None,
 ) -> None:
     """Serve until `stop` is asked for, then drain.
 
@@ -52,12 +54,14 @@ async def run(
     Args:
         load: loads the models, while liveness already answers and readiness says what is missing.
         announce: called once, when they are loaded.
+        limiter: holds API keys to their limits; None holds none.
 
     Raises:
         GuerdonError: a port cannot be had, or `load` failed.
     """
     calls = InFlight()
-    async with listening(tracked(services, calls), settings, auth=auth, observer=observer) as state:
+    faces = tracked(services, calls, limiter or Limiter({}))
+    async with listening(faces, settings, auth=auth, observer=observer) as state:
         await _start(load(), state, announce, stop)
         _LOG.info("draining")
         calls.begin_drain()

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as checked
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.auth import ApiKey, Scope
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.rate import KeyLimits
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.shadow.plan import ShadowPlan
 
@@ -30,6 +31,7 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 Share = Annotated[float, Field(ge=0, le=1)]
 DialectName = Literal["openrlhf", "slime", "vllm", "sglang", "tei", "cohere", "jina", "voyage", "oip"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 if TYPE_CHECKING:
     CheckedLimits = Limits
@@ -88,12 +90,21 @@ class PolicySettings(BaseModel):
 
 
 class ApiKeySettings(BaseModel):
-    """One API key: the SHA-256 of its secret (``printf %s SECRET | sha256sum``) and its scopes."""
+    """One API key: the SHA-256 of its secret (``printf %s SECRET | sha256sum``), its scopes and limits."""
 
     model_config = _STRICT
 
     sha256: Sha256
     scopes: frozenset[Scope] = frozenset({Scope.SCORE})
+    requests_per_minute: Positive | None = None
+    """None is no limit, here and below. Replicas that share a Redis share what a key may use."""
+    tokens_per_minute: Positive | None = None
+    tokens_per_day: Positive | None = None
+
+    def named(self, name: str) -> ApiKey:
+        """As the service takes it."""
+        limits = KeyLimits(self.requests_per_minute, self.tokens_per_minute, self.tokens_per_day)
+        return ApiKey(name, self.sha256, self.scopes, limits)
 
 
 class ShadowSettings(BaseModel):
@@ -167,7 +178,7 @@ class Settings(BaseModel):
     api_keys: dict[ModelName, ApiKeySettings] = {}
     """By name, which is also the tenant; none here and none in the file leaves the service open."""
     api_key_file: Path | None = None
-    """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE]``."""
+    """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE] [LIMIT=N]...``."""
 
     gate: CheckedGatePolicy = GatePolicy()
     """What a version must show before it becomes a champion."""
@@ -201,8 +212,8 @@ class Settings(BaseModel):
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:
-        """The keys given here; `auth.load_keyring` adds the file's."""
-        return tuple(ApiKey(name, key.sha256, key.scopes) for name, key in self.api_keys.items())
+        """The keys given here; `auth.load_keys` adds the file's."""
+        return tuple(key.named(name) for name, key in self.api_keys.items())
 
     def _spec(self, name: str, model: ModelSettings) -> ModelSpec:
         return ModelSpec(

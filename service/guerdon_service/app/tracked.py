@@ -1,53 +1,83 @@
-"""The domain layer's faces with every call known to an `InFlight`. Each method passes its call on."""
+"""The domain layer's faces with every call known to an `InFlight` and paid for. Each method passes it on."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from guerdon_service.app.inflight import InFlight
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.best_of_n import BestOfN, BestOfNQuery, BestOfNResult, ScoredCandidate
+from guerdon_service.core.conversation import Message
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.feedback import Feedback, FeedbackTaker
 from guerdon_service.core.manifest import Manifest
-from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
+from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
 from guerdon_service.core.registry import AliasChange, ModelHistory, ModelVersion, PromoteQuery, Registrar
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.core.streams import closed_after
+from guerdon_service.quota.limiter import Charge, Limiter
+
+CHARS_PER_TOKEN = 4
+"""What a request is charged for before anything is tokenized; the difference is settled after it."""
 
 
-def tracked(services: Services, calls: InFlight) -> Services:
-    """`services` whose calls `calls` counts, and refuses while it drains."""
+def tracked(services: Services, calls: InFlight, limiter: Limiter) -> Services:
+    """`services` whose calls `calls` counts, and refuses while it drains, and `limiter` charges."""
     return Services(
-        _Scorer(services.scorer, calls),
-        _BestOfN(services.best_of_n, calls),
-        _Evaluator(services.evaluator, calls),
+        _Scorer(services.scorer, calls, limiter),
+        _BestOfN(services.best_of_n, calls, limiter),
+        _Evaluator(services.evaluator, calls, limiter),
         _Registrar(services.registrar, calls),
-        _FeedbackTaker(services.feedback, calls),
+        _FeedbackTaker(services.feedback, calls, limiter),
     )
+
+
+def _tokens(texts: Iterable[str]) -> float:
+    return sum(len(text) for text in texts) / CHARS_PER_TOKEN
+
+
+def _turns(prompt: Iterable[Message]) -> float:
+    return _tokens(turn.content for turn in prompt)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scorer:
     inner: Scorer
     calls: InFlight
+    limiter: Limiter
 
     async def score(self, query: ScoreQuery) -> ScoreResult:
-        with self.calls.call(query.options.request_id):
-            return await self.inner.score(query)
+        tokens = sum(item.num_chars for item in query.items) / CHARS_PER_TOKEN
+        async with self._call(query.options, tokens) as charge:
+            result = await self.inner.score(query)
+            charge.tokens = result.usage.num_tokens
+            return result
 
     async def compare(self, query: CompareQuery) -> CompareResult:
-        with self.calls.call(query.options.request_id):
-            return await self.inner.compare(query)
+        tokens = sum(2 * _turns(pair.prompt) + _tokens((pair.a, pair.b)) for pair in query.pairs)
+        async with self._call(query.options, tokens) as charge:
+            result = await self.inner.compare(query)
+            charge.tokens = result.usage.num_tokens
+            return result
 
     async def rank(self, query: RankQuery) -> RankResult:
-        with self.calls.call(query.options.request_id):
-            return await self.inner.rank(query)
+        tokens = len(query.candidates) * _turns(query.prompt) + _tokens(query.candidates)
+        async with self._call(query.options, tokens) as charge:
+            result = await self.inner.rank(query)
+            charge.tokens = result.usage.num_tokens
+            return result
 
     async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
-        with self.calls.call(query.options.request_id):
+        async with self._call(query.options, 0.0):
             return await self.inner.token_ids(query)
+
+    @asynccontextmanager
+    async def _call(self, options: Options, tokens: float) -> AsyncIterator[Charge]:
+        with self.calls.call(options.request_id):
+            async with self.limiter.charged(options.tenant, tokens) as charge:
+                yield charge
 
     def models(self) -> tuple[ModelInfo, ...]:
         return self.inner.models()
@@ -78,29 +108,48 @@ class _Scorer:
 class _BestOfN:
     inner: BestOfN
     calls: InFlight
+    limiter: Limiter
 
     async def stream(self, query: BestOfNQuery) -> AsyncGenerator[ScoredCandidate | BestOfNResult]:
         with self.calls.call(query.options.request_id):
-            async with closed_after(self.inner.stream(query)) as parts:
+            async with (
+                self.limiter.charged(query.options.tenant, _sampled(query)) as charge,
+                closed_after(self.inner.stream(query)) as parts,
+            ):
                 async for part in parts:
+                    if isinstance(part, BestOfNResult):
+                        charge.tokens = _scored(part)
                     yield part
 
     async def run(self, query: BestOfNQuery) -> BestOfNResult:
         with self.calls.call(query.options.request_id):
-            return await self.inner.run(query)
+            async with self.limiter.charged(query.options.tenant, _sampled(query)) as charge:
+                result = await self.inner.run(query)
+                charge.tokens = _scored(result)
+                return result
 
     def policies(self) -> tuple[str, ...]:
         return self.inner.policies()
+
+
+def _sampled(query: BestOfNQuery) -> float:
+    return max(query.n, 0) * (_turns(query.prompt) + max(query.params.max_tokens, 0))
+
+
+def _scored(result: BestOfNResult) -> float:
+    return sum(candidate.score.tokens for candidate in result.candidates)
 
 
 @dataclass(frozen=True, slots=True)
 class _Evaluator:
     inner: Evaluator
     calls: InFlight
+    limiter: Limiter
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
         with self.calls.call():
-            return await self.inner.start(query)
+            async with self.limiter.charged(query.by):
+                return await self.inner.start(query)
 
     async def get(self, evaluation_id: str) -> Evaluation:
         with self.calls.call():
@@ -120,9 +169,9 @@ class _Evaluator:
         with self.calls.call():
             return await self.inner.cancel(evaluation_id)
 
-    async def report_html(self, evaluation_id: str) -> str:
+    async def report(self, evaluation_id: str, format: str) -> str:
         with self.calls.call():
-            return await self.inner.report_html(evaluation_id)
+            return await self.inner.report(evaluation_id, format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +202,9 @@ class _Registrar:
 class _FeedbackTaker:
     inner: FeedbackTaker
     calls: InFlight
+    limiter: Limiter
 
     async def submit(self, feedback: Feedback) -> Feedback:
         with self.calls.call():
-            return await self.inner.submit(feedback)
+            async with self.limiter.charged(feedback.tenant):
+                return await self.inner.submit(feedback)

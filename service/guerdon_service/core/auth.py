@@ -7,12 +7,15 @@ from enum import StrEnum
 from hashlib import sha256
 
 from guerdon_service.core.errors import PermissionDenied, Unauthenticated
+from guerdon_service.core.rate import NO_LIMITS, KeyLimits
 
 
 class Scope(StrEnum):
-    """What a key may do; neither scope implies the other."""
+    """What a key may do. Every key may look (models, evaluations, metrics); else no scope implies another."""
 
     SCORE = "score"
+    READ = "read"
+    """For a key that may look and do nothing else."""
     ADMIN = "admin"
 
 
@@ -20,12 +23,15 @@ class Scope(StrEnum):
 class ApiKey:
     """One key. `sha256` is the lower-case hex digest of the secret, which itself is nowhere kept.
 
-    Secrets are expected to be random and long, so one unsalted SHA-256 is enough.
+    Secrets are random and long (``guerdon key`` makes 256 bits), so no dictionary holds them and one unsalted
+    SHA-256 is enough. A slow hash such as scrypt protects what people choose; here it would only make each
+    request cost its 50 ms, and so overload easy.
     """
 
     name: str
     sha256: str
     scopes: frozenset[Scope]
+    limits: KeyLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ GuerdonError
 ├── PayloadTooLarge       413  RESOURCE_EXHAUSTED
 ├── UnsupportedMedia      415  INVALID_ARGUMENT
 ├── Overloaded            429  RESOURCE_EXHAUSTED (with retry_after_ms)
+│   └── RateLimited       429  RESOURCE_EXHAUSTED (with retry_after_ms)
 ├── NotReady              503  UNAVAILABLE
 ├── DeadlineExceeded      504  DEADLINE_EXCEEDED
 └── BackendFailed         500  INTERNAL
@@ -125,6 +126,12 @@ class Overloaded(GuerdonError):
     code = "overloaded"
     http_status = 429
     grpc_status = "RESOURCE_EXHAUSTED"
+
+
+class RateLimited(Overloaded):
+    """The API key's rate or quota is spent; `retry_after_ms` says when enough of it is back."""
+
+    code = "rate_limited"
 
 
 class NotReady(GuerdonError):
