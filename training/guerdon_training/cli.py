@@ -7,6 +7,7 @@ from pathlib import Path
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.dpo import train_dpo
 from guerdon_training.head import train_head
+from guerdon_training.implicit import train_implicit
 from guerdon_training.pipeline.recipe import train_pipeline
 from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
@@ -18,6 +19,7 @@ RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "head": train_head,
     "sft": train_sft,
     "dpo": train_dpo,
+    "implicit": train_implicit,
     "ppo": train_ppo,
     "pipeline": train_pipeline,
 }

@@ -44,7 +44,14 @@ def load_model(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:
     encoder = load_encoder(artifact)
     backend = load_backend(spec, artifact, num_threads)
     try:
-        certificate = certify(artifact, encoder, backend, read_golden(artifact))
+        golden = read_golden(artifact)
+        if artifact.manifest.implicit is not None and not golden:
+            raise InvalidInput(
+                f"model {spec.name} is an implicit reward without golden.jsonl, which alone can certify it; "
+                "write it with guerdon train implicit",
+                param="source",
+            )
+        certificate = certify(artifact, encoder, backend, golden)
         if not certificate.passed:
             raise InvalidInput(
                 f"model {spec.name} fails its score certificate: {certificate.failure}", param="source"
@@ -65,6 +72,13 @@ def load_backend(spec: ModelSpec, artifact: Artifact, num_threads: int | None = 
     """
     if spec.backend not in _BACKENDS:
         raise InvalidInput(f"backend is {spec.backend!r}; use one of {', '.join(_BACKENDS)}", param="backend")
+    if artifact.manifest.implicit is not None:
+        if spec.backend != "torch":
+            raise InvalidInput(
+                f"model {spec.name} is an implicit reward, which {spec.backend} cannot serve; use torch",
+                param="backend",
+            )
+        return _implicit(artifact, spec.dtype, spec.device, num_threads)
     return _BACKENDS[spec.backend](artifact, spec.dtype, spec.device, num_threads)
 
 
@@ -76,6 +90,19 @@ def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     return TorchBackend.load(artifact, dtype=dtype, device=device)
+
+
+def _implicit(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:
+    import torch
+
+    from guerdon_service.backends.implicit import ImplicitBackend
+    from guerdon_service.policies.gguf import dequantised
+
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    carried = next(artifact.base_folder.glob("*.gguf"), None)
+    reference = dequantised(carried) if carried is not None else artifact.base_folder
+    return ImplicitBackend.load(artifact, reference, dtype=dtype, device=device)
 
 
 def _onnxruntime(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:

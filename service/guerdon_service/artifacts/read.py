@@ -1,6 +1,7 @@
 """`read_artifact`: from a source to an artifact that was found, digested and checked."""
 
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from guerdon_service.artifacts.digest import file_digests
@@ -52,7 +53,9 @@ def _digests(layout: Layout) -> dict[str, str]:
 def _sealed(manifest: Manifest, digests: dict[str, str]) -> Manifest:
     """The manifest with its digest, after checking the digest and the base weights that it pins."""
     base = manifest.base
-    if base is not None and digests.get("base/model.safetensors") != base.weights_sha256:
+    # a package carries a language model as GGUF, an encoder as safetensors
+    weights = [d for p, d in digests.items() if fnmatch(p, "base/*.gguf") or p == "base/model.safetensors"]
+    if base is not None and base.weights_sha256 not in weights:
         raise InvalidInput(
             f"base weights of package {base.package} are not those that model {manifest.name} was trained on "
             "(SHA-256 differs); install the version that manifest.base pins",

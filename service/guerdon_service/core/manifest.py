@@ -16,7 +16,7 @@ from guerdon_service.core.errors import InvalidInput
 FORMAT = "guerdon/1"
 
 Kind = Literal["reward", "policy"]
-Encoding = Literal["template", "pair"]
+Encoding = Literal["template", "pair", "completion"]
 Pooling = Literal["model", "last", "response"]
 RESPONSE_MAX_WEIGHT = 0.5
 """Weight of the maximum beside the mean in the pooling ``response``: of 0.5, 1 and 2 the one that did best
@@ -58,16 +58,32 @@ class PackageBase:
 
 
 @dataclass(frozen=True, slots=True)
+class ImplicitReward:
+    """``beta (log policy(response | prompt) - log reference(response | prompt))``.
+
+    Known up to a constant per prompt: Rafailov et al. (arXiv 2305.18290, eq. 5). Log-probabilities are sums
+    over the response's tokens, its EOS included, or means where `per_token`. The reference is the artifact's
+    base; the policy is the base with ``adapter/``, or the weights in ``policy/``.
+    """
+
+    beta: float
+    per_token: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What `manifest.json` says.
 
-    encoding: ``template`` renders the chat template; ``pair`` is ``tokenizer(prompt, response)``.
+    encoding: ``template`` renders the chat template; ``pair`` is ``tokenizer(prompt, response)``;
+        ``completion`` is what a policy reads and writes: the template with its generation prompt, then the
+        response up to its EOS, which is added where the template writes none.
     pooling: ``model`` pools the token that `transformers` pools (with pad == eos, the one before the
         EOS); ``last`` pools the last token of the sequence; ``response`` the mean of the response's
         tokens, from the first after the prompt to the end, plus `RESPONSE_MAX_WEIGHT` of their maximum,
         channel by channel.
     num_layers: layers of the base's trunk that are run, from the first; None is all of them.
     template: Jinja chat template that replaces the tokenizer's; None keeps it.
+    implicit: given, there is no head, and the one raw score is this.
     """
 
     name: str
@@ -81,6 +97,7 @@ class Manifest:
     pooling: Pooling = "model"
     num_layers: int | None = None
     template: str | None = None
+    implicit: ImplicitReward | None = None
     base: PackageBase | None = None
     calibration: Calibration = field(default_factory=Calibration)
     parents: Mapping[str, Any] = field(default_factory=dict)
@@ -126,6 +143,7 @@ def from_json(text: str) -> Manifest:
             data,
             heads=tuple(Head(**dict(h, norm=Norm(**h.get("norm", {})))) for h in data["heads"]),
             profiles={k: Profile(**v) for k, v in data["profiles"].items()},
+            implicit=ImplicitReward(**data["implicit"]) if data.get("implicit") else None,
             base=PackageBase(**data["base"]) if data.get("base") else None,
             calibration=Calibration(**data.get("calibration", {})),
             inferred=tuple(data.get("inferred", ())),
@@ -162,6 +180,14 @@ def check_manifest(manifest: Manifest) -> None:
         "profiles": (manifest.kind == "reward" and not manifest.profiles)
         or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values())
         or not all(isfinite(w) for p in manifest.profiles.values() for w in p.weights.values()),
+        "implicit": manifest.implicit is not None
+        and not (
+            manifest.kind == "reward"
+            and len(names) == 1
+            and manifest.encoding == "completion"
+            and manifest.implicit.beta > 0
+            and isfinite(manifest.implicit.beta)
+        ),
         "calibration": not (manifest.calibration.slope > 0 and isfinite(manifest.calibration.slope)),
     }
     for name, wrong in problems.items():

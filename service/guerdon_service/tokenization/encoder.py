@@ -17,6 +17,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import Encoder
 from guerdon_service.core.render import render_pair_prompt
 from guerdon_service.tokenization.chat import Render, chat_renderer
+from guerdon_service.tokenization.completion import completion_encoder
 from guerdon_service.tokenization.segments import Segments, fit
 from guerdon_service.tokenization.tokenizer import load_tokenizer
 
@@ -28,12 +29,15 @@ def load_encoder(artifact: Artifact) -> Encoder:
     """Encoder of the artifact's manifest: its template, its pair encoding, its `max_tokens`.
 
     Raises:
-        InvalidInput: no usable tokenizer, or encoding ``template`` and no template anywhere.
+        InvalidInput: no usable tokenizer, no template anywhere where the encoding needs one, or no EOS where
+            it needs that.
     """
     tokenizer, manifest = load_tokenizer(artifact), artifact.manifest
     if manifest.encoding == "pair":
         return _pair_encoder(tokenizer.backend_tokenizer, manifest.max_tokens)
     render = chat_renderer(tokenizer, _template(tokenizer, artifact))
+    if manifest.encoding == "completion":
+        return completion_encoder(tokenizer, render, manifest.max_tokens)
     head = _head(tokenizer.backend_tokenizer)
     return TemplateEncoder(
         tokenizer.backend_tokenizer, render, head, tokenizer.bos_token_id, manifest.max_tokens

@@ -1,0 +1,235 @@
+"""Recipe: the implicit reward of a policy that DPO trained, as a reward artifact that can be served.
+
+Nothing is trained. The policy's and its reference's weights are put side by side; normalisation and
+temperature are fitted on the valid pairs, and the test pairs are scored once, at the end.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Head, Manifest, PackageBase, Profile, check_manifest
+from guerdon_service.core.manifest import ImplicitReward as Rule
+from guerdon_training.artifact import seal
+from guerdon_training.calibrate import fit_norm, fit_slope
+from guerdon_training.config_file import config_yaml, read_config
+from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.evaluate import Judged, measure
+from guerdon_training.golden import TEXTS
+from guerdon_training.judge import judge
+from guerdon_training.policy.artifact import environment, package_of, seal_whole
+from guerdon_training.policy.base import package_gguf, policy_base
+from guerdon_training.policy.implicit_source import ImplicitSource, open_implicit_reward
+from guerdon_training.policy.select import select
+
+WEIGHTS = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ImplicitData:
+    """Files of pairs, neither of which the policy was trained on; `valid` normalises and calibrates.
+
+    sources: keep only these; empty keeps all. max_pairs: of each file, drawn with the seed; 0 keeps all.
+    """
+
+    valid: str
+    test: str
+    sources: tuple[str, ...] = ()
+    max_pairs: int = 0
+
+    @property
+    def files(self) -> dict[str, str]:
+        """By split."""
+        return {"valid": self.valid, "test": self.test}
+
+
+@dataclass(frozen=True, slots=True)
+class ImplicitConfig:
+    """Everything that `guerdon train implicit` reads.
+
+    policy: folder that `guerdon train dpo` wrote; beta, length normalisation, reference and `max_tokens` are
+        what it was trained with.
+    attribute: what the reward is called.
+    """
+
+    name: str
+    version: str
+    output: str
+    policy: str
+    data: ImplicitData
+    attribute: str = "preference"
+    seed: int = 0
+    num_threads: int = 2
+
+
+def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
+    """Measure and write the artifact that the YAML file at `config_path` describes.
+
+    Raises:
+        InvalidInput: the config, the data or the policy cannot be used; nothing was written then.
+    """
+    config = read_config(config_path, ImplicitConfig, overrides)
+    torch.set_num_threads(config.num_threads)
+    source, folder = open_implicit_reward(Path(config.policy), torch.device("cpu")), Path(config.output)
+    _check(config, source)
+
+    # 1. The scores of held-out pairs.
+    judged = {split: judge(source, _pairs(config, file)) for split, file in config.data.files.items()}
+
+    # 2. Normalise and calibrate on valid; measure on test.
+    chosen, rejected = _scores(judged["valid"], config.data.valid)
+    norm = fit_norm(np.concatenate([chosen, rejected]))
+    clusters = [j.pair.cluster for j in judged["valid"] if j.scores is not None]
+    calibration = fit_slope((chosen - rejected) / norm.std, clusters)
+    figures = {split: {"pooled": asdict(measure(found))} for split, found in judged.items()}
+    description = source.description
+    manifest = Manifest(
+        name=config.name,
+        version=config.version,
+        heads=(Head(config.attribute, config.attribute, norm),),
+        profiles={config.attribute: Profile({config.attribute: 1.0})},
+        max_tokens=source.manifest.max_tokens,
+        encoding="completion",
+        implicit=Rule(description.beta, description.per_token),
+        base=_base(source),
+        calibration=calibration,
+        parents=_parents(config, source),
+        metrics={config.attribute: figures},
+    )
+    check_manifest(manifest)
+
+    # 3. Write the artifact: both sets of weights, golden scores, card.
+    golden = _golden(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
+    (folder / "golden.jsonl").write_text(golden, "utf-8")
+    (folder / "MODEL_CARD.md").write_text(_card(manifest), "utf-8")
+    source.tokenizer.save_pretrained(folder)
+    _copy_weights(Path(config.policy), folder, source)
+    if manifest.base is None:
+        return seal_whole(folder, manifest)
+    return seal(folder, manifest, package_gguf(manifest.base.package).parent)
+
+
+def _check(config: ImplicitConfig, source: ImplicitSource) -> None:
+    trained = source.manifest.parents.get("data_sha256", {}).get("train")
+    for split, file in config.data.files.items():
+        if not Path(file).is_file():
+            raise InvalidInput(
+                f"config data.{split}: {file} does not exist; give a file", param=f"data.{split}"
+            )
+        if file_sha256(Path(file)) == trained:
+            raise InvalidInput(
+                f"config data.{split} is what {source.manifest.name} was trained on; give held-out pairs",
+                param=f"data.{split}",
+            )
+    problems = {
+        "output must be another folder than policy": Path(config.output).resolve()
+        == Path(config.policy).resolve(),
+        "data.test must be another file than data.valid": config.data.test == config.data.valid,
+        "policy has a chat template that reads the clock, and a served score must not; fix its date": (
+            "strftime_now" in str(source.tokenizer.chat_template)
+        ),
+    }
+    for sentence, wrong in problems.items():
+        if wrong:
+            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+
+
+def _pairs(config: ImplicitConfig, file: str) -> list[Any]:
+    return select(read_pairs(Path(file)), config.data.sources, config.data.max_pairs, config.seed, file)
+
+
+def _scores(judged: Sequence[Judged], file: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Float64 [N] of the chosen and of the rejected, pairs with a response that does not fit left out."""
+    found = np.array([j.scores for j in judged if j.scores is not None])
+    if len(found) < 2:
+        raise InvalidInput(f"fewer than 2 pairs of {file} fit the policy; give more", param="data.valid")
+    return found[:, 0], found[:, 1]
+
+
+def _base(source: ImplicitSource) -> PackageBase | None:
+    """The reference, where a package carries it; a folder is copied into the artifact."""
+    named = source.description.reference
+    return None if Path(named).is_dir() else package_of(named)
+
+
+def _copy_weights(policy: Path, folder: Path, source: ImplicitSource) -> None:
+    for part in ("adapter", "policy", "base"):  # of a former run
+        shutil.rmtree(folder / part, ignore_errors=True)
+    reference = source.description.reference
+    if Path(reference).is_dir():
+        _copy(policy_base(reference), folder / "base")
+    if source.frozen is None:
+        shutil.copytree(policy / "adapter", folder / "adapter")
+    else:
+        _copy(policy, folder / "policy")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    for pattern in WEIGHTS:
+        for path in source.glob(pattern):
+            shutil.copyfile(path, target / path.name)
+
+
+def _golden(source: ImplicitSource) -> str:
+    """Lines of `golden.jsonl`: the texts that the template takes and that fit, each scored alone."""
+    lines = []
+    for text in TEXTS:
+        try:
+            (score,) = source.score([text])
+        except InvalidInput:  # roles that this template refuses
+            continue
+        if score is not None:
+            prompt = [{"role": m.role, "content": m.content} for m in text.prompt]
+            lines.append({"prompt": prompt, "response": text.response, "raw": [score]})
+    if not lines:
+        raise InvalidInput("the policy takes none of the golden texts; raise its max_tokens", param="policy")
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _parents(config: ImplicitConfig, source: ImplicitSource) -> dict[str, Any]:
+    made, description = source.manifest, source.description
+    return {
+        "policy": {"name": made.name, "version": made.version, "digest": made.digest},
+        "reference": {"source": description.reference, "weights_sha256": description.reference_sha256},
+        "data_sha256": {split: file_sha256(Path(file)) for split, file in config.data.files.items()},
+        "config_sha256": hashlib.sha256(config_yaml(config).encode()).hexdigest(),
+        **environment(),
+    }
+
+
+def _card(manifest: Manifest) -> str:
+    ((attribute, figures),) = manifest.metrics.items()
+    rule, policy, reference = manifest.implicit, manifest.parents["policy"], manifest.parents["reference"]
+    assert rule is not None
+    rows = "".join(_row(split, found["pooled"]) for split, found in figures.items())
+    return (
+        f"# {manifest.name} {manifest.version}\n\n"
+        f"The implicit reward `{attribute}` of the policy {policy['name']} {policy['version']} against its "
+        f"reference {reference['source']}: {rule.beta:g} times the "
+        f"{'mean' if rule.per_token else 'sum'} over the response's tokens of the log-probability ratio. It "
+        "compares responses to one prompt; between prompts it is known up to a constant alone, so its "
+        "normalisation gives it a scale, not a zero that means something.\n\n"
+        f"Calibrated on {manifest.calibration.num_pairs} valid pairs: P(a preferred) = "
+        f"sigmoid({manifest.calibration.slope:.3f} x margin).\n\n"
+        "| split | pairs | accuracy (Wilson 95 %) | over the better length baseline (95 %) |\n"
+        "|---|---|---|---|\n"
+        f"{rows}"
+    )
+
+
+def _row(split: str, found: Mapping[str, Any]) -> str:
+    accuracy, over = (
+        "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found[key]) for key in ("accuracy", "over_baseline")
+    )
+    return f"| {split} | {found['num_pairs']} | {accuracy} | {over} |\n"
