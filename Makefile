@@ -42,8 +42,8 @@ format: setup ## format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-protos: setup ## regenerate the gRPC code from the proto
-	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. guerdon_protos/v1/guerdon.proto
+protos: setup ## regenerate the gRPC code from the protos
+	cd protos && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. guerdon_protos/*/*.proto
 
 docs: setup ## renew the module list of docs/architecture.md
 	$(BIN)/python -m tests.docs.module_list

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.rest.dialects.markup import of_continued, of_pair, of_text
+from guerdon_service.dialects.markup import of_continued, of_pair, of_text
 from tests.tiny import tiny
 
 PROMPT = (Message("user", "Hi\n\nthere"), Message("assistant", "Hello."), Message("user", "What is 2 < 3?"))

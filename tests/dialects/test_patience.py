@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from guerdon_service.core.errors import NotReady, Overloaded
-from guerdon_service.rest.dialects.patience import MAX_WAIT_S, MIN_WAIT_S, patiently
+from guerdon_service.dialects.patience import MAX_WAIT_S, MIN_WAIT_S, patiently
 
 
 class Attempts:

@@ -63,6 +63,7 @@ async def listening(
             auth=auth,
             limits=settings.limits,
             observer=observer,
+            dialects=settings.dialects,
             address=f"{_bracketed(settings.host)}:{settings.grpc_port}",
         )
     except RuntimeError as error:

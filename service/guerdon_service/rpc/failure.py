@@ -7,8 +7,8 @@ from guerdon_service.rpc.context import Context
 from guerdon_service.rpc.render import render_error
 
 
-async def abort(context: Context, error: GuerdonError, request_id: str) -> None:
-    """End the call with the error's status and message.
+async def abort(context: Context, error: GuerdonError, request_id: str, status: str | None = None) -> None:
+    """End the call with the error's status, or with the name of another, and its message.
 
     Trailing metadata: ``guerdon-error-bin`` (a serialised `guerdon.v1.Error`), the same for people as
     ``guerdon-error-code`` and ``guerdon-error-param``, ``grpc-retry-pushback-ms`` where a retry can help
@@ -24,4 +24,4 @@ async def abort(context: Context, error: GuerdonError, request_id: str) -> None:
         metadata.append(("guerdon-error-param", ascii(told.param)[1:-1]))
     if error.retry_after_ms is not None:
         metadata.append(("grpc-retry-pushback-ms", str(error.retry_after_ms)))
-    await context.abort(grpc.StatusCode[error.grpc_status], told.message, tuple(metadata))
+    await context.abort(grpc.StatusCode[status or error.grpc_status], told.message, tuple(metadata))

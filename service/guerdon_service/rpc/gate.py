@@ -19,10 +19,15 @@ _Interceptor: Any = grpc.aio.ServerInterceptor  # generic in some of its stubs o
 
 
 class Gate(_Interceptor):
-    """Refuses callers without a known key before any handler, reflection's included, is found."""
+    """Refuses callers without a known key before any handler, reflection's included, is found.
 
-    def __init__(self, auth: Keyring) -> None:
+    Args:
+        open_methods: paths that an unknown caller may ask besides `OPEN_PREFIX`.
+    """
+
+    def __init__(self, auth: Keyring, open_methods: frozenset[str] = frozenset()) -> None:
         self._auth = auth
+        self._open_methods = open_methods
 
     async def intercept_service(
         self,
@@ -31,7 +36,7 @@ class Gate(_Interceptor):
     ) -> Any:
         """The method's own handler, or one that refuses."""
         details = handler_call_details
-        if not details.method.startswith(OPEN_PREFIX):
+        if not (details.method.startswith(OPEN_PREFIX) or details.method in self._open_methods):
             try:
                 self._auth.authenticate(metadata_text(details.invocation_metadata, "authorization"))
             except Unauthenticated as error:

@@ -1,5 +1,6 @@
 """The gRPC server."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rpc.best_of_n import BestOfNVerbs
+from guerdon_service.rpc.dialects.mount import mount, open_methods
 from guerdon_service.rpc.evaluation import EvaluationVerbs
 from guerdon_service.rpc.feedback import FeedbackVerbs
 from guerdon_service.rpc.gate import Gate
@@ -29,7 +31,13 @@ HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 def create_server(
-    services: Services, *, auth: Keyring, limits: Limits, observer: TransportObserver, address: str
+    services: Services,
+    *,
+    auth: Keyring,
+    limits: Limits,
+    observer: TransportObserver,
+    address: str,
+    dialects: Sequence[str] = (),
 ) -> tuple[grpc.aio.Server, int]:
     """Build the server and bind `address` (``host:port``, port 0 is any free one); the caller starts it.
 
@@ -43,13 +51,16 @@ def create_server(
         RuntimeError: the address can't be bound.
     """
     server = grpc.aio.server(
-        interceptors=(Gate(auth),),
+        interceptors=(Gate(auth, open_methods(dialects)),),
         options=(("grpc.max_receive_message_length", limits.max_body_bytes), ("grpc.so_reuseport", 0)),
     )
-    handlers = _handlers(services, auth, observer)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    health_pb2_grpc.add_HealthServicer_to_server(Health(services.scorer, frozenset({"", SERVICE})), server)
-    reflection.enable_server_reflection((SERVICE, HEALTH, reflection.SERVICE_NAME), server)
+    methods = {SERVICE: _handlers(services, auth, observer)}
+    methods |= mount(dialects, services.scorer, limits, auth, observer)
+    for name, handlers in methods.items():
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
+    health = Health(services.scorer, frozenset({"", *methods}))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    reflection.enable_server_reflection((*methods, HEALTH, reflection.SERVICE_NAME), server)
     return server, server.add_insecure_port(address)
 
 

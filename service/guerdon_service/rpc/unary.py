@@ -17,27 +17,41 @@ Answer = Callable[[bytes, Call], Awaitable[Message]]
 """A verb: a message's bytes to its reply; raises only `core.errors`."""
 
 
+def own_status(error: GuerdonError) -> str:
+    """The name of the gRPC status of `error`, by the service's own table."""
+    return error.grpc_status
+
+
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """Runs `answer` for a caller who has `scope`; None asks for any known key."""
+    """Runs `answer` for a caller who has `scope`; None asks for any known key.
+
+    status: name of the gRPC status of an error.
+    """
 
     verb: str
     answer: Answer
     scope: Scope | None
     auth: Keyring
     observer: TransportObserver
+    status: Callable[[GuerdonError], str] = own_status
 
     async def handle(self, data: bytes, context: Context) -> Message | None:
         """Reply, or abort with the error's status; a cancelled call cancels the work."""
         request_id = request_id_of(context)
-        reply = await attempt(self._work(data, context, request_id), self.verb, request_id, self.observer)
+        reply = await attempt(self.work(data, context, request_id), self.verb, request_id, self.observer)
         if isinstance(reply, GuerdonError):
-            await abort(context, reply, request_id)
+            await abort(context, reply, request_id, self.status(reply))
             return None
         context.set_trailing_metadata((("x-request-id", request_id),))
         return reply
 
-    async def _work(self, data: bytes, context: Context, request_id: str) -> Message:
+    async def work(self, data: bytes, context: Context, request_id: str) -> Message:
+        """What `handle` replies.
+
+        Raises:
+            GuerdonError: what it aborts with.
+        """
         caller = caller_of(context, self.auth)
         if self.scope is not None:
             caller.require(self.scope)

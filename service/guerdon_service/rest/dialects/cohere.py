@@ -1,8 +1,9 @@
 """Cohere's rerank, version 2. ``relevance_score`` is the sigmoid of the reward: its clients expect 0 to 1."""
 
 from guerdon_service.core.errors import GuerdonError
+from guerdon_service.dialects.ranked import sigmoid
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
-from guerdon_service.rest.dialects.relevance import rank_documents, refuse, sigmoid
+from guerdon_service.rest.dialects.relevance import rank_documents, refuse
 
 _REFUSED = {"relevant_spans": "a reward is of a whole response, leave it out"}
 
@@ -13,7 +14,7 @@ async def rerank(ask: Ask) -> object:
     refuse(fields, _REFUSED)
     ranked, result = await rank_documents(ask, fields)
     return {
-        "id": ask.call.request_id,
+        "id": ask.asked.call.request_id,
         "results": [{"index": r.index, "relevance_score": sigmoid(r.reward)} for r in ranked],
         "meta": {
             "api_version": {"version": "2"},

@@ -1,21 +1,16 @@
 """What a dialect is: routes that parse, call the domain layer and render, and the shape of its errors."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers
 
 from guerdon_service.core.auth import Scope
-from guerdon_service.core.call import Call, options
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import GuerdonError, InvalidInput, UnsupportedMedia
-from guerdon_service.core.limits import Limits
-from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.result import ScoreResult
-from guerdon_service.core.scorer import Scorer
-from guerdon_service.rest.dialects.patience import patiently
+from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.rest.fields import Fields
 from guerdon_service.rest.strict_json import check_depth, parse_json
 
@@ -27,9 +22,7 @@ class Ask:
     params: of the route's path.
     """
 
-    scorer: Scorer
-    limits: Limits
-    call: Call
+    asked: PatientScorer
     params: Mapping[str, str]
     headers: Headers
     content: bytes
@@ -44,34 +37,14 @@ class Ask:
             InvalidInput: it is not one.
         """
         value = parse_json(self.content if content is None else content)
-        check_depth(value, self.limits.max_json_depth)
+        check_depth(value, self.asked.limits.max_json_depth)
         if not isinstance(value, dict):
             raise InvalidInput("body is no object; send a JSON object", param="body")
         return value
 
     async def score(self, items: Sequence[Conversation], model: str | None) -> ScoreResult:
-        """Scores of `items`, waiting for room in the queue up to the service's deadline.
-
-        Args:
-            model: as the client wrote it; of a path (``org/name``) the last part counts.
-        """
-        asked = self._options(model)
-
-        def attempt(remaining_s: float) -> Awaitable[ScoreResult]:
-            return self.scorer.score(ScoreQuery(tuple(items), replace(asked, deadline_s=remaining_s)))
-
-        return await patiently(attempt, self.limits.default_deadline_s, asyncio.sleep)
-
-    async def token_ids(self, item: Conversation, model: str | None) -> tuple[tuple[int, ...], int]:
-        """Token ids that `item` is scored from, and the model's `max_tokens`; `model` as in `score`."""
-        asked = self._options(model)
-        ids = (await self.scorer.token_ids(ScoreQuery((item,), asked)))[0]
-        default = next(info.name for info in self.scorer.models() if info.default)
-        return ids, self.scorer.model(asked.model or default).max_tokens
-
-    def _options(self, model: str | None) -> Options:
-        name = (model or "").rstrip("/").rpartition("/")[2]
-        return options(self.call, model=name, profile=None, lane=None, deadline_ms=None)
+        """As `PatientScorer.score`."""
+        return await self.asked.score(items, model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
+from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.rest.body import read_body, read_bytes
 from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.dialects.cohere import COHERE
@@ -102,4 +103,5 @@ async def _ask(context: Context, request: Request, row: DialectRoute) -> Ask:
         call = allow(request, row.scope)
     read = read_bytes if row.any_media or row.method == "GET" else read_body
     content = await read(request, context.limits)
-    return Ask(context.services.scorer, context.limits, call, request.path_params, request.headers, content)
+    asked = PatientScorer(context.services.scorer, context.limits, call)
+    return Ask(asked, request.path_params, request.headers, content)

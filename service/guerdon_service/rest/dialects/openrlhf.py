@@ -5,8 +5,8 @@ in ``query``. The client retries everything after one second, five times, so a f
 """
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.dialects.markup import of_continued
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
-from guerdon_service.rest.dialects.markup import of_continued
 from guerdon_service.rest.fields import Fields, read_list, read_string
 
 

@@ -1,23 +1,12 @@
-"""What rerankers share: a query and its documents as conversations, their order, and the activation."""
+"""What rerankers' requests share over REST."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import exp
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.result import ScoreResult
+from guerdon_service.dialects.ranked import Ranked, rank_texts
 from guerdon_service.rest.dialects.dialect import Ask
-from guerdon_service.rest.dialects.markup import of_pair
 from guerdon_service.rest.fields import Fields, read_list, read_string, read_text, read_whole
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """One document: its place in the request, its text and its reward."""
-
-    index: int
-    text: str
-    reward: float
 
 
 async def rank_documents(
@@ -36,10 +25,8 @@ async def rank_documents(
     count = read_whole(fields, top) or len(texts)
     if count < 0:
         raise InvalidInput(f"{top} is {count}; give 1 or more, or leave it out", param=top)
-    items = [of_pair(query, text, f"{documents}[{i}]") for i, text in enumerate(texts)]
-    result = await ask.score(items, read_model(fields))
-    found = [Ranked(i, text, s.reward) for i, (text, s) in enumerate(zip(texts, result.scores, strict=True))]
-    return sorted(found, key=lambda ranked: -ranked.reward)[:count], result
+    ranked, result = await rank_texts(ask.asked, query, texts, read_model(fields), documents)
+    return ranked[:count], result
 
 
 def read_model(fields: Fields) -> str | None:
@@ -74,13 +61,6 @@ def refuse(fields: Fields, reasons: dict[str, str]) -> None:
     for name, remedy in reasons.items():
         if fields.get(name):
             raise InvalidInput(f"{name} cannot be honoured; {remedy}", param=name)
-
-
-def sigmoid(reward: float) -> float:
-    """``1 / (1 + exp(-reward))``, without overflow."""
-    if reward >= 0:
-        return 1 / (1 + exp(-reward))
-    return exp(reward) / (1 + exp(reward))
 
 
 def _document(value: object, path: str) -> str:

@@ -1,8 +1,8 @@
 """SGLang's routes as verl and scorers read them. No activation is ever applied."""
 
 from guerdon_service.core.errors import GuerdonError
+from guerdon_service.dialects.markup import of_pair, of_text
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
-from guerdon_service.rest.dialects.markup import of_pair, of_text
 from guerdon_service.rest.dialects.relevance import read_model, refuse
 from guerdon_service.rest.dialects.vllm import encoded, error_type, read_texts
 from guerdon_service.rest.fields import read_text

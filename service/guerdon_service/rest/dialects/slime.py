@@ -1,8 +1,8 @@
 """slime's and miles' remote reward: the reply *is* the reward."""
 
 from guerdon_service.core.conversation import Conversation
+from guerdon_service.dialects.markup import of_pair, without_end
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
-from guerdon_service.rest.dialects.markup import of_pair, without_end
 from guerdon_service.rest.dialects.openrlhf import detail
 from guerdon_service.rest.fields import read_text, read_turns
 

@@ -3,28 +3,12 @@
 from importlib.metadata import version
 
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import (
-    BackendFailed,
-    GuerdonError,
-    InputTooLong,
-    InvalidInput,
-    NotReady,
-    Overloaded,
-    TooManyItems,
-)
+from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, TooManyItems
+from guerdon_service.dialects.ranked import sigmoid
+from guerdon_service.dialects.tei import LABEL, TOKENIZATION_WORKERS, as_conversation, kind_of
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
-from guerdon_service.rest.dialects.markup import of_pair, of_text
-from guerdon_service.rest.dialects.relevance import rank_documents, read_switch, sigmoid
+from guerdon_service.rest.dialects.relevance import rank_documents, read_switch
 from guerdon_service.rest.fields import Fields, read_string
-
-LABEL = "LABEL_0"
-"""Of the one score."""
-_TYPES = {
-    Overloaded: "overloaded",
-    NotReady: "unhealthy",
-    BackendFailed: "backend",
-    InputTooLong: "tokenizer",
-}
 
 
 async def predict(ask: Ask) -> object:
@@ -58,10 +42,7 @@ async def rerank(ask: Ask) -> object:
 
 async def info(ask: Ask) -> object:
     """The default model. Prompts are always cut on the left, so ``auto_truncate`` is true."""
-    model = next((m for m in ask.scorer.models() if m.default), None)
-    if model is None:
-        raise NotReady("no model is loaded yet; ask again", retry_after_ms=1000)
-    limits = ask.limits
+    model, limits = ask.asked.default_model(), ask.asked.limits
     return {
         "model_id": model.name,
         "model_sha": model.digest,
@@ -73,7 +54,7 @@ async def info(ask: Ask) -> object:
         "max_batch_requests": None,
         "max_client_batch_size": limits.max_items,
         "auto_truncate": True,
-        "tokenization_workers": 1,
+        "tokenization_workers": TOKENIZATION_WORKERS,
         "version": version("guerdon"),
         "sha": None,
         "docker_label": None,
@@ -82,8 +63,7 @@ async def info(ask: Ask) -> object:
 
 def error(error: GuerdonError, status: int, message: str) -> object:
     """``{error, error_type}``."""
-    kind = next((kind for cls, kind in _TYPES.items() if isinstance(error, cls)), "validation")
-    return {"error": message, "error_type": kind}
+    return {"error": message, "error_type": kind_of(error) or "validation"}
 
 
 def status_of(error: GuerdonError) -> int | None:
@@ -94,12 +74,8 @@ def status_of(error: GuerdonError) -> int | None:
 
 
 def _item(given: object, path: str) -> Conversation:
-    texts = [read_string(text, path) for text in (given if isinstance(given, list) else [given])]
-    if len(texts) == 1:
-        return of_text(texts[0], path)
-    if len(texts) == 2:
-        return of_pair(texts[0], texts[1], path)
-    raise InvalidInput(f"{path} holds {len(texts)} texts; give one, or a prompt and a response", param=path)
+    texts = given if isinstance(given, list) else [given]
+    return as_conversation([read_string(text, path) for text in texts], path)
 
 
 def _is_raw(fields: Fields) -> bool:

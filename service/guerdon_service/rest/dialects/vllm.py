@@ -12,16 +12,10 @@ from http import HTTPStatus
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.core.result import ScoreResult
+from guerdon_service.dialects.markup import of_pair, of_text, without_end
+from guerdon_service.dialects.ranked import Ranked, sigmoid
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
-from guerdon_service.rest.dialects.markup import of_pair, of_text, without_end
-from guerdon_service.rest.dialects.relevance import (
-    Ranked,
-    rank_documents,
-    read_model,
-    read_switch,
-    refuse,
-    sigmoid,
-)
+from guerdon_service.rest.dialects.relevance import rank_documents, read_model, read_switch, refuse
 from guerdon_service.rest.fields import Fields, read_list, read_string, read_text, read_turns
 
 _ACTIVATION = ("use_activation", "activation", "softmax")
@@ -72,7 +66,7 @@ async def rerank(ask: Ask) -> object:
     ranked, result = await rank_documents(ask, fields)
     activate = read_switch(fields, _ACTIVATION, default=True)
     return {
-        "id": f"rerank-{ask.call.request_id}",
+        "id": f"rerank-{ask.asked.call.request_id}",
         "model": result.model.name,
         "usage": _usage(result),
         "results": [_document(document, activate) for document in ranked],
@@ -85,7 +79,7 @@ async def tokenize(ask: Ask) -> object:
     refuse(fields, _REFUSED | {"return_token_strs": "only ids are given, leave it out"})
     if fields.get("messages") is None:
         read_text(fields, "prompt")  # one text, unlike the other routes' lists
-    tokens, max_tokens = await ask.token_ids(_conversations(fields, "prompt")[0], read_model(fields))
+    tokens, max_tokens = await ask.asked.token_ids(_conversations(fields, "prompt")[0], read_model(fields))
     return {"count": len(tokens), "max_model_len": max_tokens, "tokens": tokens, "token_strs": None}
 
 
@@ -161,7 +155,7 @@ def _document(document: Ranked, activate: bool) -> object:
 
 def _reply(ask: Ask, kind: str, result: ScoreResult, data: list[dict[str, object]]) -> object:
     return {
-        "id": f"{kind}-{ask.call.request_id}",
+        "id": f"{kind}-{ask.asked.call.request_id}",
         "object": "list",
         "created": int(time.time()),
         "model": result.model.name,

@@ -1,8 +1,9 @@
 """Voyage's rerank. ``relevance_score`` is the sigmoid of the reward: its clients expect 0 to 1."""
 
+from guerdon_service.dialects.ranked import sigmoid
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
 from guerdon_service.rest.dialects.openrlhf import detail
-from guerdon_service.rest.dialects.relevance import rank_documents, read_switch, sigmoid
+from guerdon_service.rest.dialects.relevance import rank_documents, read_switch
 
 
 async def rerank(ask: Ask) -> object:

@@ -1,0 +1,1 @@
+"""What dialects share over REST and gRPC: texts to conversations, waiting for room, ranks, tensors."""
