@@ -3,6 +3,8 @@
  * site can act with it, and no script of another origin can read it.
  */
 const KEY = "guerdon.key";
+/** Browsers let 64 KiB outlive their page, and a character may take three bytes. */
+const KEPT_ALIVE_CHARS = 20_000;
 
 /** What the service refused, in its one shape of errors. */
 export class ApiError extends Error {
@@ -52,12 +54,13 @@ async function request(method, path, { body, signal, keepalive }) {
   if (apiKey()) headers.authorization = `Bearer ${apiKey()}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   const url = new URL(`../${path}`, document.baseURI);
+  const sent = body === undefined ? undefined : JSON.stringify(body);
   const reply = await fetch(url, {
     method,
     headers,
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: sent,
     signal,
-    keepalive,
+    keepalive: Boolean(keepalive) && sent.length < KEPT_ALIVE_CHARS,
     credentials: "omit",
     cache: "no-store",
   });

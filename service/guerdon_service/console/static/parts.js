@@ -1,7 +1,7 @@
 /** What several pages show. */
 import { ApiError } from "./api.js";
 import { h, s } from "./dom.js";
-import { count, digest, ms, plain, signed } from "./format.js";
+import { count, digest, interval, ms, plain, signed } from "./format.js";
 
 let ids = 0;
 
@@ -99,9 +99,7 @@ export function score(given) {
     "div",
     { class: "score" },
     h("p", { class: "figure" }, h("span", { class: "name" }, "Reward"), h("strong", {}, signed(given.reward))),
-    attributes.map(([name, value]) =>
-      h("div", { class: "attribute" }, h("span", {}, name), balance(value, most), h("span", { class: "number" }, signed(value))),
-    ),
+    h("div", { class: "attributes" }, attributes.map(([name, value]) => [h("span", {}, name), balance(value, most), h("span", { class: "number" }, signed(value))])),
     marks(given),
   );
 }
@@ -160,4 +158,38 @@ export function form(onSubmit, ...children) {
     }
   });
   return made;
+}
+
+/** A modal dialog with a title; it is gone once closed, or when the page is left. `fill(close)` gives its content. */
+export function openDialog(title, signal, fill) {
+  const id = `c${++ids}`;
+  const dialog = h("dialog", { "aria-labelledby": id });
+  const close = () => dialog.close();
+  dialog.append(h("h2", { id }, title), ...[fill(close)].flat());
+  dialog.addEventListener("close", () => dialog.remove());
+  signal.addEventListener("abort", close);
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** Whatever a manifest or a report holds, as names and values; an interval is one value. */
+export function tree(value) {
+  if (value === null || typeof value !== "object") return leaf(value);
+  if (Array.isArray(value)) {
+    if (value.every((it) => it === null || typeof it !== "object")) return value.map(leaf).join(", ");
+    return h("ol", { class: "tree" }, value.map((it) => h("li", {}, tree(it))));
+  }
+  if (["value", "low", "high"].every((key) => typeof value[key] === "number")) return interval(value);
+  return h("dl", { class: "facts tree" }, Object.entries(value).map(([name, it]) => [h("dt", {}, name), h("dd", {}, tree(it))]));
+}
+
+function leaf(value) {
+  if (typeof value === "number" && !Number.isInteger(value)) return plain(value, 4);
+  return value === null ? "none" : String(value);
+}
+
+/** ``NAME@VERSION``. */
+export function reference({ name, version }) {
+  return `${name}@${version}`;
 }

@@ -1,6 +1,25 @@
-import { h } from "../dom.js";
+/** Feedback: say which of two answers is better, over and over, without a hand leaving the keyboard. */
+import { ask } from "../api.js";
+import { h, show } from "../dom.js";
+import { notice } from "../parts.js";
+import { agreementView } from "../feedback/agreement.js";
+import labelling from "../feedback/labelling.js";
+import setUp from "../feedback/set_up.js";
 
-export default async function page(view) {
-  view.append(h("h1", {}, "feedback"));
+export default async function feedback(view, _, signal) {
+  const [{ models }, policies] = await Promise.all([ask("GET", "v1/models", { signal }), policyNames(signal)]);
+  const work = h("div", { class: "stack" });
+  const agreement = h("section", { class: "card", "aria-label": "Agreement" });
+  view.append(h("h1", {}, "Feedback"), work, agreement);
+  const prepare = (message) => {
+    show(work, message ? notice(message, "good") : "", setUp({ models, policies, signal, onReady: label }));
+    agreementView(agreement, signal);
+  };
+  const label = (task) => show(work, labelling({ ...task, signal, onEnd: prepare }));
+  prepare("");
 }
-page.title = "feedback";
+feedback.title = "Feedback";
+
+async function policyNames(signal) {
+  return (await ask("GET", "v1/policies", { signal })).policies;
+}

@@ -1,7 +1,7 @@
 /** Sample n responses of a policy; each is shown as soon as it is scored. */
 import { events } from "../api.js";
 import { h, show } from "../dom.js";
-import { count, plain, signed } from "../format.js";
+import { plain, signed } from "../format.js";
 import { badge, button, busily, facts, field, form, marks, provenance } from "../parts.js";
 
 /** Name, label, value, hint, and how small and in what steps. */
@@ -84,9 +84,9 @@ function candidatesView(n) {
   const arrived = [];
   let isDone = false;
 
-  function draw(best) {
+  function draw(best, newest) {
     const order = [...arrived].sort((x, y) => y.score.reward - x.score.reward || x.index - y.index);
-    show(list, order.map((candidate) => item(candidate, candidate.index === best)));
+    show(list, order.map((candidate) => item(candidate, candidate.index === best, candidate.index === newest)));
   }
 
   return {
@@ -96,7 +96,7 @@ function candidatesView(n) {
       arrived.push(candidate);
       progress.value = arrived.length;
       status.textContent = `${arrived.length} of ${n} scored`;
-      draw(null);
+      draw(null, candidate.index);
     },
     end(result) {
       isDone = true;
@@ -118,10 +118,10 @@ function candidatesView(n) {
   };
 }
 
-function item({ index, response, finish_reason, score, duplicate_of }, isBest) {
+function item({ index, response, finish_reason, score, duplicate_of }, isBest, isNew) {
   return h(
     "li",
-    { class: isBest ? "best" : "" },
+    { class: isBest ? "best" : isNew ? "new" : null },
     h("span", { class: "number" }, signed(score.reward)),
     h(
       "div",
@@ -143,7 +143,7 @@ function item({ index, response, finish_reason, score, duplicate_of }, isBest) {
 function outcome(result) {
   if (result.abstained) return "Abstained: the best leads the second by less than the least margin";
   const note = result.partial ? ", from what had arrived" : result.stopped_early ? ", stopped early" : "";
-  return `Candidate ${result.best + 1} of ${count(result.candidates.length, "candidate")} is chosen${note}`;
+  return `Candidate ${result.best + 1} of ${result.candidates.length} is chosen${note}`;
 }
 
 function bounds(result) {
