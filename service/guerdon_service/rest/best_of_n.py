@@ -12,6 +12,7 @@ from guerdon_service.rest.best_of_n_wire import decode_best_of_n, render_best_of
 from guerdon_service.rest.context import Context, json_reply
 from guerdon_service.rest.disconnect import while_connected
 from guerdon_service.rest.events import EventStream, event
+from guerdon_service.rest.render import dump
 
 
 async def best_of_n(at: Context, request: Request) -> Response | EventStream:
@@ -21,6 +22,11 @@ async def best_of_n(at: Context, request: Request) -> Response | EventStream:
         return EventStream(request, _events(at.services.best_of_n, query))
     result = await while_connected(request, at.services.best_of_n.run(query))
     return json_reply(render_best_of_n(result, query.options.request_id))
+
+
+async def list_policies(at: Context, request: Request) -> Response:
+    """Names of the policies that best-of-n samples from."""
+    return json_reply(dump({"policies": at.services.best_of_n.policies()}))
 
 
 async def _events(service: BestOfN, query: BestOfNQuery) -> AsyncGenerator[bytes, None]:

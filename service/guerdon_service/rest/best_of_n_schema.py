@@ -49,6 +49,12 @@ class BestOfNRequest(BaseModel):
     deadline_ms: Positive | None = Field(None, description="When the best of what arrived is chosen, in ms.")
 
 
+class PolicyList(BaseModel):
+    """What `policy` may be."""
+
+    policies: list[str]
+
+
 class Candidate(BaseModel):
     """One scored response; `index` is its place among the n, whatever the order of arrival."""
 

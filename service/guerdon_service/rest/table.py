@@ -137,6 +137,7 @@ def _registry() -> tuple[Row, ...]:
 
 TABLE = (
     *_scoring(),
+    Row("GET", "/v1/policies", best_of_n.list_policies, best_of_n_schema.PolicyList),
     *_evaluations(),
     Row("GET", "/v1/models", routes.list_models, reply.ModelList),
     Row("POST", "/v1/models", routes.load_model, reply.ModelDetail, request.ModelSpec, 201, _LOAD, _ADMIN),

@@ -7,7 +7,7 @@ import labelling from "../feedback/labelling.js";
 import setUp from "../feedback/set_up.js";
 
 export default async function feedback(view, _, signal) {
-  const [{ models }, policies] = await Promise.all([ask("GET", "v1/models", { signal }), policyNames(signal)]);
+  const [{ models }, { policies }] = await Promise.all([ask("GET", "v1/models", { signal }), ask("GET", "v1/policies", { signal })]);
   const work = h("div", { class: "stack" });
   const agreement = h("section", { class: "card", "aria-label": "Agreement" });
   view.append(h("h1", {}, "Feedback"), work, agreement);
@@ -19,7 +19,3 @@ export default async function feedback(view, _, signal) {
   prepare("");
 }
 feedback.title = "Feedback";
-
-async function policyNames(signal) {
-  return (await ask("GET", "v1/policies", { signal })).policies;
-}

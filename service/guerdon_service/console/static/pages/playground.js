@@ -12,7 +12,7 @@ const VERBS = { score, compare, rank, "best-of-n": bestOfN };
 
 export default async function playground(view, [name], signal) {
   const chosen = name in VERBS ? name : "score";
-  const { models } = await ask("GET", "v1/models", { signal });
+  const [{ models }, { policies }] = await Promise.all([ask("GET", "v1/models", { signal }), ask("GET", "v1/policies", { signal })]);
   const turns = turnsEditor();
   const options = modelOptions(models);
   view.append(
@@ -24,7 +24,7 @@ export default async function playground(view, [name], signal) {
         h("a", { href: `#/playground/${verb}`, "aria-current": verb === chosen ? "page" : null }, VERBS[verb].title),
       ),
     ),
-    VERBS[chosen]({ turns, options, policies: [], signal }),
+    VERBS[chosen]({ turns, options, policies, signal }),
   );
 }
 playground.title = "Playground";

@@ -2,7 +2,7 @@
 import { events } from "../api.js";
 import { h, show } from "../dom.js";
 import { plain, signed } from "../format.js";
-import { badge, button, busily, facts, field, form, marks, provenance } from "../parts.js";
+import { badge, button, busily, facts, field, form, marks, provenance, select } from "../parts.js";
 
 /** Name, label, value, hint, and how small and in what steps. */
 const SAMPLING = [
@@ -20,7 +20,7 @@ const CHOICE = [
 ];
 
 export default function bestOfN({ turns, options, policies, signal }) {
-  const policy = h("input", { value: policies[0] ?? "", list: "policies", required: true });
+  const policy = select(policies.map((name) => [name, name]), policies[0]);
   const numbers = Object.fromEntries([...SAMPLING, ...CHOICE].map(([name, , value, , min, step]) => [name, h("input", { type: "number", value, min, step })]));
   const fields = (rows) => h("div", { class: "columns narrow" }, rows.map(([name, label, , hint]) => field(label, numbers[name], hint)));
   const submit = h("button", { class: "primary", type: "submit" }, "Sample");
@@ -57,8 +57,7 @@ export default function bestOfN({ turns, options, policies, signal }) {
     form(
       run,
       turns.element,
-      field("Policy", policy, policies.length ? "" : "A policy of this service's settings"),
-      h("datalist", { id: "policies" }, policies.map((name) => h("option", { value: name }))),
+      field("Policy", policy),
       fields(SAMPLING),
       h("details", {}, h("summary", {}, "How to choose"), fields(CHOICE)),
       options.element,
