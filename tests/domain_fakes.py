@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 
+from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.best_of_n import BestOfNQuery, BestOfNResult, ScoredCandidate
-from guerdon_service.core.conversation import Conversation, check_conversation
+from guerdon_service.core.conversation import Conversation, Message, check_conversation
 from guerdon_service.core.errors import (
     GateRefused,
     InvalidInput,
@@ -16,7 +17,7 @@ from guerdon_service.core.errors import (
 )
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery
 from guerdon_service.core.feedback import Feedback
-from guerdon_service.core.generation import Generated
+from guerdon_service.core.generation import Generated, Policy, SamplingParams
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.model_name import check_model_name
 from guerdon_service.core.query import ScoreQuery
@@ -89,6 +90,31 @@ def check(query: BestOfNQuery) -> None:
     if not 1 <= query.n <= 64:
         raise InvalidInput(f"n is {query.n}; give 1 to 64", param="n")
     check_conversation(Conversation(query.prompt, "x"), "prompt", "response")
+
+
+@dataclass(frozen=True)
+class Echo:
+    """A policy that answers ``reply 0``, ``reply 1``, ..., the more words the higher the seed."""
+
+    name: str
+    digest: str = "e" * 64
+
+    async def generate(
+        self, prompt: tuple[Message, ...], n: int, params: SamplingParams
+    ) -> AsyncGenerator[Generated]:
+        for index in range(n):
+            text = f"reply {index}" + " more" * (params.seed % 3 if self.name == "echo" else 1)
+            yield Generated(index, text, len(text.split()), "stop")
+
+    async def close(self) -> None:
+        pass
+
+
+def echo_policy(name: str) -> Policy:
+    """``echo`` and ``smollm2``."""
+    if name not in ("echo", "smollm2"):
+        raise UnknownModel(f"policy {name[:80]!a} is not known; use echo", param="policy")
+    return Echo(name)
 
 
 @dataclass
@@ -252,5 +278,6 @@ def services_of(scorer: Scorer, limits: Limits | None = None, **given: object) -
         "evaluator": StepEvaluator(),
         "registrar": MemoryRegistrar(scorer),
         "feedback": FeedbackService(MemoryFeedbackStore(), limits or Limits()),
+        "policy_evaluator": PolicyEvaluationService(scorer, echo_policy, limits or Limits()),
     }
     return Services(scorer=scorer, **(fakes | given))  # type: ignore[arg-type]

@@ -20,8 +20,8 @@ class Exchange:
     writer: asyncio.StreamWriter
 
     async def start(self, status: int = 200, content_type: str = "text/event-stream") -> None:
-        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
-        self.writer.write(head.encode())
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n"
+        self.writer.write(f"{head}connection: close\r\n\r\n".encode())
         await self.writer.drain()
 
     async def send(self, text: str) -> None:

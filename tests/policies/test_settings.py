@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from guerdon_service.app.flags import parse_flags
+from guerdon_service.app.judges import open_judges
 from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.policies import load_policies
 from guerdon_service.app.settings import Settings
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.policies.openai_judge import OpenAIJudge
 from guerdon_service.policies.openai_policy import OpenAIPolicy
 from guerdon_service.policies.transformers_policy import TransformersPolicy
 
@@ -61,3 +63,19 @@ def test_a_flag_without_a_name_is_refused() -> None:
 def test_a_policy_that_is_not_there_is_refused() -> None:
     with pytest.raises(InvalidInput, match="is not installed"):
         load_policies(from_flags("--policy", "p=no_such_package_here"))
+
+
+async def test_judges_come_from_flags_and_files(tmp_path: Path) -> None:
+    (judge,) = open_judges(from_flags("--judge", "strict=http://127.0.0.1:1/v1"))
+    assert isinstance(judge, OpenAIJudge) and judge.name == "strict"
+    await judge.close()
+    file = tmp_path / "guerdon.toml"
+    file.write_text(
+        '[judges.strict]\nurl = "https://engine/v1"\nmodel = "m"\napi_key = "k"\nmax_tokens = 512\n'
+    )
+    settings = load_settings({}, {}, file)
+    assert (settings.judges["strict"].max_tokens, open_judges(Settings())) == (512, ())
+    assert "'k'" not in repr(settings.judges)
+    for wrong, why in (("strict", "write --judge NAME=URL"), ("strict=engine", "url")):
+        with pytest.raises(InvalidInput, match=why):
+            from_flags("--judge", wrong)

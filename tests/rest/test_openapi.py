@@ -21,6 +21,7 @@ VERBS = {
     "/v1/compare": 200,
     "/v1/rank": 200,
     "/v1/best-of-n": 200,
+    "/v1/policy-evaluations": 200,
     "/v1/evaluations": 202,
     "/v1/models/{name}/versions": 201,
     "/v1/feedback": 201,

@@ -20,7 +20,7 @@ class Candidates:
 
 def item_of(fields: Fields) -> Item:
     """``{prompt | messages, response}``."""
-    item = Item(_prompt(fields), _field(fields, "response"))
+    item = Item(prompt_of(fields), _field(fields, "response"))
     encode_item(item, "record")
     return item
 
@@ -28,26 +28,32 @@ def item_of(fields: Fields) -> Item:
 def pair_of(fields: Fields) -> Pair:
     """``{prompt | messages, a, b}``, or a preference record: ``chosen`` is a and ``rejected`` is b."""
     names = ("chosen", "rejected") if "chosen" in fields and "a" not in fields else ("a", "b")
-    a, b = (_completion(_field(fields, name), name) for name in names)
-    pair = Pair(_prompt(fields), a, b)
+    a, b = (response_of(fields, name) for name in names)
+    pair = Pair(prompt_of(fields), a, b)
     encode_pair(pair, "record")
     return pair
 
 
 def candidates_of(fields: Fields) -> Candidates:
     """``{prompt | messages, candidates}``."""
-    prompt, responses = _prompt(fields), _field(fields, "candidates")
+    prompt, responses = prompt_of(fields), _field(fields, "candidates")
     encode_prompt(prompt, "record")
     if not isinstance(responses, list):
         raise InvalidInput("candidates must be a list of strings", param="candidates")
     return Candidates(prompt, tuple(encode_candidates(responses)))
 
 
-def _prompt(fields: Fields) -> Prompt:
+def prompt_of(fields: Fields) -> Prompt:
+    """Exactly one of ``prompt`` and ``messages``."""
     if ("prompt" in fields) == ("messages" in fields):
         raise InvalidInput("give exactly one of prompt and messages", param="prompt")
     prompt: Prompt = fields["prompt"] if "prompt" in fields else fields["messages"]
     return prompt
+
+
+def response_of(fields: Fields, name: str) -> Any:
+    """The text of a response that may be given as a list of one assistant message."""
+    return _completion(_field(fields, name), name)
 
 
 def _field(fields: Fields, name: str) -> Any:
@@ -57,7 +63,6 @@ def _field(fields: Fields, name: str) -> Any:
 
 
 def _completion(value: Any, name: str) -> Any:
-    """The text of a response that may be given as a list of one assistant message."""
     if not isinstance(value, list):
         return value
     if len(value) != 1 or not isinstance(value[0], dict) or value[0].get("role") != "assistant":

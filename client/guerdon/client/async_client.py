@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
-from guerdon.client import decode, decode_more
+from guerdon.client import decode, decode_more, decode_policy
 from guerdon.client.encode import encode_candidates, encode_item, encode_pair, encode_prompt
 from guerdon.client.follow import follow
+from guerdon.client.policies import encode_policy_prompts, evaluate_policy
 from guerdon.client.retry import Clock, RetryPolicy
 from guerdon.client.sender import ONCE, Sender
 from guerdon.errors import InvalidInput, UnknownModel
@@ -23,6 +24,9 @@ from guerdon.types import (
     ModelInfo,
     ModelVersion,
     Pair,
+    PolicyEvaluation,
+    PolicyEvaluationProgress,
+    PolicyPrompt,
     Prompt,
     RankResult,
     ScoreResult,
@@ -206,6 +210,45 @@ class AsyncClient:
         tell = None if on_candidate is None else lambda wire: on_candidate(decode_more.candidate(wire))
         deadline = self._sender.deadline(deadline_s)
         return decode_more.best_of_n_result(await self._sender.best_of_n(payload, deadline, tell))
+
+    async def evaluate_policy(
+        self,
+        policies: str | Sequence[str],
+        prompts: Iterable[PolicyPrompt | Prompt],
+        *,
+        n: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        baseline: str | None = None,
+        reference: str | None = None,
+        model: str | None = None,
+        profile: str | None = None,
+        gold: str | None = None,
+        judge: str | None = None,
+        on_progress: Callable[[PolicyEvaluationProgress], object] | None = None,
+    ) -> PolicyEvaluation:
+        """Sample policies on prompts, score, compare and measure them. It ends when this client leaves.
+
+        Args:
+            policies: names; several are compared with each other as well, as checkpoints of one run.
+            prompts: a `PolicyPrompt` brings the response to beat with it.
+            n: responses of each policy to a prompt, the first of which is compared; None is 1.
+            seed: prompt i is sampled with ``seed + i``.
+            baseline: policy that win rates are against.
+            reference: policy that the KL is to; None is the baseline.
+            gold: second reward model, by which the first is checked.
+            judge: judge that compares first responses, in both orders.
+            on_progress: told after every step. It must not block.
+        """
+        named = [policies] if isinstance(policies, str) else list(policies)
+        payload: dict[str, object] = {"policies": named, "prompts": encode_policy_prompts(prompts), "n": n}
+        payload |= {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+        payload |= {"baseline": baseline, "reference": reference, "model": model, "profile": profile}
+        payload |= {"gold": gold, "judge": judge}
+        tell = None if on_progress is None else lambda wire: on_progress(decode_policy.progress(wire))
+        return decode_policy.policy_evaluation(await evaluate_policy(self._sender, payload, tell))
 
     async def evaluate(
         self,

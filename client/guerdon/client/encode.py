@@ -22,7 +22,7 @@ def encode_item(item: Item | tuple[Prompt, str], param: str) -> Wire:
         raise InvalidInput(
             f"{param} is {_kind(item)}; give an Item or a (prompt, response) tuple", param=param
         )
-    return encode_prompt(item.prompt, param) | {"response": _text(item.response, f"{param}.response")}
+    return encode_prompt(item.prompt, param) | {"response": encode_text(item.response, f"{param}.response")}
 
 
 def encode_pair(pair: Pair | tuple[Prompt, str, str], param: str) -> Wire:
@@ -36,8 +36,8 @@ def encode_pair(pair: Pair | tuple[Prompt, str, str], param: str) -> Wire:
     if not isinstance(pair, Pair):
         raise InvalidInput(f"{param} is {_kind(pair)}; give a Pair or a (prompt, a, b) tuple", param=param)
     return encode_prompt(pair.prompt, param) | {
-        "a": _text(pair.a, f"{param}.a"),
-        "b": _text(pair.b, f"{param}.b"),
+        "a": encode_text(pair.a, f"{param}.a"),
+        "b": encode_text(pair.b, f"{param}.b"),
     }
 
 
@@ -49,19 +49,36 @@ def encode_candidates(candidates: Sequence[str]) -> list[str]:
     """
     if isinstance(candidates, str):
         raise InvalidInput("candidates is a single string; give a list of strings", param="candidates")
-    return [_text(text, f"candidates[{i}]") for i, text in enumerate(candidates)]
+    return [encode_text(text, f"candidates[{i}]") for i, text in enumerate(candidates)]
 
 
 def encode_prompt(prompt: Prompt, param: str) -> Wire:
     """``{"prompt": str}`` or ``{"messages": [...]}``; `param` is the path that errors name, "" at the top."""
     dot = f"{param}." if param else ""
     if isinstance(prompt, str):
-        return {"prompt": _text(prompt, f"{dot}prompt")}
+        return {"prompt": encode_text(prompt, f"{dot}prompt")}
     if not isinstance(prompt, Sequence):
         raise InvalidInput(
             f"{dot}prompt is {_kind(prompt)}; give a string or a list of messages", param=f"{dot}prompt"
         )
     return {"messages": [_message(m, f"{dot}messages[{i}]") for i, m in enumerate(prompt)]}
+
+
+def encode_text(value: object, param: str) -> str:
+    """The string itself.
+
+    Raises:
+        InvalidInput: no string, or one with a lone surrogate, which no transport can carry.
+    """
+    if not isinstance(value, str):
+        raise InvalidInput(f"{param} is {_kind(value)}; give a string", param=param)
+    try:
+        value.encode()
+    except UnicodeEncodeError as err:
+        raise InvalidInput(
+            f"{param} holds a lone surrogate at character {err.start}; send valid Unicode", param=param
+        ) from None
+    return value
 
 
 def num_bytes(wire: Wire) -> int:
@@ -76,20 +93,7 @@ def _message(message: object, param: str) -> Wire:
         role, content = message["role"], message["content"]
     else:
         raise InvalidInput(f"{param} needs exactly the fields role and content", param=param)
-    return {"role": _text(role, f"{param}.role"), "content": _text(content, f"{param}.content")}
-
-
-def _text(value: object, param: str) -> str:
-    """The string itself; lone surrogates are refused here because no transport can carry them."""
-    if not isinstance(value, str):
-        raise InvalidInput(f"{param} is {_kind(value)}; give a string", param=param)
-    try:
-        value.encode()
-    except UnicodeEncodeError as err:
-        raise InvalidInput(
-            f"{param} holds a lone surrogate at character {err.start}; send valid Unicode", param=param
-        ) from None
-    return value
+    return {"role": encode_text(role, f"{param}.role"), "content": encode_text(content, f"{param}.content")}
 
 
 def _kind(value: object) -> str:

@@ -23,6 +23,9 @@ from guerdon.types import (
     ModelInfo,
     ModelVersion,
     Pair,
+    PolicyEvaluation,
+    PolicyEvaluationProgress,
+    PolicyPrompt,
     Prompt,
     RankResult,
     ScoreResult,
@@ -174,6 +177,44 @@ class Client:
                 profile=profile,
                 deadline_s=deadline_s,
                 on_candidate=on_candidate,
+            )
+        )
+
+    def evaluate_policy(
+        self,
+        policies: str | Sequence[str],
+        prompts: Iterable[PolicyPrompt | Prompt],
+        *,
+        n: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        baseline: str | None = None,
+        reference: str | None = None,
+        model: str | None = None,
+        profile: str | None = None,
+        gold: str | None = None,
+        judge: str | None = None,
+        on_progress: Callable[[PolicyEvaluationProgress], object] | None = None,
+    ) -> PolicyEvaluation:
+        """See `AsyncClient.evaluate_policy`."""
+        return self._run(
+            lambda c: c.evaluate_policy(
+                policies,
+                prompts,
+                n=n,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+                baseline=baseline,
+                reference=reference,
+                model=model,
+                profile=profile,
+                gold=gold,
+                judge=judge,
+                on_progress=on_progress,
             )
         )
 

@@ -11,6 +11,7 @@ Verb = Literal[
     "load_model",
     "unload_model",
     "best_of_n",
+    "evaluate_policy",
     "start_evaluation",
     "follow_evaluation",
     "evaluation",
@@ -25,6 +26,10 @@ Verb = Literal[
 ]
 Payload = dict[str, Any]
 """JSON-ready; field names equal the REST interface's, which equal the proto's."""
+
+
+NAMED_PARTS: frozenset[Verb] = frozenset({"best_of_n", "evaluate_policy"})
+"""Verbs whose streams have named parts, ``result`` the last."""
 
 
 class Transport(Protocol):
@@ -42,9 +47,10 @@ class Transport(Protocol):
         ...
 
     def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
-        """Send one request and yield the parts of its answer; ``best_of_n`` and ``follow_evaluation``.
+        """Send one request and yield the parts of its answer: `NAMED_PARTS` and ``follow_evaluation``.
 
-        Parts of ``best_of_n`` are ``{"candidate": ...}`` and at last ``{"result": ...}``, as gRPC has it;
+        Parts of ``best_of_n`` are ``{"candidate": ...}``, those of ``evaluate_policy`` ``{"progress": ...}``,
+        and at last ``{"result": ...}``, as gRPC has it;
         those of ``follow_evaluation`` are evaluations. Closing the iterator ends the request.
 
         Args:

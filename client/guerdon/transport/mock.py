@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from guerdon.errors import InvalidInput
-from guerdon.transport.base import Payload, Verb
+from guerdon.transport.base import NAMED_PARTS, Payload, Verb
 
 Handler = Callable[[Verb, Payload], Payload | Awaitable[Payload]]
 Reward = Callable[[Any, str], float]
@@ -29,10 +29,10 @@ class MockTransport:
         return await reply if inspect.isawaitable(reply) else reply
 
     async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
-        """See `Transport.stream`: the reply of ``best_of_n`` in parts, any other as the only part."""
+        """See `Transport.stream`: a reply with named parts in parts, any other as the only part."""
         reply = await self.call(verb, payload, math.inf if timeout_s is None else timeout_s)
-        if verb == "best_of_n":
-            for candidate in reply["candidates"]:
+        if verb in NAMED_PARTS:
+            for candidate in reply.get("candidates", ()):
                 yield {"candidate": candidate}
             yield {"result": reply}
         else:

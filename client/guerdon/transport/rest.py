@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
-from guerdon.transport.base import Payload, Verb
+from guerdon.transport.base import NAMED_PARTS, Payload, Verb
 from guerdon.transport.routes import ROUTES
 from guerdon.transport.sse import events
 
@@ -58,7 +58,7 @@ class RestTransport:
 
     async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
         """See `Transport.stream`."""
-        body = payload | {"stream": True} if verb == "best_of_n" else payload
+        body = payload | {"stream": True} if verb in NAMED_PARTS else payload
         with self._failures():
             response = await self._client.send(self._request(verb, body), stream=True)
             try:
@@ -67,7 +67,7 @@ class RestTransport:
                 async for name, data in events(response.aiter_lines()):
                     if name == "error":
                         raise error_of(response.status_code, {}, json.dumps(data).encode())
-                    yield {name: data} if verb == "best_of_n" else data
+                    yield {name: data} if verb in NAMED_PARTS else data
             finally:
                 await response.aclose()
 

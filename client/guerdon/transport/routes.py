@@ -30,6 +30,7 @@ ROUTES: dict[Verb, Route] = {
     "load_model": Route("POST", "/v1/models"),
     "unload_model": Route("DELETE", "/v1/models/{name}"),
     "best_of_n": Route("POST", "/v1/best-of-n"),
+    "evaluate_policy": Route("POST", "/v1/policy-evaluations"),
     "start_evaluation": Route("POST", "/v1/evaluations"),
     "follow_evaluation": Route("GET", "/v1/evaluations/{id}/events"),
     "evaluation": Route("GET", "/v1/evaluations/{id}"),

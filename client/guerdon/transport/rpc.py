@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 
 from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
-from guerdon.transport.base import Payload, Verb
+from guerdon.transport.base import NAMED_PARTS, Payload, Verb
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
 
@@ -45,6 +45,7 @@ METHODS: dict[Verb, tuple[str, Any]] = {
 }
 STREAMS: dict[Verb, tuple[str, Any]] = {
     "best_of_n": ("BestOfN", pb.BestOfNRequest),
+    "evaluate_policy": ("EvaluatePolicy", pb.EvaluatePolicyRequest),
     "start_evaluation": ("Evaluate", pb.EvaluateRequest),
     "follow_evaluation": ("Evaluate", pb.EvaluateRequest),
     "evaluation": ("Evaluate", pb.EvaluateRequest),
@@ -104,10 +105,10 @@ class RpcTransport:
             await self._channel.close(grace=None)
 
     async def _part(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
-        """The result of best-of-n; of an evaluation, which goes on, what is known now."""
+        """The result of what has named parts; of an evaluation, which goes on, what is known now."""
         async with aclosing(self.stream(verb, payload, timeout_s)) as parts:
             async for part in parts:
-                if verb != "best_of_n":
+                if verb not in NAMED_PARTS:
                     return part
                 if "result" in part:
                     found: Payload = part["result"]

@@ -3,6 +3,17 @@
 
 from guerdon.types.best_of_n import BestOfNResult, Candidate
 from guerdon.types.evaluation import Evaluation, Interval
+from guerdon.types.policy_evaluation import (
+    BestOfNRow,
+    JudgedWinRate,
+    Kl,
+    OverOptimisationPoint,
+    PolicyEvaluation,
+    PolicyEvaluationProgress,
+    PolicyPrompt,
+    PolicyReport,
+    WinRate,
+)
 from guerdon.types.registry import AliasChange, GateCheck, ModelHistory, ModelVersion
 from guerdon.types.scoring import (
     CompareResult,
@@ -24,19 +35,27 @@ from guerdon.types.scoring import (
 __all__ = [
     "AliasChange",
     "BestOfNResult",
+    "BestOfNRow",
     "Candidate",
     "CompareResult",
     "Evaluation",
     "GateCheck",
     "Interval",
     "Item",
+    "JudgedWinRate",
+    "Kl",
     "Lane",
     "Message",
     "ModelHistory",
     "ModelInfo",
     "ModelRef",
     "ModelVersion",
+    "OverOptimisationPoint",
     "Pair",
+    "PolicyEvaluation",
+    "PolicyEvaluationProgress",
+    "PolicyPrompt",
+    "PolicyReport",
     "Preference",
     "Prompt",
     "RankResult",
@@ -44,4 +63,5 @@ __all__ = [
     "Score",
     "ScoreResult",
     "Usage",
+    "WinRate",
 ]

@@ -448,6 +448,190 @@ class Evaluation(_message.Message):
     report_json: str
     def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., candidate: _Optional[str] = ..., candidate_digest: _Optional[str] = ..., baseline: _Optional[str] = ..., baseline_digest: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., created_at: _Optional[float] = ..., error: _Optional[str] = ..., accuracy: _Optional[_Union[Interval, _Mapping]] = ..., verdict: _Optional[str] = ..., delta: _Optional[_Union[Interval, _Mapping]] = ..., report_json: _Optional[str] = ...) -> None: ...
 
+class PolicyPrompt(_message.Message):
+    __slots__ = ("prompt", "messages", "baseline_response")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    messages: _containers.RepeatedCompositeFieldContainer[Message]
+    baseline_response: str
+    def __init__(self, prompt: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., baseline_response: _Optional[str] = ...) -> None: ...
+
+class EvaluatePolicyRequest(_message.Message):
+    __slots__ = ("policies", "prompts", "n", "max_tokens", "temperature", "top_p", "seed", "baseline", "reference", "model", "profile", "gold", "judge")
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    GOLD_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    policies: _containers.RepeatedScalarFieldContainer[str]
+    prompts: _containers.RepeatedCompositeFieldContainer[PolicyPrompt]
+    n: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    baseline: str
+    reference: str
+    model: str
+    profile: str
+    gold: str
+    judge: str
+    def __init__(self, policies: _Optional[_Iterable[str]] = ..., prompts: _Optional[_Iterable[_Union[PolicyPrompt, _Mapping]]] = ..., n: _Optional[int] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., baseline: _Optional[str] = ..., reference: _Optional[str] = ..., model: _Optional[str] = ..., profile: _Optional[str] = ..., gold: _Optional[str] = ..., judge: _Optional[str] = ...) -> None: ...
+
+class PolicyEvaluationProgress(_message.Message):
+    __slots__ = ("done", "total")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    total: int
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class WinRate(_message.Message):
+    __slots__ = ("raw", "length_controlled", "length_effect")
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_CONTROLLED_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    raw: Interval
+    length_controlled: Interval
+    length_effect: float
+    def __init__(self, raw: _Optional[_Union[Interval, _Mapping]] = ..., length_controlled: _Optional[_Union[Interval, _Mapping]] = ..., length_effect: _Optional[float] = ...) -> None: ...
+
+class JudgedWinRate(_message.Message):
+    __slots__ = ("win_rate", "flip_rate", "position_effect", "num_asked", "num_undecided")
+    WIN_RATE_FIELD_NUMBER: _ClassVar[int]
+    FLIP_RATE_FIELD_NUMBER: _ClassVar[int]
+    POSITION_EFFECT_FIELD_NUMBER: _ClassVar[int]
+    NUM_ASKED_FIELD_NUMBER: _ClassVar[int]
+    NUM_UNDECIDED_FIELD_NUMBER: _ClassVar[int]
+    win_rate: WinRate
+    flip_rate: Interval
+    position_effect: Interval
+    num_asked: int
+    num_undecided: int
+    def __init__(self, win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., flip_rate: _Optional[_Union[Interval, _Mapping]] = ..., position_effect: _Optional[_Union[Interval, _Mapping]] = ..., num_asked: _Optional[int] = ..., num_undecided: _Optional[int] = ...) -> None: ...
+
+class Kl(_message.Message):
+    __slots__ = ("k1", "k3")
+    K1_FIELD_NUMBER: _ClassVar[int]
+    K3_FIELD_NUMBER: _ClassVar[int]
+    k1: Interval
+    k3: Interval
+    def __init__(self, k1: _Optional[_Union[Interval, _Mapping]] = ..., k3: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+
+class BestOfNRow(_message.Message):
+    __slots__ = ("n", "kl_upper_bound", "proxy", "gold", "gold_gain")
+    N_FIELD_NUMBER: _ClassVar[int]
+    KL_UPPER_BOUND_FIELD_NUMBER: _ClassVar[int]
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    GOLD_FIELD_NUMBER: _ClassVar[int]
+    GOLD_GAIN_FIELD_NUMBER: _ClassVar[int]
+    n: int
+    kl_upper_bound: float
+    proxy: Interval
+    gold: Interval
+    gold_gain: Interval
+    def __init__(self, n: _Optional[int] = ..., kl_upper_bound: _Optional[float] = ..., proxy: _Optional[_Union[Interval, _Mapping]] = ..., gold: _Optional[_Union[Interval, _Mapping]] = ..., gold_gain: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+
+class PolicyReport(_message.Message):
+    __slots__ = ("policy", "digest", "reward", "gold_reward", "reward_variance", "mean_chars", "mean_tokens", "ended_rate", "unscored_rate", "win_rate", "gold_win_rate", "judged", "kl", "kl_absent", "best_of_n")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    GOLD_REWARD_FIELD_NUMBER: _ClassVar[int]
+    REWARD_VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_CHARS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_RATE_FIELD_NUMBER: _ClassVar[int]
+    UNSCORED_RATE_FIELD_NUMBER: _ClassVar[int]
+    WIN_RATE_FIELD_NUMBER: _ClassVar[int]
+    GOLD_WIN_RATE_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_FIELD_NUMBER: _ClassVar[int]
+    KL_FIELD_NUMBER: _ClassVar[int]
+    KL_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    BEST_OF_N_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    digest: str
+    reward: Interval
+    gold_reward: Interval
+    reward_variance: float
+    mean_chars: float
+    mean_tokens: float
+    ended_rate: float
+    unscored_rate: float
+    win_rate: WinRate
+    gold_win_rate: WinRate
+    judged: JudgedWinRate
+    kl: Kl
+    kl_absent: str
+    best_of_n: _containers.RepeatedCompositeFieldContainer[BestOfNRow]
+    def __init__(self, policy: _Optional[str] = ..., digest: _Optional[str] = ..., reward: _Optional[_Union[Interval, _Mapping]] = ..., gold_reward: _Optional[_Union[Interval, _Mapping]] = ..., reward_variance: _Optional[float] = ..., mean_chars: _Optional[float] = ..., mean_tokens: _Optional[float] = ..., ended_rate: _Optional[float] = ..., unscored_rate: _Optional[float] = ..., win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., gold_win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., judged: _Optional[_Union[JudgedWinRate, _Mapping]] = ..., kl: _Optional[_Union[Kl, _Mapping]] = ..., kl_absent: _Optional[str] = ..., best_of_n: _Optional[_Iterable[_Union[BestOfNRow, _Mapping]]] = ...) -> None: ...
+
+class OverOptimisationPoint(_message.Message):
+    __slots__ = ("policy", "kl", "proxy", "gold", "proxy_change", "gold_change", "over_optimised")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    KL_FIELD_NUMBER: _ClassVar[int]
+    PROXY_FIELD_NUMBER: _ClassVar[int]
+    GOLD_FIELD_NUMBER: _ClassVar[int]
+    PROXY_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    GOLD_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    OVER_OPTIMISED_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    kl: Interval
+    proxy: Interval
+    gold: Interval
+    proxy_change: Interval
+    gold_change: Interval
+    over_optimised: bool
+    def __init__(self, policy: _Optional[str] = ..., kl: _Optional[_Union[Interval, _Mapping]] = ..., proxy: _Optional[_Union[Interval, _Mapping]] = ..., gold: _Optional[_Union[Interval, _Mapping]] = ..., proxy_change: _Optional[_Union[Interval, _Mapping]] = ..., gold_change: _Optional[_Union[Interval, _Mapping]] = ..., over_optimised: _Optional[bool] = ...) -> None: ...
+
+class PolicyEvaluation(_message.Message):
+    __slots__ = ("model", "gold", "baseline", "reference", "judge", "baseline_reward", "num_prompts", "n", "seed", "policies", "over_optimisation", "total_ms", "request_id")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    GOLD_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_REWARD_FIELD_NUMBER: _ClassVar[int]
+    NUM_PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    OVER_OPTIMISATION_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    model: ModelRef
+    gold: ModelRef
+    baseline: str
+    reference: str
+    judge: str
+    baseline_reward: Interval
+    num_prompts: int
+    n: int
+    seed: int
+    policies: _containers.RepeatedCompositeFieldContainer[PolicyReport]
+    over_optimisation: _containers.RepeatedCompositeFieldContainer[OverOptimisationPoint]
+    total_ms: float
+    request_id: str
+    def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., gold: _Optional[_Union[ModelRef, _Mapping]] = ..., baseline: _Optional[str] = ..., reference: _Optional[str] = ..., judge: _Optional[str] = ..., baseline_reward: _Optional[_Union[Interval, _Mapping]] = ..., num_prompts: _Optional[int] = ..., n: _Optional[int] = ..., seed: _Optional[int] = ..., policies: _Optional[_Iterable[_Union[PolicyReport, _Mapping]]] = ..., over_optimisation: _Optional[_Iterable[_Union[OverOptimisationPoint, _Mapping]]] = ..., total_ms: _Optional[float] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class EvaluatePolicyEvent(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: PolicyEvaluationProgress
+    result: PolicyEvaluation
+    def __init__(self, progress: _Optional[_Union[PolicyEvaluationProgress, _Mapping]] = ..., result: _Optional[_Union[PolicyEvaluation, _Mapping]] = ...) -> None: ...
+
 class RegisterModelRequest(_message.Message):
     __slots__ = ("name", "source")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -64,6 +64,11 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.FromString,
                 _registered_method=True)
+        self.EvaluatePolicy = channel.unary_stream(
+                '/guerdon.v1.RewardService/EvaluatePolicy',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyEvent.FromString,
+                _registered_method=True)
         self.Evaluate = channel.unary_stream(
                 '/guerdon.v1.RewardService/Evaluate',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluateRequest.SerializeToString,
@@ -141,6 +146,13 @@ class RewardServiceServicer:
 
     def BestOfN(self, request, context):
         """Sample n responses of a policy, score each as it is finished, choose one: candidates, then the result.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EvaluatePolicy(self, request, context):
+        """Sample policies on prompts, score, compare and measure them: progress, then the result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,6 +239,11 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.BestOfN,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.SerializeToString,
+            ),
+            'EvaluatePolicy': grpc.unary_stream_rpc_method_handler(
+                    servicer.EvaluatePolicy,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyEvent.SerializeToString,
             ),
             'Evaluate': grpc.unary_stream_rpc_method_handler(
                     servicer.Evaluate,
@@ -426,6 +443,33 @@ class RewardService:
             '/guerdon.v1.RewardService/BestOfN',
             guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EvaluatePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/guerdon.v1.RewardService/EvaluatePolicy',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyEvent.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from guerdon_service.app.judges import open_judges
 from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.policies import load_policies
 from guerdon_service.app.settings import Settings
 from guerdon_service.bestofn.logged import LoggedBestOfN
+from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.bestofn.service import BestOfNService
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import ModelSpec
@@ -53,6 +55,7 @@ class Domain:
     evaluations: EvaluationService
     registry: Registry
     feedback: JudgingFeedback
+    policy_evaluations: PolicyEvaluationService
     shadowing: ShadowingScorer
     database: Database
     background: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -61,7 +64,14 @@ class Domain:
     def services(self) -> Services:
         """What the transports see of it."""
         best_of_n = self.candidate_log or self.best_of_n
-        return Services(self.shadowing, best_of_n, self.evaluations, self.registry, self.feedback)
+        return Services(
+            self.shadowing,
+            best_of_n,
+            self.evaluations,
+            self.registry,
+            self.feedback,
+            self.policy_evaluations,
+        )
 
     def start(self) -> None:
         """Follow the registry and work on evaluations, until closed."""
@@ -73,6 +83,7 @@ class Domain:
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
+        await self.policy_evaluations.close()
         await self.best_of_n.close()
         if self.candidate_log is not None:
             await self.candidate_log.close()
@@ -114,6 +125,9 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
         evaluations=EvaluationService(scoring, evaluations, settings.data_folder, registry.ensure),
         registry=registry,
         feedback=JudgingFeedback(feedback, scoring, trials),
+        policy_evaluations=PolicyEvaluationService(
+            scoring, best_of_n.policy, settings.limits, open_judges(settings)
+        ),
         shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),
         database=database,
     )

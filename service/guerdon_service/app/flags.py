@@ -12,7 +12,7 @@ def parse_flags(argv: Sequence[str]) -> tuple[dict[str, Any], Path | None]:
     """Nested settings of the flags that were given, and the ``--config`` file.
 
     Raises:
-        InvalidInput: ``--model`` or ``--policy`` without ``NAME=``.
+        InvalidInput: ``--model``, ``--policy`` or ``--judge`` without ``NAME=``.
         SystemExit: an unknown flag, or ``--help``.
     """
     given = {key: value for key, value in vars(_parser().parse_args(argv)).items() if value is not None}
@@ -21,6 +21,8 @@ def parse_flags(argv: Sequence[str]) -> tuple[dict[str, Any], Path | None]:
         given["models"] = dict(_model(text) for text in given["models"])
     if "policies" in given:
         given["policies"] = dict(_policy(text) for text in given["policies"])
+    if "judges" in given:
+        given["judges"] = dict(_judge(text) for text in given["judges"])
     return given, config
 
 
@@ -36,6 +38,13 @@ def _policy(text: str) -> tuple[str, dict[str, str]]:
     if not (name and equals and place):
         raise InvalidInput(f"--policy is {text!r}; write --policy NAME=PATH or NAME=URL", param="--policy")
     return name, {"url" if place.startswith(("http://", "https://")) else "source": place}
+
+
+def _judge(text: str) -> tuple[str, dict[str, str]]:
+    name, equals, url = text.partition("=")
+    if not (name and equals and url):
+        raise InvalidInput(f"--judge is {text!r}; write --judge NAME=URL", param="--judge")
+    return name, {"url": url}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="NAME=PATH",
         help="a policy that best-of-n samples from: folder, package or OpenAI-compatible URL; repeatable",
+    )
+    add(
+        "--judge",
+        dest="judges",
+        action="append",
+        metavar="NAME=URL",
+        help="a judge that evaluations of policies may ask: OpenAI-compatible URL; repeatable",
     )
     add("--default-model", metavar="NAME", help="answers requests that name no model (the first one)")
     add("--backend", help="torch or onnxruntime (torch)")

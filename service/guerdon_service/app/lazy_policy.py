@@ -1,12 +1,12 @@
 """A policy that is loaded when it is first asked: a service that never samples does not hold its weights."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from guerdon_service.app.settings import PolicySettings, Settings
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.generation import Generated, Policy, SamplingParams
+from guerdon_service.core.generation import Generated, LogProbs, Policy, SamplingParams, TokenLogProbs
 from guerdon_service.core.streams import closed_after
 
 DEFAULT_POLICY = "smollm2"
@@ -32,12 +32,18 @@ class LazyPolicy:
         self, prompt: tuple[Message, ...], n: int, params: SamplingParams
     ) -> AsyncIterator[Generated]:
         """See `Policy.generate`; also raises what loading raises."""
-        policy = self._loaded
-        if policy is None:
-            policy = await asyncio.shield(self._begun())
+        policy = await self._ready()
         async with closed_after(policy.generate(prompt, n, params)) as responses:
             async for response in responses:
                 yield response
+
+    async def logprobs(
+        self, prompt: tuple[Message, ...], responses: Sequence[Generated]
+    ) -> list[TokenLogProbs]:
+        """See `LogProbs.logprobs`; also raises what loading raises."""
+        policy = await self._ready()
+        assert isinstance(policy, LogProbs), "what is loaded here is embedded"
+        return await policy.logprobs(prompt, responses)
 
     async def close(self) -> None:
         """Close what was loaded, or is being loaded."""
@@ -45,6 +51,9 @@ class LazyPolicy:
             await asyncio.wait([self._loading])
         if self._loaded is not None:
             await self._loaded.close()
+
+    async def _ready(self) -> Policy:
+        return self._loaded or await asyncio.shield(self._begun())
 
     def _begun(self) -> asyncio.Task[Policy]:
         """The one load; who leaves before its end, at a deadline, does not make the next one begin anew."""

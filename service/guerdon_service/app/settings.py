@@ -89,6 +89,21 @@ class PolicySettings(BaseModel):
         return self
 
 
+class JudgeSettings(BaseModel):
+    """A language model behind an OpenAI-compatible URL that compares two responses."""
+
+    model_config = _STRICT
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+    """With its ``/v1``."""
+    model: str = ""
+    """Its name at the URL; empty is the judge's own name."""
+    api_key: SecretStr = SecretStr("")
+    max_tokens: Annotated[int, Field(ge=1)] = 8
+    """Of one answer; more only for a model that reasons before it answers."""
+    timeout_s: Seconds = 60.0
+
+
 class ApiKeySettings(BaseModel):
     """One API key: the SHA-256 of its secret (``printf %s SECRET | sha256sum``), its scopes and limits."""
 
@@ -138,6 +153,8 @@ class Settings(BaseModel):
     """Answers requests that name no model; None is the first of `models`."""
     policies: dict[ModelName, PolicySettings] = {}
     """Language models that best-of-n samples from, by name."""
+    judges: dict[ModelName, JudgeSettings] = {}
+    """Language models that evaluations of policies may ask which response is better, by name."""
     backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"

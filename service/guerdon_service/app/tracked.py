@@ -11,6 +11,12 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.feedback import Feedback, FeedbackTaker
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.policy_evaluation import (
+    PolicyEvaluation,
+    PolicyEvaluationProgress,
+    PolicyEvaluationQuery,
+    PolicyEvaluator,
+)
 from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
 from guerdon_service.core.registry import AliasChange, ModelHistory, ModelVersion, PromoteQuery, Registrar
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
@@ -31,6 +37,7 @@ def tracked(services: Services, calls: InFlight, limiter: Limiter) -> Services:
         _Evaluator(services.evaluator, calls, limiter),
         _Registrar(services.registrar, calls),
         _FeedbackTaker(services.feedback, calls, limiter),
+        _PolicyEvaluator(services.policy_evaluator, calls, limiter),
     )
 
 
@@ -138,6 +145,35 @@ def _sampled(query: BestOfNQuery) -> float:
 
 def _scored(result: BestOfNResult) -> float:
     return sum(candidate.score.tokens for candidate in result.candidates)
+
+
+@dataclass(frozen=True, slots=True)
+class _PolicyEvaluator:
+    inner: PolicyEvaluator
+    calls: InFlight
+    limiter: Limiter
+
+    async def stream(
+        self, query: PolicyEvaluationQuery
+    ) -> AsyncGenerator[PolicyEvaluationProgress | PolicyEvaluation]:
+        with self.calls.call(query.options.request_id):
+            async with (
+                self.limiter.charged(query.options.tenant, _evaluated(query)),
+                closed_after(self.inner.stream(query)) as parts,
+            ):
+                async for part in parts:
+                    yield part
+
+    async def run(self, query: PolicyEvaluationQuery) -> PolicyEvaluation:
+        with self.calls.call(query.options.request_id):
+            async with self.limiter.charged(query.options.tenant, _evaluated(query)):
+                return await self.inner.run(query)
+
+
+def _evaluated(query: PolicyEvaluationQuery) -> float:
+    num_policies = len({*query.policies, query.baseline} - {None})
+    one = sum(_turns(prompt.messages) + max(query.params.max_tokens, 0) for prompt in query.prompts)
+    return num_policies * max(query.n, 0) * one
 
 
 @dataclass(frozen=True, slots=True)

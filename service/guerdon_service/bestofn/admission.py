@@ -48,6 +48,7 @@ def check_sampling(n: int, params: SamplingParams) -> None:
         "max_tokens": (params.max_tokens, params.max_tokens >= 1, "1 or more"),
         "temperature": (params.temperature, 0 <= params.temperature < inf, "0 (greedy) or more"),
         "top_p": (params.top_p, 0 < params.top_p <= 1, "more than 0, at most 1"),
+        "seed": (params.seed, params.seed >= 0, "0 or more"),
     }
     _check_ranges(ranges)
 

@@ -82,10 +82,6 @@ class PolicyEvaluationService:
         """Close the judges."""
         await asyncio.gather(*(judge.close() for judge in self._judges.values()))
 
-    def add_judge(self, judge: PairwiseScorer) -> None:
-        """One more judge, under its own name; it is this service that closes it."""
-        self._judges[judge.name] = judge
-
     def _work(self, query: PolicyEvaluationQuery) -> PolicyWork:
         check_policy_query(query, self._limits)
         policies = {name: self._named(name, "policies") for name in query.policies}

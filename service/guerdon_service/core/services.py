@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from guerdon_service.core.best_of_n import BestOfN
 from guerdon_service.core.evaluation import Evaluator
 from guerdon_service.core.feedback import FeedbackTaker
+from guerdon_service.core.policy_evaluation import PolicyEvaluator
 from guerdon_service.core.registry import Registrar
 from guerdon_service.core.scorer import Scorer
 
@@ -18,3 +19,4 @@ class Services:
     evaluator: Evaluator
     registrar: Registrar
     feedback: FeedbackTaker
+    policy_evaluator: PolicyEvaluator

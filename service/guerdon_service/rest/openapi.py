@@ -16,7 +16,12 @@ Rewards of conversations. A reward is a pure function of (artifact digest, conve
 batch mate, cache or transport. Every failure has the one shape `Error`; 429 and 503 say in `Retry-After` when
 to try again. `x-request-id` is taken from the request, or made, and stands in every reply.
 """
-_LISTS = {"ScoreRequest": "items", "CompareRequest": "pairs", "RankRequest": "candidates"}
+_LISTS = {
+    "ScoreRequest": "items",
+    "CompareRequest": "pairs",
+    "RankRequest": "candidates",
+    "PolicyEvaluationRequest": "prompts",
+}
 _EVENT = {
     "type": "object",
     "properties": {

@@ -15,6 +15,8 @@ from guerdon_service.rest import (
     evaluation_schema,
     feedback,
     feedback_schema,
+    policy_evaluation,
+    policy_evaluation_schema,
     registry,
     registry_schema,
     routes,
@@ -99,6 +101,22 @@ def _evaluations() -> tuple[Row, ...]:
     )
 
 
+def _policy_evaluations() -> tuple[Row, ...]:
+    shape = policy_evaluation_schema
+    return (
+        Row(
+            "POST",
+            "/v1/policy-evaluations",
+            policy_evaluation.evaluate_policy,
+            shape.PolicyEvaluation,
+            shape.PolicyEvaluationRequest,
+            errors=_VERB,
+            scope=_SCORE,
+            text=(EVENTS, "Events `progress`, then `result`, or `error`, when `stream` is true."),
+        ),
+    )
+
+
 def _registry() -> tuple[Row, ...]:
     here, shape, one = registry, registry_schema, "/v1/models/{name}"
     asked: dict[str, Any] = {"scope": _ADMIN}
@@ -139,6 +157,7 @@ TABLE = (
     *_scoring(),
     Row("GET", "/v1/policies", best_of_n.list_policies, best_of_n_schema.PolicyList),
     *_evaluations(),
+    *_policy_evaluations(),
     Row("GET", "/v1/models", routes.list_models, reply.ModelList),
     Row("POST", "/v1/models", routes.load_model, reply.ModelDetail, request.ModelSpec, 201, _LOAD, _ADMIN),
     Row("GET", "/v1/models/{name}", routes.get_model, reply.ModelDetail, errors=(404,)),

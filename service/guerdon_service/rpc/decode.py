@@ -76,7 +76,13 @@ def _options(message: pb.ScoreRequest | pb.CompareRequest | pb.RankRequest, call
 
 
 def decode_turns(
-    message: pb.ScoreItem | pb.Pair | pb.RankRequest | pb.BestOfNRequest | pb.SubmitFeedbackRequest, path: str
+    message: pb.ScoreItem
+    | pb.Pair
+    | pb.RankRequest
+    | pb.BestOfNRequest
+    | pb.PolicyPrompt
+    | pb.SubmitFeedbackRequest,
+    path: str,
 ) -> tuple[Message, ...]:
     """The turns before the response; `path` precedes their fields in errors."""
     prompt = message.prompt if message.HasField("prompt") else None

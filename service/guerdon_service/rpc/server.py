@@ -20,6 +20,7 @@ from guerdon_service.rpc.evaluation import EvaluationVerbs
 from guerdon_service.rpc.feedback import FeedbackVerbs
 from guerdon_service.rpc.gate import Gate
 from guerdon_service.rpc.health import Health
+from guerdon_service.rpc.policy_evaluation import PolicyEvaluationVerbs
 from guerdon_service.rpc.registry import RegistryVerbs
 from guerdon_service.rpc.server_stream import ServerStream
 from guerdon_service.rpc.stream import ScoreStream
@@ -78,6 +79,10 @@ def _handlers(services: Services, auth: Keyring, observer: TransportObserver) ->
         )
         for name, (verb, answer) in {
             "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n),
+            "EvaluatePolicy": (
+                "evaluate_policy",
+                PolicyEvaluationVerbs(services.policy_evaluator).evaluate_policy,
+            ),
             "Evaluate": ("evaluate", EvaluationVerbs(services.evaluator).evaluate),
         }.items()
     }
