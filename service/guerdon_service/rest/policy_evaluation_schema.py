@@ -1,5 +1,4 @@
-"""Shapes of policy evaluations, for the OpenAPI document alone: `policy_evaluation_wire.py` reads and writes
-them."""
+"""Shapes of policy evaluations, for the OpenAPI document alone: `policy_evaluation_wire.py` is what reads."""
 
 from typing import Annotated, Any
 
