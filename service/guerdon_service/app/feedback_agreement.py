@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.feedback.reliability import Reliability, measure_reliability
+from guerdon_service.core.feedback import Reliability
+from guerdon_service.feedback.reliability import measure_reliability
 from guerdon_service.state.database import open_database
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 

@@ -9,7 +9,7 @@ from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.best_of_n import BestOfN, BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
-from guerdon_service.core.feedback import Feedback, FeedbackTaker
+from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.policy_evaluation import (
     PolicyEvaluation,
@@ -244,3 +244,7 @@ class _FeedbackTaker:
         with self.calls.call():
             async with self.limiter.charged(feedback.tenant):
                 return await self.inner.submit(feedback)
+
+    async def agreement(self, tenant: str | None) -> Reliability:
+        with self.calls.call():
+            return await self.inner.agreement(tenant)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.statistics.interval import Interval
 
 Choice = Literal["chosen", "tie"]
 
@@ -31,6 +32,22 @@ class Feedback:
     """``NAME@VERSION`` whose scores were behind what was shown; empty when none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Of the questions (a prompt and two texts) that two or more judgements are about.
+
+    alpha: Krippendorff's, ordinal, with a 95 % interval; None without such questions.
+    accuracy: by annotator, the probability of giving the true label, by the model of Dawid and Skene,
+        "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979.
+    num_judgements: by annotator.
+    """
+
+    num_questions: int
+    alpha: Interval | None
+    accuracy: Mapping[str, float]
+    num_judgements: Mapping[str, int]
+
+
 class FeedbackStore(Protocol):
     """Durable feedback. Blocking; every method is one transaction."""
 
@@ -48,4 +65,8 @@ class FeedbackTaker(Protocol):
 
     async def submit(self, feedback: Feedback) -> Feedback:
         """Check and store one judgement; `id` and `at` are filled when empty."""
+        ...
+
+    async def agreement(self, tenant: str | None) -> Reliability:
+        """How far what is stored agrees; None is of every tenant."""
         ...

@@ -1,15 +1,13 @@
 """How far stored judgements agree, and how reliable each annotator is."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guerdon_service.core.feedback import Feedback
+from guerdon_service.core.feedback import Feedback, Reliability
 from guerdon_service.core.statistics.agreement import Counts, krippendorff_alpha
 from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
-from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.feedback.question import question_key
 
 Indices = NDArray[np.int64]
@@ -17,22 +15,6 @@ Indices = NDArray[np.int64]
 
 _LABELS = 3
 """Preferred the first of the two texts (in alphabetical order), neither, the second: ordinal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Of the questions (a prompt and two texts) that two or more judgements are about.
-
-    alpha: Krippendorff's, ordinal, with a 95 % interval; None without such questions.
-    accuracy: by annotator, the probability of giving the true label, by the model of Dawid and Skene,
-        "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", 1979.
-    num_judgements: by annotator.
-    """
-
-    num_questions: int
-    alpha: Interval | None
-    accuracy: Mapping[str, float]
-    num_judgements: Mapping[str, int]
 
 
 def measure_reliability(judgements: Iterable[Feedback]) -> Reliability:

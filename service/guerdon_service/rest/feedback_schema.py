@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from guerdon_service.rest.evaluation_schema import Figure
 from guerdon_service.rest.request_schema import Messages, Prompt, Text, one_of_prompt_and_messages
 
 
@@ -34,6 +35,17 @@ class FeedbackRequest(BaseModel):
     tags: dict[str, str] | None = None
     shown: Annotated[list[Text], Field(description="Both texts in their order on the screen.")] | None = None
     model: str | None = Field(None, description="NAME@VERSION whose scores were behind what was shown.")
+
+
+class Agreement(BaseModel):
+    """Of the questions (a prompt and two texts) that two or more judgements are about."""
+
+    num_questions: int
+    alpha: Figure | None = Field(description="Krippendorff's, ordinal; null without such questions.")
+    accuracy: dict[str, float] = Field(
+        description="By annotator: probability of the true label (Dawid and Skene)."
+    )
+    num_judgements: dict[str, int] = Field(description="By annotator.")
 
 
 class FeedbackResponse(BaseModel):

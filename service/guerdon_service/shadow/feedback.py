@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from guerdon_service.core.errors import GuerdonError
-from guerdon_service.core.feedback import Feedback, FeedbackTaker
+from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
 from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.query import CompareQuery, Lane, Options, Pair
 from guerdon_service.core.scorer import Scorer
@@ -55,6 +55,10 @@ class JudgingFeedback:
         if len(self._seen) > MAX_SEEN:
             del self._seen[next(iter(self._seen))]
         return True
+
+    async def agreement(self, tenant: str | None) -> Reliability:
+        """See `FeedbackTaker.agreement`."""
+        return await self._inner.agreement(tenant)
 
     async def idle(self) -> None:
         """Return once every judgement is in."""
