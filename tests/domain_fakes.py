@@ -1,13 +1,15 @@
 """Fakes at the Protocols of the verbs that are no scoring, and `Services` of them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.best_of_n import BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.conversation import Conversation, Message, check_conversation
+from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.errors import (
     GateRefused,
     InvalidInput,
@@ -123,6 +125,11 @@ class StepEvaluator:
 
     gate: asyncio.Semaphore | None = None
     kept: dict[str, Evaluation] = field(default_factory=dict)
+
+    async def add_dataset(self, name: str, records: Sequence[Mapping[str, Any]]) -> Dataset:
+        if not name.endswith(".jsonl"):
+            raise InvalidInput("name does not end in .jsonl", param="name")
+        return Dataset(name, "s" * 64, len(records))
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
         if query.dataset == "absent.jsonl":

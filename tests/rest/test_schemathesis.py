@@ -26,6 +26,7 @@ KEY = ApiKey("all", hashlib.sha256(b"secret").hexdigest(), frozenset(Scope))
 LIMITS = Limits(max_items=20)
 MAX_EXAMPLES = 25
 STATEFUL = (
+    "POST /v1/datasets",  # names may be taken, and which records are preferences no schema says
     "POST /v1/models",  # names may be taken
     "POST /v1/models/{name}/versions",  # and malformed
     "POST /v1/models/{name}/promote",  # what is registered no schema can say

@@ -1,13 +1,15 @@
 """The domain layer's faces with every call known to an `InFlight` and paid for. Each method passes it on."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from guerdon_service.app.inflight import InFlight
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.best_of_n import BestOfN, BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
 from guerdon_service.core.manifest import Manifest
@@ -181,6 +183,10 @@ class _Evaluator:
     inner: Evaluator
     calls: InFlight
     limiter: Limiter
+
+    async def add_dataset(self, name: str, records: Sequence[Mapping[str, Any]]) -> Dataset:
+        with self.calls.call():
+            return await self.inner.add_dataset(name, records)
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
         with self.calls.call():

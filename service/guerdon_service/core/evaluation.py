@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from guerdon_service.core.dataset import Dataset
+
 EvaluationState = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[EvaluationState, ...] = ("done", "failed", "cancelled")
 
@@ -113,6 +115,10 @@ class EvaluationStore(Protocol):
 
 class Evaluator(Protocol):
     """What a transport asks for. Raises only `core.errors`."""
+
+    async def add_dataset(self, name: str, records: Sequence[Mapping[str, Any]]) -> Dataset:
+        """Keep preference records as a file of the data folder; a file that is there is never changed."""
+        ...
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
         """Pin the models, check the data set exists, store the job."""

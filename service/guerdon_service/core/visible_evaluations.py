@@ -1,9 +1,11 @@
 """Evaluations as one caller sees them: whose they are not learns nothing of them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from guerdon_service.core.call import Call
+from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.errors import UnknownEvaluation
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.streams import closed_after
@@ -18,6 +20,10 @@ class VisibleEvaluations:
 
     inner: Evaluator
     call: Call
+
+    async def add_dataset(self, name: str, records: Sequence[Mapping[str, Any]]) -> Dataset:
+        """See `Evaluator.add_dataset`."""
+        return await self.inner.add_dataset(name, records)
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
         """See `Evaluator.start`."""

@@ -3,13 +3,16 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.errors import InvalidInput, NotReady
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, EvaluationStore
 from guerdon_service.core.result import Provenance
 from guerdon_service.core.visible_evaluations import unknown_evaluation
+from guerdon_service.evaluation.add_dataset import add_dataset
 from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
@@ -55,6 +58,10 @@ class EvaluationService:
         whoever claims it next.
         """
         await self._worker.run()
+
+    async def add_dataset(self, name: str, records: Sequence[Mapping[str, Any]]) -> Dataset:
+        """See `add_dataset.add_dataset`."""
+        return await asyncio.to_thread(add_dataset, self._folder, name, records)
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
         """Pin the models, check the data set exists, store the job.

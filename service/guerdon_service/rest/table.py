@@ -11,6 +11,8 @@ from guerdon_service.core.auth import Scope
 from guerdon_service.rest import (
     best_of_n,
     best_of_n_schema,
+    dataset,
+    dataset_schema,
     evaluation,
     evaluation_schema,
     feedback,
@@ -83,6 +85,16 @@ def _evaluations() -> tuple[Row, ...]:
     events = (EVENTS, "Events `progress`, then `result`, or `error`.")
     seen: dict[str, Any] = {"errors": _SEEN}
     return (
+        Row(
+            "POST",
+            "/v1/datasets",
+            dataset.add_dataset,
+            dataset_schema.Dataset,
+            dataset_schema.DatasetRequest,
+            201,
+            _BODY,
+            _ADMIN,
+        ),
         Row(
             "POST",
             "/v1/evaluations",
