@@ -44,7 +44,7 @@ def _report(wire: Wire) -> PolicyReport:
         win_rate=_win_rate(wire.get("win_rate")),
         gold_win_rate=_win_rate(wire.get("gold_win_rate")),
         judged=None if judged is None else _judged(judged),
-        kl=None if kl is None else Kl(**_intervals(kl, "k1", "k3")),
+        kl=None if kl is None else Kl(build(Interval, get(kl, "k1")), build(Interval, get(kl, "k3"))),
         best_of_n=tuple(
             build(BestOfNRow, row, **_intervals(row, "proxy", "gold", "gold_gain"))
             for row in get(wire, "best_of_n")

@@ -53,7 +53,7 @@ class LazyPolicy:
             await self._loaded.close()
 
     async def _ready(self) -> Policy:
-        return self._loaded or await asyncio.shield(self._begun())
+        return await asyncio.shield(self._begun()) if self._loaded is None else self._loaded
 
     def _begun(self) -> asyncio.Task[Policy]:
         """The one load; who leaves before its end, at a deadline, does not make the next one begin anew."""
