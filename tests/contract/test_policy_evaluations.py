@@ -144,7 +144,7 @@ async def test_the_command_shows_tables_and_takes_preference_records(
     assert "2 prompts, n = 2, by reward@" in out and "against given responses" in out
     assert "win rate at equal length" in out and "best of n of first" in out
     assert "first: no KL, because responses are the policy's own only at temperature 1" in out
-    file.write_text('{"prompt": "p", "messages": []}\n')
+    file.write_text('{"prompt": "p", "messages": [], "chosen": "c"}\n')
     assert await asyncio.to_thread(main, argv) == 2
     assert "line 1: give exactly one of prompt and messages" in capsys.readouterr().err
 
