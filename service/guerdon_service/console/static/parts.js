@@ -177,7 +177,7 @@ export function openDialog(title, signal, fill) {
 export function tree(value) {
   if (value === null || typeof value !== "object") return leaf(value);
   if (Array.isArray(value)) {
-    if (value.every((it) => it === null || typeof it !== "object")) return value.map(leaf).join(", ");
+    if (value.every((it) => it === null || typeof it !== "object")) return value.map((it, i) => [i > 0 && ", ", leaf(it)]);
     return h("ol", { class: "tree" }, value.map((it) => h("li", {}, tree(it))));
   }
   if (["value", "low", "high"].every((key) => typeof value[key] === "number")) return interval(value);
@@ -186,6 +186,7 @@ export function tree(value) {
 
 function leaf(value) {
   if (typeof value === "number" && !Number.isInteger(value)) return plain(value, 4);
+  if (typeof value === "string" && /^[0-9a-f]{40,64}$/.test(value)) return h("code", {}, value);
   return value === null ? "none" : String(value);
 }
 

@@ -14,9 +14,9 @@ export async function agreementView(box, signal) {
   }
 }
 
-function told({ num_questions, alpha, annotators }) {
+function told({ num_questions, alpha, accuracy, num_judgements }) {
   if (!alpha) return [h("p", { class: "hint" }, "No two judgements are about the same two answers yet.")];
-  const rows = annotators.map(({ name, accuracy, num_judgements }) => [name || "nobody named", String(num_judgements), plain(accuracy)]);
+  const rows = Object.entries(accuracy).map(([name, value]) => [name || "nobody named", String(num_judgements[name]), plain(value)]);
   return [
     h("p", {}, `Krippendorff\u2019s alpha ${interval(alpha)} over ${count(num_questions, "question")} that were judged twice or more.`),
     table("Annotators", [["Who"], ["Judgements", "number"], ["Reliability", "number"]], rows),

@@ -11,8 +11,9 @@ export function between(before, now) {
   const grown = (name, wanted) => total(now.metrics, name, wanted) - total(before.metrics, name, wanted);
   const rate = (name, wanted) => Math.max(0, grown(name, wanted)) / seconds;
   const latency = since(buckets(now.metrics, "guerdon_request_seconds", isVerb), buckets(before.metrics, "guerdon_request_seconds", isVerb));
+  // Every look begins in the process's own layer; what it misses may hit in the shared one.
   const hits = grown("guerdon_cache_total", ({ outcome }) => outcome === "hit");
-  const looks = hits + grown("guerdon_cache_total", ({ outcome }) => outcome === "miss");
+  const looks = grown("guerdon_cache_total", ({ layer, outcome }) => layer === "l1" && ["hit", "miss"].includes(outcome));
   return {
     requests: rate("guerdon_requests_total", isVerb),
     tokens: rate("guerdon_tokens_total"),
