@@ -5,8 +5,10 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from guerdon_service.app.audit_trail import AuditTrail
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
+from guerdon_service.core.audit import RecordedAct
 from guerdon_service.core.best_of_n import BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.conversation import Conversation, Message, check_conversation
 from guerdon_service.core.dataset import Dataset
@@ -278,6 +280,19 @@ class MemoryFeedbackStore:
         return (f for f in self.kept.values() if tenant in (None, f.tenant))
 
 
+@dataclass
+class MemoryAuditStore:
+    """Acts in a list."""
+
+    kept: list[RecordedAct] = field(default_factory=list)
+
+    def add(self, recorded: RecordedAct) -> None:
+        self.kept.append(recorded)
+
+    def newest(self, limit: int) -> tuple[RecordedAct, ...]:
+        return tuple(reversed(self.kept[-limit:]))
+
+
 def services_of(scorer: Scorer, limits: Limits | None = None, **given: object) -> Services:
     """`scorer` and fakes of everything else, unless `given`."""
     fakes: dict[str, object] = {
@@ -285,6 +300,7 @@ def services_of(scorer: Scorer, limits: Limits | None = None, **given: object) -
         "evaluator": StepEvaluator(),
         "registrar": MemoryRegistrar(scorer),
         "feedback": FeedbackService(MemoryFeedbackStore(), limits or Limits()),
+        "audit": AuditTrail(MemoryAuditStore()),
         "policy_evaluator": PolicyEvaluationService(scorer, echo_policy, limits or Limits()),
     }
     return Services(scorer=scorer, **(fakes | given))  # type: ignore[arg-type]

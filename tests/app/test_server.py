@@ -17,7 +17,8 @@ import pytest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
-from guerdon_service.app.listen import Listening, bind, listening
+from guerdon_service.app.doors import bind
+from guerdon_service.app.listen import Listening, listening
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.server import Stop, run, signals_ask
 from guerdon_service.app.settings import Settings

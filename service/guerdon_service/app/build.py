@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from guerdon_service.app.judges import open_judges
+from guerdon_service.app.audit_trail import AuditTrail
 from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
 from guerdon_service.app.metrics import PrometheusObserver
@@ -31,6 +32,7 @@ from guerdon_service.shadow.drift_monitor import DriftMonitor
 from guerdon_service.shadow.feedback import JudgingFeedback
 from guerdon_service.shadow.scorer import ShadowingScorer
 from guerdon_service.shadow.trials import Trials
+from guerdon_service.state.audit_store import SqlAuditStore
 from guerdon_service.state.candidate_store import SqlCandidateStore
 from guerdon_service.state.database import Database, open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
@@ -57,6 +59,7 @@ class Domain:
     feedback: JudgingFeedback
     policy_evaluations: PolicyEvaluationService
     shadowing: ShadowingScorer
+    audit: AuditTrail
     database: Database
     background: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -71,6 +74,7 @@ class Domain:
             self.registry,
             self.feedback,
             self.policy_evaluations,
+            self.audit,
         )
 
     def start(self) -> None:
@@ -129,6 +133,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
             scoring, best_of_n.policy, settings.limits, open_judges(settings)
         ),
         shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),
+        audit=AuditTrail(SqlAuditStore(database)),
         database=database,
     )
 

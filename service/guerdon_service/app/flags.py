@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", metavar="N", help="REST port, 0 for any free one (8080)")
     add("--grpc-port", metavar="N", help="gRPC port, 0 for any free one (8081)")
+    add("--admin-port", metavar="N", help="REST port of the administrators' routes (the main one)")
+    add("--admin-grpc-port", metavar="N", help="gRPC port of the administrators' methods (the main one)")
+    add("--admin-host", metavar="H", help="address that the administrators' ports listen on (--host)")
+    add("--tls-certificate", metavar="FILE", help="PEM chain that both transports present (plain text)")
+    add("--tls-key", metavar="FILE", help="its private key")
+    add("--tls-client-ca", metavar="FILE", help="callers must present a certificate of these (none)")
     add(
         "--dialect",
         dest="dialects",

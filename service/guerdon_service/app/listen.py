@@ -1,133 +1,130 @@
 """REST and gRPC on their ports, in the running event loop."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
-import uvicorn
-from fastapi import FastAPI
-
+from guerdon_service.app.doors import RestDoor, RpcDoor, bind, rest_door
 from guerdon_service.app.settings import Settings
+from guerdon_service.app.tls import Tls, tls_of
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rest.app import create_app
+from guerdon_service.rest.table import PUBLIC, TABLE
 from guerdon_service.rpc.server import create_server
 
-KEEP_ALIVE_S = 75
-"""An idle connection is kept longer than clients keep theirs (5 to 60 s), so that none reuses one that the
-service is just closing."""
-BACKLOG = 2048
-"""Connections that may wait to be accepted."""
-FLUSH_S = 1
-"""For answers already made to reach their callers, in seconds."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the service listens."""
+    """Where the service listens; None where administrators have no ports of their own."""
 
     host: str
     port: int
     grpc_port: int
+    admin_port: int | None = None
+    admin_grpc_port: int | None = None
+    is_tls: bool = False
 
     def __str__(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, _bracketed(self.host))  # noqa: S104
-        return f"rest=http://{host}:{self.port} grpc={host}:{self.grpc_port}"
+        return f"rest={'https' if self.is_tls else 'http'}://{host}:{self.port} grpc={host}:{self.grpc_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """Makes servers that share everything but their port and who may use them."""
+
+    services: Services
+    settings: Settings
+    auth: Keyring
+    observer: TransportObserver
+    tls: Tls | None
+
+    def rest(self, param: str, host: str, port: int, *, is_admin: bool) -> RestDoor:
+        settings = self.settings
+        app = create_app(
+            self.services,
+            auth=self.auth,
+            limits=settings.limits,
+            observer=self.observer,
+            dialects=settings.dialects,
+            console=settings.console,
+            rows=TABLE if is_admin else PUBLIC,
+        )
+        context = None if self.tls is None else self.tls.context()
+        listener = _had(param, host, port, lambda: bind(host, port))
+        return rest_door(app, listener, settings.limits, context)
+
+    def rpc(self, param: str, host: str, port: int, *, is_admin: bool) -> RpcDoor:
+        def create() -> RpcDoor:
+            return RpcDoor(
+                *create_server(
+                    self.services,
+                    auth=self.auth,
+                    limits=self.settings.limits,
+                    observer=self.observer,
+                    dialects=self.settings.dialects,
+                    address=f"{_bracketed(host)}:{port}",
+                    credentials=None if self.tls is None else self.tls.credentials(),
+                    is_admin=is_admin,
+                )
+            )
+
+        return _had(param, host, port, create)
 
 
 @asynccontextmanager
 async def listening(
     services: Services, settings: Settings, *, auth: Keyring, observer: TransportObserver
 ) -> AsyncIterator[Listening]:
-    """Serve within the block; leaving it closes both ports, then the connections.
+    """Serve within the block; leaving it closes every port, then the connections.
 
     Raises:
-        InvalidInput: a port cannot be had.
+        InvalidInput: a port cannot be had, or a certificate cannot be used.
     """
-    app = create_app(
-        services,
-        auth=auth,
-        limits=settings.limits,
-        observer=observer,
-        dialects=settings.dialects,
-        console=settings.console,
-    )
-    listener = bind(settings.host, settings.port)
+    opener = _Opener(services, settings, auth, observer, tls_of(settings))
+    doors: dict[str, RestDoor | RpcDoor] = {}
     try:
-        rpc, grpc_port = create_server(
-            services,
-            auth=auth,
-            limits=settings.limits,
-            observer=observer,
-            dialects=settings.dialects,
-            address=f"{_bracketed(settings.host)}:{settings.grpc_port}",
-        )
-    except RuntimeError as error:
-        listener.close()
-        raise _taken("grpc_port", settings.grpc_port, settings.host, error) from None
-    rest = _rest_server(app)
-    await rest.startup(sockets=[listener])
-    await rpc.start()
-    ticking = asyncio.create_task(rest.main_loop())
-    try:
-        yield Listening(settings.host, listener.getsockname()[1], grpc_port)
+        for name, host, port, is_admin in _ports(settings):
+            make = opener.rpc if "grpc" in name else opener.rest
+            doors[name] = make(name, host, port, is_admin=is_admin)
+        await asyncio.gather(*(door.open() for door in doors.values()))
+        yield _listening(settings, doors)
     finally:
-        rest.should_exit = True
-        await asyncio.gather(ticking, rpc.stop(FLUSH_S))
-        await rest.shutdown(sockets=[listener])
+        await asyncio.gather(*(door.close() for door in doors.values()))
 
 
-def _rest_server(app: FastAPI) -> uvicorn.Server:
-    """uvicorn without its own signal handlers, log configuration and loop."""
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=FLUSH_S,
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    return server
+def _ports(settings: Settings) -> list[tuple[str, str, int, bool]]:
+    """Each port's setting, host and number, and whether administrators may use it."""
+    is_shared = not settings.has_admin_ports
+    ports = [
+        ("port", settings.host, settings.port, is_shared),
+        ("grpc_port", settings.host, settings.grpc_port, is_shared),
+    ]
+    host = settings.admin_host or settings.host
+    own = (("admin_port", settings.admin_port), ("admin_grpc_port", settings.admin_grpc_port))
+    return ports + [(name, host, port, True) for name, port in own if port is not None]
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening TCP socket.
+def _listening(settings: Settings, doors: Mapping[str, RestDoor | RpcDoor]) -> Listening:
+    ports = {name: door.port for name, door in doors.items()}
+    return Listening(settings.host, is_tls=settings.tls_certificate is not None, **ports)
 
-    Raises:
-        InvalidInput: the address can't be had; it names the setting `port`.
-    """
-    listener = None
+
+def _had(param: str, host: str, port: int, make: Callable[[], T]) -> T:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-        family, kind, proto, _, address = found[0]
-        # Not socket.create_server: it leaves the protocol 0, by which asyncio tells whether to set
-        # TCP_NODELAY, and without that every reply waits 40 ms for the client's delayed acknowledgement.
-        listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise _taken("port", port, host, error) from None
-    return listener
-
-
-def _taken(param: str, port: int, host: str, error: Exception) -> InvalidInput:
-    return InvalidInput(
-        f"{param} {port} on {host} cannot be listened on ({error}); give another, or 0 for any", param=param
-    )
+        return make()
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput(
+            f"{param} {port} on {host} cannot be listened on ({error}); give another, or 0 for any",
+            param=param,
+        ) from None
 
 
 def _bracketed(host: str) -> str:

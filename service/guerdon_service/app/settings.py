@@ -167,6 +167,19 @@ class Settings(BaseModel):
     """REST; 0 is any free port."""
     grpc_port: Port = 8081
     """gRPC; 0 is any free port."""
+    admin_port: Port | None = None
+    """REST with the administrators' routes, on a port of its own; 0 is any free one. When this or
+    `admin_grpc_port` is given, the main ports have none of them."""
+    admin_grpc_port: Port | None = None
+    """gRPC with the administrators' methods likewise."""
+    admin_host: str | None = None
+    """Where the administrators' ports listen; None is `host`."""
+    tls_certificate: Path | None = None
+    """PEM chain that both transports present; None is plain text."""
+    tls_key: Path | None = None
+    """Its private key, PEM."""
+    tls_client_ca: Path | None = None
+    """PEM authorities; given, every caller must present a certificate of theirs (mutual TLS)."""
     drain_timeout_s: Seconds = 30.0
     """How long a stopping service waits for requests under way."""
     dialects: tuple[DialectName, ...] = ()
@@ -220,6 +233,19 @@ class Settings(BaseModel):
         if self.models and self.default_model not in {None, *self.models}:
             raise ValueError(f"default_model is {self.default_model}, which is not among models")
         return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together; give both or neither")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key; give them, or leave it out")
+        return self
+
+    @property
+    def has_admin_ports(self) -> bool:
+        """Whether administrators have ports of their own."""
+        return self.admin_port is not None or self.admin_grpc_port is not None
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:

@@ -40,6 +40,7 @@ def tracked(services: Services, calls: InFlight, limiter: Limiter) -> Services:
         _Registrar(services.registrar, calls),
         _FeedbackTaker(services.feedback, calls, limiter),
         _PolicyEvaluator(services.policy_evaluator, calls, limiter),
+        services.audit,
     )
 
 

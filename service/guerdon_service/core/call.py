@@ -35,8 +35,13 @@ class Call:
 
     @property
     def by(self) -> str:
-        """Who is written down as having done it: the tenant, or ``anonymous`` where no key is asked for."""
-        return self.tenant or ANONYMOUS
+        """Who is written down as having done it."""
+        return caller_name(self.tenant)
+
+
+def caller_name(tenant: str) -> str:
+    """The tenant, or ``anonymous`` where no key is asked for."""
+    return tenant or ANONYMOUS
 
 
 def request_id(given: str | None) -> str:

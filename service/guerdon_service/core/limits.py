@@ -9,6 +9,10 @@ class Limits:
 
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body, in bytes."""
+    max_header_bytes: int = 64 * 1024
+    """Request line and headers, or gRPC metadata, together, in bytes."""
+    max_body_chunks: int = 16_384
+    """Transfer chunks of one body: tiny ones make work that their bytes do not show."""
     max_json_depth: int = 32
     """Deepest nesting of a JSON body."""
     max_items: int = 10_000
@@ -19,5 +23,11 @@ class Limits:
     """Token budget of one forward."""
     max_queued_tokens: int = 2_000_000
     """Tokens that may wait in one model's queue before requests are refused."""
+    max_connections: int = 4096
+    """REST connections that are open at once."""
+    max_streams: int = 1024
+    """gRPC calls at work at once on one connection; more wait at the caller, or are refused."""
+    max_calls: int = 8192
+    """gRPC calls at work at once on all connections."""
     default_deadline_s: float = 60.0
     """Deadline of a request that names none, in seconds."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from guerdon_service.core.audit import AuditLog
 from guerdon_service.core.best_of_n import BestOfN
 from guerdon_service.core.evaluation import Evaluator
 from guerdon_service.core.feedback import FeedbackTaker
@@ -20,3 +21,4 @@ class Services:
     registrar: Registrar
     feedback: FeedbackTaker
     policy_evaluator: PolicyEvaluator
+    audit: AuditLog

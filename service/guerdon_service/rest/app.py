@@ -9,16 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 
 from guerdon_service.console.files import Console
-from guerdon_service.core.auth import Keyring
+from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
+from guerdon_service.rest.audit import Endpoint, audited
 from guerdon_service.rest.context import Context
 from guerdon_service.rest.dialects.mount import mount
 from guerdon_service.rest.edge import Edge
 from guerdon_service.rest.failure import http_exception_response
 from guerdon_service.rest.openapi import openapi_document
-from guerdon_service.rest.table import TABLE
+from guerdon_service.rest.table import TABLE, Row
 
 
 def create_app(
@@ -29,22 +30,28 @@ def create_app(
     observer: TransportObserver,
     dialects: Sequence[str] = (),
     console: bool = False,
+    rows: Sequence[Row] = TABLE,
 ) -> FastAPI:
-    """Build the app over a domain layer; it starts nothing and owns nothing.
+    """Build the app over a domain layer, with the routes of `rows`; it starts nothing and owns nothing.
 
     Endpoints take the bare request and give a finished response: reading and writing JSON by hand costs a
     tenth of what passing every item through a framework's models would.
     """
     context = Context(services, limits, observer)
     routes: list[BaseRoute] = [
-        Route(row.path, partial(row.endpoint, context), methods=[row.method]) for row in TABLE
+        Route(row.path, partial(_endpoint(row), context), methods=[row.method]) for row in rows
     ]
     mounted = mount(dialects, context, taken={row.path for row in TABLE})
     routes += mounted.routes
     app = FastAPI(title="Guerdon", routes=routes, redoc_url=None, redirect_slashes=False)
-    app.openapi = partial(openapi_document, version("guerdon"), limits)  # type: ignore[method-assign]
+    app.openapi = partial(openapi_document, version("guerdon"), limits, rows)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, http_exception_response)
     app.add_middleware(Edge, auth=auth, observer=observer, dialects=mounted)
     if console:
         app.add_middleware(Console)
     return app
+
+
+def _endpoint(row: Row) -> Endpoint:
+    """What answers `row`; what changes the service by an administrator's scope is written down."""
+    return audited(row.endpoint) if row.scope is Scope.ADMIN and row.method != "GET" else row.endpoint

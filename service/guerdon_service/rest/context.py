@@ -18,6 +18,9 @@ from guerdon_service.rest.strict_json import check_depth, parse_json
 
 T = TypeVar("T")
 
+ASKED = "guerdon.asked"
+"""Where a request's scope keeps its parsed body, for the audit log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -35,6 +38,7 @@ class Context:
         """
         call = allow(request, scope)
         value = parse_json(await read_body(request, self.limits))
+        request.scope[ASKED] = value if isinstance(value, dict) else {}
         try:
             return decode(value, call)
         except InvalidInput:

@@ -1,6 +1,7 @@
 """The OpenAPI document, from the table of routes."""
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -35,10 +36,10 @@ _PARAMETER = re.compile(r"{(\w+)}")
 _REF = "#/components/schemas/{model}"
 
 
-def openapi_document(version: str, limits: Limits) -> dict[str, Any]:
-    """OpenAPI 3.1 of the whole REST interface."""
+def openapi_document(version: str, limits: Limits, rows: Sequence[Row] = TABLE) -> dict[str, Any]:
+    """OpenAPI 3.1 of the whole REST interface, or of some of its `rows`."""
     paths: dict[str, Any] = {}
-    for row in TABLE:
+    for row in rows:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
     schemas = _schemas()
     for name, field in _LISTS.items():
@@ -67,14 +68,22 @@ def _operation(row: Row) -> dict[str, Any]:
     }
     if row.request is not None:
         operation["requestBody"] = {"required": True} | _content(row.request)
-    if names := _PARAMETER.findall(row.path):
-        text = {"type": "string", "minLength": 1}
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": text} for name in names
-        ]
+    if parameters := _parameters(row):
+        operation["parameters"] = parameters
     if row.is_open:
         operation["security"] = []
     return operation
+
+
+def _parameters(row: Row) -> list[dict[str, Any]]:
+    text = {"type": "string", "minLength": 1}
+    return [
+        {"name": name, "in": "path", "required": True, "schema": text}
+        for name in _PARAMETER.findall(row.path)
+    ] + [
+        {"name": name, "in": "query", "schema": {"type": "string", "enum": values, "default": values[0]}}
+        for name, values in row.query.items()
+    ]
 
 
 def _success(row: Row) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Every route in one table: what mounts it, documents it and says who may call it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,6 +9,8 @@ from starlette.types import ASGIApp
 
 from guerdon_service.core.auth import Scope
 from guerdon_service.rest import (
+    audit,
+    audit_schema,
     best_of_n,
     best_of_n_schema,
     dataset,
@@ -51,6 +53,9 @@ class Row:
     """Whether it needs no key."""
     text: tuple[str, str] | None = None
     """Media type of a reply that is not JSON, and what it holds; with `reply`, of the other form of it."""
+
+    query: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parameters in the query, each with its values; the first is the default."""
 
     @property
     def name(self) -> str:
@@ -186,10 +191,23 @@ TABLE = (
         _SCORE,
     ),
     Row("GET", "/v1/feedback/agreement", feedback.get_agreement, feedback_schema.Agreement, errors=(503,)),
+    Row(
+        "GET",
+        "/v1/audit",
+        audit.list_acts,
+        audit_schema.AuditLog,
+        errors=(422, 503),
+        scope=_ADMIN,
+        query={"limit": audit.LIMITS},
+    ),
+    Row("GET", "/v1/feedback/agreement", feedback.get_agreement, feedback_schema.Agreement, errors=(503,)),
     Row("GET", "/health/live", routes.live, reply.Health, is_open=True),
     Row("GET", "/health/ready", routes.ready, reply.Health, errors=(503,), is_open=True),
     Row("GET", "/metrics", routes.metrics, None, text=("text/plain", "Prometheus' text format.")),
 )
+
+PUBLIC = tuple(row for row in TABLE if row.scope is not Scope.ADMIN)
+"""What is left where administrators have a port of their own."""
 
 OPEN_PATHS = frozenset(row.path for row in TABLE if row.is_open)
 """All that an unknown caller may ask; everything else, documentation included, needs a key."""

@@ -6,14 +6,17 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from guerdon_protos.v1 import guerdon_pb2
+from guerdon_service.core.audit import AuditLog
 from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
+from guerdon_service.rpc.audit import Auditor
 from guerdon_service.rpc.best_of_n import BestOfNVerbs
 from guerdon_service.rpc.dialects.mount import mount, open_methods
 from guerdon_service.rpc.evaluation import EvaluationVerbs
@@ -39,11 +42,17 @@ def create_server(
     observer: TransportObserver,
     address: str,
     dialects: Sequence[str] = (),
+    credentials: grpc.ServerCredentials | None = None,
+    is_admin: bool = True,
 ) -> tuple[grpc.aio.Server, int]:
     """Build the server and bind `address` (``host:port``, port 0 is any free one); the caller starts it.
 
     A message over `limits.max_body_bytes` is refused by gRPC itself with RESOURCE_EXHAUSTED, which
-    carries no ``guerdon-error-code``, and ends its stream.
+    carries no ``guerdon-error-code``, and ends its stream; metadata and calls over their bounds likewise.
+
+    Args:
+        credentials: what it presents and whom it believes; None is plain text.
+        is_admin: whether it has the administrators' methods.
 
     Returns:
         The server and the port that it is bound to.
@@ -53,25 +62,38 @@ def create_server(
     """
     server = grpc.aio.server(
         interceptors=(Gate(auth, open_methods(dialects)),),
-        options=(("grpc.max_receive_message_length", limits.max_body_bytes), ("grpc.so_reuseport", 0)),
+        options=(
+            ("grpc.max_receive_message_length", limits.max_body_bytes),
+            ("grpc.max_metadata_size", limits.max_header_bytes),
+            ("grpc.absolute_max_metadata_size", limits.max_header_bytes),
+            ("grpc.max_concurrent_streams", limits.max_streams),
+            ("grpc.so_reuseport", 0),
+        ),
+        maximum_concurrent_rpcs=limits.max_calls,
     )
-    methods = {SERVICE: _handlers(services, auth, observer)}
+    methods = {SERVICE: _handlers(services, auth, observer, is_admin=is_admin)}
     methods |= mount(dialects, services.scorer, limits, auth, observer)
     for name, handlers in methods.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     health = Health(services.scorer, frozenset({"", *methods}))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflection.enable_server_reflection((*methods, HEALTH, reflection.SERVICE_NAME), server)
-    return server, server.add_insecure_port(address)
+    if credentials is None:
+        return server, server.add_insecure_port(address)
+    return server, server.add_secure_port(address, credentials)
 
 
-def _handlers(services: Services, auth: Keyring, observer: TransportObserver) -> dict[str, Any]:
+def _handlers(
+    services: Services, auth: Keyring, observer: TransportObserver, *, is_admin: bool
+) -> dict[str, Any]:
     verbs = Verbs(services.scorer)
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            Unary(verb, answer, scope, auth, observer).handle, response_serializer=_serialise
+            Unary(verb, answer, scope, auth, observer, auditor=_auditor(name, scope, services.audit)).handle,
+            response_serializer=_serialise,
         )
         for name, (verb, answer, scope) in _unary(services, verbs).items()
+        if is_admin or scope is not Scope.ADMIN
     }
     handlers |= {
         name: grpc.unary_stream_rpc_method_handler(
@@ -106,6 +128,13 @@ def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Sco
         "RollbackModel": ("rollback_model", registry.rollback, Scope.ADMIN),
         "SubmitFeedback": ("submit_feedback", FeedbackVerbs(services.feedback).submit, Scope.SCORE),
     }
+
+
+def _auditor(method: str, scope: Scope | None, log: AuditLog) -> Auditor | None:
+    if scope is not Scope.ADMIN:
+        return None
+    service = guerdon_pb2.DESCRIPTOR.services_by_name["RewardService"]
+    return Auditor(log, GetMessageClass(service.methods_by_name[method].input_type))
 
 
 def _serialise(message: Message) -> bytes:

@@ -10,6 +10,7 @@ from guerdon_service.core.call import Call
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rpc.attempt import attempt
+from guerdon_service.rpc.audit import Auditor
 from guerdon_service.rpc.context import Context, caller_of, request_id_of
 from guerdon_service.rpc.failure import abort
 
@@ -35,11 +36,13 @@ class Unary:
     auth: Keyring
     observer: TransportObserver
     status: Callable[[GuerdonError], str] = own_status
+    auditor: Auditor | None = None
+    """Writes the call down, if it is an administrator's."""
 
     async def handle(self, data: bytes, context: Context) -> Message | None:
         """Reply, or abort with the error's status; a cancelled call cancels the work."""
         request_id = request_id_of(context)
-        reply = await attempt(self.work(data, context, request_id), self.verb, request_id, self.observer)
+        reply = await self._recorded(data, context, request_id)
         if isinstance(reply, GuerdonError):
             await abort(context, reply, request_id, self.status(reply))
             return None
@@ -57,3 +60,14 @@ class Unary:
             caller.require(self.scope)
         call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
         return await self.answer(data, call)
+
+    async def _recorded(self, data: bytes, context: Context, request_id: str) -> Message | GuerdonError:
+        outcome = "cancelled"
+        try:
+            reply = await attempt(self.work(data, context, request_id), self.verb, request_id, self.observer)
+            outcome = reply.code if isinstance(reply, GuerdonError) else "ok"
+            return reply
+        finally:
+            if self.auditor is not None:
+                tenant = caller_of(context, self.auth).tenant
+                await self.auditor.record(self.verb, data, tenant, request_id, outcome)

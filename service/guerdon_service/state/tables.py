@@ -127,6 +127,14 @@ FEEDBACK = Table(
     Index("feedback_tenant", "tenant", "seq"),
 )
 
+AUDIT_LOG = Table(
+    "audit_log",
+    METADATA,
+    Column("seq", Integer, primary_key=True),
+    Column("at", Float(53), nullable=False),
+    Column("body", Json, nullable=False),
+)
+
 CANDIDATE_RECORDS = Table(
     "candidate_records",
     METADATA,

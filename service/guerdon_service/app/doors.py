@@ -1,0 +1,115 @@
+"""One server on one port each: REST by uvicorn, gRPC by grpcio."""
+
+import asyncio
+import socket
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc.aio
+import uvicorn
+from fastapi import FastAPI
+
+from guerdon_service.core.limits import Limits
+from guerdon_service.rest.bounded_http import BoundedHttp
+
+KEEP_ALIVE_S = 75
+"""An idle connection is kept longer than clients keep theirs (5 to 60 s), so that none reuses one that the
+service is just closing."""
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+FLUSH_S = 1
+"""For answers already made to reach their callers, in seconds."""
+
+
+@dataclass(slots=True)
+class RestDoor:
+    """A REST app on a listening socket."""
+
+    server: uvicorn.Server
+    listener: socket.socket
+    ticking: "asyncio.Task[None] | None" = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self.listener.getsockname()[1]
+        return port
+
+    async def open(self) -> None:
+        """Accept connections."""
+        await self.server.startup(sockets=[self.listener])
+        self.ticking = asyncio.create_task(self.server.main_loop())
+
+    async def close(self) -> None:
+        """Accept no more, then let go of those that are open."""
+        self.server.should_exit = True
+        if self.ticking is None:
+            self.listener.close()
+            return
+        await self.ticking
+        await self.server.shutdown(sockets=[self.listener])
+
+
+@dataclass(frozen=True, slots=True)
+class RpcDoor:
+    """A gRPC server on its port."""
+
+    server: grpc.aio.Server
+    port: int
+
+    async def open(self) -> None:
+        """Accept connections."""
+        await self.server.start()
+
+    async def close(self) -> None:
+        """Accept no more, then let go of those that are open."""
+        await self.server.stop(FLUSH_S)
+
+
+def rest_door(
+    app: FastAPI, listener: socket.socket, limits: Limits, context: ssl.SSLContext | None
+) -> RestDoor:
+    """uvicorn without its own signal handlers, log configuration and loop."""
+    protocol: Any = partial(BoundedHttp, limits=limits)
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FLUSH_S,
+    )
+    config.load()
+    config.ssl = context
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    return RestDoor(server, listener)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket.
+
+    Raises:
+        OSError: the address can't be had.
+    """
+    listener = None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, proto, _, address = found[0]
+        # Not socket.create_server: it leaves the protocol 0, by which asyncio tells whether to set
+        # TCP_NODELAY, and without that every reply waits 40 ms for the client's delayed acknowledgement.
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        if listener is not None:
+            listener.close()
+        raise
+    return listener

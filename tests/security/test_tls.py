@@ -1,0 +1,120 @@
+"""TLS and mutual TLS, on both transports: who has no right certificate gets no answer."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx
+import pytest
+import trustme
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
+from guerdon_service.app.listen import Listening
+from guerdon_service.app.load_settings import load_settings
+from guerdon_service.app.settings import Settings
+from guerdon_service.app.tls import Tls
+from guerdon_service.core.errors import InvalidInput
+from tests.security.doors import BODY, opened
+
+REQUEST = pb.ScoreRequest(items=[pb.ScoreItem(prompt="p", response="r")])
+
+
+class Party:
+    """An authority and one certificate of its, as files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir()
+        ca = trustme.CA()
+        cert = ca.issue_cert(name)
+        self.ca, self.certificate, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+        ca.cert_pem.write_to_path(str(self.ca))
+        self.key.write_bytes(cert.private_key_pem.bytes())
+        self.certificate.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Party:
+    return Party(tmp_path_factory.mktemp("tls") / "server", "localhost")
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Party:
+    return Party(tmp_path_factory.mktemp("tls") / "client", "client@example.org")
+
+
+async def over_rest(at: Listening, trust: Party | None, own: Party | None = None) -> int:
+    context = ssl.create_default_context(cafile=None if trust is None else str(trust.ca))
+    if own is not None:
+        context.load_cert_chain(own.certificate, own.key)
+    async with httpx.AsyncClient(verify=context, trust_env=False) as rest:
+        return (await rest.post(f"https://localhost:{at.port}/v1/score", json=BODY)).status_code
+
+
+async def over_rpc(at: Listening, trust: Party, own: Party | None = None) -> int:
+    pair = (None, None) if own is None else (own.key.read_bytes(), own.certificate.read_bytes())
+    credentials = grpc.ssl_channel_credentials(trust.ca.read_bytes(), *pair)
+    async with grpc.aio.secure_channel(
+        f"localhost:{at.grpc_port}", credentials, options=[("grpc.enable_http_proxy", 0)]
+    ) as channel:
+        stub: Any = RewardServiceStub(channel)
+        return len((await stub.Score(REQUEST, timeout=30)).scores)
+
+
+async def test_tls_on_both_transports(server: Party, client: Party) -> None:
+    async with opened(host="localhost", tls_certificate=server.certificate, tls_key=server.key) as at:
+        assert str(at).startswith("rest=https://localhost:")
+        assert await over_rest(at, server) == 200
+        assert await over_rpc(at, server) == 1
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            await over_rest(at, client)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await over_rpc(at, client)
+        async with httpx.AsyncClient(trust_env=False) as plain:
+            with pytest.raises(httpx.RequestError):
+                await plain.post(f"http://localhost:{at.port}/v1/score", json=BODY)
+
+
+async def test_mutual_tls_on_both_transports(server: Party, client: Party) -> None:
+    async with opened(
+        host="localhost",
+        tls_certificate=server.certificate,
+        tls_key=server.key,
+        tls_client_ca=client.ca,
+    ) as at:
+        assert await over_rest(at, server, client) == 200
+        assert await over_rpc(at, server, client) == 1
+        for stranger in (None, server):  # nothing, and a certificate of another authority
+            with pytest.raises((httpx.RequestError, ssl.SSLError)):
+                await over_rest(at, server, stranger)
+            with pytest.raises(grpc.aio.AioRpcError) as err:
+                await over_rpc(at, server, stranger)
+            assert err.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_tls_is_1_2_or_newer(server: Party) -> None:
+    context = Tls(server.certificate, server.key).context()
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_files_that_cannot_be_used_are_refused_by_name(server: Party, client: Party, tmp_path: Path) -> None:
+    for tls, param in (
+        (Tls(server.certificate, client.key), "tls_certificate"),
+        (Tls(tmp_path / "absent", server.key), "tls_certificate"),
+        (Tls(server.certificate, server.key, tmp_path / "absent"), "tls_client_ca"),
+    ):
+        with pytest.raises(InvalidInput, match=param) as refused:
+            tls.context()
+        assert "PRIVATE KEY" not in refused.value.message
+
+
+@pytest.mark.parametrize("given", [{"tls_certificate": "a"}, {"tls_key": "a"}, {"tls_client_ca": "a"}])
+def test_half_of_tls_is_no_tls(given: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput, match="tls_certificate"):
+        load_settings(given, {}, None)
+
+
+def test_plain_text_is_the_default_only_on_loopback() -> None:
+    assert (Settings().host, Settings().tls_certificate) == ("127.0.0.1", None)
