@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from guerdon_service.bestofn.admission import MAX_SAMPLES
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.auth import ApiKey, Scope
 from guerdon_service.core.conversation import Conversation
@@ -109,7 +110,7 @@ def set_aside_what_no_schema_can_say(body: dict[str, Any]) -> None:
     """
     if isinstance(body.get("policy"), str):
         body["policy"] = "echo"
-    if isinstance(body.get("n"), int | float) and body["n"] > 4:
+    if isinstance(body.get("n"), int | float) and 4 < body["n"] <= MAX_SAMPLES:
         body["n"] = 4
     if isinstance(body.get("profile"), str):
         body["profile"] = "both"
