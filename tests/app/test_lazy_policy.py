@@ -2,15 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
+import numpy as np
 import pytest
 
 from guerdon_service.app.lazy_policy import LazyPolicy, default_policy
 from guerdon_service.app.settings import Settings
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.generation import Generated, Policy, SamplingParams
+from guerdon_service.core.generation import Generated, LogProbs, Policy, SamplingParams, TokenLogProbs
 
 PROMPT = (Message("user", "p"),)
 
@@ -50,6 +51,20 @@ async def test_it_is_loaded_once_and_when_first_asked() -> None:
     assert (policy.digest, len(loaded)) == ("d" * 64, 1)
     await policy.close()
     assert loaded[0].num_closed == 1
+
+
+async def test_it_says_how_likely_responses_are_once_it_is_loaded() -> None:
+    class Telling(Echo):
+        async def logprobs(
+            self, prompt: tuple[Message, ...], responses: Sequence[Generated]
+        ) -> list[TokenLogProbs]:
+            return [TokenLogProbs((g.index,), np.array([-1.0])) for g in responses]
+
+    policy = LazyPolicy("echo", Telling)
+    assert isinstance(policy, LogProbs)
+    (found,) = await policy.logprobs(PROMPT, [Generated(7, "p", 1, "stop")])
+    assert (found.ids, found.values.tolist()) == ((7,), [-1.0])
+    await policy.close()
 
 
 async def test_callers_who_leave_do_not_make_it_load_anew() -> None:
