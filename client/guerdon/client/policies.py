@@ -37,11 +37,13 @@ async def evaluate_policy(
         GuerdonError: what the service answered.
     """
 
+    given = {name: value for name, value in payload.items() if value is not None}
+
     async def attempt(left_s: float) -> Payload:
         num_done = 0
         try:
             async with asyncio.timeout(sender.timeout_s) as silence:
-                async with aclosing(sender.transport.stream("evaluate_policy", payload, None)) as parts:
+                async with aclosing(sender.transport.stream("evaluate_policy", given, None)) as parts:
                     async for part in parts:
                         silence.reschedule(asyncio.get_running_loop().time() + sender.timeout_s)
                         if "result" in part:
