@@ -96,7 +96,7 @@ async def test_the_request_is_rests(fake: FakeClock) -> None:
     transport = Parts([])
     async with AsyncClient(transport, clock=fake.clock) as client:
         chat = [{"role": "user", "content": "q"}]
-        await client.evaluate_policy(["a", "b"], [PolicyPrompt("p", "r"), chat], n=2, gold="g")  # type: ignore[list-item]
+        await client.evaluate_policy(["a", "b"], [PolicyPrompt("p", "r"), chat], n=2, gold="g")
         for wrong in ("p", [5], [PolicyPrompt("p", "\ud800")]):
             with pytest.raises(guerdon.InvalidInput):
                 await client.evaluate_policy("a", wrong)  # type: ignore[arg-type]
