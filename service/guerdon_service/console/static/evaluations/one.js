@@ -37,8 +37,8 @@ function progress(evaluation, id, signal) {
   }, "danger");
   const download = button("Download the report", () => save(id, signal), "");
   return [
-    h("div", { class: "row between" }, h("p", { role: "status" }, stateMark(evaluation), ` ${done} of ${total || "?"} responses scored`), hasEnded(evaluation) ? evaluation.report && download : cancel),
-    !hasEnded(evaluation) && h("progress", { max: total || 1, value: total ? done : null, "aria-label": "Responses scored" }),
+    h("div", { class: "row between" }, h("p", { role: "status" }, stateMark(evaluation), ` ${done} of ${total || "?"} items scored`), hasEnded(evaluation) ? evaluation.report && download : cancel),
+    !hasEnded(evaluation) && h("progress", { max: total || 1, value: total ? done : null, "aria-label": "Items scored" }),
     error && notice(error),
     facts([["Data", dataset], ["SHA-256", h("code", {}, digest(dataset_sha256))], ["Started", when(created_at)]]),
   ];

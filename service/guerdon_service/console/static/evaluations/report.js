@@ -54,7 +54,7 @@ function calibration({ num_pairs, slope, error }) {
     "div",
     { class: "columns" },
     reliability(error.bins),
-    facts([["ECE", interval(error.ece)], ["Brier score", plain(error.brier)], ["Log loss", `${plain(error.nll)} nats`], ["Slope served", plain(slope)], ["Pairs", String(num_pairs)]]),
+    facts([["ECE", interval(error.ece)], ["Brier score", interval(error.brier)], ["Log loss", `${interval(error.nll)} nats`], ["Slope served", plain(slope)], ["Pairs", String(num_pairs)]]),
   );
 }
 

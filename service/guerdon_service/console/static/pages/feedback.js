@@ -15,7 +15,11 @@ export default async function feedback(view, _, signal) {
     show(work, message ? notice(message, "good") : "", setUp({ models, policies, signal, onReady: label }));
     agreementView(agreement, signal);
   };
-  const label = (task) => show(work, labelling({ ...task, signal, onEnd: prepare }));
+  const label = (task) => {
+    const region = labelling({ ...task, signal, onEnd: prepare });
+    show(work, region);
+    region.focus(); // so that its keys work at once
+  };
   prepare("");
 }
 feedback.title = "Feedback";

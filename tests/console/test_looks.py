@@ -1,0 +1,101 @@
+"""Every page, light and dark, at a desk and on a phone: accessible, no wider than it, photographed."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.console.person import DESK, PHONE, Person, a_person
+from tests.console.service import DATASET, Served
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+SHOTS = Path(os.environ.get("GUERDON_SCREENSHOTS", "build/screenshots"))
+"""CI keeps this folder; git ignores it."""
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+SERIOUS = ("serious", "critical")
+PLACES = {
+    "score": "playground/score",
+    "compare": "playground/compare",
+    "rank": "playground/rank",
+    "best-of-n": "playground/best-of-n",
+    "models": "models",
+    "model": "models/demo/2",
+    "promote": "models/demo/2",
+    "evaluations": "evaluations",
+    "evaluation": "evaluations/{done}",
+    "beside": "evaluations/compare/{done}/{done}",
+    "feedback": "feedback",
+    "labelling": "feedback",
+    "live": "live",
+}
+SUBMIT = {"score": "Score", "compare": "Compare", "rank": "Rank", "best-of-n": "Sample"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def done(service: Served) -> str:
+    """A finished evaluation."""
+    body = {"candidate": "demo@2", "baseline": "demo@1", "dataset": DATASET}
+    started = await service.ask("POST", "/v1/evaluations", body)
+    async with service.rest.stream("GET", f"/v1/evaluations/{started['id']}/events") as events:
+        await events.aread()
+    return str(started["id"])
+
+
+async def arrange(person: Person, name: str, service: Served) -> None:
+    """Bring the page to where it shows something."""
+    page = person.page
+    if name in SUBMIT:
+        if name == "best-of-n":
+            await page.get_by_label("Policy").select_option("house")
+            service.house.answer(8)
+        await page.get_by_role("button", name=SUBMIT[name]).click()
+        await expect(page.locator(".provenance")).to_be_visible()
+    elif name == "promote":
+        await page.get_by_role("button", name="Promote").click()
+        await page.get_by_role("button", name="Ask the gate").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+    elif name == "labelling":
+        await page.get_by_label("Pairs", exact=True).fill(
+            '{"prompt": "What is 2 + 2?", "a": "4.", "b": "I think it is 5."}'
+        )
+        await page.get_by_role("button", name="Begin").click()
+        await expect(page.locator(".answer")).to_have_count(2)
+
+
+async def findings(page: Page) -> list[str]:
+    """What axe-core holds against the page, if it is serious."""
+    await page.evaluate(AXE)
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{it['id']}: {node['html']} {node['failureSummary']}"
+        for it in found["violations"]
+        if it["impact"] in SERIOUS
+        for node in it["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("colors", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+async def test_every_page(
+    browser: Browser, service: Served, done: str, size: tuple[int, int], colors: Literal["light", "dark"]
+) -> None:
+    wrong: dict[str, list[str]] = {}
+    # The policy would stop axe-core, which makes markup of strings; all other tests run under it.
+    async with a_person(browser, service.url, size=size, colors=colors, bypass_csp=True) as person:
+        for name, place in PLACES.items():
+            await person.goes_to(place.format(done=done))
+            await arrange(person, name, service)
+            await person.page.screenshot(
+                path=SHOTS / f"{name}-{size[0]}-{colors}.png", full_page=size == DESK
+            )
+            width = await person.page.evaluate("document.documentElement.scrollWidth")
+            told = await findings(person.page)
+            if told or width > size[0]:
+                wrong[name] = [f"{width} wide", *told]
+        person.forgive(409)
+    assert not wrong, wrong

