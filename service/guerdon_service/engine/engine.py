@@ -1,6 +1,7 @@
 """The engine of one model: admission, single-flight, and an answer for everyone admitted."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,13 @@ from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
 from guerdon_service.engine.token_queue import TokenQueue
 from guerdon_service.engine.worker import Answer, Worker
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 30.0
+"""What a forward may take before nobody waits for it any more; a batch takes well under a second."""
+CAUTION = 1.25
+"""A wait may be so much longer than estimated before an admitted request is too late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,13 @@ class Engine:
         return self._worker.is_healthy
 
     async def score(
-        self, encoded: Sequence[Encoded], keys: Sequence[bytes], *, deadline: float, lane: Lane
+        self,
+        encoded: Sequence[Encoded],
+        keys: Sequence[bytes],
+        *,
+        deadline: float,
+        lane: Lane,
+        tenant: str = "",
     ) -> EngineScores:
         """Raw scores of all sequences.
 
@@ -62,20 +76,22 @@ class Engine:
             encoded: at least one sequence.
             keys: their fingerprints; equal keys in flight share one forward.
             deadline: monotonic seconds after which a waiting sequence is dropped.
+            tenant: who asks; tenants that wait in one lane get equally many tokens.
 
         Raises:
-            Overloaded: the queue has no room for all of them; none was admitted.
+            Overloaded: the queue has no room for all of them, or they could not be done in time; none was
+                admitted.
             DeadlineExceeded: one waited past the deadline.
             NotReady: the back-end thread is gone.
             BackendFailed: a forward failed for one of these sequences.
         """
-        pendings = self._admit(encoded, keys, deadline, lane)
+        pendings = self._admit(encoded, keys, deadline, lane, tenant)
         futures = {p.future for p in pendings}
         try:
             # Waiting does not cancel the futures when this caller is cancelled: others may share them.
             done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_EXCEPTION)
-            for future in done:
-                error = future.exception()
+            for pending in pendings:  # in their order, so that equal requests give equal errors
+                error = pending.future.exception() if pending.future in done else None
                 if isinstance(error, GuerdonError):
                     raise type(error)(error.message, retry_after_ms=error.retry_after_ms)
             raw = [p.future.result() for p in pendings]
@@ -86,27 +102,32 @@ class Engine:
         return EngineScores(raw, queue_s, max(p.done_at for p in pendings) - started)
 
     async def close(self) -> None:
-        """Answer what waits, end the thread after its current forward, free the model."""
+        """Answer what waits, end the thread after its current forward, free the model.
+
+        A forward that hangs is left alone with the model, so that it keeps nobody from stopping.
+        """
         left = self._queue.close()
         self._scatter(left, [NotReady("the model is being unloaded; ask again later")] * len(left), None)
-        await asyncio.to_thread(self._worker.join)
-        self._backend.close()
+        if await asyncio.to_thread(self._worker.join, CLOSE_TIMEOUT_S):
+            self._backend.close()
+        else:
+            log.error("a forward hangs; its model is not freed", extra={"model": self._model})
 
     def _admit(
-        self, encoded: Sequence[Encoded], keys: Sequence[bytes], deadline: float, lane: Lane
+        self, encoded: Sequence[Encoded], keys: Sequence[bytes], deadline: float, lane: Lane, tenant: str
     ) -> list[Pending]:
         fresh: dict[bytes, Pending] = {}
         pendings: list[Pending] = []
         now = self._clock()
         for key, item in zip(keys, encoded, strict=True):
             pending = fresh.get(key) or self._in_flight.get(key)
-            if pending is None or not pending.is_wanted(now):
-                pending = fresh[key] = self._pending(key, item, deadline, lane, now)
-            else:
-                pending.waiters += 1
-                pending.deadline = max(pending.deadline, deadline)
+            if pending is None or not self._queue.join(pending, deadline, lane, now):
+                prefix = item.input_ids[: item.prefix_len].tobytes() if self._backend.shares_prefix else None
+                future = self._loop.create_future()
+                pending = fresh[key] = Pending(key, item, lane, deadline, prefix, future, now, tenant)
             pendings.append(pending)
-        refusal: GuerdonError | None = self._refusal(sum(p.encoded.num_tokens for p in fresh.values()))
+        num_tokens = sum(p.encoded.num_tokens for p in fresh.values())
+        refusal: GuerdonError | None = self._refusal(lane, tenant, num_tokens, deadline - now)
         if refusal is None and not self._queue.put(fresh.values()):
             refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
         if refusal is not None:
@@ -116,21 +137,33 @@ class Engine:
         self._observer.queued(self._model, self._queue.num_items, self._queue.num_tokens)
         return pendings
 
-    def _pending(self, key: bytes, item: Encoded, deadline: float, lane: Lane, now: float) -> Pending:
-        prefix = item.input_ids[: item.prefix_len].tobytes() if self._backend.shares_prefix else None
-        return Pending(key, item, lane, deadline, prefix, self._loop.create_future(), now)
+    def _refusal(self, lane: Lane, tenant: str, num_tokens: int, left_s: float) -> Overloaded | None:
+        """Whether the queue has no room for so many more tokens, or too little time.
 
-    def _refusal(self, num_tokens: int) -> Overloaded | None:
-        """An empty queue takes a request of any size, else a large one could never be served."""
-        queued = self._queue.num_tokens
-        if not queued or queued + num_tokens <= self._limits.max_queued_tokens:
+        A tenant may fill as much of the queue as it leaves free (dynamic thresholds, Choudhury and Hahne
+        1998), so there is room for others whatever it does. An empty queue takes a request of any size, else
+        a large one could never be served, nor a wrong estimate be corrected.
+        """
+        queued, limit = self._queue.num_tokens, self._limits.max_queued_tokens
+        if not queued or not num_tokens:
             return None
-        wait_ms = math.ceil(1000 * self._throughput.seconds_for(queued))
-        return Overloaded(
-            f"model {self._model} has {queued} tokens waiting of max_queued_tokens "
-            f"{self._limits.max_queued_tokens}; retry after {wait_ms} ms",
-            retry_after_ms=wait_ms,
+        excess = max(
+            queued + num_tokens - limit, queued + num_tokens + self._queue.waiting_of(tenant) - limit
         )
+        if excess > 0:
+            reason = f"max_queued_tokens {limit} leaves no room for {num_tokens} more of this caller"
+            return self._overloaded(reason, self._throughput.seconds_for(excess))
+        wait_s = CAUTION * self._throughput.seconds_for(self._queue.tokens_before(lane, tenant, num_tokens))
+        if self._throughput.is_known and wait_s > left_s:
+            reason = f"that is more work than can be done within {left_s:.3g} s"
+            return self._overloaded(reason, wait_s - left_s)
+        return None
+
+    def _overloaded(self, reason: str, wait_s: float) -> Overloaded:
+        wait_ms = max(1, math.ceil(1000 * wait_s))
+        queued = self._queue.num_tokens
+        message = f"model {self._model} has {queued} tokens waiting; {reason}; retry after {wait_ms} ms"
+        return Overloaded(message, retry_after_ms=wait_ms)
 
     def _leave(self, pendings: Sequence[Pending]) -> None:
         """One waiter of each has gone; what nobody waits for is dropped before its forward."""

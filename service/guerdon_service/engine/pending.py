@@ -13,6 +13,7 @@ class Pending:
     """An admitted sequence. Mutable: later stages fill the last four fields.
 
     key: fingerprint; equal keys in flight share one `Pending`.
+    tenant: who asked; equal keys have equal tenants.
     prefix: bytes of the prompt's token ids where the back end shares prompts, else None.
     """
 
@@ -24,8 +25,9 @@ class Pending:
     prefix: bytes | None
     future: asyncio.Future[RawScores]
     queued_at: float
+    tenant: str = ""
     waiters: int = 1
-    counted: bool = field(default=False, init=False)  # by the queue, under its lock
+    counted: bool = field(default=False, init=False)  # it waits in the queue; under the queue's lock
     started_at: float = field(default=0.0, init=False)  # filled by the back-end thread
     done_at: float = field(default=0.0, init=False)  # filled by the back-end thread
 

@@ -1,23 +1,35 @@
-"""How fast forwards go, for honest retry hints."""
+"""How fast forwards go, for honest estimates of waits."""
 
-HALF_LIFE_BATCHES = 8.0
+from collections import deque
+
+MEMORY_BATCHES = 16
 
 
 class Throughput:
-    """Exponentially weighted tokens and seconds; their ratio is tokens per second."""
+    """Seconds per token: the median of the last forwards, each weighing as much as it has tokens.
+
+    So one forward that stalled says nothing, and neither do tiny ones, whose tokens are dear.
+    """
 
     def __init__(self) -> None:
-        self._tokens = 0.0
-        self._seconds = 0.0
+        self._forwards: deque[tuple[float, int]] = deque(maxlen=MEMORY_BATCHES)
+        self._seconds_per_token: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a forward was measured."""
+        return self._seconds_per_token is not None
 
     def add(self, num_tokens: int, seconds: float) -> None:
         """Account for one forward."""
-        keep = 0.5 ** (1.0 / HALF_LIFE_BATCHES)
-        self._tokens = keep * self._tokens + num_tokens
-        self._seconds = keep * self._seconds + seconds
+        self._forwards.append((seconds / num_tokens, num_tokens))
+        half = sum(tokens for _, tokens in self._forwards) / 2
+        for pace, tokens in sorted(self._forwards):
+            half -= tokens
+            if half <= 0:
+                self._seconds_per_token = pace
+                return
 
-    def seconds_for(self, num_tokens: int) -> float:
+    def seconds_for(self, num_tokens: float) -> float:
         """Seconds that `num_tokens` should take; one second before anything was measured."""
-        if self._tokens <= 0.0:
-            return 1.0
-        return num_tokens * self._seconds / self._tokens
+        return 1.0 if self._seconds_per_token is None else num_tokens * self._seconds_per_token

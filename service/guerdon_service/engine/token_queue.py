@@ -1,10 +1,12 @@
 """The bounded queue: two lanes, measured in tokens, packed to a token budget."""
 
 import threading
-from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
 
 from guerdon_service.core.query import Lane
+from guerdon_service.engine.fair_lane import FairLane
 from guerdon_service.engine.pending import Pending
 
 BULK_SHARE = 0.2
@@ -13,6 +15,31 @@ BULK_SLICE = 1 / 8
 """Most of a batch that bulk work fills while interactive work pauses: who comes next waits that long."""
 INTERACTIVE_PAUSE_S = 1.0
 """Seconds without interactive work after which bulk work gets whole batches."""
+TURN_SHARE = 1 / 8
+"""Of a batch, what a tenant takes in its turn while others wait."""
+MAX_FORGOTTEN = 1000
+"""Items that nobody wants any more are kept until their turn, but never more than the others and these."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What `take` gathers."""
+
+    now: float
+    items: list[Pending] = field(default_factory=list)
+    expired: list[Pending] = field(default_factory=list)
+    prefixes: set[bytes] = field(default_factory=set)
+
+    def cost(self, pending: Pending) -> int:
+        """Tokens that this item adds: a shared prompt counts once."""
+        shared = pending.prefix is not None and pending.prefix in self.prefixes
+        return pending.encoded.num_tokens - (pending.encoded.prefix_len if shared else 0)
+
+    def add(self, pending: Pending) -> None:
+        pending.started_at = self.now
+        self.items.append(pending)
+        if pending.prefix is not None:
+            self.prefixes.add(pending.prefix)
 
 
 class TokenQueue:
@@ -20,16 +47,19 @@ class TokenQueue:
 
     Bulk work earns credit with each token of interactive work (deficit round robin, Shreedhar and Varghese
     1995), so neither lane can starve the other, whatever the sizes of their items. It does not fill up a
-    batch of interactive work: a fuller batch is a longer wait for everyone in it.
+    batch of interactive work: a fuller batch is a longer wait for everyone in it. Within a lane tenants take
+    turns.
     """
 
     def __init__(self, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
-        self._lanes: dict[Lane, deque[Pending]] = {lane: deque() for lane in Lane}
+        self._lanes = {lane: FairLane(TURN_SHARE * max_batch_tokens) for lane in Lane}
         self._bulk_credit = 0.0
         self._interactive_until = 0.0
         self._num_tokens = 0
         self._num_items = 0
+        self._num_forgotten = 0
+        self._num_running = 0
         self._closed = False
         self._changed = threading.Condition()
 
@@ -43,6 +73,22 @@ class TokenQueue:
         """Items that wait."""
         return self._num_items
 
+    def waiting_of(self, tenant: str) -> int:
+        """Tokens of one tenant that wait."""
+        return sum(lane.waiting[tenant] for lane in self._lanes.values())
+
+    def tokens_before(self, lane: Lane, tenant: str, num_tokens: int) -> float:
+        """Tokens that will have been computed when `num_tokens` more of a tenant are, if nobody else comes.
+
+        What runs now, its own, as many of every other tenant, and the other lane's part.
+        """
+        with self._changed:
+            waiting, other = self._lanes[lane].waiting, self._lanes[_OTHER[lane]].waiting
+            own = waiting[tenant] + num_tokens
+            fair = own + sum(min(own, count) for name, count in waiting.items() if name != tenant)
+            share = BULK_SHARE if lane is Lane.BULK else 1 - BULK_SHARE
+            return self._num_running + fair + min(sum(other.values()), fair * (1 - share) / share)
+
     def put(self, pendings: Iterable[Pending]) -> bool:
         """Append in order, so candidates of one prompt stay neighbours; False once closed."""
         with self._changed:
@@ -54,36 +100,54 @@ class TokenQueue:
             self._changed.notify()
             return True
 
+    def join(self, pending: Pending, deadline: float, lane: Lane, now: float) -> bool:
+        """One more waits for an item that was put: until the later deadline, in the faster lane.
+
+        False when the item is past helping; under the lock, because `take` may be dropping it right now.
+        """
+        with self._changed:
+            if not pending.is_wanted(now):
+                return False
+            pending.waiters += 1
+            pending.deadline = max(pending.deadline, deadline)
+            if pending.counted and lane is Lane.INTERACTIVE and pending.lane is Lane.BULK:
+                self._uncount(pending)
+                pending.lane = lane
+                self._lanes[lane].append(pending)  # what is left of it in the other lane is skipped, or taken
+                self._count(pending)
+            return True
+
     def forget(self, pending: Pending) -> None:
         """Stop counting an item that nobody wants any more; `take` will skip it."""
         with self._changed:
+            if not pending.counted:
+                return
             self._uncount(pending)
+            self._num_forgotten += 1
+            if self._num_forgotten > self._num_items + MAX_FORGOTTEN:
+                self._num_forgotten = 0
+                for lane in self._lanes.values():
+                    lane.prune()
 
     def take(self, now: float) -> tuple[list[Pending], list[Pending]]:
-        """Next batch, and what was dropped from it because its deadline has passed; never waits."""
+        """Next batch, and what was dropped on the way because its deadline has passed; never waits."""
         with self._changed:
-            batch = self._pack(now)
-            for pending in batch:
-                self._uncount(pending)
-                pending.started_at = now
-        wanted = [p for p in batch if p.is_wanted(now)]
-        return wanted, [p for p in batch if p.waiters > 0 and now >= p.deadline]
+            batch = _Batch(now)
+            self._num_running = round(self._pack(batch))
+            return batch.items, batch.expired
 
-    def wait(self) -> bool:
-        """Block until something waits; False once closed and empty."""
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until something waits, for `timeout_s` at most; False once closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting())
-            return self._waiting()
+            self._num_running = 0
+            self._changed.wait_for(lambda: self._closed or self._waiting(), timeout_s)
+            return self._waiting() or not self._closed
 
     def close(self) -> list[Pending]:
         """Refuse to wait any longer and hand back everything that is left."""
         with self._changed:
             self._closed = True
-            left = [p for lane in self._lanes.values() for p in lane]
-            for lane in self._lanes.values():
-                lane.clear()
-            for pending in left:
-                self._uncount(pending)
+            left = [p for lane in self._lanes.values() for p in lane.drain() if self._uncount(p)]
             self._changed.notify_all()
             return left
 
@@ -92,52 +156,63 @@ class TokenQueue:
 
     def _count(self, pending: Pending) -> None:
         pending.counted = True
+        self._lanes[pending.lane].waiting[pending.tenant] += pending.encoded.num_tokens
         self._num_tokens += pending.encoded.num_tokens
         self._num_items += 1
 
-    def _uncount(self, pending: Pending) -> None:
-        if pending.counted:
-            pending.counted = False
-            self._num_tokens -= pending.encoded.num_tokens
-            self._num_items -= 1
+    def _uncount(self, pending: Pending) -> bool:
+        """Whether it was counted."""
+        if not pending.counted:
+            return False
+        pending.counted = False
+        waiting = self._lanes[pending.lane].waiting
+        waiting[pending.tenant] -= pending.encoded.num_tokens
+        if not waiting[pending.tenant]:
+            del waiting[pending.tenant]
+        self._num_tokens -= pending.encoded.num_tokens
+        self._num_items -= 1
+        return True
 
-    def _pack(self, now: float) -> list[Pending]:
-        batch: list[Pending] = []
-        prefixes: set[bytes] = set()
+    def _pack(self, batch: _Batch) -> float:
+        """Fill the batch; how many tokens it has."""
         interactive, bulk = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BULK]
         budget = float(self._max_batch_tokens)
         if interactive:
-            self._interactive_until = now + INTERACTIVE_PAUSE_S
-            owed = self._move(bulk, batch, prefixes, self._bulk_credit, whole=False)
-            spent = self._move(interactive, batch, prefixes, budget - owed, whole=not batch)
+            self._interactive_until = batch.now + INTERACTIVE_PAUSE_S
+            owed = self._move_owed(bulk, batch)
+            spent = self._move(interactive, batch, budget - owed, whole=not batch.items)
             earned = spent * BULK_SHARE / (1 - BULK_SHARE)
             self._bulk_credit = self._bulk_credit + earned - owed if bulk else 0.0
-        else:
-            share = BULK_SLICE if now < self._interactive_until else 1.0
-            spent = self._move(bulk, batch, prefixes, share * budget, whole=True)
-            self._bulk_credit = max(0.0, self._bulk_credit - spent)
-        return batch
+            return owed + spent
+        share = BULK_SLICE if batch.now < self._interactive_until else 1.0
+        spent = self._move(bulk, batch, share * budget, whole=True)
+        self._bulk_credit = max(0.0, self._bulk_credit - spent)
+        return spent
 
-    @staticmethod
-    def _move(
-        lane: deque[Pending], batch: list[Pending], prefixes: set[bytes], budget: float, *, whole: bool
-    ) -> float:
+    def _move_owed(self, bulk: FairLane, batch: _Batch) -> float:
+        """What bulk work has earned: up to a batch of it, or one item that is longer than a batch."""
+        first = bulk.next(batch.prefixes)
+        if first is None or batch.cost(first) > self._bulk_credit:
+            return 0.0
+        return self._move(bulk, batch, min(self._bulk_credit, self._max_batch_tokens), whole=True)
+
+    def _move(self, lane: FairLane, batch: _Batch, budget: float, *, whole: bool) -> float:
         """Move items from `lane` while they fit; `whole` lets one item exceed the budget."""
         spent = 0.0
-        while lane:
-            cost = _cost(lane[0], prefixes)
-            if spent + cost > budget and not (whole and not spent):
+        while (pending := lane.next(batch.prefixes)) is not None:
+            if batch.now >= pending.deadline:
+                lane.pay(0.0)
+                batch.expired.append(pending)
+                pending.deadline = -inf  # nobody can join it any more
+            elif spent + batch.cost(pending) > budget and not (whole and not spent):
                 break
-            pending = lane.popleft()
-            if pending.waiters > 0:
+            else:
+                cost = batch.cost(pending)
+                lane.pay(cost)
                 spent += cost
-                batch.append(pending)
-                if pending.prefix is not None:
-                    prefixes.add(pending.prefix)
+                batch.add(pending)
+            self._uncount(pending)
         return spent
 
 
-def _cost(pending: Pending, prefixes: set[bytes]) -> int:
-    """Tokens that this item adds to the batch: a shared prompt counts once."""
-    shared = pending.prefix is not None and pending.prefix in prefixes
-    return pending.encoded.num_tokens - (pending.encoded.prefix_len if shared else 0)
+_OTHER = {Lane.INTERACTIVE: Lane.BULK, Lane.BULK: Lane.INTERACTIVE}

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,20 @@ Answer = RawScores | GuerdonError
 Scatter = Callable[[Sequence[Pending], Sequence[Answer], BatchReport | None], None]
 
 MAX_FAILED_BATCHES = 5
-"""Forwards in a row that may fail whole before the worker says that it is unhealthy."""
+"""Forwards in a row that may fail whole, a known good item among them, before the worker is unhealthy."""
+PROBE_S = 1.0
+"""How often an unhealthy worker tries again by itself: readiness keeps requests away from it meanwhile."""
+
+
+STALL_S = 60.0
+"""A forward under way for so long has stalled: nobody who gave no deadline of his own still waits for it."""
 
 
 @dataclass(slots=True)
 class _Health:
     alive: bool = True
     failed_batches: int = 0
+    busy_since: float = inf
 
 
 class Worker:
@@ -45,28 +53,35 @@ class Worker:
         self._clock = clock
         self._scatter = scatter
         self._health = _Health()
+        self._known: Encoded | None = None
+        """The last item that was scored; until there is one, the last that was not."""
         self._thread = threading.Thread(target=self._run, name=f"guerdon-{model}", daemon=True)
         self._thread.start()
 
     @property
     def is_healthy(self) -> bool:
-        """False once the thread is gone or forwards keep failing."""
-        return self._health.alive and self._health.failed_batches < MAX_FAILED_BATCHES
+        """False once the thread is gone, and while forwards keep failing or one has stalled."""
+        health = self._health
+        has_stalled = self._clock() - health.busy_since > STALL_S
+        return health.alive and health.failed_batches < MAX_FAILED_BATCHES and not has_stalled
 
-    def join(self) -> None:
-        """Wait for the thread's end; close the queue first."""
-        self._thread.join()
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread has ended, waiting `timeout_s` at most; close the queue first."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         batch: list[Pending] = []
         try:
-            while self._queue.wait():
+            while self._queue.wait(PROBE_S if self._health.failed_batches >= MAX_FAILED_BATCHES else None):
                 batch, expired = self._queue.take(self._clock())
                 if expired:
                     late = DeadlineExceeded("the deadline passed while the item waited; allow more time")
                     self._scatter(expired, [late] * len(expired), None)
                 if batch:
                     self._forward(batch)
+                elif self._health.failed_batches >= MAX_FAILED_BATCHES:
+                    self._note_failure()
                 batch = []
         except BaseException:
             log.exception("back-end thread stopped", extra={"model": self._model})
@@ -78,16 +93,23 @@ class Worker:
             self._scatter(left, [gone] * len(left), None)
 
     def _forward(self, batch: list[Pending]) -> None:
-        started = self._clock()
+        started = self._health.busy_since = self._clock()
         answers, num_computed = self._answers([p.encoded for p in batch])
+        self._health.busy_since = inf
         done = self._clock()
         for pending in batch:
             pending.done_at = done
-        all_failed = all(isinstance(a, GuerdonError) for a in answers)
-        self._health.failed_batches = self._health.failed_batches + 1 if all_failed else 0
+        scored = [p.encoded for p, a in zip(batch, answers, strict=True) if not isinstance(a, GuerdonError)]
+        if scored:
+            self._known, self._health.failed_batches = scored[-1], 0
+        else:
+            self._known = self._known or batch[-1].encoded
+            self._note_failure()
         num_tokens = sum(p.encoded.num_tokens for p in batch)
         self._scatter(
-            batch, answers, BatchReport(len(batch), num_tokens, num_computed, done - started, num_computed == 0)
+            batch,
+            answers,
+            BatchReport(len(batch), num_tokens, num_computed, done - started, num_computed == 0),
         )
 
     def _answers(self, batch: Sequence[Encoded]) -> tuple[list[Answer], int]:
@@ -108,6 +130,13 @@ class Worker:
         half = len(batch) // 2
         (first, cost_of_first), (second, cost_of_second) = map(self._answers, (batch[:half], batch[half:]))
         return first + second, cost_of_first + cost_of_second
+
+    def _note_failure(self) -> None:
+        """Tell bad items from a bad back end: a known good item can be scored, or it counts."""
+        assert self._known is not None
+        answers, _ = self._answers([self._known])
+        works = not isinstance(answers[0], GuerdonError)
+        self._health.failed_batches = 0 if works else self._health.failed_batches + 1
 
     def _checked(self, row: NDArray[np.float32]) -> Answer:
         if bool(np.isfinite(row).all()):

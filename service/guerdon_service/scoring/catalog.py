@@ -90,7 +90,10 @@ class Catalog:
             return self.info(reference)
         if any(slot.spec.members for slot in self.slots(spec.name)):
             raise InvalidInput(f"model {spec.name} is an ensemble; give another name", param="name")
+        dead = self._slots.get(key)
         self._slots[key] = Slot(spec)
+        if dead is not None and dead.scorer is not None:
+            await dead.scorer.close()  # its weights go before the new ones come
         self._default = self._default or spec.name
         label = reference if len(self.slots(spec.name)) > 1 else spec.name
         model = await self._loaded(key, label, (version, digest))

@@ -14,6 +14,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import Cache, Observer, RawScores
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.engine import Engine
+from guerdon_service.scoring.encoded_memo import EncodedMemo, Known
 
 ENCODE_CHUNK = 32
 """Conversations that one task of the tokenizing pool takes: amortises its hand-over, keeps cores busy."""
@@ -57,6 +58,7 @@ class ModelScorer:
         """What measurements call it: its name, or ``NAME@VERSION`` of a version loaded beside."""
         self.engine = Engine(label, model.backend, limits, observer)
         self._cache = cache
+        self._memo = EncodedMemo()
         self._pool = pool
         self._observer = observer
 
@@ -71,10 +73,10 @@ class ModelScorer:
         """
         started = time.monotonic()
         with self._observer.span("tokenize", items=len(entries)):
-            encoded = await self.encode(entries)
+            known = await self._known(entries, tenant)
         tokenize_s = time.monotonic() - started
         self._observer.tokenized(self.label, len(entries), tokenize_s)
-        keys = fingerprints(self.model.identity, tenant, encoded)
+        encoded, keys = [k.encoded for k in known], [k.fingerprint for k in known]
         with self._observer.span("look up", items=len(keys)):
             found = await self._cache.get_many(keys, self.model.backend.num_heads)
         missing = [i for i, hit in enumerate(found) if hit is None]
@@ -83,12 +85,28 @@ class ModelScorer:
             return RawBatch([h for h in found if h is not None], encoded, cached, tokenize_s, 0.0, 0.0)
         with self._observer.span("queue and forward", model=self.label, items=len(missing)):
             scores = await self.engine.score(
-                [encoded[i] for i in missing], [keys[i] for i in missing], deadline=deadline, lane=lane
+                [encoded[i] for i in missing],
+                [keys[i] for i in missing],
+                deadline=deadline,
+                lane=lane,
+                tenant=tenant,
             )
         computed = dict(zip(missing, scores.raw, strict=True))
         self._cache.put_many([(keys[i], row) for i, row in computed.items()])
         raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
         return RawBatch(raw, encoded, cached, tokenize_s, scores.queue_s, scores.forward_s)
+
+    async def _known(self, entries: Sequence[Entry], tenant: str) -> list[Known]:
+        """Tokens and fingerprints of all entries; only what the memo lacks is tokenized."""
+        known = [self._memo.get(tenant, e.conversation) for e in entries]
+        fresh = [i for i, k in enumerate(known) if k is None]
+        if fresh:
+            encoded = await self.encode([entries[i] for i in fresh])
+            keys = fingerprints(self.model.identity, tenant, encoded)
+            for i, tokens, key in zip(fresh, encoded, keys, strict=True):
+                found = known[i] = Known(tokens, key)
+                self._memo.put(tenant, entries[i].conversation, found)
+        return [k for k in known if k is not None]
 
     async def encode(self, entries: Sequence[Entry]) -> list[Encoded]:
         """Tokens of all entries, in the pool."""

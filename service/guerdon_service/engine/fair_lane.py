@@ -1,0 +1,81 @@
+"""One lane of the queue: tenants take turns, so that none gets more than its share."""
+
+from collections import Counter, deque
+
+from guerdon_service.engine.pending import Pending
+
+
+class FairLane:
+    """Items in the order of each tenant's arrival. For one thread at a time: the queue holds its lock.
+
+    Surplus round robin (Adiseshu, Parulkar and Varghese 1996): in its turn a tenant takes items until its
+    credit is used up; the last one may cost more, and the excess is taken off the next turn. Tenants that
+    wait get equally many tokens that way, whatever the sizes of their items. What shares its prompt with the
+    batch stays together and is paid for later.
+
+    Args:
+        turn_tokens: what a tenant earns per turn, in tokens.
+    """
+
+    def __init__(self, turn_tokens: float) -> None:
+        self._turn_tokens = turn_tokens
+        self._queues: dict[str, deque[Pending]] = {}
+        self._turns: deque[str] = deque()
+        self._credit: dict[str, float] = {}
+        self.waiting: Counter[str] = Counter()
+        """Tokens that wait, by tenant."""
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def append(self, pending: Pending) -> None:
+        """Behind everything of its tenant."""
+        if pending.tenant not in self._queues:
+            self._queues[pending.tenant] = deque()
+            self._turns.append(pending.tenant)
+            self._credit.setdefault(pending.tenant, self._turn_tokens)
+        self._queues[pending.tenant].append(pending)
+
+    def next(self, prefixes: set[bytes]) -> Pending | None:
+        """The item whose turn it is; None when nothing waits."""
+        while self._turns:
+            tenant = self._turns[0]
+            queue = self._queues[tenant]
+            while queue and not queue[0].counted:  # nobody waits for it any more, or another lane had it
+                queue.popleft()
+            if not queue:
+                self._end(tenant)
+            elif self._credit[tenant] > 0 or queue[0].prefix in prefixes:
+                return queue[0]
+            else:
+                self._credit[tenant] += self._turn_tokens
+                self._turns.rotate(-1)
+        self._credit.clear()
+        return None
+
+    def pay(self, cost: float) -> None:
+        """The item of `next` was taken at `cost` tokens."""
+        tenant = self._turns[0]
+        self._queues[tenant].popleft()
+        # Alone it owes nobody: who comes later finds it with a turn's credit at most used up.
+        self._credit[tenant] -= cost if len(self._turns) > 1 else min(cost, self._credit[tenant])
+
+    def prune(self) -> None:
+        """Let go of what `next` would skip."""
+        for tenant, queue in self._queues.items():
+            self._queues[tenant] = deque(p for p in queue if p.counted)
+
+    def drain(self) -> list[Pending]:
+        """Everything that waits; the lane is empty then."""
+        left = [p for queue in self._queues.values() for p in queue if p.counted]
+        self._queues.clear()
+        self._turns.clear()
+        self._credit.clear()
+        return left
+
+    def _end(self, tenant: str) -> None:
+        """Nothing of it waits; only what it owes is remembered, for as long as others wait."""
+        self._turns.popleft()
+        del self._queues[tenant]
+        if self._credit[tenant] >= 0:
+            del self._credit[tenant]

@@ -1,0 +1,48 @@
+"""Nobody starves: how much one engine computes while a request waits has a bound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from guerdon_service.core.encoded import Encoded
+from guerdon_service.core.query import Lane
+from tests.simulation.world import World
+
+PATIENCE = 30.0
+"""While a request waits, its engine computes at most this many times the tokens that its tenant had waiting
+in its lane, and `SLACK_BATCHES` more: three tenants take turns, bulk has a fifth of the tokens, and twice."""
+SLACK_BATCHES = 12
+
+
+@dataclass(eq=False)
+class _Waiting:
+    lane: Lane
+    tenant: str
+    num_tokens: int
+    patience: float
+
+
+class Fairness:
+    """The requests that wait for one engine."""
+
+    def __init__(self, world: World, max_batch_tokens: int) -> None:
+        self._world = world
+        self._budget = max_batch_tokens
+        self._waiting: list[_Waiting] = []
+
+    def enter(self, encoded: Sequence[Encoded], lane: Lane, tenant: str) -> _Waiting:
+        """A request was given to the engine."""
+        num_tokens = sum(e.num_tokens for e in encoded)
+        own = sum(w.num_tokens for w in self._waiting if (w.lane, w.tenant) == (lane, tenant))
+        patience = PATIENCE * (own + num_tokens) + SLACK_BATCHES * max(self._budget, 64)
+        self._waiting.append(_Waiting(lane, tenant, num_tokens, patience))
+        return self._waiting[-1]
+
+    def leave(self, waiting: _Waiting) -> None:
+        """It was answered, or has gone."""
+        self._waiting.remove(waiting)
+
+    def forwarded(self, batch: Sequence[Encoded], num_tokens: int) -> None:
+        """The engine computes `num_tokens`."""
+        for waiting in self._waiting:
+            waiting.patience -= num_tokens
+            self._world.require(waiting.patience > 0, f"no {waiting.lane} request starves")
