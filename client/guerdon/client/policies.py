@@ -41,14 +41,15 @@ async def evaluate_policy(
 
     async def attempt(left_s: float) -> Payload:
         num_done = 0
+        result: Payload | None = None
         try:
             async with asyncio.timeout(sender.timeout_s) as silence:
                 async with aclosing(sender.transport.stream("evaluate_policy", given, None)) as parts:
                     async for part in parts:
                         silence.reschedule(asyncio.get_running_loop().time() + sender.timeout_s)
-                        if "result" in part:
-                            result: Payload = part["result"]
-                            return result
+                        if "result" in part:  # read on: a stream that ends by itself leaves nothing to close
+                            result = part["result"]
+                            continue
                         num_done = part["progress"]["done"]
                         if on_progress is not None:
                             on_progress(part["progress"])
@@ -57,8 +58,11 @@ async def evaluate_policy(
                 f"no news within {sender.timeout_s:.3g} s; give a longer timeout_s", param="timeout_s"
             ) from None
         except GuerdonError as err:
-            err.retryable = err.retryable and not num_done
-            raise
+            if result is None:
+                err.retryable = err.retryable and not num_done
+                raise
+        if result is not None:
+            return result
         raise InvalidReply("the answer ended before its result; ask again")
 
     return await retrying(attempt, sender.policy, Deadline(None, LONGEST_S), sender.clock)
