@@ -18,15 +18,15 @@ def combine(
     Args:
         raw: float32 [num_heads], in the order of ``manifest.heads``.
     """
-    members = _members(raw, manifest.heads)
-    attributes = {name: sum(values) / len(values) for name, values in members.items()}
-    variance = sum(profile.weights.get(n, 0.0) ** 2 * _variance(v) for n, v in members.items())
-    std = sqrt(variance)
+    heads, values = manifest.heads, raw.tolist()
+    members = _members(values, heads)
+    attributes = {name: sum(own) / len(own) for name, own in members.items()}
+    std = _std(members, profile) if len(members) < len(heads) else 0.0
     total = sum(weight * attributes[name] for name, weight in profile.weights.items())
     return Score(
         reward=total - profile.conservatism * std,
         attributes=attributes,
-        raw={head.name: float(value) for head, value in zip(manifest.heads, raw, strict=True)},
+        raw={head.name: value for head, value in zip(heads, values, strict=True)},
         std=std,
         tokens=tokens,
         truncated=truncated,
@@ -34,11 +34,15 @@ def combine(
     )
 
 
-def _members(raw: RawScores, heads: tuple[Head, ...]) -> dict[str, list[float]]:
+def _members(raw: list[float], heads: tuple[Head, ...]) -> dict[str, list[float]]:
     members: dict[str, list[float]] = {}
     for head, value in zip(heads, raw, strict=True):
-        members.setdefault(head.attribute, []).append((float(value) - head.norm.mean) / head.norm.std)
+        members.setdefault(head.attribute, []).append((value - head.norm.mean) / head.norm.std)
     return members
+
+
+def _std(members: dict[str, list[float]], profile: Profile) -> float:
+    return sqrt(sum(profile.weights.get(n, 0.0) ** 2 * _variance(v) for n, v in members.items()))
 
 
 def _variance(values: list[float]) -> float:

@@ -1,0 +1,61 @@
+"""Conversations that were encoded lately: who asks again pays no tokenizing."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from sys import getsizeof
+
+from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.encoded import Encoded
+
+MEMO_BYTES = 32 * 1024 * 1024
+"""Default bound: some 10,000 conversations of 1,000 characters."""
+ENTRY_BYTES = 640
+"""What an entry takes besides its strings and token ids: tuple, array, and the ordered dict's share."""
+
+_Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A conversation's tokens and the fingerprint of its score."""
+
+    encoded: Encoded
+    fingerprint: bytes
+
+
+class EncodedMemo:
+    """The least recently used leave first, bounded by bytes. For one thread: the event loop's.
+
+    Tenants share nothing, so that the time of an answer tells nobody what another one asked.
+    """
+
+    def __init__(self, max_bytes: int = MEMO_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+        self._entries: OrderedDict[_Key, Known] = OrderedDict()
+
+    def get(self, tenant: str, conversation: Conversation) -> Known | None:
+        """What is known of it, now the most recently used; None when nothing is."""
+        key = _key(tenant, conversation)
+        known = self._entries.get(key)
+        if known is not None:
+            self._entries.move_to_end(key)
+        return known
+
+    def put(self, tenant: str, conversation: Conversation, known: Known) -> None:
+        """Keep it, dropping the least recently used for room."""
+        key = _key(tenant, conversation)
+        if key not in self._entries:
+            self._num_bytes += _size(key, known)
+        self._entries[key] = known
+        while self._num_bytes > self._max_bytes:
+            self._num_bytes -= _size(*self._entries.popitem(last=False))
+
+
+def _key(tenant: str, conversation: Conversation) -> _Key:
+    """Strings in one flat tuple, which hash and compare without Python code."""
+    return (tenant, conversation.response, *(s for m in conversation.prompt for s in (m.role, m.content)))
+
+
+def _size(key: _Key, known: Known) -> int:
+    return ENTRY_BYTES + sum(getsizeof(text) for text in key) + known.encoded.input_ids.nbytes
