@@ -12,7 +12,6 @@ COPY .ci/install .ci/install
 COPY pyproject.toml README.md ./
 COPY protos protos
 COPY client client
-COPY training training
 COPY service service
 
 FROM source AS build-cpu

