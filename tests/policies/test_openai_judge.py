@@ -30,6 +30,14 @@ def completion(content: str, *tokens: dict[str, float]) -> dict[str, Any]:
     return {"choices": [{"index": 0, "message": {"content": content}, "finish_reason": "stop"} | told]}
 
 
+def told(token: str, alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    """One place with odd alternatives."""
+    body = completion(token)
+    place = {"token": token, "logprob": -0.5, "top_logprobs": alternatives}
+    body["choices"][0]["logprobs"] = {"content": [place]}
+    return body
+
+
 @pytest.mark.parametrize(
     ("body", "p_first"),
     [
@@ -43,6 +51,9 @@ def completion(content: str, *tokens: dict[str, float]) -> dict[str, Any]:
         (completion("A", {"A": 0.9, "The": 0.1}), 1.0),
         (completion("So: B", {"So": 1.0}, {":": 1.0}, {" B": 0.75, " A": 0.25}), 0.25),
         (completion("neither", {"neither": 1.0}), None),
+        (told("B", []), 0.0),
+        (told("A", [{"token": "The", "logprob": -0.1}]), 1.0),
+        (told("B", [{"token": "A", "logprob": -9999.0}, {"token": "B", "logprob": -9999.0}]), 0.0),
     ],
 )
 def test_the_letter_and_its_probability_are_read(body: dict[str, Any], p_first: float | None) -> None:

@@ -26,17 +26,18 @@ def read_p_first(body: Mapping[str, Any]) -> float | None:
     tokens = (choice.get("logprobs") or {}).get("content") or ()
     named = next((token for token in reversed(tokens) if _letter(token["token"])), None)
     if named is not None:
-        return _share(named.get("top_logprobs") or (named,))
+        return _share(named, named.get("top_logprobs") or ())
     letters = _LETTER.findall(choice["message"].get("content") or "")
     return float(letters[-1] == "A") if letters else None
 
 
-def _share(alternatives: Sequence[Mapping[str, Any]]) -> float:
+def _share(named: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]]) -> float:
     mass = {"A": 0.0, "B": 0.0}
     for alternative in alternatives:
         if letter := _letter(alternative["token"]):
             mass[letter] += exp(min(float(alternative["logprob"]), 0.0))
-    return mass["A"] / (mass["A"] + mass["B"])
+    total = mass["A"] + mass["B"]
+    return mass["A"] / total if total else float(_letter(named["token"]) == "A")
 
 
 def _letter(token: str) -> str:
