@@ -34,6 +34,7 @@ from guerdon_service.core.registry import (
 )
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
+from guerdon_service.evaluation.robustness import check_robustness
 from guerdon_service.feedback.service import FeedbackService
 from guerdon_service.scoring.service import ScoringService
 
@@ -138,6 +139,7 @@ class StepEvaluator:
             raise InvalidInput("dataset absent.jsonl does not exist", param="dataset")
         if not 0 <= query.margin < 1:
             raise InvalidInput(f"margin is {query.margin}; give 0 to 1", param="margin")
+        check_robustness(query.robustness)
         evaluation = Evaluation(
             id=f"e{len(self.kept) + 1}",
             state="queued",
@@ -183,11 +185,11 @@ class StepEvaluator:
             self.kept[evaluation_id] = evaluation
         return evaluation
 
-    async def report_html(self, evaluation_id: str) -> str:
+    async def report(self, evaluation_id: str, format: str) -> str:
         evaluation = await self.get(evaluation_id)
         if evaluation.report is None:
             raise NotReady("the evaluation is not done; ask again", retry_after_ms=1000)
-        return "<!doctype html><title>report</title>"
+        return "<!doctype html><title>report</title>" if format == "html" else "### report"
 
 
 @dataclass

@@ -29,6 +29,7 @@ from tests.tiny import build_tiny
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DATA = "pairs.jsonl"
+CHANGED = 5
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ async def whole(folder: Path) -> AsyncIterator[Whole]:
 
 async def in_process(whole: Whole) -> Any:
     evaluations = whole.domain.evaluations
-    started = await evaluations.start(EvaluationQuery("first", DATA, "second"))
+    started = await evaluations.start(EvaluationQuery("first", DATA, "second", robustness=CHANGED))
     async for state in evaluations.follow(started.id):
         last = state
     return last.report
@@ -92,18 +93,20 @@ async def in_process(whole: Whole) -> Any:
 
 async def over(url: str) -> Any:
     async with AsyncClient(url) as client:
-        return (await client.evaluate("first", DATA, baseline="second")).report
+        return (await client.evaluate("first", DATA, baseline="second", robustness=CHANGED)).report
 
 
 async def test_every_way_gives_the_same_report(whole: Whole, tmp_path: Path) -> None:
     out = tmp_path / "kept.json"
     models = [str(whole.folder / "models" / name) for name in ("first", "second")]
     argv = ["--model", models[0], "--against", models[1], "--data", str(whole.folder / "data" / DATA)]
-    argv += ["--threads", "1", "--json", str(out)]
+    argv += ["--threads", "1", "--json", str(out), "--robustness", str(CHANGED)]
     assert await asyncio.to_thread(evaluate_command, argv) == 0
     kept = json.loads(out.read_text())
     reports = [plain(await in_process(whole)), *[plain(await over(url)) for url in whole.urls]]
     assert reports == [plain(kept["report"])] * 3
+    for side in ("candidate", "baseline"):
+        assert {row["num_pairs"] for row in reports[0][side]["robustness"]} == {CHANGED}
     assert reports[0]["comparison"]["verdict"] in ("better", "not worse", "worse", "inconclusive")
     await scores_are_those_of_score(whole, kept["scores"])
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.statistics.bradley_terry import fit_bradley_terry
@@ -47,10 +48,10 @@ def test_sandwich_equals_the_cluster_robust_model() -> None:
     keywords = {"groups": clusters, "use_correction": False}
     reference = model.fit(tol=1e-13, cov_type="cluster", cov_kwds=keywords)
     found = fit_bradley_terry(first.tolist(), second.tolist(), outcome, clusters)
-    half = 1.959964 * np.sqrt(reference.cov_params()[0, 0] * 60 / 59)
+    half = stats.norm.ppf(0.975) * np.sqrt(reference.cov_params()[0, 0] * 60 / 59)
     low, high = reference.params[0] - half, reference.params[0] + half
     rate = found.win_rate(1, 0)  # player 0 is the model's zero
-    assert (rate.low, rate.high) == pytest.approx((1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))), abs=1e-6)
+    assert (rate.low, rate.high) == pytest.approx((1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))), abs=1e-9)
 
 
 def test_intervals_cover_the_true_strengths() -> None:

@@ -74,12 +74,22 @@ def test_command_and_job_give_identical_numbers(
         run("--model", out, "--against", out, "--data", data)
 
 
-def test_robustness_is_measured_on_a_sample(models: tuple[str, str], tmp_path: Path) -> None:
+def test_robustness_is_measured_on_a_sample(
+    models: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data, out = write(tmp_path / "pairs.jsonl", pairs(12)), tmp_path / "out.json"
     assert run("--model", models[0], "--data", data, "--robustness", 5, "--json", out) == 0
     rows = json.loads(out.read_text())["report"]["candidate"]["robustness"]
     assert {row["transform"] for row in rows} >= {"whitespace", "typos", "prompt echo", "empty"}
     assert {row["num_pairs"] for row in rows} == {5}
+    page, notes = tmp_path / "page.html", tmp_path / "notes.md"
+    capsys.readouterr()
+    outputs = ["--report", page, "--markdown", notes, "--json", tmp_path / "again.json"]
+    assert run("--model", models[1], "--against", out, "--data", data, "--robustness", 5, *outputs) == 0
+    report = json.loads((tmp_path / "again.json").read_text())["report"]
+    assert report["baseline"]["robustness"] == rows  # kept with the scores
+    for text in (capsys.readouterr().out, page.read_text(), notes.read_text()):
+        assert "refusal prefix" in text and text.count("prompt echo") == 2
 
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,9 @@
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,13 @@ from guerdon_service.evaluation.score import Asked
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.evaluation.data import pairs, write
-from tests.evaluation.replica import Replica, running_replica
+from tests.evaluation.replica import NAMES, Gate, Replica, running_replica
 
 ROOT = Path(__file__).parents[2]
 ONE = EvaluationQuery("new", "pairs.jsonl.gz")
 BOTH = EvaluationQuery("new", "pairs.jsonl.gz", baseline="old")
+CHANGED = replace(BOTH, robustness=60)
+NUM_TRANSFORMS = 8
 HALFWAY = 75
 """Forwards of small batches, of about 150 in all, after which a replica hangs."""
 PROBES = 6
@@ -43,11 +48,13 @@ def num_scored_again(*replicas: Replica) -> int:
     return again
 
 
-async def directly(replica: Replica, folder: Path) -> dict[str, Any]:
+async def directly(replica: Replica, folder: Path, robustness: int = 0) -> dict[str, Any]:
     """The report without a job."""
     files = (folder / "pairs.jsonl.gz",)
     new, old = [
-        await score_files(replica.scoring, Asked(name, None), files, progress=lambda _: None)
+        await score_files(
+            replica.scoring, Asked(name, None), files, robustness=robustness, progress=lambda _: None
+        )
         for name in ("new", "old")
     ]
     return to_json(build_report(Data(files, data_sha256(files)), new, old, BOTH.margin))
@@ -103,6 +110,46 @@ async def test_a_killed_worker_is_continued_and_the_numbers_are_the_same(
         assert (done.state, done.done, done.total) == ("done", 600, 600)
         assert num_scored(second) <= 2 * (600 - before.done) + PROBES
         assert done.report == await directly(second, folder)
+
+
+class Tripwire(SqlEvaluationStore):
+    """Holds all forwards behind `gate` once scores are kept under a key that begins with `key`."""
+
+    gate = Gate()
+    key = "nothing"
+
+    def add_scores(self, evaluation_id: str, worker: str, model: str, scores: Sequence[ItemScores]) -> None:
+        super().add_scores(evaluation_id, worker, model, scores)
+        if model.startswith(self.key):
+            self.gate.left = 0
+
+
+@pytest.mark.parametrize("side", ["new", "old"])
+async def test_changed_responses_are_scored_once_though_the_worker_is_killed(
+    store: SqlEvaluationStore, folder: Path, url: str, side: str
+) -> None:
+    """While it scores what was changed, of either model."""
+    wire = Tripwire(open_database(url))
+    async with running_replica(wire, folder) as first, running_replica(store, folder, works=False) as second:
+        wire.gate, wire.key = first.gate, f"{side}@1 changed"
+        started = await first.evaluator.start(CHANGED)
+        await asyncio.to_thread(first.gate.stuck.wait)
+        await first.kill()
+        before = await first.evaluator.get(started.id)
+        plain = sum(len(store.scores(started.id, f"{name}@1")) for name in NAMES)
+        assert (before.state, plain) == ("running", 300 if side == "new" else 600)
+        assert 0 < before.done - plain < (60 if side == "new" else 120)
+        second.work()
+        done = await second.ended(started.id)
+        assert (done.state, done.done, done.total) == ("done", 720, 720)
+        left = 2 * (600 - plain) + NUM_TRANSFORMS * (120 - (before.done - plain))
+        assert num_scored(second) <= left + PROBES
+        assert done.report == await directly(second, folder, robustness=60)
+        assert len((done.report or {})["candidate"]["robustness"]) == NUM_TRANSFORMS
+        seen = num_scored(second)
+        again = await second.ended((await second.evaluator.start(CHANGED)).id)
+        assert again.report == done.report
+        assert num_scored(second) - seen <= PROBES  # kept scores of an earlier evaluation, changed ones too
 
 
 async def test_a_process_killed_for_good_is_continued_elsewhere(
@@ -181,7 +228,7 @@ async def test_cancel_stops_the_work_and_keeps_the_scores(store: SqlEvaluationSt
         following = await replica.evaluator.start(ONE)
         assert (await replica.ended(following.id)).state == "done"
         with pytest.raises(NotReady, match="cancelled"):
-            await replica.evaluator.report_html(started.id)
+            await replica.evaluator.report(started.id, "html")
         assert (await replica.evaluator.cancel(following.id)).state == "done"
         assert [e.id for e in await replica.evaluator.all()] == [following.id, started.id]
 
@@ -270,7 +317,10 @@ async def test_what_cannot_be_evaluated_is_refused_at_once(store: SqlEvaluationS
         for margin in (-0.1, 1.0, float("nan")):
             with pytest.raises(InvalidInput, match="margin"):
                 await start(EvaluationQuery("new", data, margin=margin))
-        for ask in (replica.evaluator.get, replica.evaluator.cancel, replica.evaluator.report_html):
+        with pytest.raises(InvalidInput, match="robustness is -1"):
+            await start(EvaluationQuery("new", data, robustness=-1))
+        report = partial(replica.evaluator.report, format="html")
+        for ask in (replica.evaluator.get, replica.evaluator.cancel, report):
             with pytest.raises(UnknownEvaluation):
                 await ask("nonsense")
         with pytest.raises(UnknownEvaluation):
@@ -294,7 +344,7 @@ async def test_a_failure_says_what_to_do(store: SqlEvaluationStore, folder: Path
             assert ended.state == "failed"
             assert reason in (ended.error or "")
             with pytest.raises(NotReady, match=r"is failed: "):
-                await replica.evaluator.report_html(ended.id)
+                await replica.evaluator.report(ended.id, "html")
 
 
 async def test_data_that_changed_meanwhile_fails(store: SqlEvaluationStore, folder: Path) -> None:
@@ -311,9 +361,9 @@ async def test_a_finished_evaluation_has_a_page(store: SqlEvaluationStore, folde
     async with running_replica(store, folder, num_forwards=20) as replica:
         started = await replica.evaluator.start(BOTH)
         with pytest.raises(NotReady, match="once it is done"):
-            await replica.evaluator.report_html(started.id)
+            await replica.evaluator.report(started.id, "html")
         replica.gate.open()
         await replica.ended(started.id)
-        page = await replica.evaluator.report_html(started.id)
+        page = await replica.evaluator.report(started.id, "html")
     assert page.startswith("<!doctype html>")
     assert "new@1" in page and "old@1" in page

@@ -88,6 +88,10 @@ async def test_an_evaluation_from_start_to_report() -> None:
         assert (done["verdict"], done["accuracy"]) == ("better", {"value": 0.75, "low": 0.5, "high": 0.875})
         page = await it.rest.get(path + "/report")
         assert page.headers["content-type"].startswith("text/html")
+        notes = await it.rest.get(path + "/report?format=markdown")
+        assert (notes.headers["content-type"], notes.text) == ("text/markdown; charset=utf-8", "### report")
+        refused = (await it.rest.get(path + "/report?format=pdf")).json()["error"]
+        assert (refused["code"], refused["param"]) == ("invalid_input", "format")
         (listed,) = (await it.rest.get("/v1/evaluations")).json()["evaluations"]
         assert "report" not in listed and listed["id"] == done["id"]
         assert (await it.rest.delete(path)).json()["state"] == "done"
@@ -159,6 +163,11 @@ BAD: dict[str, tuple[str, str, str]] = {
     "no dataset": ("/v1/evaluations", '{"candidate": "c"}', "dataset"),
     "margin a text": ("/v1/evaluations", '{"candidate": "c", "dataset": "d", "margin": "1"}', "margin"),
     "margin of 2": ("/v1/evaluations", '{"candidate": "c", "dataset": "d", "margin": 2}', "margin"),
+    "robustness below 0": (
+        "/v1/evaluations",
+        '{"candidate": "c", "dataset": "d", "robustness": -1}',
+        "robustness",
+    ),
     "unknown field": ("/v1/evaluations", '{"candidate": "c", "dataset": "d", "folder": "/"}', "folder"),
     "surrogate dataset": ("/v1/evaluations", '{"candidate": "c", "dataset": "\\ud800"}', "dataset"),
     "no source": ("/v1/models/m/versions", "{}", "source"),

@@ -24,6 +24,8 @@ REQUESTS: dict[str, Any] = {
     "Rank": pb.RankRequest(prompt="p", candidates=["c"]),
     "ListModels": pb.ListModelsRequest(),
     "CancelEvaluation": pb.CancelEvaluationRequest(id="e1"),
+    "ListEvaluations": pb.ListEvaluationsRequest(),
+    "GetEvaluationReport": pb.GetEvaluationReportRequest(id="e1"),
     "SubmitFeedback": pb.SubmitFeedbackRequest(prompt="p", chosen="a", rejected="b"),
     "RegisterModel": pb.RegisterModelRequest(name="m", source="good"),
     "GetModelHistory": pb.GetModelHistoryRequest(name="m"),
@@ -34,7 +36,7 @@ STREAMS: dict[str, Any] = {
     "BestOfN": pb.BestOfNRequest(policy="echo", prompt="p", n=2),
     "Evaluate": pb.EvaluateRequest(candidate="m", dataset="d.jsonl"),
 }
-ANY_KEY = ("ListModels", "GetModelHistory", "CancelEvaluation")
+ANY_KEY = ("ListModels", "GetModelHistory", "CancelEvaluation", "ListEvaluations", "GetEvaluationReport")
 ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel")
 NAMES = ("", "guerdon.v1.RewardService")
 

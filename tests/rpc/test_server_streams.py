@@ -97,15 +97,20 @@ async def test_an_evaluation_is_its_owners_and_an_admins() -> None:
     async with served(keys=KEYS, evaluator=fake) as it:
         started = await it.stub.Evaluate(EVALUATE, metadata=owner).read()
         follow, cancel = pb.EvaluateRequest(id=started.id), pb.CancelEvaluationRequest(id=started.id)
+        report = pb.GetEvaluationReportRequest(id=started.id)
         for call in (
             it.stub.Evaluate(follow, metadata=rival).read(),
             it.stub.CancelEvaluation(cancel, metadata=rival),
+            it.stub.GetEvaluationReport(report, metadata=rival),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as err:
                 await call
             assert refusal(err.value).code == "unknown_evaluation"
         assert (await it.stub.Evaluate(follow, metadata=owner).read()).id == started.id
         assert fake.kept[started.id].state == "queued"
+        for key, ids in ((owner, [started.id]), (rival, []), (admin, [started.id])):
+            listed = await it.stub.ListEvaluations(pb.ListEvaluationsRequest(), metadata=key)
+            assert [e.id for e in listed.evaluations] == ids
         assert (await it.stub.CancelEvaluation(cancel, metadata=admin)).state == "cancelled"
         assert [s.state async for s in it.stub.Evaluate(follow, metadata=owner)] == ["cancelled"]
 
@@ -141,6 +146,24 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
     "no dataset": ("Evaluate", pb.EvaluateRequest(candidate="m"), "invalid_input", "dataset"),
     "id and more": ("Evaluate", pb.EvaluateRequest(id="e1", dataset="d"), "invalid_input", "id"),
     "unknown id": ("Evaluate", pb.EvaluateRequest(id="nobody"), "unknown_evaluation", "id"),
+    "unknown format": (
+        "GetEvaluationReport",
+        pb.GetEvaluationReportRequest(id="e1", format="pdf"),
+        "invalid_input",
+        "format",
+    ),
+    "unknown report": (
+        "GetEvaluationReport",
+        pb.GetEvaluationReportRequest(id="x"),
+        "unknown_evaluation",
+        "id",
+    ),
+    "robustness below 0": (
+        "Evaluate",
+        pb.EvaluateRequest(candidate="m", dataset="d", robustness=-1),
+        "invalid_input",
+        "robustness",
+    ),
     "cancel unknown": ("CancelEvaluation", pb.CancelEvaluationRequest(), "unknown_evaluation", "id"),
     "no name": ("RegisterModel", pb.RegisterModelRequest(source="s"), "invalid_input", "name"),
     "no source": ("RegisterModel", pb.RegisterModelRequest(name="n"), "invalid_input", "source"),

@@ -46,6 +46,37 @@ def test_pages_are_joined_without_gap(store: CandidateStore, monkeypatch: pytest
     assert [each.id for each in store.read()] == ids
 
 
+def test_old_records_leave_a_page_at_a_time(store: CandidateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate_store, "PAGE", 3)
+    times = [1.0, 3.0, 2.0, 3.5, 9.0, 3.9, 7.0]  # of several replicas: about in order
+    for i, at in enumerate(times):
+        store.add(record(f"c{i}", at=at))
+    removed = []
+    while num := store.prune(before=4.0):
+        removed.append(num)
+    assert removed == [3, 2]
+    assert [each.at for each in store.read()] == [9.0, 7.0]
+    store.add(record("c9", at=8.0))
+    assert store.prune(before=4.0) == 0
+
+
+def test_replicas_that_prune_at_once_remove_each_record_once(
+    store: CandidateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidate_store, "PAGE", 5)
+    for i in range(40):
+        store.add(record(f"c{i}", at=float(i)))
+    removed: list[int] = []
+
+    def prune(_: int) -> None:
+        for _ in range(20):
+            removed.append(store.prune(before=30.0))
+
+    race(4, prune)
+    assert sum(removed) == 30
+    assert [each.at for each in store.read()] == [float(i) for i in range(30, 40)]
+
+
 def test_threads_that_add_at_once_lose_nothing(store: CandidateStore) -> None:
     def add(i: int) -> None:
         for j in range(4):

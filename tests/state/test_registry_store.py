@@ -4,6 +4,7 @@ import pytest
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.registry import (
+    CANDIDATE,
     CHAMPION,
     AliasChange,
     GateCheck,
@@ -28,7 +29,7 @@ def change(previous: str | None, to: str, **changes: object) -> AliasChange:
 
 
 @pytest.fixture
-def store(database: Database) -> RegistryStore:
+def store(database: Database) -> SqlRegistryStore:
     return SqlRegistryStore(database)
 
 
@@ -117,3 +118,25 @@ def test_of_racing_changes_exactly_one_comes_first(store: RegistryStore, previou
 def test_replicas_that_register_one_version_at_once_agree(store: RegistryStore) -> None:
     race(8, lambda _: store.add_version(version()))
     assert store.history("model").versions == (version(),)
+
+
+def stop(to: str) -> AliasChange:
+    return change(to, to, alias=CANDIDATE, action="stop", by="trial")
+
+
+def test_a_stopped_candidate_stays_stopped_until_its_alias_moves(store: SqlRegistryStore) -> None:
+    for number in ("1", "2"):
+        store.add_version(version(number))
+        store.move_alias(change({"1": None, "2": "1"}[number], number, alias=CANDIDATE, action="register"))
+    assert store.stopped_candidates() == frozenset()
+    with pytest.raises(InvalidInput, match="no longer stands at 1"):
+        store.stop_candidate(stop("1"))
+    race(4, lambda _: store.stop_candidate(stop("2")))
+    assert [c.action for c in store.history("model").changes] == ["register", "register", "stop"]
+    assert store.stopped_candidates() == {("model", "2")}
+    assert store.aliases() == {("model", CANDIDATE): "2"}
+    store.move_alias(change(None, "1"))  # another alias
+    assert store.stopped_candidates() == {("model", "2")}
+    store.move_alias(change("2", "1", alias=CANDIDATE))
+    store.move_alias(change("1", "2", alias=CANDIDATE))
+    assert store.stopped_candidates() == frozenset()

@@ -11,7 +11,7 @@ from guerdon.client.policies import encode_policy_prompts, evaluate_policy
 from guerdon.client.retry import Clock, RetryPolicy
 from guerdon.client.sender import ONCE, Sender
 from guerdon.errors import InvalidInput, UnknownModel
-from guerdon.transport import Transport, open_transport
+from guerdon.transport import Payload, Transport, open_transport
 from guerdon.types import (
     AliasChange,
     BestOfNResult,
@@ -29,6 +29,7 @@ from guerdon.types import (
     PolicyPrompt,
     Prompt,
     RankResult,
+    ReportFormat,
     ScoreResult,
 )
 
@@ -258,6 +259,7 @@ class AsyncClient:
         baseline: str | None = None,
         profile: str | None = None,
         margin: float | None = None,
+        robustness: int | None = None,
         wait: bool = True,
         on_progress: Callable[[Evaluation], object] | None = None,
     ) -> Evaluation:
@@ -269,13 +271,13 @@ class AsyncClient:
             candidate: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``, as `baseline`.
             dataset: name of a file below the service's data folder.
             margin: how much less accuracy still counts as not worse; None is the service's default.
+            robustness: pairs whose chosen response is also scored changed in several ways; None is none.
             wait: False returns at once; `follow_evaluation` waits later.
             on_progress: told of the evaluation whenever it moved on. It must not block.
         """
-        payload = {"candidate": candidate, "dataset": dataset, "baseline": baseline, "profile": profile}
-        started = decode_more.evaluation(
-            await self._sender.send("start_evaluation", payload | {"margin": margin}, policy=ONCE)
-        )
+        payload: Payload = {"candidate": candidate, "dataset": dataset, "baseline": baseline}
+        payload |= {"profile": profile, "margin": margin, "robustness": robustness}
+        started = decode_more.evaluation(await self._sender.send("start_evaluation", payload, policy=ONCE))
         return await self.follow_evaluation(started.id, on_progress) if wait else started
 
     async def follow_evaluation(
@@ -289,7 +291,7 @@ class AsyncClient:
         return decode_more.evaluation(await self._sender.send("evaluation", {"id": evaluation_id}))
 
     async def evaluations(self) -> tuple[Evaluation, ...]:
-        """Every evaluation, newest first, without its report. REST only."""
+        """The caller's evaluations, an admin's being all, newest first, without their reports."""
         reply = await self._sender.send("evaluations", {})
         return tuple(decode_more.evaluation(e) for e in decode.get(reply, "evaluations"))
 
@@ -297,10 +299,10 @@ class AsyncClient:
         """Stop an evaluation; what it scored is kept."""
         return decode_more.evaluation(await self._sender.send("cancel_evaluation", {"id": evaluation_id}))
 
-    async def evaluation_report(self, evaluation_id: str) -> str:
-        """A finished evaluation as one self-contained HTML page. REST only."""
-        reply = await self._sender.send("evaluation_report", {"id": evaluation_id}, policy=ONCE)
-        return str(decode.get(reply, "html"))
+    async def evaluation_report(self, evaluation_id: str, format: ReportFormat = "html") -> str:
+        """A finished evaluation as one self-contained HTML page, or as Markdown for a pull request."""
+        payload = {"id": evaluation_id, "format": format}
+        return str(decode.get(await self._sender.send("evaluation_report", payload, policy=ONCE), "report"))
 
     async def register(self, name: str, source: str) -> ModelVersion:
         """Store an artifact as a version of `name` and load it. Admin scope; tried once.

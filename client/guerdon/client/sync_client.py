@@ -28,6 +28,7 @@ from guerdon.types import (
     PolicyPrompt,
     Prompt,
     RankResult,
+    ReportFormat,
     ScoreResult,
 )
 
@@ -226,6 +227,7 @@ class Client:
         baseline: str | None = None,
         profile: str | None = None,
         margin: float | None = None,
+        robustness: int | None = None,
         wait: bool = True,
         on_progress: Callable[[Evaluation], object] | None = None,
     ) -> Evaluation:
@@ -237,6 +239,7 @@ class Client:
                 baseline=baseline,
                 profile=profile,
                 margin=margin,
+                robustness=robustness,
                 wait=wait,
                 on_progress=on_progress,
             )
@@ -260,9 +263,9 @@ class Client:
         """See `AsyncClient.cancel_evaluation`."""
         return self._run(lambda c: c.cancel_evaluation(evaluation_id))
 
-    def evaluation_report(self, evaluation_id: str) -> str:
+    def evaluation_report(self, evaluation_id: str, format: ReportFormat = "html") -> str:
         """See `AsyncClient.evaluation_report`."""
-        return self._run(lambda c: c.evaluation_report(evaluation_id))
+        return self._run(lambda c: c.evaluation_report(evaluation_id, format))
 
     def register(self, name: str, source: str) -> ModelVersion:
         """See `AsyncClient.register`."""

@@ -53,7 +53,7 @@ class RestTransport:
         with self._failures():
             response = await self._client.send(self._request(verb, payload))
         if response.is_success:
-            return {"html": response.text} if verb == "evaluation_report" else _parsed(response)
+            return {"report": response.text} if verb == "evaluation_report" else _parsed(response)
         raise error_of(response.status_code, response.headers, response.content)
 
     async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:

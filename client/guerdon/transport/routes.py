@@ -36,7 +36,7 @@ ROUTES: dict[Verb, Route] = {
     "evaluation": Route("GET", "/v1/evaluations/{id}"),
     "evaluations": Route("GET", "/v1/evaluations"),
     "cancel_evaluation": Route("DELETE", "/v1/evaluations/{id}"),
-    "evaluation_report": Route("GET", "/v1/evaluations/{id}/report"),
+    "evaluation_report": Route("GET", "/v1/evaluations/{id}/report?format={format}"),
     "register": Route("POST", "/v1/models/{name}/versions"),
     "history": Route("GET", "/v1/models/{name}/versions"),
     "promote": Route("POST", "/v1/models/{name}/promote"),

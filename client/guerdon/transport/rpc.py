@@ -36,6 +36,8 @@ METHODS: dict[Verb, tuple[str, Any]] = {
     "compare": ("Compare", pb.CompareRequest),
     "rank": ("Rank", pb.RankRequest),
     "models": ("ListModels", pb.ListModelsRequest),
+    "evaluations": ("ListEvaluations", pb.ListEvaluationsRequest),
+    "evaluation_report": ("GetEvaluationReport", pb.GetEvaluationReportRequest),
     "cancel_evaluation": ("CancelEvaluation", pb.CancelEvaluationRequest),
     "register": ("RegisterModel", pb.RegisterModelRequest),
     "history": ("GetModelHistory", pb.GetModelHistoryRequest),

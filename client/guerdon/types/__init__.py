@@ -2,7 +2,7 @@
 ``_at`` seconds."""
 
 from guerdon.types.best_of_n import BestOfNResult, Candidate
-from guerdon.types.evaluation import Evaluation, Interval
+from guerdon.types.evaluation import Evaluation, Interval, ReportFormat
 from guerdon.types.policy_evaluation import (
     BestOfNRow,
     JudgedWinRate,
@@ -60,6 +60,7 @@ __all__ = [
     "Prompt",
     "RankResult",
     "RankedCandidate",
+    "ReportFormat",
     "Score",
     "ScoreResult",
     "Usage",

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+ReportFormat = Literal["html", "markdown"]
+"""In which form people read a finished evaluation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:

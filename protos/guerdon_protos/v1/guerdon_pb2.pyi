@@ -381,20 +381,46 @@ class BestOfNEvent(_message.Message):
     def __init__(self, candidate: _Optional[_Union[Candidate, _Mapping]] = ..., result: _Optional[_Union[BestOfNResponse, _Mapping]] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
-    __slots__ = ("candidate", "baseline", "dataset", "profile", "margin", "id")
+    __slots__ = ("candidate", "baseline", "dataset", "profile", "margin", "id", "robustness")
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
     BASELINE_FIELD_NUMBER: _ClassVar[int]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
+    ROBUSTNESS_FIELD_NUMBER: _ClassVar[int]
     candidate: str
     baseline: str
     dataset: str
     profile: str
     margin: float
     id: str
-    def __init__(self, candidate: _Optional[str] = ..., baseline: _Optional[str] = ..., dataset: _Optional[str] = ..., profile: _Optional[str] = ..., margin: _Optional[float] = ..., id: _Optional[str] = ...) -> None: ...
+    robustness: int
+    def __init__(self, candidate: _Optional[str] = ..., baseline: _Optional[str] = ..., dataset: _Optional[str] = ..., profile: _Optional[str] = ..., margin: _Optional[float] = ..., id: _Optional[str] = ..., robustness: _Optional[int] = ...) -> None: ...
+
+class ListEvaluationsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListEvaluationsResponse(_message.Message):
+    __slots__ = ("evaluations",)
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    evaluations: _containers.RepeatedCompositeFieldContainer[Evaluation]
+    def __init__(self, evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ...) -> None: ...
+
+class GetEvaluationReportRequest(_message.Message):
+    __slots__ = ("id", "format")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    format: str
+    def __init__(self, id: _Optional[str] = ..., format: _Optional[str] = ...) -> None: ...
+
+class GetEvaluationReportResponse(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: str
+    def __init__(self, report: _Optional[str] = ...) -> None: ...
 
 class CancelEvaluationRequest(_message.Message):
     __slots__ = ("id",)

@@ -79,6 +79,16 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.CancelEvaluationRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.FromString,
                 _registered_method=True)
+        self.ListEvaluations = channel.unary_unary(
+                '/guerdon.v1.RewardService/ListEvaluations',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListEvaluationsRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListEvaluationsResponse.FromString,
+                _registered_method=True)
+        self.GetEvaluationReport = channel.unary_unary(
+                '/guerdon.v1.RewardService/GetEvaluationReport',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetEvaluationReportRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetEvaluationReportResponse.FromString,
+                _registered_method=True)
         self.RegisterModel = channel.unary_unary(
                 '/guerdon.v1.RewardService/RegisterModel',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.SerializeToString,
@@ -172,6 +182,20 @@ class RewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvaluations(self, request, context):
+        """The caller's evaluations, an admin's being all, newest first, without reports.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvaluationReport(self, request, context):
+        """A finished evaluation as a page, or as Markdown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RegisterModel(self, request, context):
         """Store an artifact as a version of a name and load it (admin scope).
         """
@@ -254,6 +278,16 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.CancelEvaluation,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.CancelEvaluationRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.SerializeToString,
+            ),
+            'ListEvaluations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvaluations,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListEvaluationsRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListEvaluationsResponse.SerializeToString,
+            ),
+            'GetEvaluationReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvaluationReport,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetEvaluationReportRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetEvaluationReportResponse.SerializeToString,
             ),
             'RegisterModel': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterModel,
@@ -524,6 +558,60 @@ class RewardService:
             '/guerdon.v1.RewardService/CancelEvaluation',
             guerdon__protos_dot_v1_dot_guerdon__pb2.CancelEvaluationRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.Evaluation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvaluations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/ListEvaluations',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ListEvaluationsRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ListEvaluationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvaluationReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/GetEvaluationReport',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.GetEvaluationReportRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.GetEvaluationReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from guerdon_service.app.judges import open_judges
 from guerdon_service.app.audit_trail import AuditTrail
+from guerdon_service.app.judges import open_judges
 from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
 from guerdon_service.app.metrics import PrometheusObserver
@@ -17,6 +17,7 @@ from guerdon_service.app.policies import load_policies
 from guerdon_service.app.settings import Settings
 from guerdon_service.bestofn.logged import LoggedBestOfN
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
+from guerdon_service.bestofn.retention import prune_candidates
 from guerdon_service.bestofn.service import BestOfNService
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import ModelSpec
@@ -31,6 +32,7 @@ from guerdon_service.scoring.service import ScoringService
 from guerdon_service.shadow.drift_monitor import DriftMonitor
 from guerdon_service.shadow.feedback import JudgingFeedback
 from guerdon_service.shadow.scorer import ShadowingScorer
+from guerdon_service.shadow.stops import Stops
 from guerdon_service.shadow.trials import Trials
 from guerdon_service.state.audit_store import SqlAuditStore
 from guerdon_service.state.candidate_store import SqlCandidateStore
@@ -54,11 +56,14 @@ class Domain:
     best_of_n: BestOfNService
     candidate_log: LoggedBestOfN | None
     """Around `best_of_n` where candidates are kept."""
+    candidates: SqlCandidateStore
+    candidates_kept_days: float | None
     evaluations: EvaluationService
     registry: Registry
     feedback: JudgingFeedback
     policy_evaluations: PolicyEvaluationService
     shadowing: ShadowingScorer
+    stops: Stops
     audit: AuditTrail
     database: Database
     background: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -78,8 +83,10 @@ class Domain:
         )
 
     def start(self) -> None:
-        """Follow the registry and work on evaluations, until closed."""
-        works = (self.registry.follow(), self.evaluations.run())
+        """Follow the registry, work on evaluations and remove what is too old, until closed."""
+        works = [self.registry.follow(), self.evaluations.run(), self.stops.run()]
+        if self.candidates_kept_days is not None:
+            works.append(prune_candidates(self.candidates, self.candidates_kept_days))
         self.background.extend(asyncio.create_task(work) for work in works)
 
     async def close(self) -> None:
@@ -114,8 +121,9 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     feedback = FeedbackService(SqlFeedbackStore(database), settings.limits)
     best_of_n = BestOfNService(scoring, (), settings.limits)
     candidates = SqlCandidateStore(database)
+    registry_store = SqlRegistryStore(database)
     registry = Registry(
-        SqlRegistryStore(database),
+        registry_store,
         evaluations,
         catalog,
         ModelStore(settings.model_store),
@@ -126,6 +134,8 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
         scoring=scoring,
         best_of_n=best_of_n,
         candidate_log=LoggedBestOfN(best_of_n, candidates) if settings.log_candidates else None,
+        candidates=candidates,
+        candidates_kept_days=settings.candidates_kept_days,
         evaluations=EvaluationService(scoring, evaluations, settings.data_folder, registry.ensure),
         registry=registry,
         feedback=JudgingFeedback(feedback, scoring, trials),
@@ -133,6 +143,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
             scoring, best_of_n.policy, settings.limits, open_judges(settings)
         ),
         shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),
+        stops=Stops(registry_store, trials),
         audit=AuditTrail(SqlAuditStore(database)),
         database=database,
     )
@@ -159,6 +170,7 @@ async def start(domain: Domain, settings: Settings) -> None:
         domain.best_of_n.add(policy)
     for spec in specs(settings):
         await domain.registry.adopt(spec)
+    await domain.stops.sync()
     domain.start()
 
 

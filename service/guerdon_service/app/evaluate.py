@@ -26,6 +26,7 @@ from guerdon_service.evaluation.markdown import report_markdown
 from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
 from guerdon_service.evaluation.rewardbench_json import rewardbench_json
+from guerdon_service.evaluation.robustness import check_robustness, probes
 from guerdon_service.evaluation.run import check_different, score_files
 from guerdon_service.evaluation.score import Asked
 
@@ -42,9 +43,11 @@ def evaluate_command(argv: Sequence[str]) -> int:
         if path is not None and not path.parent.is_dir():
             raise InvalidInput(f"{path}: its folder does not exist; make it first", param="output")
     check_margin(args.margin)
+    check_robustness(args.robustness)
     files = tuple(args.data)
     data = Data(files, data_sha256(files))
     num_items = sum(1 for _ in read_items(files))  # bad lines are found before any model is loaded
+    num_items += sum(1 for _ in probes(files, args.robustness))
     contenders = asyncio.run(_contenders(args, data, num_items))
     candidate, baseline = contenders[0], contenders[1] if len(contenders) > 1 else None
     if baseline is not None:
@@ -80,7 +83,7 @@ async def _scored(source: str, args: argparse.Namespace, data: Data, num_items: 
                 scorer,
                 Asked(name, args.profile),
                 data.files,
-                num_robustness=args.robustness,
+                robustness=args.robustness,
                 progress=bar.update,
             )
     finally:
@@ -105,8 +108,9 @@ def _text(report: figures.Plain) -> str:
         parts.append(figures.table(slices))
     if report["comparison"]:
         parts.append(figures.table(figures.compared(report["comparison"])))
-    if report["candidate"]["robustness"]:
-        parts.append(figures.table(figures.robustness(report["candidate"])))
+    rows = figures.robustness(report)
+    if len(rows) > 1:
+        parts.append(figures.table(rows))
     return "\n".join([*parts, f"{figures.verdict(report)}\n"])
 
 

@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--redis-url", metavar="URL", help="a Redis that replicas share as their cache (none)")
     add("--state-url", metavar="URL", help="database of registry, evaluations and feedback (in memory)")
     add("--log-candidates", metavar="BOOL", help="keep best-of-n's prompts and responses in it (false)")
+    add("--candidates-kept-days", metavar="N", help="days after which they are removed (never)")
     add("--data-folder", metavar="DIR", help="where evaluations find their data sets (data)")
     add("--model-store", metavar="DIR", help="where registered models must lie, and URLs are kept (anywhere)")
     add("--api-key-file", metavar="FILE", help="a line 'NAME SHA256 SCOPE[,SCOPE]' per API key (open)")

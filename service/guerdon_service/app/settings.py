@@ -199,6 +199,8 @@ class Settings(BaseModel):
     log_candidates: bool = False
     """Keep the candidates of best-of-n, prompts and responses with their rewards, in the state database for
     ``guerdon data export``."""
+    candidates_kept_days: Seconds | None = None
+    """How many days they are kept; None keeps them for good."""
     data_folder: Path = Path("data")
     """Where the data sets of evaluations are."""
     model_store: Path | None = None

@@ -48,3 +48,7 @@ class CandidateStore(Protocol):
     def read(self, tenant: str | None = None) -> Iterator[CandidateRecord]:
         """All of it, oldest first, in bounded memory."""
         ...
+
+    def prune(self, before: float) -> int:
+        """Remove some of the records from before a time (Unix seconds); how many, 0 once none is left."""
+        ...

@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 from guerdon_service.core.dataset import Dataset
 
 EvaluationState = Literal["queued", "running", "done", "failed", "cancelled"]
+REPORT_FORMATS = ("html", "markdown")
+"""Forms in which a finished evaluation can be read by people; the first is the default."""
 ENDED: tuple[EvaluationState, ...] = ("done", "failed", "cancelled")
 
 
@@ -18,6 +20,7 @@ class EvaluationQuery:
         version and digest when the evaluation is created.
     dataset: name of a file below the service's data folder.
     margin: non-inferiority margin in accuracy: how much worse still counts as not worse.
+    robustness: pairs whose chosen response is also scored changed in several ways; 0: none.
     """
 
     candidate: str
@@ -26,6 +29,7 @@ class EvaluationQuery:
     profile: str | None = None
     margin: float = 0.02
     by: str = ""
+    robustness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,9 @@ class EvaluationStore(Protocol):
         ...
 
     def add_scores(self, evaluation_id: str, worker: str, model: str, scores: Sequence[ItemScores]) -> None:
-        """Keep scores of `model` (``NAME@VERSION``) and count them as done; an item is kept once."""
+        """Keep scores of `model` (``NAME@VERSION``, or with what was done to the items after it) and count
+        them as done; an item is kept once.
+        """
         ...
 
     def scores(self, evaluation_id: str, model: str) -> dict[str, ItemScores]:
@@ -140,6 +146,6 @@ class Evaluator(Protocol):
         """Stop it; what was scored is kept."""
         ...
 
-    async def report_html(self, evaluation_id: str) -> str:
-        """The finished evaluation as one self-contained page; `NotReady` before."""
+    async def report(self, evaluation_id: str, format: str) -> str:
+        """The finished evaluation in one of `REPORT_FORMATS`; `NotReady` before."""
         ...

@@ -12,7 +12,8 @@ CANDIDATE = "candidate"
 """The alias of the newest version that is not the champion."""
 
 Kind = Literal["reward", "policy"]
-Action = Literal["register", "promote", "override", "rollback"]
+Action = Literal["register", "promote", "override", "rollback", "stop"]
+"""``stop``: the version is known to be worse and gets no more traffic; the alias stays where it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from guerdon_service.core.call import Call
 from guerdon_service.core.dataset import Dataset
-from guerdon_service.core.errors import UnknownEvaluation
-from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
+from guerdon_service.core.errors import InvalidInput, UnknownEvaluation
+from guerdon_service.core.evaluation import REPORT_FORMATS, Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.streams import closed_after
 
 
@@ -52,10 +52,14 @@ class VisibleEvaluations:
         await self.get(evaluation_id)
         return await self.inner.cancel(evaluation_id)
 
-    async def report_html(self, evaluation_id: str) -> str:
-        """See `Evaluator.report_html`."""
+    async def report(self, evaluation_id: str, format: str) -> str:
+        """See `Evaluator.report`; `InvalidInput` for another format."""
+        if format not in REPORT_FORMATS:
+            raise InvalidInput(
+                f"format is {format[:80]!r}; give one of {', '.join(REPORT_FORMATS)}", param="format"
+            )
         await self.get(evaluation_id)
-        return await self.inner.report_html(evaluation_id)
+        return await self.inner.report(evaluation_id, format)
 
     def _is_seen(self, evaluation: Evaluation) -> bool:
         return self.call.is_admin or evaluation.query.by == self.call.by

@@ -53,13 +53,14 @@ def build_report(data: Data, candidate: Contender, baseline: Contender | None, m
     ours = _judge(table, candidate)
     theirs = _judge(table, baseline) if baseline else None
     report = replace(measure(table, ours), robustness=candidate.robustness)
+    other = replace(measure(table, theirs), robustness=baseline.robustness) if baseline and theirs else None
     return Report(
         accuracy=report.overall.accuracy,
         comparison=compare(table, ours, theirs, margin) if theirs else None,
         nll_difference=compare_losses(table, ours, theirs) if theirs else None,
         data=_describe(table, data),
         candidate=report,
-        baseline=measure(table, theirs) if theirs else None,
+        baseline=other,
         ceiling=measure_ceiling(table, ours.correct),
         disagreements=worst_disagreements(table, ours, read_items(data.files)),
         guerdon_version=version("guerdon"),

@@ -121,19 +121,23 @@ def ceiling(report: Plain) -> str | None:
     )
 
 
-def robustness(model: Plain) -> list[Row]:
-    """Header, then a row per transform; the header alone where none was asked for."""
-    rows: list[Row] = [("transform", "pairs", "reward shift, sd [95 %]", "order flips [95 %]", "meant to")]
-    for row in model["robustness"]:
-        rows.append(
-            (
-                row["transform"],
-                f"{row['num_pairs']}",
-                interval(row["shift"]),
-                interval(row["flips"]),
-                row["meaning"],
+def robustness(report: Plain) -> list[Row]:
+    """Header, then a row per model and transform; the header alone where none was asked for."""
+    rows: list[Row] = [
+        ("model", "transform", "pairs", "reward shift, sd [95 %]", "order flips [95 %]", "meant to")
+    ]
+    for side in ("candidate", "baseline"):
+        for row in report[side]["robustness"] if report[side] else ():
+            rows.append(
+                (
+                    side,
+                    row["transform"],
+                    f"{row['num_pairs']}",
+                    interval(row["shift"]),
+                    interval(row["flips"]),
+                    row["meaning"],
+                )
             )
-        )
     return rows
 
 

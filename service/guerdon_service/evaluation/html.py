@@ -74,7 +74,7 @@ def report_html(report: Plain) -> str:
         f"<h2>Accuracy by slice</h2>{_forest(candidate)}{_table(figures.slices(candidate))}",
         _calibration(candidate),
         _style(candidate),
-        _robustness(candidate),
+        _robustness(report),
         _disagreements(report),
         _provenance(report),
     ]
@@ -140,8 +140,15 @@ def _style(model: Plain) -> str:
     return f"<h2>Substance against style</h2>{_table(rows)}"
 
 
-def _robustness(model: Plain) -> str:
-    return f"<h2>Robustness</h2>{_table(figures.robustness(model))}" if model["robustness"] else ""
+def _robustness(report: Plain) -> str:
+    rows = figures.robustness(report)
+    if len(rows) == 1:
+        return ""
+    return (
+        "<h2>Robustness</h2><p>The chosen response of a sample of pairs, changed. <i>Shift</i> is what that "
+        "does to its reward, in standard deviations of the rewards; <i>flips</i> the share of pairs whose "
+        f"order it changes.</p>{_table(rows)}"
+    )
 
 
 def _disagreements(report: Plain) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
+from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.evaluation.build_report import Contender, Data
 from guerdon_service.evaluation.figures import Plain
+from guerdon_service.evaluation.report import RobustnessRow
 
 FORMAT = "guerdon-evaluation-1"
 
@@ -35,7 +37,8 @@ def read_kept(path: Path, data: Data) -> Contender:
         kept: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         report, scores = kept["report"], kept["scores"]["candidate"]
         model, calibration = Provenance(**report["candidate"]["model"]), report["candidate"]["calibration"]
-        sha256 = report["data"]["sha256"]
+        sha256, rows = report["data"]["sha256"], report["candidate"]["robustness"]
+        robustness = tuple(_robustness_row(**row) for row in rows)
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise InvalidInput(
             f"{path} is no kept evaluation ({type(err).__name__}: {err}); give what --json wrote",
@@ -49,4 +52,8 @@ def read_kept(path: Path, data: Data) -> Contender:
         )
     items = {k: ItemScores(k, None if v is None else tuple(v)) for k, v in scores.items()}
     slope = calibration["slope"] if calibration else 1.0
-    return Contender(model, slope, lambda: items)
+    return Contender(model, slope, lambda: items, robustness)
+
+
+def _robustness_row(shift: Plain, flips: Plain, **rest: Any) -> RobustnessRow:
+    return RobustnessRow(shift=Interval(**shift), flips=Interval(**flips), **rest)

@@ -22,8 +22,9 @@ def report_markdown(report: Plain) -> str:
         parts.append(_folded("Candidate against baseline", figures.compared(report["comparison"])))
     title = f"Accuracy by slice of {figures.MIN_SHOWN} items or more"
     parts.append(_folded(title, figures.slices(report["candidate"], figures.MIN_SHOWN)))
-    if report["candidate"]["robustness"]:
-        parts.append(_folded("Robustness", figures.robustness(report["candidate"])))
+    rows = figures.robustness(report)
+    if len(rows) > 1:
+        parts.append(_folded("Robustness", rows))
     files = _text(", ".join(data["files"]))
     parts.append(
         f"<sub>{data['num_items']} items of {files} (SHA-256 `{data['sha256'][:16]}`); candidate digest "

@@ -1,20 +1,20 @@
 """Changes of a response that a good reward should ignore, or punish; after reWordBench (arXiv 2503.11751)."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.statistics.clustered import clustered_mean, clustered_rate
-from guerdon_service.core.streams import closed_after
 from guerdon_service.evaluation.item import Item
-from guerdon_service.evaluation.read import chunks, read_items
+from guerdon_service.evaluation.read import read_items
 from guerdon_service.evaluation.report import RobustnessRow
-from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, score_chunks
+from guerdon_service.evaluation.score import CHUNK_ITEMS
 from guerdon_service.evaluation.table import Floats
-from guerdon_service.scoring.service import ScoringService
 
 SAME, WORSE = "keep it", "lower it"
 """What the change should do to the reward."""
@@ -53,27 +53,52 @@ TRANSFORMS: Mapping[str, Transform] = {
 }
 
 
-async def measure_robustness(
-    service: ScoringService, asked: Asked, digest: str, files: tuple[Path, ...], num_pairs: int
-) -> tuple[RobustnessRow, ...]:
-    """A row per transform, over pairs spread evenly through the files, the chosen response changed.
+PROBE_CHUNK = CHUNK_ITEMS // len(TRANSFORMS)
+"""Probes of one request: as many conversations as a request of items has."""
+
+
+def check_robustness(num_pairs: int) -> None:
+    """Raise `InvalidInput` for a number of pairs below 0."""
+    if num_pairs < 0:
+        raise InvalidInput(
+            f"robustness is {num_pairs}; give how many pairs to change, 0 for none", param="robustness"
+        )
+
+
+def probes(files: tuple[Path, ...], num_pairs: int) -> Iterator[Item]:
+    """At most `num_pairs` pairs, spread evenly through the files; responses are the chosen one under each
+    transform, under the pair's id.
 
     Raises:
-        GuerdonError: the model went away, or the files are not as they should be.
+        InvalidInput: the files are not as they should be.
     """
-    probes = {item.id: item for item in _probes(files, num_pairs)}
-    todo = chunks(iter(probes.values()), CHUNK_ITEMS // len(TRANSFORMS))
+    for item in _sample(files, num_pairs):
+        changed = tuple(transform.apply(item, _chosen(item)) for transform in TRANSFORMS.values())
+        yield replace(item, responses=changed)
+
+
+def measure_robustness(
+    files: tuple[Path, ...],
+    num_pairs: int,
+    scores: Mapping[str, ItemScores],
+    changed: Mapping[str, ItemScores],
+) -> tuple[RobustnessRow, ...]:
+    """A row per transform, over the pairs of `probes` of which nothing was refused.
+
+    Args:
+        files: of which `probes` read.
+        num_pairs: as `probes` was told.
+        scores: of the pairs as they are, by id.
+        changed: of `probes`, by id.
+    """
     rewards, clusters = [], []
-    async with closed_after(score_chunks(service, asked, digest, lambda: next(todo, []))) as arriving:
-        async for scores in arriving:
-            scored = {s.item_id: s.rewards for s in scores if s.rewards is not None}
-            rewards += list(scored.values())
-            clusters += [probes[item_id].cluster for item_id in scored]
-    if not rewards:
-        return ()
-    order = np.lexsort(np.array(rewards).T)  # chunks end in any order; figures must not depend on it
-    table, keys = np.array(rewards)[order], [clusters[i] for i in order]
-    return tuple(_row(name, i, table, keys) for i, name in enumerate(TRANSFORMS, start=2))
+    for item in _sample(files, num_pairs):
+        plain, probed = scores[item.id].rewards, changed[item.id].rewards
+        if plain is not None and probed is not None:
+            rewards.append((*(plain if item.grades[0] > item.grades[1] else plain[::-1]), *probed))
+            clusters.append(item.cluster)
+    table = np.array(rewards)
+    return tuple(_row(name, i, table, clusters) for i, name in enumerate(TRANSFORMS, start=2) if rewards)
 
 
 def _row(name: str, column: int, rewards: Floats, clusters: list[str]) -> RobustnessRow:
@@ -90,21 +115,20 @@ def _row(name: str, column: int, rewards: Floats, clusters: list[str]) -> Robust
     )
 
 
-def _probes(files: tuple[Path, ...], num_pairs: int) -> list[Item]:
-    """At most `num_pairs` items: responses are chosen, rejected, and the chosen one under each transform."""
-
-    def is_pair(item: Item) -> bool:
-        return len(item.responses) == 2 and item.grades[0] != item.grades[1]
-
+def _sample(files: tuple[Path, ...], num_pairs: int) -> Iterator[Item]:
+    """Read as they are asked for: the pairs of a large file need not fit into memory."""
     if num_pairs == 0:
-        return []
-    total = sum(1 for item in read_items(files) if is_pair(item))
-    step = max(1, total // num_pairs)
-    pairs = (item for item in read_items(files) if is_pair(item))
-    return [_probe(item) for i, item in enumerate(pairs) if i % step == 0 and i // step < num_pairs]
+        return
+    step = max(1, sum(1 for _ in _pairs(files)) // num_pairs)
+    for i, item in enumerate(_pairs(files)):
+        if i % step == 0 and i // step < num_pairs:
+            yield item
 
 
-def _probe(item: Item) -> Item:
-    chosen, rejected = item.responses if item.grades[0] > item.grades[1] else item.responses[::-1]
-    changed = tuple(transform.apply(item, chosen) for transform in TRANSFORMS.values())
-    return replace(item, responses=(chosen, rejected, *changed))
+def _pairs(files: tuple[Path, ...]) -> Iterator[Item]:
+    """Pairs of which one was preferred."""
+    return (i for i in read_items(files) if len(i.responses) == 2 and i.grades[0] != i.grades[1])
+
+
+def _chosen(item: Item) -> str:
+    return item.responses[0 if item.grades[0] > item.grades[1] else 1]

@@ -16,9 +16,11 @@ from guerdon_service.evaluation.add_dataset import add_dataset
 from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
+from guerdon_service.evaluation.markdown import report_markdown
 from guerdon_service.evaluation.pinning import EnsureVersion, nothing_registered, pin_loaded
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import data_sha256
+from guerdon_service.evaluation.robustness import check_robustness
 from guerdon_service.evaluation.score import Asked
 from guerdon_service.evaluation.worker import Worker
 from guerdon_service.scoring.service import ScoringService
@@ -67,10 +69,11 @@ class EvaluationService:
         """Pin the models, check the data set exists, store the job.
 
         Raises:
-            InvalidInput: the data set or the margin is wrong, or both models are one version.
+            InvalidInput: the data set, the margin or `robustness` is wrong, or both models are one version.
             GuerdonError: a model or profile is unknown or not ready.
         """
         check_margin(query.margin)
+        check_robustness(query.robustness)
         path = dataset_path(self._folder, query.dataset)
         candidate = await self._pin(query.candidate, query)
         baseline = await self._pin(query.baseline, query) if query.baseline else None
@@ -139,8 +142,11 @@ class EvaluationService:
         self._pulse.beat()
         return await self.get(evaluation_id)
 
-    async def report_html(self, evaluation_id: str) -> str:
-        """The finished evaluation as one self-contained page.
+    async def report(self, evaluation_id: str, format: str) -> str:
+        """The finished evaluation as one self-contained page, or as Markdown.
+
+        Args:
+            format: one of `REPORT_FORMATS`.
 
         Raises:
             UnknownEvaluation: there is none.
@@ -150,7 +156,8 @@ class EvaluationService:
         if found.report is None:
             why = f": {found.error}" if found.error else "; its report is there once it is done"
             raise NotReady(f"evaluation {evaluation_id} is {found.state}{why}", retry_after_ms=1000)
-        return await asyncio.to_thread(report_html, found.report)
+        write = report_markdown if format == "markdown" else report_html
+        return await asyncio.to_thread(write, found.report)
 
     async def _pin(self, model: str, query: EvaluationQuery) -> Provenance:
         return await pin_loaded(self._scoring, Asked(model, query.profile, query.by), self._ensure)

@@ -1,26 +1,22 @@
-"""Work on evaluations: claim one, score what is not scored yet, measure, store; keep the lease meanwhile."""
+"""Work on evaluations: claim one, score, measure, store; keep the lease meanwhile."""
 
 import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore, ItemScores
-from guerdon_service.core.result import Provenance
-from guerdon_service.core.streams import closed_after
-from guerdon_service.evaluation.build_report import Contender, Data, build_report
+from guerdon_service.evaluation.build_report import Data, build_report
+from guerdon_service.evaluation.contender import ContenderScorer
 from guerdon_service.evaluation.dataset import dataset_path
-from guerdon_service.evaluation.item import Item
-from guerdon_service.evaluation.pinning import EnsureVersion, pin_loaded
+from guerdon_service.evaluation.pinning import EnsureVersion
 from guerdon_service.evaluation.pulse import Pulse
-from guerdon_service.evaluation.read import chunks, data_sha256, read_items
+from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
-from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, score_chunks, served_slope
+from guerdon_service.evaluation.robustness import probes
 from guerdon_service.scoring.service import ScoringService
 
 MAX_WAIT_S = 86_400.0
@@ -122,67 +118,24 @@ class Worker:
         models = [(claimed.query.candidate, claimed.candidate, claimed.candidate_digest)]
         if claimed.query.baseline and claimed.baseline and claimed.baseline_digest:
             models.append((claimed.query.baseline, claimed.baseline, claimed.baseline_digest))
-        num_items = await asyncio.to_thread(lambda: sum(1 for _ in read_items(data.files)))
+        num_items = await asyncio.to_thread(_num_scored, data, claimed.query.robustness)
         await asyncio.to_thread(self._store.set_total, claimed.id, num_items * len(models))
-        contenders = [await self._scored(claimed, path, *model) for model in models]
+        keep = partial(self._keep, claimed.id)
+        scorer = ContenderScorer(self._scoring, self._store, self._ensure, claimed, data, keep)
+        contenders = [await scorer.score(*model) for model in models]
         baseline = contenders[1] if len(contenders) > 1 else None
         report = await asyncio.to_thread(build_report, data, contenders[0], baseline, claimed.query.margin)
         await asyncio.to_thread(_check_unchanged, data)  # it was read several times
         await asyncio.to_thread(self._store.finish, claimed.id, self._name, to_json(report))
 
-    async def _scored(
-        self, claimed: Evaluation, path: Path, asked_name: str, pinned: str, digest: str
-    ) -> Contender:
-        """Score what the store lacks of one model, a chunk kept as soon as it is there."""
-        asked, model = await self._pin(claimed, pinned, asked_name)
-        if model.digest != digest:
-            raise InvalidInput(
-                f"model {asked_name} is {model.version} now, not {pinned}; start it again", param="candidate"
-            )
-        await self._reuse(claimed, pinned, model)
-        known = set(await asyncio.to_thread(self._store.scores, claimed.id, pinned))
-        missing = (item for item in read_items([path]) if item.id not in known)
-        todo: Iterator[list[Item]] = chunks(missing, CHUNK_ITEMS)
-        found = score_chunks(self._scoring, asked, digest, lambda: next(todo, []))
-        async with closed_after(found) as arriving:
-            async for scores in arriving:
-                await self._keep(claimed.id, pinned, scores)
-        return Contender(
-            model, served_slope(self._scoring, asked.model), partial(self._store.scores, claimed.id, pinned)
-        )
-
-    async def _pin(self, claimed: Evaluation, pinned: str, asked_name: str) -> tuple[Asked, Provenance]:
-        """By version; an ensemble, whose members' versions no name has, by the name that was asked for."""
-        asked = Asked(pinned, claimed.query.profile, claimed.query.by)
-        try:
-            return asked, await pin_loaded(self._scoring, asked, self._ensure)
-        except UnknownModel:
-            if not self._scoring.catalog.resolve(asked_name).spec.members:
-                raise
-        asked = replace(asked, model=asked_name)
-        return asked, await pin_loaded(self._scoring, asked, self._ensure)
-
-    async def _keep(self, evaluation_id: str, pinned: str, scores: list[ItemScores]) -> None:
-        await asyncio.to_thread(self._store.add_scores, evaluation_id, self._name, pinned, scores)
+    async def _keep(self, evaluation_id: str, key: str, scores: list[ItemScores]) -> None:
+        await asyncio.to_thread(self._store.add_scores, evaluation_id, self._name, key, scores)
         self._pulse.beat()
 
-    async def _reuse(self, claimed: Evaluation, pinned: str, model: Provenance) -> None:
-        """Take over what an earlier evaluation kept of this very model, profile, back end and data.
 
-        What was refused is asked again: why it was is not kept.
-        """
-        for other in await asyncio.to_thread(self._store.all):
-            if other.state != "done" or other.dataset_sha256 != claimed.dataset_sha256:
-                continue
-            if model.digest not in (other.candidate_digest, other.baseline_digest):
-                continue
-            found = await asyncio.to_thread(self._store.get, other.id)
-            report = (found.report if found else None) or {}
-            sides = [report[side]["model"] for side in ("candidate", "baseline") if report.get(side)]
-            if asdict(model) in sides:
-                kept = await asyncio.to_thread(self._store.scores, other.id, pinned)
-                await self._keep(claimed.id, pinned, [s for s in kept.values() if s.rewards is not None])
-                return
+def _num_scored(data: Data, robustness: int) -> int:
+    """Items that each model is asked, changed ones included."""
+    return sum(1 for _ in read_items(data.files)) + sum(1 for _ in probes(data.files, robustness))
 
 
 def _check_unchanged(data: Data) -> None:

@@ -72,7 +72,7 @@ def version_before(history: ModelHistory, alias: str) -> str | None:
     """Where the alias stood before the last change that no rollback has undone."""
     before: list[str | None] = []
     for change in history.changes:
-        if change.alias != alias:
+        if change.alias != alias or change.action == "stop":
             continue
         if change.action == "rollback":
             before.pop()

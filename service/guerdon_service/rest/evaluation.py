@@ -3,10 +3,10 @@
 from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from guerdon_service.core.auth import Scope
-from guerdon_service.core.evaluation import ENDED, Evaluator
+from guerdon_service.core.evaluation import ENDED, REPORT_FORMATS, Evaluator
 from guerdon_service.core.streams import closed_after
 from guerdon_service.core.visible_evaluations import VisibleEvaluations
 from guerdon_service.rest.context import Context, allow, json_reply
@@ -36,8 +36,10 @@ async def follow_evaluation(at: Context, request: Request) -> EventStream:
 
 
 async def get_report(at: Context, request: Request) -> Response:
-    """A finished evaluation as one self-contained page."""
-    return HTMLResponse(await _seen(at, request).report_html(request.path_params["id"]))
+    """A finished evaluation as one self-contained page, or as Markdown."""
+    format = request.query_params.get("format") or REPORT_FORMATS[0]
+    text = await _seen(at, request).report(request.path_params["id"], format)
+    return Response(text, media_type=f"text/{format}")
 
 
 async def cancel_evaluation(at: Context, request: Request) -> Response:

@@ -21,6 +21,9 @@ class EvaluationRequest(BaseModel):
     margin: float | None = Field(
         None, ge=0, lt=1, description="How much less accuracy still counts as not worse: 0.02."
     )
+    robustness: int | None = Field(
+        None, ge=0, description="Pairs whose chosen response is also scored changed in several ways: 0."
+    )
 
 
 class Figure(BaseModel):

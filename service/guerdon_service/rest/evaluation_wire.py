@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from guerdon_service.core.call import Call
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
 from guerdon_service.core.evaluation_summary import summarise
-from guerdon_service.rest.fields import read_id, read_name, read_number, read_object
+from guerdon_service.rest.fields import read_id, read_name, read_number, read_object, read_whole
 from guerdon_service.rest.render import dump
 
-_KNOWN = frozenset({"candidate", "baseline", "dataset", "profile", "margin"})
+_KNOWN = frozenset({"candidate", "baseline", "dataset", "profile", "margin", "robustness"})
 
 
 def decode_evaluation(value: object, call: Call) -> EvaluationQuery:
-    """``{candidate, dataset, baseline?, profile?, margin?}``; an empty optional string is "not given"."""
+    """``{candidate, dataset, baseline?, profile?, margin?, robustness?}``; "" is "not given"."""
     fields = read_object(value, _KNOWN, "")
     margin = read_number(fields, "margin")
     return EvaluationQuery(
@@ -20,6 +20,7 @@ def decode_evaluation(value: object, call: Call) -> EvaluationQuery:
         dataset=read_id(fields, "dataset"),
         baseline=read_name(fields, "baseline") or None,
         profile=read_name(fields, "profile") or None,
+        robustness=read_whole(fields, "robustness") or 0,
         by=call.by,
         **({} if margin is None else {"margin": margin}),
     )

@@ -87,14 +87,13 @@ def _parameters(row: Row) -> list[dict[str, Any]]:
 
 
 def _success(row: Row) -> dict[str, Any]:
-    if row.reply is None and row.text is None:
+    if row.reply is None and not row.text:
         return {"description": "Done."}
     phrase = HTTPStatus(row.status).phrase
     told: dict[str, Any] = {"description": phrase, "content": {}}
     if row.reply is not None:
         told = _content(row.reply, phrase)
-    if row.text is not None:
-        media_type, description = row.text
+    for media_type, description in row.text.items():
         shape = _EVENT if media_type == EVENTS else {"type": "string"}
         told["content"][media_type] = {"schema": shape | {"description": description}}
     return told

@@ -64,7 +64,7 @@ class AliasChange(BaseModel):
 
     name: str
     alias: str
-    action: Literal["register", "promote", "override", "rollback"]
+    action: Literal["register", "promote", "override", "rollback", "stop"]
     previous: str | None
     version: str
     by: str

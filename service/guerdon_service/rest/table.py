@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from guerdon_service.core.auth import Scope
+from guerdon_service.core.evaluation import REPORT_FORMATS
 from guerdon_service.rest import (
     audit,
     audit_schema,
@@ -51,8 +52,8 @@ class Row:
     """Scope that its key needs; None: any key will do."""
     is_open: bool = False
     """Whether it needs no key."""
-    text: tuple[str, str] | None = None
-    """Media type of a reply that is not JSON, and what it holds; with `reply`, of the other form of it."""
+    text: Mapping[str, str] = field(default_factory=dict)
+    """Media types of replies that are not JSON, and what they hold; with `reply`, of its other form."""
 
     query: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parameters in the query, each with its values; the first is the default."""
@@ -67,7 +68,7 @@ class Row:
 def _scoring() -> tuple[Row, ...]:
     given: dict[str, Any] = {"status": 200, "errors": _VERB, "scope": _SCORE}
     choice = best_of_n_schema
-    events = (EVENTS, "Events `candidate`, then `result`, or `error`, when `stream` is true.")
+    events = {EVENTS: "Events `candidate`, then `result`, or `error`, when `stream` is true."}
     return (
         Row("POST", "/v1/score", routes.score, reply.ScoreResponse, request.ScoreRequest, **given),
         Row("POST", "/v1/compare", routes.compare, reply.CompareResponse, request.CompareRequest, **given),
@@ -86,8 +87,8 @@ def _scoring() -> tuple[Row, ...]:
 
 def _evaluations() -> tuple[Row, ...]:
     here, shape, one = evaluation, evaluation_schema, "/v1/evaluations/{id}"
-    page = ("text/html", "The report as one self-contained page.")
-    events = (EVENTS, "Events `progress`, then `result`, or `error`.")
+    page = {"text/html": "One self-contained page.", "text/markdown": "The same for a pull request."}
+    events = {EVENTS: "Events `progress`, then `result`, or `error`."}
     seen: dict[str, Any] = {"errors": _SEEN}
     return (
         Row(
@@ -113,7 +114,15 @@ def _evaluations() -> tuple[Row, ...]:
         Row("GET", "/v1/evaluations", here.list_evaluations, shape.EvaluationList, errors=(503,)),
         Row("GET", one, here.get_evaluation, shape.EvaluationDetail, **seen),
         Row("GET", f"{one}/events", here.follow_evaluation, None, text=events, **seen),
-        Row("GET", f"{one}/report", here.get_report, None, text=page, **seen),
+        Row(
+            "GET",
+            f"{one}/report",
+            here.get_report,
+            None,
+            text=page,
+            query={"format": REPORT_FORMATS},
+            errors=(*_SEEN, 422),
+        ),
         Row("DELETE", one, here.cancel_evaluation, shape.EvaluationDetail, **seen),
     )
 
@@ -129,7 +138,7 @@ def _policy_evaluations() -> tuple[Row, ...]:
             shape.PolicyEvaluationRequest,
             errors=_VERB,
             scope=_SCORE,
-            text=(EVENTS, "Events `progress`, then `result`, or `error`, when `stream` is true."),
+            text={EVENTS: "Events `progress`, then `result`, or `error`, when `stream` is true."},
         ),
     )
 
@@ -203,7 +212,7 @@ TABLE = (
     Row("GET", "/v1/feedback/agreement", feedback.get_agreement, feedback_schema.Agreement, errors=(503,)),
     Row("GET", "/health/live", routes.live, reply.Health, is_open=True),
     Row("GET", "/health/ready", routes.ready, reply.Health, errors=(503,), is_open=True),
-    Row("GET", "/metrics", routes.metrics, None, text=("text/plain", "Prometheus' text format.")),
+    Row("GET", "/metrics", routes.metrics, None, text={"text/plain": "Prometheus' text format."}),
 )
 
 PUBLIC = tuple(row for row in TABLE if row.scope is not Scope.ADMIN)

@@ -8,7 +8,7 @@ import orjson
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
+from guerdon_service.core.evaluation import REPORT_FORMATS, Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.evaluation_summary import Figure, summarise
 from guerdon_service.core.streams import closed_after
 from guerdon_service.core.visible_evaluations import VisibleEvaluations
@@ -38,6 +38,19 @@ class EvaluationVerbs:
         message = parse(pb.CancelEvaluationRequest, data)
         return render_evaluation(await VisibleEvaluations(self.service, call).cancel(message.id))
 
+    async def list(self, data: bytes, call: Call) -> pb.ListEvaluationsResponse:
+        """The caller's evaluations, an admin's being all, newest first, without reports."""
+        parse(pb.ListEvaluationsRequest, data)
+        found = await VisibleEvaluations(self.service, call).all()
+        return pb.ListEvaluationsResponse(evaluations=map(render_evaluation, found))
+
+    async def report(self, data: bytes, call: Call) -> pb.GetEvaluationReportResponse:
+        """A finished evaluation as a page, or as Markdown."""
+        message = parse(pb.GetEvaluationReportRequest, data)
+        evaluations = VisibleEvaluations(self.service, call)
+        report = await evaluations.report(message.id, message.format or REPORT_FORMATS[0])
+        return pb.GetEvaluationReportResponse(report=report)
+
 
 def decode_evaluation(message: pb.EvaluateRequest, call: Call) -> EvaluationQuery:
     """An evaluation query."""
@@ -47,6 +60,7 @@ def decode_evaluation(message: pb.EvaluateRequest, call: Call) -> EvaluationQuer
         dataset=message.dataset,
         baseline=message.baseline or None,
         profile=message.profile or None,
+        robustness=message.robustness,
         by=call.by,
     )
     return replace(query, margin=message.margin) if message.HasField("margin") else query

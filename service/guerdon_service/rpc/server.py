@@ -115,13 +115,15 @@ def _handlers(
 
 
 def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Scope | None]]:
-    registry = RegistryVerbs(services.registrar)
+    registry, evaluations = RegistryVerbs(services.registrar), EvaluationVerbs(services.evaluator)
     return {
         "Score": ("score", verbs.score, Scope.SCORE),
         "Compare": ("compare", verbs.compare, Scope.SCORE),
         "Rank": ("rank", verbs.rank, Scope.SCORE),
         "ListModels": ("list_models", verbs.list_models, None),
-        "CancelEvaluation": ("cancel_evaluation", EvaluationVerbs(services.evaluator).cancel, None),
+        "CancelEvaluation": ("cancel_evaluation", evaluations.cancel, None),
+        "ListEvaluations": ("list_evaluations", evaluations.list, None),
+        "GetEvaluationReport": ("get_report", evaluations.report, None),
         "RegisterModel": ("register_model", registry.register, Scope.ADMIN),
         "GetModelHistory": ("get_history", registry.history, None),
         "PromoteModel": ("promote_model", registry.promote, Scope.ADMIN),

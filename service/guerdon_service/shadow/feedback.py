@@ -24,7 +24,8 @@ class JudgingFeedback:
     """A `FeedbackTaker` around another: each new judgement is put to champion and candidate.
 
     The caller never waits for it. A pair counts once in a trial, whoever judges it and however often: what is
-    known already would be betted on again. The evidence is this replica's own and ends with it.
+    known already would be betted on again. The evidence is this replica's own and ends with it; that a
+    candidate was stopped does not (`stops.Stops`).
     """
 
     def __init__(self, inner: FeedbackTaker, scorer: Scorer, trials: Trials) -> None:

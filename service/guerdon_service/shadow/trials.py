@@ -27,7 +27,8 @@ class TrialObserver(Protocol):
 class Trials:
     """At most one trial per name: its champion against its candidate, both as the catalog has them now.
 
-    A candidate that is known to be worse gets no more traffic; a new version starts anew.
+    A candidate that is known to be worse, here or on another replica, gets no more traffic; a new version
+    starts anew.
     """
 
     def __init__(self, catalog: Catalog, plan: ShadowPlan, observer: TrialObserver) -> None:
@@ -35,6 +36,8 @@ class Trials:
         self._catalog = catalog
         self._observer = observer
         self._trials: dict[str, Trial] = {}
+        self.stopped: frozenset[tuple[str, str]] = frozenset()
+        """``(name, candidate)`` that any replica found to be worse; `stops.Stops` keeps it."""
 
     def of(self, model: str | None) -> Trial | None:
         """The trial behind a model as a request names it; None for a named version, and without candidate."""
@@ -66,6 +69,14 @@ class Trials:
 
     def is_lost(self, trial: Trial) -> bool:
         """Whether the candidate is known to be worse."""
+        return (trial.name, trial.candidate) in self.stopped or self._is_worse(trial)
+
+    def lost(self) -> tuple[Trial, ...]:
+        """Trials under way here whose own evidence is that the candidate is worse."""
+        under_way = [self.of(name) for name in self._trials]
+        return tuple(trial for trial in under_way if trial is not None and self._is_worse(trial))
+
+    def _is_worse(self, trial: Trial) -> bool:
         return trial.verdict(self.plan.alpha) == "worse"
 
     def update(self, trial: Trial, change: Callable[[Trial], Trial]) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, exists, insert, select, update
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.registry import AliasChange, GateCheck, ModelHistory, ModelVersion
+from guerdon_service.core.registry import CANDIDATE, AliasChange, GateCheck, ModelHistory, ModelVersion
 from guerdon_service.state.database import Database, insert_new
 from guerdon_service.state.tables import ALIAS_CHANGES, ALIASES, MODEL_VERSIONS
 
@@ -81,6 +81,29 @@ class SqlRegistryStore:
                     param="alias",
                 )
             connection.execute(insert(ALIAS_CHANGES).values(**asdict(change)))
+
+    def stop_candidate(self, change: AliasChange) -> None:
+        """Keep that the alias's version was stopped, once, if the alias still stands there."""
+        last = select(_CHANGE.action).where(_CHANGE.name == change.name, _CHANGE.alias == change.alias)
+        with self._database.writing() as connection:
+            if not _moved(connection, change):  # to where it stands: its row is locked now
+                raise InvalidInput(
+                    f"{change.name}@{change.alias} no longer stands at {change.version}", param="alias"
+                )
+            if connection.execute(last.order_by(_CHANGE.seq.desc()).limit(1)).scalar_one() != "stop":
+                connection.execute(insert(ALIAS_CHANGES).values(**asdict(change)))
+
+    def stopped_candidates(self) -> frozenset[tuple[str, str]]:
+        """``(name, version)`` of candidates of which nothing has been changed since they were stopped."""
+        later = ALIAS_CHANGES.alias("later")
+        is_last = ~exists().where(
+            later.c.name == _CHANGE.name, later.c.alias == CANDIDATE, later.c.seq > _CHANGE.seq
+        )
+        stopped = select(_CHANGE.name, _CHANGE.version).where(
+            _CHANGE.action == "stop", _CHANGE.alias == CANDIDATE, is_last
+        )
+        with self._database.reading() as connection:
+            return frozenset((row.name, row.version) for row in connection.execute(stopped))
 
 
 def _is_known(connection: Connection, change: AliasChange) -> bool:

@@ -16,6 +16,7 @@ from guerdon_service.app.bench.bulk import interactive_beside_bulk
 from guerdon_service.app.bench.decoder import write_decoder
 from guerdon_service.app.bench.evaluation import evaluation_share
 from guerdon_service.app.bench.figure import Figure
+from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
 from guerdon_service.app.bench.plot import write_plot
 from guerdon_service.app.loader import DEFAULT_MODEL
 
@@ -56,9 +57,9 @@ def _rows_for(model: Path) -> list[str]:
     return [name for name in _ROWS if (model / "onnx").is_dir() or not name.startswith("onnx")]
 
 
-def _shared_prompt(args: argparse.Namespace) -> list[Figure]:
+def _with_decoder(measure: Callable[[str, int], list[Figure]], args: argparse.Namespace) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        return rows.shared_prompt(str(write_decoder(Path(folder))), args.rounds)
+        return measure(str(write_decoder(Path(folder))), args.rounds)
 
 
 def _line(figure: Figure) -> str:
@@ -86,7 +87,9 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "onnx-int8": lambda a: rows.whole_service(a.model, "onnxruntime", "int8", a.rounds, a.items),
     "padded": lambda a: rows.against_padded(a.model, a.rounds, a.items),
     "naive": lambda a: rows.against_naive(a.model, a.rounds, a.items),
-    "rank": _shared_prompt,
+    "rank": lambda a: _with_decoder(rows.shared_prompt, a),
+    "rank-tokens": lambda a: _with_decoder(rank_tokens, a),
+    "alias": lambda a: alias_lookup(a.model, a.rounds),
     "best-of-n": lambda a: best_of_sixteen(a.rounds),
     "bulk": lambda a: interactive_beside_bulk(a.model, a.rounds, a.items),
     "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ITERATIONS = 500
-TOLERANCE = 1e-8
-"""EM stops when the log-likelihood per item changes by less (nats)."""
+MAX_ITERATIONS = 10_000
+TOLERANCE = 1e-12
+"""EM stops when no posterior moves by more: it converges linearly, so what is left is some hundreds of that
+where annotators are hard to tell apart. The likelihood, flat at its maximum, would stop it far too early."""
 _FLOOR = 1e-10  # a probability never estimated as zero, or one odd label would veto every item
 
 
@@ -56,14 +57,13 @@ def fit_dawid_skene(
     posterior = np.zeros((num_items, num_labels))
     np.add.at(posterior, (items, labels), 1.0)
     posterior /= posterior.sum(axis=1, keepdims=True)
-    last = -np.inf
     for _ in range(MAX_ITERATIONS):
+        last = posterior
         priors = posterior.mean(axis=0)
         confusion = _confusion(posterior[items], annotators, labels, num_annotators)
-        posterior, likelihood = _expect(priors, confusion, items, annotators, labels, num_items)
-        if likelihood - last < TOLERANCE:
+        posterior = _expect(priors, confusion, items, annotators, labels, num_items)
+        if np.abs(posterior - last).max() < TOLERANCE:
             break
-        last = likelihood
     return DawidSkene(priors, confusion, posterior)
 
 
@@ -75,11 +75,10 @@ def _confusion(
 ) -> NDArray[np.float64]:
     """M step: expected share of each given label by true label; weights is [judgements, labels]."""
     num_labels = weights.shape[1]
-    counts = np.zeros((num_annotators, num_labels, num_labels))
-    by_given = counts.transpose(0, 2, 1)  # a view: given label before true label
-    np.add.at(by_given, (annotators, labels), weights)
-    counts = np.maximum(counts, _FLOOR)
-    return np.asarray(counts / counts.sum(axis=2, keepdims=True))
+    counts = _sums(annotators * num_labels + labels, weights, num_annotators * num_labels)
+    by_true = counts.reshape(num_annotators, num_labels, num_labels).transpose(0, 2, 1)
+    floored = np.maximum(by_true, _FLOOR)
+    return np.asarray(floored / floored.sum(axis=2, keepdims=True))
 
 
 def _expect(
@@ -89,11 +88,14 @@ def _expect(
     annotators: NDArray[np.int64],
     labels: NDArray[np.int64],
     num_items: int,
-) -> tuple[NDArray[np.float64], float]:
-    """E step: posterior [items, labels], and the mean log-likelihood per item."""
-    logs = np.tile(np.log(np.maximum(priors, _FLOOR)), (num_items, 1))
-    np.add.at(logs, items, np.log(confusion[annotators, :, labels]))
-    peak = logs.max(axis=1, keepdims=True)
-    scaled = np.exp(logs - peak)
-    total = scaled.sum(axis=1, keepdims=True)
-    return scaled / total, float((peak + np.log(total)).mean())
+) -> NDArray[np.float64]:
+    """E step: posterior [items, labels]."""
+    judged = _sums(items, np.log(confusion)[annotators, :, labels], num_items)
+    logs = np.log(np.maximum(priors, _FLOOR)) + judged
+    scaled = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+
+
+def _sums(groups: NDArray[np.int64], values: NDArray[np.float64], num_groups: int) -> NDArray[np.float64]:
+    """Sums of the rows of each group, [groups, columns]; ten times as fast as `np.add.at`."""
+    return np.stack([np.bincount(groups, column, num_groups) for column in values.T], axis=1)
