@@ -140,6 +140,9 @@ async def test_win_rates_are_those_of_the_rewards_and_the_length_model(scorer: S
     assert report.gold_win_rate == report.win_rate  # the same model under its default profile
     assert found.baseline_reward is not None
     assert found.baseline_reward.value == pytest.approx(np.mean([s.rewards[0] for s in drawn[1]]))
+    assert report.reward_gain is not None
+    gains = [float(a.rewards.mean() - b.rewards.mean()) for a, b in zip(*drawn, strict=True)]
+    assert report.reward_gain == clustered_bootstrap(gains, PROMPTS) == report.gold_gain
     same = await service(scorer, ours, ours).run(query)
     assert same.policies[0].win_rate is not None and same.policies[0].win_rate.raw.value == 0.5
 

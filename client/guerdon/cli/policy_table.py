@@ -28,7 +28,9 @@ def policy_table(found: PolicyEvaluation) -> str:
 def _summary(found: PolicyEvaluation) -> list[tuple[str, ...]]:
     rows: dict[str, list[str]] = {
         "reward": [_figure(p.reward) for p in found.policies],
+        "reward over the baseline": [_signed(p.reward_gain) for p in found.policies],
         "gold reward": [_figure(p.gold_reward) for p in found.policies],
+        "gold over the baseline": [_signed(p.gold_gain) for p in found.policies],
         "reward variance": [f"{p.reward_variance:.4f}" if found.n > 1 else "" for p in found.policies],
         "win rate": [_rate(p.win_rate) for p in found.policies],
         "win rate at equal length": [_rate(p.win_rate, controlled=True) for p in found.policies],

@@ -39,7 +39,7 @@ def _report(wire: Wire) -> PolicyReport:
     return build(
         PolicyReport,
         wire,
-        **_intervals(wire, "reward", "gold_reward"),
+        **_intervals(wire, "reward", "gold_reward", "reward_gain", "gold_gain"),
         mean_tokens=wire.get("mean_tokens"),
         win_rate=_win_rate(wire.get("win_rate")),
         gold_win_rate=_win_rate(wire.get("gold_win_rate")),

@@ -74,6 +74,7 @@ class PolicyReport:
     """One policy. What was not asked for is None; `kl_absent` says why there is no `kl`.
 
     unscored_rate: share of responses that are empty or too long for a reward model. They lose.
+    reward_gain, gold_gain: over the baseline, paired by prompt.
     """
 
     policy: str
@@ -91,6 +92,8 @@ class PolicyReport:
     kl: Kl | None
     kl_absent: str
     best_of_n: tuple[BestOfNRow, ...]
+    reward_gain: Interval | None
+    gold_gain: Interval | None
 
 
 @dataclass(frozen=True, slots=True)

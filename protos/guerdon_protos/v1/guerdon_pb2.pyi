@@ -569,7 +569,7 @@ class BestOfNRow(_message.Message):
     def __init__(self, n: _Optional[int] = ..., kl_upper_bound: _Optional[float] = ..., proxy: _Optional[_Union[Interval, _Mapping]] = ..., gold: _Optional[_Union[Interval, _Mapping]] = ..., gold_gain: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class PolicyReport(_message.Message):
-    __slots__ = ("policy", "digest", "reward", "gold_reward", "reward_variance", "mean_chars", "mean_tokens", "ended_rate", "unscored_rate", "win_rate", "gold_win_rate", "judged", "kl", "kl_absent", "best_of_n")
+    __slots__ = ("policy", "digest", "reward", "gold_reward", "reward_variance", "mean_chars", "mean_tokens", "ended_rate", "unscored_rate", "win_rate", "gold_win_rate", "judged", "kl", "kl_absent", "best_of_n", "reward_gain", "gold_gain")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     REWARD_FIELD_NUMBER: _ClassVar[int]
@@ -585,6 +585,8 @@ class PolicyReport(_message.Message):
     KL_FIELD_NUMBER: _ClassVar[int]
     KL_ABSENT_FIELD_NUMBER: _ClassVar[int]
     BEST_OF_N_FIELD_NUMBER: _ClassVar[int]
+    REWARD_GAIN_FIELD_NUMBER: _ClassVar[int]
+    GOLD_GAIN_FIELD_NUMBER: _ClassVar[int]
     policy: str
     digest: str
     reward: Interval
@@ -600,7 +602,9 @@ class PolicyReport(_message.Message):
     kl: Kl
     kl_absent: str
     best_of_n: _containers.RepeatedCompositeFieldContainer[BestOfNRow]
-    def __init__(self, policy: _Optional[str] = ..., digest: _Optional[str] = ..., reward: _Optional[_Union[Interval, _Mapping]] = ..., gold_reward: _Optional[_Union[Interval, _Mapping]] = ..., reward_variance: _Optional[float] = ..., mean_chars: _Optional[float] = ..., mean_tokens: _Optional[float] = ..., ended_rate: _Optional[float] = ..., unscored_rate: _Optional[float] = ..., win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., gold_win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., judged: _Optional[_Union[JudgedWinRate, _Mapping]] = ..., kl: _Optional[_Union[Kl, _Mapping]] = ..., kl_absent: _Optional[str] = ..., best_of_n: _Optional[_Iterable[_Union[BestOfNRow, _Mapping]]] = ...) -> None: ...
+    reward_gain: Interval
+    gold_gain: Interval
+    def __init__(self, policy: _Optional[str] = ..., digest: _Optional[str] = ..., reward: _Optional[_Union[Interval, _Mapping]] = ..., gold_reward: _Optional[_Union[Interval, _Mapping]] = ..., reward_variance: _Optional[float] = ..., mean_chars: _Optional[float] = ..., mean_tokens: _Optional[float] = ..., ended_rate: _Optional[float] = ..., unscored_rate: _Optional[float] = ..., win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., gold_win_rate: _Optional[_Union[WinRate, _Mapping]] = ..., judged: _Optional[_Union[JudgedWinRate, _Mapping]] = ..., kl: _Optional[_Union[Kl, _Mapping]] = ..., kl_absent: _Optional[str] = ..., best_of_n: _Optional[_Iterable[_Union[BestOfNRow, _Mapping]]] = ..., reward_gain: _Optional[_Union[Interval, _Mapping]] = ..., gold_gain: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class OverOptimisationPoint(_message.Message):
     __slots__ = ("policy", "kl", "proxy", "gold", "proxy_change", "gold_change", "over_optimised")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guerdon_service.bestofn.both_orders import BothOrders, position_bias
-from guerdon_service.bestofn.over_optimisation import over_optimisation_curve, reward_variance
+from guerdon_service.bestofn.over_optimisation import mean_change, over_optimisation_curve, reward_variance
 from guerdon_service.bestofn.samples import Samples
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.policy_evaluation import JudgedWinRate, Kl, PolicyReport, WinRate
@@ -79,6 +79,8 @@ def policy_report(evidence: Evidence, seed: int = 0) -> PolicyReport:
         kl=evidence.kl,
         kl_absent=evidence.kl_absent,
         best_of_n=over_optimisation_curve(samples, seed),
+        reward_gain=None if theirs is None else mean_change(theirs, samples, seed),
+        gold_gain=None if theirs is None else mean_change(theirs, samples, seed, gold=True),
     )
 
 

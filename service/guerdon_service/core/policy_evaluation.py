@@ -113,7 +113,8 @@ class CurveRow:
 class PolicyReport:
     """One policy. Figures against a baseline, a gold model, a judge or a reference are None without one.
 
-    reward: mean over prompts of the mean over responses.
+    reward: mean over prompts of the mean over responses. reward_gain, gold_gain: over the baseline's, paired
+        by prompt.
     reward_variance: among responses to one prompt, averaged over prompts; 0 with one response each.
     mean_tokens: None where the policy does not tell.
     ended_rate: share of responses that ended by themselves.
@@ -138,6 +139,8 @@ class PolicyReport:
     kl: Kl | None
     kl_absent: str
     best_of_n: tuple[CurveRow, ...]
+    reward_gain: Interval | None
+    gold_gain: Interval | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,8 @@ class PolicyReport(BaseModel):
     kl: Kl | None
     kl_absent: str = Field(description="Why there is no KL; empty when there is.")
     best_of_n: list[BestOfNRow]
+    reward_gain: Figure | None = Field(description="Over the baseline, paired by prompt.")
+    gold_gain: Figure | None
 
 
 class OverOptimisationPoint(BaseModel):
