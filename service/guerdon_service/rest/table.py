@@ -209,7 +209,6 @@ TABLE = (
         scope=_ADMIN,
         query={"limit": audit.LIMITS},
     ),
-    Row("GET", "/v1/feedback/agreement", feedback.get_agreement, feedback_schema.Agreement, errors=(503,)),
     Row("GET", "/health/live", routes.live, reply.Health, is_open=True),
     Row("GET", "/health/ready", routes.ready, reply.Health, errors=(503,), is_open=True),
     Row("GET", "/metrics", routes.metrics, None, text={"text/plain": "Prometheus' text format."}),
