@@ -16,6 +16,7 @@ from guerdon_service.core.services import Services
 from guerdon_service.rest.audit import Endpoint, audited
 from guerdon_service.rest.context import Context
 from guerdon_service.rest.dialects.mount import mount
+from guerdon_service.rest.dialects.openapi import with_dialects
 from guerdon_service.rest.edge import Edge
 from guerdon_service.rest.failure import http_exception_response
 from guerdon_service.rest.openapi import openapi_document
@@ -44,7 +45,8 @@ def create_app(
     mounted = mount(dialects, context, taken={row.path for row in TABLE})
     routes += mounted.routes
     app = FastAPI(title="Guerdon", routes=routes, redoc_url=None, redirect_slashes=False)
-    app.openapi = partial(openapi_document, version("guerdon"), limits, rows)  # type: ignore[method-assign]
+    document = partial(openapi_document, version("guerdon"), limits, rows)
+    app.openapi = lambda: with_dialects(document(), mounted)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, http_exception_response)
     app.add_middleware(Edge, auth=auth, observer=observer, dialects=mounted)
     if console:

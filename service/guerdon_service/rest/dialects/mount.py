@@ -42,23 +42,33 @@ DIALECTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Mounted:
-    """The routes of the dialects that are on, each with its dialect."""
+class Place:
+    """One path at which a row of the dialect `name` answers."""
 
-    owners: tuple[tuple[Route, Dialect], ...]
+    route: Route
+    name: str
+    dialect: Dialect
+    row: DialectRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """All places of the dialects that are on; those of `open_paths` ask for no key."""
+
+    places: tuple[Place, ...]
     open_paths: frozenset[str]
 
     @property
     def routes(self) -> list[Route]:
         """For the app, behind its own."""
-        return [route for route, _ in self.owners]
+        return [place.route for place in self.places]
 
     def error_response(self, scope: Scope, error: GuerdonError) -> Response:
         """`error` in the shape of the dialect that `scope` asks in, or in the service's own."""
-        for route, dialect in self.owners:
-            if route.matches(scope)[0] != Match.NONE:
-                status = dialect.status_of(error)
-                body = dump(dialect.error(error, status, wire_text(error.message)))
+        for place in self.places:
+            if place.route.matches(scope)[0] != Match.NONE:
+                status = place.dialect.status_of(error)
+                body = dump(place.dialect.error(error, status, wire_text(error.message)))
                 return Response(body, status, error_headers(error), "application/json")
         return error_response(error)
 
@@ -69,18 +79,16 @@ def mount(names: Sequence[str], context: Context, taken: Collection[str]) -> Mou
     Each stands under its own prefix (``/vllm/score``), and at the root as well where no path of `taken` and
     no dialect named before it is there.
     """
-    owners: list[tuple[Route, Dialect]] = []
-    open_paths, seen = set(), set(taken)
+    places: list[Place] = []
+    seen = set(taken)
     for name in names:
         dialect = DIALECTS[name]
         free = {route.path for route in dialect.routes} - seen
         for route in dialect.routes:
             for path in (f"/{name}{route.path}", *({route.path} & free)):
-                owners.append((_route(context, name, path, route), dialect))
-                if route.is_open:
-                    open_paths.add(path)
+                places.append(Place(_route(context, name, path, route), name, dialect, route))
         seen |= free
-    return Mounted(tuple(owners), frozenset(open_paths))
+    return Mounted(tuple(places), frozenset(p.route.path for p in places if p.row.is_open))
 
 
 def _route(context: Context, name: str, path: str, row: DialectRoute) -> Route:
