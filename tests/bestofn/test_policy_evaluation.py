@@ -147,6 +147,45 @@ async def test_win_rates_are_those_of_the_rewards_and_the_length_model(scorer: S
     assert same.policies[0].win_rate is not None and same.policies[0].win_rate.raw.value == 0.5
 
 
+class Telling(Categorical):
+    """Also says how likely its answers are: each is one token."""
+
+    async def logprobs(
+        self, prompt: tuple[Message, ...], responses: Sequence[Generated]
+    ) -> list[TokenLogProbs]:
+        places = [self.answers.index(g.text) for g in responses]
+        return [TokenLogProbs((k,), np.log(self.probabilities[[k]])) for k in places]
+
+
+async def test_win_rate_and_kl_are_those_of_the_distributions(scorer: ScoringService) -> None:
+    prompts = tuple(PolicyPrompt((Message("user", f"say {i}"),)) for i in range(200))
+    query = PolicyEvaluationQuery(("p",), prompts, n=4, baseline="q")
+    # Seeds are shared: the baseline's are moved, so that the two draw on their own.
+    found = await service(scorer, Telling(ANSWERS, BASE), Moved(ANSWERS, BASE[::-1])).run(query)
+    (report,) = found.policies
+    p, q = np.array(BASE), np.array(BASE[::-1])
+    values = np.array(await rewards(scorer, *ANSWERS, prompt=prompts[0].messages))
+    beats = 0.5 + 0.5 * np.sign(values[:, None] - values[None, :])
+    assert report.win_rate is not None and report.kl is not None
+    for interval, exact in (
+        (report.win_rate.raw, float(p @ beats @ q)),
+        (report.kl.k1, float(p @ np.log(p / q))),
+        (report.kl.k3, float(p @ np.log(p / q))),
+    ):
+        assert interval.value == pytest.approx(exact, abs=interval.high - interval.low)
+        assert interval.high - interval.low < 0.3
+    assert report.kl_absent == "" and found.reference == "q"
+
+
+class Moved(Telling):
+    """With other draws than its twin of the same seeds."""
+
+    def generate(
+        self, prompt: tuple[Message, ...], n: int, params: SamplingParams
+    ) -> AsyncIterator[Generated]:
+        return super().generate(prompt, n, replace(params, seed=params.seed + 10_000))
+
+
 async def test_a_second_model_may_say_otherwise(scorer: ScoringService) -> None:
     """`quality` is higher for the long response, `both` for the short one: the verdict is the model's."""
     by = {}

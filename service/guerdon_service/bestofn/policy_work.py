@@ -111,7 +111,7 @@ class PolicyWork:
             model=self.rewards.model,
             gold=None if self.gold is None else self.gold.model,
             baseline=query.baseline or "",
-            reference="" if self.reference is None else self.reference.name,
+            reference=query.reference or query.baseline or "",
             judge=query.judge or "",
             baseline_reward=None if baseline is None else mean_reward(baseline, seed),
             num_prompts=len(query.prompts),
