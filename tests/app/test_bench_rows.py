@@ -1,6 +1,16 @@
 """The rows of the bench that need no wire, on tiny models; of times nothing is asserted."""
 
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from guerdon_service.app.bench.bare import padded_model
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
+from guerdon_service.app.bench.limit import forward_flops, matrix_flops_per_s
+from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.core.encoded import Encoded
 from tests.tiny import tiny
 
 
@@ -14,3 +24,18 @@ def test_looking_up_an_alias_and_a_name_are_measured() -> None:
     by_alias, by_name = alias_lookup(str(tiny("llama")), rounds=2)
     assert (by_alias.unit, by_alias.asked) == ("us", "<= 50")
     assert by_alias.value > 0 and by_name.value > 0
+
+
+def test_operations_of_a_forward_are_those_that_torch_counts() -> None:
+    artifact, lengths = read_artifact(str(tiny("bert"))), (5, 17)
+    encoded = [Encoded(np.ones(n, np.int32), 2, truncated=False) for n in lengths]
+    trunk: Any = padded_model(artifact)
+    trunk.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counted, torch.inference_mode():
+        for n in lengths:
+            trunk.base_model.encoder(torch.zeros(1, n, trunk.config.hidden_size))
+    assert forward_flops(artifact, encoded) == counted.get_total_flops()
+
+
+def test_the_matrix_rate_is_a_rate() -> None:
+    assert matrix_flops_per_s(torch.float32, size=64) > 0

@@ -17,6 +17,8 @@ from guerdon_service.app.bench.decoder import write_decoder
 from guerdon_service.app.bench.evaluation import evaluation_share
 from guerdon_service.app.bench.figure import Figure
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
+from guerdon_service.app.bench.limit import share_of_limit
+from guerdon_service.app.bench.overhead import cached_overhead
 from guerdon_service.app.bench.plot import write_plot
 from guerdon_service.app.loader import DEFAULT_MODEL
 
@@ -85,6 +87,8 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "bf16": lambda a: rows.whole_service(a.model, "torch", "bfloat16", a.rounds, a.items),
     "onnx-fp32": lambda a: rows.whole_service(a.model, "onnxruntime", "float32", a.rounds, a.items),
     "onnx-int8": lambda a: rows.whole_service(a.model, "onnxruntime", "int8", a.rounds, a.items),
+    "limit": lambda a: share_of_limit(a.model, a.rounds, a.items),
+    "overhead": lambda a: cached_overhead(a.model, a.rounds),
     "padded": lambda a: rows.against_padded(a.model, a.rounds, a.items),
     "naive": lambda a: rows.against_naive(a.model, a.rounds, a.items),
     "rank": lambda a: _with_decoder(rows.shared_prompt, a),

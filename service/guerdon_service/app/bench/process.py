@@ -11,21 +11,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-READY = re.compile(r"ready rest=http://[^:]+:(\d+)")
+READY = re.compile(r"ready rest=http://[^:]+:(\d+)(?: grpc=[^:]+:(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A server that listens on `port` of this machine."""
+    """A server that listens on `port` of this machine, and on `grpc_port` where it speaks gRPC (else 0)."""
 
     pid: int
     port: int
+    grpc_port: int
     ready_s: float
 
     def rss_mib(self) -> float:
         """Resident memory now, in MiB (Linux)."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def cpu_s(self) -> float:
+        """Processor time that all its threads have taken, in seconds (Linux)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def metrics(self) -> dict[str, float]:
         """Samples of `/metrics` by name and labels, as Prometheus writes them."""
@@ -54,7 +60,7 @@ def running(command: Sequence[str], environ: dict[str, str]) -> Iterator[Process
         match = next((m for line in child.stdout if (m := READY.search(line))), None)
         if match is None:
             raise RuntimeError(f"{command[0]} ended before it was ready; run it by hand to see why")
-        yield Process(child.pid, int(match[1]), time.perf_counter() - started)
+        yield Process(child.pid, int(match[1]), int(match[2] or 0), time.perf_counter() - started)
     finally:
         child.terminate()
         child.wait(60)

@@ -1,0 +1,61 @@
+"""The physical limit: which share of the machine's own matrix rate a forward reaches."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from guerdon_service.app.bench.bare import Bare, padded_model
+from guerdon_service.app.bench.figure import Figure, at_least, plain
+from guerdon_service.app.bench.rows import BUDGET
+from guerdon_service.app.bench.texts import mixed_items
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.encoded import Encoded
+
+MATRIX = 2048
+"""Rows and columns of the square matrices whose product sets the limit."""
+ASKED = {"float32": 0.75, "bfloat16": 0.65}
+
+
+def share_of_limit(source: str, rounds: int, count: int) -> list[Figure]:
+    """Floating-point operations per second of an encoder's forwards over those of one large product."""
+    figures = []
+    for dtype, asked in ASKED.items():
+        bare = Bare.load(source, "torch", dtype)
+        encoded = bare.encode(mixed_items(count, seed=6))
+        work = forward_flops(bare.artifact, encoded)
+        limits, shares = [], []
+        for _ in range(rounds):
+            limits.append(matrix_flops_per_s(getattr(torch, dtype)))
+            tokens_per_s = bare.packed_tokens_per_s(encoded, BUDGET)
+            shares.append(work / sum(e.num_tokens for e in encoded) * tokens_per_s / limits[-1])
+        figures += [
+            at_least(f"{dtype}: forward / matrix rate", shares, asked, ""),
+            plain(f"{dtype}: matrix rate", [limit / 1e9 for limit in limits], "GFLOP/s"),
+        ]
+    return figures
+
+
+def matrix_flops_per_s(dtype: torch.dtype, size: int = MATRIX) -> float:
+    """The best of five products of square matrices, after one to warm up."""
+    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds[1:])
+
+
+def forward_flops(artifact: Artifact, encoded: Sequence[Encoded]) -> float:
+    """Operations of an encoder over these conversations: two a weight and token, and attention's products.
+
+    Embeddings, norms, activations, the pooler and the head are left out.
+    """
+    model = padded_model(artifact)
+    trunk = model.base_model
+    linear = {name: m for name, m in trunk.named_modules() if isinstance(m, torch.nn.Linear)}
+    weights = sum(m.weight.numel() for name, m in linear.items() if "pooler" not in name)
+    lengths = [e.num_tokens for e in encoded]
+    attention = 4 * model.config.num_hidden_layers * model.config.hidden_size * sum(n * n for n in lengths)
+    return float(2 * weights * sum(lengths) + attention)
