@@ -8,7 +8,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig
 from guerdon_training.config_file import read_config
 
-DEFAULT = Path(__file__).parents[2] / "training" / "configs" / "default_reward.toml"
+DEFAULT = Path(__file__).parents[2] / "training" / "configs" / "default_reward.yaml"
 
 
 def test_the_default_config_reads_in_full() -> None:
@@ -23,17 +23,17 @@ def test_the_default_config_reads_in_full() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("max_tokens = 512", "max_token = 512", "max_token is unknown; did you mean max_tokens"),
+        ("max_tokens: 512", "max_token: 512", "max_token is unknown; did you mean max_tokens"),
         ("learning_rate", "lerning_rate", "optim.lerning_rate is unknown; did you mean learning_rate"),
-        ("seed = 17", "", "seed is missing"),
-        ("seed = 17", 'seed = "17"', "seed must be a int"),
-        ("seed = 17", "seed = true", "seed must be a int"),
-        ('source = "oasst1"', "source = 3", r"heads\[0\]\.sources\[3\]\.source must be a str"),
-        ("[lora]", "[lora", "is not TOML"),
+        ("seed: 17", "", "seed is missing"),
+        ("seed: 17", 'seed: "17"', "seed must be a int"),
+        ("seed: 17", "seed: true", "seed must be a int"),
+        ("source: oasst1", "source: 3", r"heads\[0\]\.sources\[3\]\.source must be a str"),
+        ("lora:", "lora: [", "is not YAML"),
     ],
 )
 def test_a_wrong_config_is_refused_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
-    path = tmp_path / "config.toml"
+    path = tmp_path / "config.yaml"
     text = DEFAULT.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1), "utf-8")
@@ -42,5 +42,5 @@ def test_a_wrong_config_is_refused_by_name(tmp_path: Path, old: str, new: str, m
 
 
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"none\.toml does not exist"):
-        read_config(tmp_path / "none.toml", RewardConfig)
+    with pytest.raises(InvalidInput, match=r"none\.yaml does not exist"):
+        read_config(tmp_path / "none.yaml", RewardConfig)

@@ -17,7 +17,7 @@ from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.artifact import digest_of
 from guerdon_training.card import NOT_SHOWN, render_card
 from guerdon_training.config import BaseConfig, RewardConfig
-from guerdon_training.config_file import read_config
+from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
 from guerdon_training.encode import encode_pair
@@ -28,7 +28,7 @@ from guerdon_training.pooled import Pooled
 from guerdon_training.tagging import tag
 
 ROOT = Path(__file__).parents[2]
-CONFIG = "training/configs/default_reward.toml"
+CONFIG = "training/configs/default_reward.yaml"
 FOLDER = ROOT / "service" / "guerdon_service" / "models" / "default"
 TEST_PAIRS = ROOT.parent / "shared" / "data" / "pairs_test.jsonl.gz"
 SAMPLE_EVERY = 30
@@ -99,9 +99,9 @@ def test_plain_transformers_and_peft_reproduce_the_golden_scores(
 
 
 def test_the_config_beside_it_is_the_committed_one(manifest: Manifest) -> None:
-    committed = (ROOT / CONFIG).read_bytes()
-    assert (FOLDER / "config.toml").read_bytes() == committed
-    assert manifest.parents["config_sha256"] == hashlib.sha256(committed).hexdigest()
+    committed = config_yaml(read_config(ROOT / CONFIG, RewardConfig))
+    assert (FOLDER / "config.yaml").read_text("utf-8") == committed
+    assert manifest.parents["config_sha256"] == hashlib.sha256(committed.encode()).hexdigest()
 
 
 def test_the_card_is_rendered_from_the_manifest(manifest: Manifest) -> None:

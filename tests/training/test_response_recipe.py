@@ -20,10 +20,10 @@ from guerdon_training.reward import train_reward
 from tests.training.test_reward_recipe import CONFIG, records
 
 CHANGES = {
-    'subfolder = "model"': 'subfolder = "model"\nnum_layers = 2',
-    "max_tokens = 64": 'max_tokens = 64\npooling = "response"',
-    "rank = 4\nalpha = 8\nlayers = [1, 2]": "layers = []",
-    'subsets = ["kept"]': 'subsets = ["kept"], crossed = "annotations.jsonl"',
+    "subfolder: model": "subfolder: model\n  num_layers: 2",
+    "max_tokens: 64": "max_tokens: 64\npooling: response",
+    "rank: 4\n  alpha: 8\n  layers: [1, 2]": "layers: []",
+    "subsets: [kept]": "subsets: [kept], crossed: annotations.jsonl",
 }
 
 
@@ -47,10 +47,10 @@ def trained(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> 
     for old, new in CHANGES.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
-    (folder / "config.toml").write_text(text)
+    (folder / "config.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        train_reward(Path("config.toml"))
+        train_reward(Path("config.yaml"))
     return folder / "artifact"
 
 

@@ -20,37 +20,36 @@ from guerdon_training.forward import collate
 from guerdon_training.model import base_folder, load_tokenizer
 
 CONFIG = """
-name = "tiny"
-version = "1"
-output = "artifact"
-max_tokens = 64
-seed = 1
-limits = ["Anything: it is a test."]
-[base]
-package = "tiny_guerdon_base"
-subfolder = "model"
-[data]
-train = "train.jsonl"
-valid = "valid.jsonl"
-test = "test.jsonl"
-[[heads]]
-name = "quality"
-sources = [{ source = "made", licence = "our own" }]
-[[heads]]
-name = "brevity"
-sources = [{ source = "short", licence = "our own", subsets = ["kept"], excluded = "the rest." }]
-[profiles]
-both = { quality = 0.5, brevity = 0.5 }
-[lora]
-rank = 4
-alpha = 8
-layers = [1, 2]
-[optim]
-epochs = 12
-learning_rate = 1e-2
-pairs_per_step = 8
-ema_decay = 0.5
-num_threads = 1
+name: tiny
+version: "1"
+output: artifact
+max_tokens: 64
+seed: 1
+limits: ["Anything: it is a test."]
+base:
+  package: tiny_guerdon_base
+  subfolder: model
+data:
+  train: train.jsonl
+  valid: valid.jsonl
+  test: test.jsonl
+heads:
+  - name: quality
+    sources: [{source: made, licence: our own}]
+  - name: brevity
+    sources: [{source: short, licence: our own, subsets: [kept], excluded: the rest.}]
+profiles:
+  both: {quality: 0.5, brevity: 0.5}
+lora:
+  rank: 4
+  alpha: 8
+  layers: [1, 2]
+optim:
+  epochs: 12
+  learning_rate: 1e-2
+  pairs_per_step: 8
+  ema_decay: 0.5
+  num_threads: 1
 """
 
 
@@ -87,10 +86,10 @@ def trained(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("run")
     for seed, split in enumerate(("train", "valid", "test")):
         (folder / f"{split}.jsonl").write_text(records(40, seed))
-    (folder / "config.toml").write_text(CONFIG)
+    (folder / "config.yaml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert train_command(["reward", "config.toml"]) == 0
+        assert train_command(["reward", "config.yaml"]) == 0
     return folder / "artifact"
 
 
@@ -145,10 +144,10 @@ def test_no_path_of_this_machine_is_in_the_artifact(trained: Path) -> None:
 def test_the_same_seed_gives_the_same_weights(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "config.toml"):
+    for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "config.yaml"):
         (tmp_path / name).write_bytes((trained.parent / name).read_bytes())
     monkeypatch.chdir(tmp_path)
-    assert train_command(["reward", "config.toml"]) == 0
+    assert train_command(["reward", "config.yaml"]) == 0
     weights = "adapter/adapter_model.safetensors"
     assert (tmp_path / "artifact" / weights).read_bytes() == (trained / weights).read_bytes()
 
@@ -156,9 +155,9 @@ def test_the_same_seed_gives_the_same_weights(
 def test_bad_data_stops_it_before_anything_is_written(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "config.yaml").write_text(CONFIG)
     (tmp_path / "train.jsonl").write_text("{}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match=r"train\.jsonl:1"):
-        train_command(["reward", "config.toml"])
+        train_command(["reward", "config.yaml"])
     assert not (tmp_path / "artifact").exists()

@@ -55,7 +55,7 @@ def test_it_is_converted_once(package: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_adapter_artifact_stands_on_its_package(package: Path, here: Path) -> None:
-    manifest = train_sft(prepare_sft(here, PACKAGE, keys='save = "adapter"'))
+    manifest = train_sft(prepare_sft(here, PACKAGE, keys="save: adapter"))
     artifact = here / "artifact"
     assert from_json((artifact / "manifest.json").read_text("utf-8")) == manifest
     assert manifest.base is not None and manifest.base.package == PACKAGE

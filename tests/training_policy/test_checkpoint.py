@@ -106,10 +106,10 @@ def test_two_processes_interrupted_or_not_end_in_the_weights_of_one(
     here: Path, tiny_lm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = prepare_sft(here, tiny_lm)
-    config.write_text(config.read_text().replace("epochs = 3", "epochs = 2"))
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 2"))
     train_sft(config)
     alone = load_file(here / "artifact/model.safetensors")
-    config.write_text(config.read_text().replace('output = "artifact"', 'output = "together"'))
+    config.write_text(config.read_text().replace("output: artifact", "output: together"))
     with monkeypatch.context() as patch:
         patch.setattr("guerdon_training.sft.evaluate", _killed_in_the_second_epoch())
         debug_launcher(_in_a_fork, (config,), num_processes=2)  # an interrupt ends a process quietly

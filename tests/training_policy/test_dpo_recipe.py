@@ -124,7 +124,7 @@ def test_in_full_training_the_reference_is_the_base_as_it_was(here: Path, tiny_l
         found = pair_logprobs(reference, pairs, 200)
     assert torch.equal(found, pair_logprobs(load_policy(tiny_lm, PolicyLora(), 0), pairs, 200))
     config = prepare_dpo(here, tiny_lm, tables="")
-    config.write_text(config.read_text().replace("learning_rate = 1e-2", "learning_rate = 1e-3"))
+    config.write_text(config.read_text().replace("learning_rate: 1e-2", "learning_rate: 1e-3"))
     metrics = train_dpo(config).metrics
     assert metrics["test"]["accuracy"] == 1.0
     assert metrics["drift"]["kl_k3"] > 0
@@ -211,21 +211,21 @@ def _stopped(*_: object) -> None:
 
 def test_only_the_named_sources_are_used(here: Path, tiny_lm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = prepare_dpo(here, tiny_lm)
-    config.write_text(config.read_text().replace("[optim]", 'sources = ["other"]\nmax_train = 5\n[optim]'))
+    config.write_text(config.read_text().replace("optim:", "  sources: [other]\n  max_train: 5\noptim:"))
     assert train_dpo(config).metrics["num_train"] == 5
 
 
 @pytest.mark.parametrize(
     ("loss", "match"),
     [
-        ('kind = "sigmod"', r"loss\.kind must be one of sigmoid"),
-        ("beta = 0", r"loss\.beta must be above 0"),
-        ("flip_rate = 0.1", r"loss\.flip_rate is used by conservative and robust alone"),
-        ('kind = "robust"\nflip_rate = 0.5', r"loss\.flip_rate must be in"),
+        ("kind: sigmod", r"loss\.kind must be one of sigmoid"),
+        ("beta: 0", r"loss\.beta must be above 0"),
+        ("flip_rate: 0.1", r"loss\.flip_rate is used by conservative and robust alone"),
+        ("kind: robust\n  flip_rate: 0.5", r"loss\.flip_rate must be in"),
     ],
 )
 def test_a_loss_that_makes_no_sense_is_refused(here: Path, tiny_lm: Path, loss: str, match: str) -> None:
-    config = prepare_dpo(here, tiny_lm, tables=f"{LORA}[loss]\n{loss}\n")
+    config = prepare_dpo(here, tiny_lm, tables=f"{LORA}loss:\n  {loss}\n")
     with pytest.raises(InvalidInput, match=match):
         train_dpo(config)
     assert not (here / "artifact").exists()

@@ -107,14 +107,14 @@ def test_a_checkpoint_of_another_config_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr("guerdon_training.sft.publish", lambda *_: None)
         train_sft(Path(config.name))
-    config.write_text(config.read_text().replace("seed = 5", "seed = 6"))
+    config.write_text(config.read_text().replace("seed: 5", "seed: 6"))
     with pytest.raises(InvalidInput, match="checkpoint of another config"):
         train_sft(Path(config.name))
 
 
 def test_full_training_moves_every_weight_and_keeps_the_best_epoch(here: Path, tiny_lm: Path) -> None:
     config = prepare_sft(here, tiny_lm, tables="")
-    config.write_text(config.read_text().replace("learning_rate = 1e-2", "learning_rate = 5e-2"))
+    config.write_text(config.read_text().replace("learning_rate: 1e-2", "learning_rate: 5e-2"))
     found = train_sft(Path(config.name))
     before = AutoModelForCausalLM.from_pretrained(tiny_lm).state_dict()
     after = AutoModelForCausalLM.from_pretrained(here / "artifact").state_dict()
@@ -128,7 +128,7 @@ def test_full_training_moves_every_weight_and_keeps_the_best_epoch(here: Path, t
 
 def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> None:
     config = prepare_sft(here, tiny_lm, tables="")
-    config.write_text(config.read_text().replace("learning_rate = 1e-2", "learning_rate = 1e30"))
+    config.write_text(config.read_text().replace("learning_rate: 1e-2", "learning_rate: 1e30"))
     with pytest.raises(GuerdonError, match=r"at update \d+; lower optim\.learning_rate"):
         train_sft(Path(config.name))
     assert not (here / "artifact/manifest.json").exists()
@@ -137,12 +137,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
-        ("seed = 5", "seed = 5\nlerning_rate = 1", "lerning_rate is unknown"),
-        ("epochs = 3", "epochs = 0", r"optim\.epochs must be at least 1"),
-        ("max_tokens = 64", "max_tokens = 8", "no response of train.jsonl fits"),
-        ("seed = 5", 'seed = 5\nsave = "adapter"', "is a folder"),
-        ('train = "train.jsonl"', 'train = "missing.jsonl"', "missing.jsonl does not exist"),
-        ("[optim]", 'sources = ["nobody"]\n[optim]', "names nobody, which train.jsonl does not hold"),
+        ("seed: 5", "seed: 5\nlerning_rate: 1", "lerning_rate is unknown"),
+        ("epochs: 3", "epochs: 0", r"optim\.epochs must be at least 1"),
+        ("max_tokens: 64", "max_tokens: 8", "no response of train.jsonl fits"),
+        ("seed: 5", "seed: 5\nsave: adapter", "is a folder"),
+        ("train: train.jsonl", "train: missing.jsonl", "missing.jsonl does not exist"),
+        ("optim:", "  sources: [nobody]\noptim:", "names nobody, which train.jsonl does not hold"),
     ],
 )
 def test_a_config_that_cannot_be_used_stops_it_before_anything_is_written(

@@ -28,36 +28,36 @@ from tests.training_ppo.served import plain_artifact
 from tests.training_ppo.tiny import WordShare, write_prompts
 
 CONFIG = """
-name = "tiny-ppo"
-version = "1"
-base = "{base}"
-output = "artifact"
-seed = 3
-algorithm = "{algorithm}"
-eval_every = 1
+name: tiny-ppo
+version: "1"
+base: "{base}"
+output: artifact
+seed: 3
+algorithm: {algorithm}
+eval_every: 1
 {extra}
-[data]
-train = "prompts.jsonl"
-valid = "valid.jsonl"
-[reward]
-artifacts = ["{reward}"]
-[gold]
-artifacts = ["{reward}"]
-profile = "careful"
-[scores]
-normalise_samples = 8
-missing_eos = "subtract"
-[rollout]
-prompts_per_update = 4
-samples_per_prompt = 2
-max_response_tokens = 6
-[kl]
-target = 2.0
-[optim]
-updates = 3
-learning_rate = 1e-3
-epochs = 2
-num_threads = 1
+data:
+  train: prompts.jsonl
+  valid: valid.jsonl
+reward:
+  artifacts: ["{reward}"]
+gold:
+  artifacts: ["{reward}"]
+  profile: careful
+scores:
+  normalise_samples: 8
+  missing_eos: subtract
+rollout:
+  prompts_per_update: 4
+  samples_per_prompt: 2
+  max_response_tokens: 6
+kl:
+  target: 2.0
+optim:
+  updates: 3
+  learning_rate: 1e-3
+  epochs: 2
+  num_threads: 1
 """
 
 
@@ -78,13 +78,13 @@ def _write(
     here: Path, base: Path, reward: Path, *, algorithm: str = "ppo", extra: str = "", more: str = ""
 ) -> Path:
     text = CONFIG.format(base=base, reward=reward, algorithm=algorithm, extra=extra) + more
-    (here / "config.toml").write_text(text)
-    return here / "config.toml"
+    (here / "config.yaml").write_text(text)
+    return here / "config.yaml"
 
 
 @pytest.mark.parametrize(
     ("algorithm", "extra", "more"),
-    [("ppo", "", ""), ("rloo", 'keep = "best"', "[lora]\nrank = 4\nalpha = 8\n")],
+    [("ppo", "", ""), ("rloo", "keep: best", "lora:\n  rank: 4\n  alpha: 8\n")],
 )
 def test_from_a_config_file_to_an_artifact(
     here: Path, policy_folder: Path, reward: Path, algorithm: str, extra: str, more: str
@@ -290,16 +290,16 @@ def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('algorithm = "ppo"', 'algorithm = "grpo"', "algorithm must be one of ppo, rloo"),
-        ('algorithm = "ppo"', 'algoritm = "ppo"', "did you mean algorithm"),
-        ("samples_per_prompt = 2", "samples_per_prompt = 0", "samples_per_prompt must be at least 1"),
-        ("updates = 3", "updates = 3\nminibatches = 9", "minibatches must be between 1 and 8"),
-        ('missing_eos = "subtract"', 'missing_eos = "drop"', "scores.missing_eos must be one of"),
-        ("normalise_samples = 8", "normalise_samples = 1", "normalise_samples"),
-        ('valid = "valid.jsonl"', "", "data.valid"),
-        ("[reward]\nartifacts", '[reward]\nurl = "grpc://x"\nartifacts', "either artifacts or url"),
-        ('train = "prompts.jsonl"', 'train = "absent.jsonl"', "absent.jsonl does not exist"),
-        ("eval_every = 1", 'eval_every = 1\nsave = "adapter"', "adapter"),
+        ("algorithm: ppo", "algorithm: grpo", "algorithm must be one of ppo, rloo"),
+        ("algorithm: ppo", "algoritm: ppo", "did you mean algorithm"),
+        ("samples_per_prompt: 2", "samples_per_prompt: 0", "samples_per_prompt must be at least 1"),
+        ("updates: 3", "updates: 3\n  minibatches: 9", "minibatches must be between 1 and 8"),
+        ("missing_eos: subtract", "missing_eos: drop", "scores.missing_eos must be one of"),
+        ("normalise_samples: 8", "normalise_samples: 1", "normalise_samples"),
+        ("valid: valid.jsonl", "", "data.valid"),
+        ("reward:\n  artifacts", "reward:\n  url: grpc://x\n  artifacts", "either artifacts or url"),
+        ("train: prompts.jsonl", "train: absent.jsonl", "absent.jsonl does not exist"),
+        ("eval_every: 1", "eval_every: 1\nsave: adapter", "adapter"),
     ],
 )
 def test_a_bad_config_is_refused_before_anything_is_written(
@@ -316,7 +316,7 @@ def test_a_bad_config_is_refused_before_anything_is_written(
 
 def test_rloo_needs_a_group(here: Path, policy_folder: Path, reward: Path) -> None:
     path = _write(here, policy_folder, reward, algorithm="rloo")
-    path.write_text(path.read_text().replace("samples_per_prompt = 2", "samples_per_prompt = 1"))
+    path.write_text(path.read_text().replace("samples_per_prompt: 2", "samples_per_prompt: 1"))
     with pytest.raises(InvalidInput, match="at least 2 for rloo"):
         train_ppo(path)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -156,6 +157,27 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(policy_folder: Path, tm
     with pytest.raises(GuerdonError, match="not finite"):
         update(Accelerator(), job.networks.learner, optimizer, broken, config, 0)
     assert all(torch.equal(a, b) for a, b in zip(before, job.networks.learner.parameters(), strict=True))
+
+
+def test_every_epoch_takes_all_episodes_in_an_order_of_its_own(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(policy_folder)
+    config = replace(config, optim=replace(config.optim, epochs=3, minibatches=2))
+    job = job_of(config, tmp_path)
+    episodes, _ = collect(Accelerator(), job, PROGRESS, 0)
+    seen: list[list[int]] = []
+
+    def step(*args: Any) -> dict[str, float]:
+        seen.append(args[4])
+        return {"policy/ratio": 1.0, "policy/clip_fraction": 0.0}
+
+    monkeypatch.setattr("guerdon_training.ppo.update._step", step)
+    learner = job.networks.learner
+    update(Accelerator(), learner, torch.optim.SGD(learner.parameters()), episodes, config, 0)
+    orders = [seen[i] + seen[i + 1] for i in (0, 2, 4)]
+    assert all(sorted(order) == list(range(len(episodes.rollout.examples))) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
 
 
 def test_the_learning_rate_anneals_to_zero() -> None:

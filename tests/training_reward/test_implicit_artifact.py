@@ -88,8 +88,8 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         patch.setattr(sys, "path", [str(root), *sys.path])
-        tables = LORA + "[loss]\nlength_normalised = true\n"
-        _train(folder, "dpo", prepare_dpo(folder, PACKAGE, keys='save = "adapter"', tables=tables))
+        tables = LORA + "loss:\n  length_normalised: true\n"
+        _train(folder, "dpo", prepare_dpo(folder, PACKAGE, keys="save: adapter", tables=tables))
         yield _export(folder)
 
 
@@ -132,7 +132,7 @@ def test_plain_transformers_gives_the_served_score(merged: Path, tiny_lm: Path) 
     for text in TEXTS[:4]:
         whole = [*_messages(text), {"role": "assistant", "content": text.response}]
         prompt = tokenizer.apply_chat_template(_messages(text), add_generation_prompt=True, tokenize=False)
-        rendered = tokenizer.apply_chat_template(whole, tokenize=False).removesuffix("\n")
+        rendered = str(tokenizer.apply_chat_template(whole, tokenize=False)).removesuffix("\n")
         ids = torch.tensor([tokenizer(rendered, add_special_tokens=False)["input_ids"]])
         assert ids[0, -1] == tokenizer.eos_token_id
         start = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])

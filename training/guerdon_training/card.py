@@ -68,7 +68,8 @@ def _summary(config: RewardConfig, config_file: str) -> str:
         f"A small reward model: the heads {heads} on {_trunk(config)}. English only. It reads at most "
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
-        f"Trained with `guerdon train reward {config_file}` ({_copy_of(config_file)}): {_objective(config)}, "
+        f"Trained with `guerdon train reward {config_file}` (`config.yaml` holds every setting): "
+        f"{_objective(config)}, "
         f"each pair trains its own head, {epochs}, learning rate {optim.learning_rate:g}, "
         f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
         f"(decay {optim.ema_decay:g} a step){chosen}."
@@ -99,12 +100,6 @@ def _trunk(config: RewardConfig) -> str:
         else ""
     )
     return f"{kept}the encoder of the package `{config.base.package}` {adapter}{reads}"
-
-
-def _copy_of(config_file: str) -> str:
-    """What `config_file.stored_config` put into the artifact."""
-    is_toml = config_file.endswith(".toml")
-    return "`config.toml` is a copy" if is_toml else "`config.yaml` holds every setting"
 
 
 def _facts(manifest: Manifest) -> str:

@@ -1,6 +1,5 @@
 """A YAML file as frozen dataclasses; unknown keys are refused with the nearest known name."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from difflib import get_close_matches
@@ -20,7 +19,7 @@ def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """Parse `path` into the dataclass `kind`.
 
     Args:
-        path: YAML, or TOML where the name ends in ``.toml``.
+        path: a YAML file.
         overrides: ``a.b=value`` each, the value in YAML; they replace what the file says.
 
     Raises:
@@ -38,11 +37,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InvalidInput(f"config {path} does not exist; give the path of a YAML file", param="config")
     try:
-        text = path.read_text("utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else parse_yaml(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as err:
-        language = "TOML" if path.suffix == ".toml" else "YAML"
-        raise InvalidInput(f"config {path} is not {language}: {err}; fix it", param="config") from None
+        data = parse_yaml(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise InvalidInput(f"config {path} is not YAML: {err}; fix it", param="config") from None
     if not isinstance(data, dict):
         raise InvalidInput(f"config {path} must hold `key: value` lines; add them", param="config")
     return data
@@ -81,13 +78,6 @@ def build_config(kind: type[T], data: Mapping[str, Any]) -> T:
 def config_yaml(config: Any) -> str:
     """A config as the YAML that `read_config` reads back, every default written out."""
     return dump_yaml(asdict(config))
-
-
-def stored_config(path: Path, config: Any, overrides: Sequence[str]) -> tuple[str, str]:
-    """Name and text of the config that goes into an artifact: resolved YAML, or a TOML file as it is."""
-    if path.suffix == ".toml" and not overrides:
-        return "config.toml", path.read_text("utf-8")
-    return "config.yaml", config_yaml(config)
 
 
 def _replaced(data: Any, keys: Sequence[str], value: Any, where: str) -> Any:

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -48,6 +49,7 @@ def fit(
     seed: int,
     run: Path,
     identity: str,
+    accelerator: Accelerator,
 ) -> Fitted:
     """Train; give the averaged weights of the epoch with the lowest log loss on `valid`.
 
@@ -57,14 +59,16 @@ def fit(
     Args:
         seed: of the order of the data; the model's start is the caller's.
         run: folder for the checkpoint and ``metrics.jsonl``.
-        identity: digest of all that the weights depend on; a checkpoint with another is refused.
+        identity: see `run_identity`; a checkpoint of another run is refused.
+        accelerator: its processes share each step; one of them writes.
 
     Raises:
         InvalidInput: the checkpoint is another run's, or damaged.
         GuerdonError: the loss is not finite, or the checkpoint cannot be written; the last one stays.
     """
     model.eval()
-    optim, learner = config.optim, build_learner(encoder, train, config)
+    optim, learner = config.optim, build_learner(encoder, train, config, accelerator)
+    is_main = accelerator.is_main_process
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     scalars = learner.objective.parameters
     parameters = [*named.values(), *scalars]
@@ -88,11 +92,12 @@ def fit(
     if saved is not None:
         done, best, best_loss = saved["done"], Fitted(saved["best"], saved["nu"]), saved["best_loss"]
         _restore(parameters, optimizer, schedule, average, saved)
-    log = MetricsLog(run / "metrics.jsonl", is_writer=True, num_epochs=done)
+    log = MetricsLog(run / "metrics.jsonl", is_writer=is_main, num_epochs=done)
     for number, steps in enumerate(plan[done:], start=done + 1):
-        with tqdm(steps, desc=f"epoch {number}/{optim.epochs}", unit="step") as progress:
+        with tqdm(steps, f"epoch {number}/{optim.epochs}", unit="step", disable=not is_main) as progress:
             for step in progress:
                 loss = learner.backward(states, step)
+                _sum_gradients(accelerator, parameters)
                 norm = float(nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm))
                 rate = float(schedule.get_last_lr()[0])
                 log.write(number, {"loss": loss, "gradient_norm": norm, "learning_rate": rate})
@@ -103,7 +108,8 @@ def fit(
                 progress.set_postfix(loss=f"{loss:.3f}")
         average.swap()
         losses = learner.log_losses(valid_states, valid, optim.max_batch_tokens)
-        tqdm.write(f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}")
+        if is_main:
+            tqdm.write(f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}")
         if mean(losses) < best_loss:
             best, best_loss = Fitted(_copy(named), learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()
@@ -120,8 +126,16 @@ def fit(
             "schedule": schedule.state_dict(),
             "average": average.state(),
         }
-        save_state(run / CHECKPOINT, state)
+        if is_main:
+            save_state(run / CHECKPOINT, state)
     return best
+
+
+def _sum_gradients(accelerator: Accelerator, parameters: Sequence[Tensor]) -> None:
+    """Data parallelism: every process gets the sum of all gradients, and so takes the same step."""
+    if accelerator.num_processes > 1:
+        for p in parameters:
+            p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from guerdon_service.core.errors import GuerdonError
@@ -26,6 +27,7 @@ class Learner:
 
     lengths: float [R], of the train rows' responses, in units of `unit` tokens: the root mean square of the
         differences within their comparisons.
+    accelerator: knows the processes that share each step.
     """
 
     encoder: SplitEncoder
@@ -33,9 +35,10 @@ class Learner:
     objective: Objective
     lengths: Tensor
     unit: float
+    accelerator: Accelerator
 
     def backward(self, states: Sequence[Any], step: Sequence[MicroBatch]) -> float:
-        """Accumulate the gradient of the step's mean loss; give that loss.
+        """Accumulate this process's part of the gradient of the step's mean loss; give the whole loss.
 
         Args:
             states: of every train row, as `SplitEncoder.lower` gave them.
@@ -46,7 +49,7 @@ class Learner:
         num_units = sum(self.objective.num_units(batch.comparisons) for batch in step)
         num_pairs = sum(len(batch.comparisons) for batch in step)
         total = 0.0
-        for batch in step:
+        for batch in step[self.accelerator.process_index :: self.accelerator.num_processes]:
             outputs = self.encoder.upper([states[row] for row in batch.rows])
             rewards = self.layout.rewards(outputs)
             if self.objective.length_penalty:
@@ -58,6 +61,7 @@ class Learner:
                 loss = self.objective.loss(rewards, batch.comparisons) / num_units
             loss.backward()
             total += float(loss.detach())
+        total = float(self.accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum"))
         if not isfinite(total):
             raise GuerdonError(
                 f"the loss is {total}; lower optim.learning_rate. The checkpoint of the last whole epoch is "
@@ -83,7 +87,9 @@ class Learner:
         return [calibrated_log_loss(np.array(margins[head])) for head in sorted(margins)]
 
 
-def build_learner(encoder: SplitEncoder, train: Rows, config: RewardConfig) -> Learner:
+def build_learner(
+    encoder: SplitEncoder, train: Rows, config: RewardConfig, accelerator: Accelerator
+) -> Learner:
     """The learner of the model whose upper layers `encoder` runs, on the rows `train`."""
     layout = head_layout(config)
     objective = build_objective(
@@ -98,7 +104,7 @@ def build_learner(encoder: SplitEncoder, train: Rows, config: RewardConfig) -> L
     num_tokens = _num_tokens(train)
     differences = [num_tokens[c.chosen] - num_tokens[c.rejected] for c in train.comparisons]
     unit = max(1.0, float(torch.stack(differences).square().mean().sqrt()))
-    return Learner(encoder, layout, objective, num_tokens / unit, unit)
+    return Learner(encoder, layout, objective, num_tokens / unit, unit, accelerator)
 
 
 def _num_tokens(rows: Rows) -> Tensor:

@@ -61,7 +61,8 @@ def build_model(
 ) -> peft.PeftModel:
     """Frozen base, LoRA on its linear layers, and `num_heads` outputs, initialised from `seed`.
 
-    The adapter names its base by `package`, so that no path of this machine ends up in the artifact.
+    The adapter names its base by `package`, so that no path of this machine ends up in the artifact. Heads
+    begin as ``N(0, 1 / sqrt(d + 1))`` (Huang et al., "The N implementation details of RLHF with PPO", 2023).
 
     Args:
         num_layers: of the base, from the first; 0 is all. pooling: what the head reads; the base's pooler
@@ -70,6 +71,8 @@ def build_model(
     torch.manual_seed(seed)
     base = load_classifier(folder, num_heads, num_layers)
     base.name_or_path = base.config._name_or_path = package
+    torch.nn.init.normal_(base.classifier.weight, std=(base.classifier.in_features + 1) ** -0.5)
+    torch.nn.init.zeros_(base.classifier.bias)
     if pooling == "response":
         torch.nn.init.eye_(base.base_model.pooler.dense.weight)
         torch.nn.init.zeros_(base.base_model.pooler.dense.bias)

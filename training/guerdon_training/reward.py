@@ -1,10 +1,11 @@
 """Recipe: a reward model with several heads from preference pairs, as an artifact that can be served.
 
 Read from top to bottom. Every choice is made on the valid pairs; the test pairs are scored once, at the end.
+Runs in one process or, by ``accelerate launch``, in several, which share each step; one of them measures and
+writes.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,16 +14,18 @@ from typing import Any
 
 import peft
 import torch
+from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from guerdon_service.core.manifest import Manifest, PackageBase, Profile
-from guerdon_training.artifact import git_revision, seal
+from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
+from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.card import render_card
 from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
-from guerdon_training.config_file import read_config, stored_config
+from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
+from guerdon_training.distributed import begin_processes
 from guerdon_training.fit import Fitted, fit
 from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.golden import write_golden
@@ -41,6 +44,7 @@ from guerdon_training.objective_config import check_objective
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.rows import Rows, build_rows
+from guerdon_training.run_identity import run_identity
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
 from guerdon_training.trunk import SplitEncoder
@@ -59,10 +63,10 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         GuerdonError: see `fit.fit`.
     """
     config = read_config(config_path, RewardConfig, overrides)
-    config_name, config_text = stored_config(config_path, config, overrides)
     check_objective(config.objective, config.ensemble, config.length, config.optim.flip_rate)
     torch.set_num_threads(config.optim.num_threads)
     names = [head.name for head in config.heads]
+    accelerator = begin_processes(cpu=True)
 
     # 1. Data: every pair is tagged with the head that it trains, and with what it says.
     train_pairs = _train_pairs(config)
@@ -78,11 +82,15 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     train_rows, valid_rows = (
         build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
     )
-    folder, parents = Path(config.output), _parents(config, config_text)
+    folder, parents = Path(config.output), _parents(config)
     runs = [
-        _run(config, base, tokenizer, train_rows, valid_rows, number, parents)
+        _run(config, base, tokenizer, train_rows, valid_rows, number, parents, accelerator)
         for number in range(config.ensemble.runs)
     ]
+
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+        return from_json((folder / MANIFEST).read_text("utf-8"))
 
     # 3. One model of all runs, without what only training needs.
     layout = head_layout(config)
@@ -123,12 +131,13 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     _save_adapter(model, folder / "adapter")
     logs = [path.read_text("utf-8") for path in sorted((folder / RUN).glob("*/metrics.jsonl"))]
     (folder / "metrics.jsonl").write_text("".join(logs), "utf-8")
-    (folder / config_name).write_text(config_text, "utf-8")
+    (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
     write_scores(folder / "scores.jsonl", scores)
     write_golden(folder / "golden.jsonl", pooled, tokenizer, config.max_tokens)
     (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
     sealed = seal(folder, manifest, base)
     shutil.rmtree(folder / RUN)
+    accelerator.wait_for_everyone()
     return sealed
 
 
@@ -158,16 +167,18 @@ def _run(
     valid: Rows,
     number: int,
     parents: Mapping[str, Any],
+    accelerator: Accelerator,
 ) -> Fitted:
     """One training from the start that all share, in an order of its own."""
-    identity = hashlib.sha256(json.dumps(parents, sort_keys=True).encode()).hexdigest()
     run = Path(config.output) / RUN / f"{number:03}"
     outputs = head_layout(config).num_outputs
     model = _model(config, base, outputs, config.lora)
     first_layer = min(config.lora.layers, default=None)
     pooling = check_pooling(config.pooling)
     encoder = SplitEncoder(model.get_base_model(), first_layer, tokenizer.pad_token_id, pooling=pooling)
-    return fit(model, encoder, train, valid, config, config.seed + number, run, identity)
+    return fit(
+        model, encoder, train, valid, config, config.seed + number, run, run_identity(parents), accelerator
+    )
 
 
 def _model(config: RewardConfig, base: Path, num_outputs: int, lora: LoraConfig) -> peft.PeftModel:
@@ -201,7 +212,7 @@ def _learned_ties(config: RewardConfig, runs: Sequence[Fitted]) -> dict[str, Any
     return {"davidson_nu": {head.name: value for head, value in zip(config.heads, nu, strict=True)}}
 
 
-def _parents(config: RewardConfig, config_text: str) -> dict[str, Any]:
+def _parents(config: RewardConfig) -> dict[str, Any]:
     """Everything that the weights were made from; data by what it was for, never by name."""
     data = config.data
     files = {"train": data.train, "valid": data.valid, "test": data.test}
@@ -212,7 +223,7 @@ def _parents(config: RewardConfig, config_text: str) -> dict[str, Any]:
     }
     return {
         "data_sha256": {use: file_sha256(Path(file)) for use, file in files.items()},
-        "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
+        "config_sha256": hashlib.sha256(config_yaml(config).encode()).hexdigest(),
         "base": base_version(config.base.package),
         "git_revision": git_revision(Path(__file__).parent),
         "torch": torch.__version__,

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
@@ -69,7 +70,7 @@ def _ours(config: RewardConfig, rows: Rows) -> float:
     model, optim = _model(config).eval(), config.optim
     parameters = [p for p in model.parameters() if p.requires_grad]
     encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers, default=None), 0)
-    learner = build_learner(encoder, rows, config)
+    learner = build_learner(encoder, rows, config, Accelerator(cpu=True))
     optimizer = torch.optim.AdamW(parameters, lr=optim.learning_rate)
     started = time.process_time()
     states = encoder.lower(rows.tokens, optim.max_batch_tokens, "frozen layers")

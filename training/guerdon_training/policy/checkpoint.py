@@ -2,20 +2,21 @@
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_training.run_identity import is_same_run
 
 _PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """identity: digest of config, data and base. num_epochs: done. best_epoch, best_loss: on valid so far."""
+    """identity: see `run_identity`. num_epochs: done. best_epoch, best_loss: on valid so far."""
 
     identity: str
     num_epochs: int = 0
@@ -39,13 +40,13 @@ class Checkpoint:
         if last is None:
             return Progress(identity)
         found = Progress(**json.loads((last / _PROGRESS).read_text("utf-8")))
-        if found.identity != identity:
+        if not is_same_run(found.identity, identity):
             raise InvalidInput(
                 f"{self.folder} holds the checkpoint of another config, data or base; remove it, or give "
                 "another output",
                 param="output",
             )
-        return found
+        return replace(found, identity=identity)
 
     def save(self, accelerator: Accelerator, progress: Progress) -> None:
         """Write the state beside the old one, then remove that. Every process calls it.

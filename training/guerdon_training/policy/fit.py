@@ -49,7 +49,7 @@ class Job(Generic[B]):
     plan: steps of an epoch (0, 1, ...), `num_steps` of them, the same for the same number.
     terms: of a batch, under the model as it is.
     evaluate: figures on the valid split; `loss` among them decides which epoch is kept.
-    identity: digest of everything that the weights depend on; a checkpoint with another is refused.
+    identity: see `run_identity`; a checkpoint of another run is refused.
     folder: for checkpoints and the metrics log.
     """
 

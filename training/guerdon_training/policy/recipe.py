@@ -1,7 +1,5 @@
 """What a policy recipe does before it trains and after."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +15,20 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
+from guerdon_training.distributed import begin_processes
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.config import PolicyConfig, check_optim
 from guerdon_training.policy.load import load_tokenizer
+from guerdon_training.run_identity import run_identity
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A run that has begun.
 
-    lineage: what the weights are made from, for `manifest.parents`. identity: its digest.
+    lineage: what the weights are made from, for `manifest.parents`. identity: see
+        `run_identity`.
     folder: the artifact's. run: for what the run needs while it lasts.
     """
 
@@ -49,8 +50,8 @@ class Recipe:
 
     @property
     def identity(self) -> str:
-        """SHA-256 (hex) of the lineage."""
-        return hashlib.sha256(json.dumps(self.lineage, sort_keys=True).encode()).hexdigest()
+        """Of the lineage, for checkpoints."""
+        return run_identity(self.lineage)
 
 
 def begin(config: PolicyConfig) -> Recipe:
@@ -61,7 +62,7 @@ def begin(config: PolicyConfig) -> Recipe:
     """
     check_optim(config.optim)
     check_save(config.save, config.base, config.lora.rank)
-    accelerator = Accelerator()
+    accelerator = begin_processes()
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}

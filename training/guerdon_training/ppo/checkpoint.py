@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_training.run_identity import is_same_run
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -46,7 +47,7 @@ def load_state(path: Path, identity: str) -> dict[str, Any] | None:
     """What `save_state` wrote, tensors on the CPU; None where there is no file.
 
     Args:
-        identity: digest of everything that the weights depend on; `state` holds it.
+        identity: see `run_identity`; `state` holds it.
 
     Raises:
         InvalidInput: it is of another config, data, base or reward, or it is damaged.
@@ -59,7 +60,7 @@ def load_state(path: Path, identity: str) -> dict[str, Any] | None:
         raise InvalidInput(
             f"{path} cannot be read ({type(err).__name__}); remove it to start over", param="output"
         ) from err
-    if state["identity"] != identity:
+    if not is_same_run(state["identity"], identity):
         raise InvalidInput(
             f"{path} is of another config, data, base or reward; remove it, or give another output",
             param="output",

@@ -19,7 +19,7 @@ BEST = "best.pt"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a run works on. identity: digest of all that its weights depend on. run: checkpoint and log."""
+    """What a run works on. identity: see `run_identity`. run: checkpoint and log."""
 
     config: PpoConfig
     networks: Networks

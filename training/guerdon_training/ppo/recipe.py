@@ -5,8 +5,6 @@ that into advantages, `update` takes the gradient steps. Runs on one process or,
 several (DDP); an interrupted run goes on after the last update that was saved, to the same weights.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,6 +20,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, Norm
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256
+from guerdon_training.distributed import begin_processes
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.ppo.check import check_ppo
 from guerdon_training.ppo.config import PpoConfig, PpoOptim
@@ -35,6 +34,7 @@ from guerdon_training.ppo.rewards import open_reward
 from guerdon_training.ppo.rollout import evaluate_episodes, roll_out, row_seed
 from guerdon_training.ppo.scores import final_scores, fit_score_norm
 from guerdon_training.ppo.update import learning_rate, update
+from guerdon_training.run_identity import run_identity
 
 LOG = "metrics.jsonl"
 
@@ -53,7 +53,7 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     config = read_config(config_path, PpoConfig, overrides)
     check_ppo(config)
     check_save(config.save, config.base, config.lora.rank)
-    accelerator = Accelerator(mixed_precision="no")  # rounding of bf16 would enter every ratio
+    accelerator = begin_processes(mixed_precision="no")  # rounding of bf16 would enter every ratio
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     folder = Path(config.output)
 
@@ -94,7 +94,7 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
             prompts.get("valid", []),
             reward,
             gold,
-            hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest(),
+            run_identity(lineage),
             folder / RUN,
         )
         metrics = optimise(accelerator, job)

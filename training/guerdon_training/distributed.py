@@ -1,0 +1,37 @@
+"""How the processes of ``accelerate launch`` may share a run."""
+
+from typing import Any
+
+from accelerate import Accelerator, DistributedType
+
+from guerdon_service.core.errors import InvalidInput
+
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+
+
+def begin_processes(**options: Any) -> Accelerator:
+    """The processes of this run.
+
+    Args:
+        options: of `Accelerator`.
+
+    Raises:
+        InvalidInput: see `check_distributed`.
+    """
+    accelerator = Accelerator(**options)
+    check_distributed(accelerator.distributed_type)
+    return accelerator
+
+
+def check_distributed(kind: DistributedType) -> None:
+    """Let whole copies of the model through, one to a process (DDP), or one process.
+
+    Raises:
+        InvalidInput: the weights would be sharded, and what a recipe saves would not be them.
+    """
+    if kind in SHARDED:
+        raise InvalidInput(
+            f"accelerate is configured for {kind.value}, which shards weights, and the recipes save whole "
+            "ones; launch without --use_fsdp and --use_deepspeed (DDP)",
+            param="accelerate",
+        )
