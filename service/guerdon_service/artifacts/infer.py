@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -105,10 +105,13 @@ def _adapter_heads(layout: Layout) -> int | None:
     weights = layout.adapter_folder and layout.adapter_folder / "adapter_model.safetensors"
     if not weights or not weights.is_file():
         return None
-    with safe_open(str(weights), framework="numpy") as tensors:
-        for key in tensors.keys():  # noqa: SIM118 - not a mapping
-            if _HEAD_WEIGHT.search(key):
-                return int(tensors.get_slice(key).get_shape()[0])
+    try:
+        with safe_open(str(weights), framework="numpy") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - not a mapping
+                if _HEAD_WEIGHT.search(key):
+                    return int(tensors.get_slice(key).get_shape()[0])
+    except SafetensorError as err:
+        raise InvalidInput(f"{weights.name} is damaged ({err}); copy it again", param="source") from err
     return None
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from guerdon_service.core.errors import InvalidInput
@@ -68,5 +68,8 @@ def _tensor_names(folder: Path) -> frozenset[str]:
     path = folder / _WEIGHTS
     if not path.is_file():
         raise InvalidInput(f"adapter holds no {_WEIGHTS}; pickled weights are refused", param="source")
-    with safe_open(path, framework="pt") as tensors:
-        return frozenset(name.removeprefix(_PREFIX) for name in tensors.keys())  # noqa: SIM118 - not a dict
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return frozenset(name.removeprefix(_PREFIX) for name in tensors.keys())  # noqa: SIM118 - not a dict
+    except SafetensorError as err:
+        raise InvalidInput(f"{_WEIGHTS} is damaged ({err}); copy it again", param="source") from err

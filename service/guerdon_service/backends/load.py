@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.utils import logging
@@ -63,6 +64,8 @@ def _load_fp32(artifact: Artifact, *, packed: bool) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
+    except SafetensorError as err:
+        raise InvalidInput(f"a weights file is damaged ({err}); copy it again", param="source") from err
     except (RuntimeError, ValueError, KeyError, OSError) as err:
         raise InvalidInput(
             f"the weights do not fit config.json and {config.num_labels} head(s) ({err})", param="source"

@@ -201,10 +201,12 @@ class Catalog:
             if identity is not None and identity != (model.manifest.version, model.manifest.digest):
                 model.backend.close()
                 raise _changed(model, identity)
-        except GuerdonError as err:
-            log.error("model refused", extra={"model": label, "reason": err.message})
+        except Exception as err:  # whatever it is, the name must not be loading for ever
+            reason = err.message if isinstance(err, GuerdonError) else "loading failed; see the service's log"
+            unexpected = None if isinstance(err, GuerdonError) else err
+            log.error("model refused", exc_info=unexpected, extra={"model": label, "reason": reason})
             if key in self._slots:
-                self._slots[key] = Slot(spec, failure=err.message)
+                self._slots[key] = Slot(spec, failure=reason)
                 self._observer.model_ready(label, False)
             raise
         if key not in self._slots:

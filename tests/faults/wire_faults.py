@@ -1,0 +1,105 @@
+"""Clients and clocks go wrong: the others are served all the same."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from itertools import cycle
+from unittest.mock import patch
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.encoded import Encoded
+from tests.faults.fault import Fault
+from tests.faults.load import Tally
+from tests.faults.scene import Scene, scene
+
+CANCELS_PER_ANSWER = 5
+NUM_SOCKETS = 100
+
+
+async def cancels(phase: int) -> Tally:
+    gate = threading.Event()
+
+    def wait(batch: Sequence[Encoded]) -> None:
+        assert gate.wait(60)
+
+    async with scene() as it:
+        it.mischief.before = wait
+        calls = [it.served.stub.Score(_request(number)) for number in range(CANCELS_PER_ANSWER * phase)]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await it.observer.until(lambda: it.observer.num_admitted > len(calls) // 2)
+        for call in calls:
+            call.cancel()
+        gate.set()
+        await it.load.more(phase)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        it.load.tally.num_asked += len(calls)
+        it.load.tally.outcomes["cancelled"] += len(ended)
+        await _until_idle(it)
+        return it.load.tally
+
+
+async def half_open(phase: int) -> Tally:
+    async with scene() as it, AsyncExitStack() as stack:
+        for _ in range(NUM_SOCKETS):
+            _, writer = await asyncio.open_connection("127.0.0.1", it.served.port)
+            stack.callback(writer.close)
+            writer.write(b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")
+        await it.load.more(2 * phase)
+        return it.load.tally
+
+
+async def slow_loris(phase: int) -> Tally:
+    async with scene() as it:
+        drips = [asyncio.create_task(_drip(it.served.port)) for _ in range(NUM_SOCKETS)]
+        await it.load.more(2 * phase)
+        for drip in drips:
+            drip.cancel()
+        await asyncio.gather(*drips, return_exceptions=True)
+        return it.load.tally
+
+
+async def clock_jumps(phase: int) -> Tally:
+    real, offsets = time.time, cycle((86_400.0, -86_400.0, 0.0, 1e9, -1e9))
+    async with scene() as it:
+        with patch.object(time, "time", lambda: real() + next(offsets)):
+            await it.load.more(2 * phase)
+        return it.load.tally
+
+
+FAULTS = (
+    Fault(
+        "many cancel at once",
+        "gRPC calls, five for each answer of a phase",
+        cancels,
+        frozenset({"cancelled"}),
+    ),
+    Fault("half-open connections", f"{NUM_SOCKETS} that stop in the middle of a body", half_open),
+    Fault("slow loris", f"{NUM_SOCKETS} that send a byte of a header now and then", slow_loris),
+    Fault("clock jumps", "the wall clock by a day and by 30 years, both ways", clock_jumps),
+)
+
+
+def _request(number: int) -> pb.ScoreRequest:
+    return pb.ScoreRequest(items=[pb.ScoreItem(prompt="why?", response=f"cancelled {number}")])
+
+
+async def _drip(port: int) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /health/live HTTP/1.1\r\nx-slow: ")
+        while True:
+            writer.write(b"a")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+    finally:
+        writer.close()
+
+
+async def _until_idle(it: Scene) -> None:
+    """Return once nothing that was cancelled is counted as waiting any more."""
+    engines = [slot.scorer.engine for slot in it.catalog.slots("m") if slot.scorer is not None]
+    async with asyncio.timeout(60):
+        while any(engine._queue.num_items > 16 for engine in engines):
+            await it.load.more(1)
