@@ -4,6 +4,7 @@ Synchronous ones run in a thread: the service answers on the test's loop.
 """
 
 import asyncio
+import json
 import math
 from functools import partial
 
@@ -13,6 +14,11 @@ import pytest
 import voyageai.error
 from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
+from text_embeddings_inference_client import Client as TeiClient
+from text_embeddings_inference_client.api.text_embeddings_inference import get_model_info as tei_info
+from text_embeddings_inference_client.api.text_embeddings_inference import health as tei_health
+from text_embeddings_inference_client.models import ErrorResponse as TeiError
+from text_embeddings_inference_client.models import ErrorType as TeiErrorType
 from voyageai.client import Client as VoyageClient
 
 from tests.contract.harness import KEYS, SCORER_KEY, Served, served
@@ -62,7 +68,7 @@ async def test_hub_client_error(url: str) -> None:
             await client.text_classification("no turns")
     assert caught.value.response.status_code == 422
     assert set(caught.value.response.json()) == {"error", "error_type"}
-    assert caught.value.response.json()["error_type"] == "validation"
+    assert caught.value.response.json()["error_type"] == "Validation"
 
 
 async def test_tei_predict_shapes(running: Served, rewards: Rewards) -> None:
@@ -89,7 +95,7 @@ async def test_tei_predict_shapes(running: Served, rewards: Rewards) -> None:
 )
 async def test_tei_refuses(running: Served, body: dict[str, object]) -> None:
     reply = await running.rest.post("/predict", json=body)
-    assert (reply.status_code, reply.json()["error_type"]) == (422, "validation")
+    assert (reply.status_code, reply.json()["error_type"]) == (422, "Validation")
 
 
 async def test_tei_rerank(running: Served, rewards: Rewards) -> None:
@@ -108,6 +114,31 @@ async def test_tei_info(running: Served) -> None:
     info = (await running.rest.get("/info")).json()
     assert (info["model_id"], info["model_sha"]) == ("fake", "digest-of-fake")
     assert (info["max_input_length"], info["auto_truncate"]) == (64, True)
+
+
+async def test_tei_own_client(url: str, running: Served) -> None:
+    """Generated from that server's own document; it knows `/info`, `/health` and the shape of errors."""
+    async with TeiClient(base_url=f"{url}/tei", httpx_args={"trust_env": False}) as client:
+        info = await tei_info.asyncio_detailed(client=client)
+        assert json.loads(info.content) == (await running.rest.get("/info")).json()
+        assert (await tei_health.asyncio_detailed(client=client)).status_code == 200
+    long = {"inputs": [PROMPT, "r" * 300]}
+    for body, status in ((long, 413), ({"inputs": [PROMPT, 5]}, 422)):
+        reply = await running.rest.post("/tei/predict", json=body)
+        assert reply.status_code == status
+        assert TeiError.from_dict(reply.json()).error_type == TeiErrorType.VALIDATION
+
+
+async def test_tei_draining_is_unhealthy() -> None:
+    async with served(dialects=("tei",)) as it:
+        it.service.begin_drain()
+        asked = (
+            await it.rest.get("/tei/health"),
+            await it.rest.post("/predict", json={"inputs": [["a", "b"]]}),
+        )
+        for reply in asked:
+            assert reply.status_code == 503
+            assert TeiError.from_dict(reply.json()).error_type == TeiErrorType.UNHEALTHY
 
 
 async def test_cohere_client(url: str, rewards: Rewards) -> None:

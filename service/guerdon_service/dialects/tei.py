@@ -28,9 +28,9 @@ def as_conversation(texts: Sequence[str], path: str) -> Conversation:
 def kind_of(error: GuerdonError) -> str:
     """What that server would call `error`; "" where it knows nothing of the kind."""
     kinds: tuple[tuple[type[GuerdonError], str], ...] = (
-        (Overloaded, "overloaded"),
-        (NotReady, "unhealthy"),
-        (BackendFailed, "backend"),
-        (InvalidInput, "validation"),
+        (Overloaded, "Overloaded"),
+        (NotReady, "Unhealthy"),
+        (BackendFailed, "Backend"),
+        (InvalidInput, "Validation"),
     )
     return next((kind for cls, kind in kinds if isinstance(error, cls)), "")

@@ -3,7 +3,14 @@
 from importlib.metadata import version
 
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, TooManyItems
+from guerdon_service.core.errors import (
+    BackendFailed,
+    GuerdonError,
+    InputTooLong,
+    InvalidInput,
+    NotReady,
+    TooManyItems,
+)
 from guerdon_service.dialects.ranked import sigmoid
 from guerdon_service.dialects.tei import LABEL, TOKENIZATION_WORKERS, as_conversation, kind_of
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
@@ -61,14 +68,21 @@ async def info(ask: Ask) -> object:
     }
 
 
+async def health(ask: Ask) -> object:
+    """Whether requests can be answered."""
+    if not ask.asked.scorer.is_ready():
+        raise NotReady(ask.asked.scorer.unready_reason(), retry_after_ms=1000)
+    return None
+
+
 def error(error: GuerdonError, status: int, message: str) -> object:
     """``{error, error_type}``."""
-    return {"error": message, "error_type": kind_of(error) or "validation"}
+    return {"error": message, "error_type": kind_of(error) or "Validation"}
 
 
 def status_of(error: GuerdonError) -> int | None:
     """What has a status of its own there."""
-    if isinstance(error, TooManyItems):
+    if isinstance(error, TooManyItems | InputTooLong):
         return 413
     return 424 if isinstance(error, BackendFailed) else None
 
@@ -94,6 +108,7 @@ TEI = Dialect(
         DialectRoute("POST", "/predict", predict),
         DialectRoute("POST", "/rerank", rerank),
         DialectRoute("GET", "/info", info, scope=None),
+        DialectRoute("GET", "/health", health, scope=None, is_open=True),
     ),
     error,
     bad_input_status=422,

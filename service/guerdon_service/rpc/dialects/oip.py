@@ -81,7 +81,7 @@ def _tensors(message: pb.ModelInferRequest) -> Iterator[Tensor]:
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise InvalidInput(
-            f"raw_input_contents holds {len(raw)} entries for {len(message.inputs)} inputs; send one for each",
+            f"raw_input_contents holds {len(raw)} entries for {len(message.inputs)} inputs; send one each",
             param="raw_input_contents",
         )
     for i, entry in enumerate(message.inputs):

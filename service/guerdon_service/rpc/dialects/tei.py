@@ -13,10 +13,10 @@ from guerdon_service.dialects.tei import LABEL, TOKENIZATION_WORKERS, as_convers
 from guerdon_service.rpc.dialects.dialect import DialectMethod, RpcDialect, read_message
 
 _STATUS = {
-    "overloaded": "RESOURCE_EXHAUSTED",
-    "unhealthy": "UNAVAILABLE",
-    "backend": "FAILED_PRECONDITION",
-    "validation": "INVALID_ARGUMENT",
+    "Overloaded": "RESOURCE_EXHAUSTED",
+    "Unhealthy": "UNAVAILABLE",
+    "Backend": "FAILED_PRECONDITION",
+    "Validation": "INVALID_ARGUMENT",
 }
 _NS_PER_S = 1_000_000_000
 
