@@ -8,7 +8,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import Lane
 
 HORIZON_S = 10.0
-PATIENT_S = 120.0
+PATIENT_S = 1000.0
 """More than all the work of a history takes, unless a forward hangs."""
 VERSIONS = ("1", "2", "3")
 BROKEN = "9"
