@@ -1,5 +1,6 @@
 """The service's API keys, from its settings and its key file."""
 
+import logging
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -8,6 +9,10 @@ from guerdon_service.app.settings import ApiKeySettings, Settings
 from guerdon_service.core.auth import ApiKey, Scope
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.rate import KeyLimits
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_keys(settings: Settings) -> tuple[ApiKey, ...]:
@@ -23,6 +28,8 @@ def load_keys(settings: Settings) -> tuple[ApiKey, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidInput(f"api key {twice[0]} is given twice; give each its own name", param="api_keys")
+    if not keys and settings.host not in LOOPBACK:
+        _LOG.warning("no API keys: whoever reaches %s may do everything; set api_key_file", settings.host)
     return tuple(keys)
 
 
