@@ -69,7 +69,7 @@ class Served:
 async def served(folder: Path) -> AsyncIterator[Served]:
     """A service with the default model and two versions of a model ``demo``."""
     (folder / "data").mkdir()
-    write_records(folder / "data" / DATASET, held_out()[:40])
+    write_records(folder / "data" / DATASET, held_out()[::5])
     make_incumbent(folder / "models" / "incumbent")
     make_candidate(folder / "models" / "candidate", None)
     lines = [f"{name} {hashlib.sha256(key.encode()).hexdigest()} {scopes}\n" for name, key, scopes in KEYS]

@@ -32,13 +32,16 @@ async def test_an_evaluation_is_started_watched_and_its_report_read(
     await expect(found).to_contain_text("Verdict")
     await expect(page.get_by_role("heading", name="Calibration")).to_be_visible()
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
-    [done] = (await service.ask("GET", "/v1/evaluations"))["evaluations"]
+    done = await service.ask("GET", f"/v1/evaluations/{page.url.rsplit('/', 1)[1]}")
     await expect(found).to_contain_text(f"{done['accuracy']['value'] * 100:.1f}\u2009%")
     await expect(found).to_contain_text(done["verdict"])
     async with page.expect_download() as saving:
         await page.get_by_role("button", name="Download the report").click()
     saved = await saving.value
     await saved.save_as(tmp_path / "report.html")
+    await person.goes_to("evaluations")
+    row = page.get_by_role("region", name="Evaluations").get_by_role("row").filter(has_text="demo@1")
+    await expect(row).to_contain_text(done["verdict"])
     assert "<!doctype html>" in (tmp_path / "report.html").read_text("utf-8")[:100].lower()
 
 

@@ -42,6 +42,7 @@ async def test_the_gate_refuses_with_reasons_a_written_one_overrides_it_and_a_ro
     before = await champion(service)
     await person.goes_to("models/demo/2")
     await page.get_by_role("button", name="Promote").click()
+    await page.get_by_label("Evidence").select_option(label="None")
     await page.get_by_role("button", name="Ask the gate").click()
     refused = page.get_by_role("alert")
     await expect(refused).to_contain_text("demo@2 is not promoted")

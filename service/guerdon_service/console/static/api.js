@@ -94,7 +94,9 @@ async function* pieces(stream) {
 
 function read(block) {
   const fields = Object.fromEntries(
-    block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]),
+    block
+      .split("\n")
+      .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]),
   );
   return { name: fields.event, data: JSON.parse(fields.data) };
 }

@@ -30,6 +30,7 @@ function readLine(number, line) {
   } catch (error) {
     throw new Error(`Line ${number} is not JSON: ${error.message}`, { cause: error });
   }
-  if (record === null || typeof record !== "object" || Array.isArray(record)) throw new Error(`Line ${number} is not a JSON object.`);
+  if (record === null || typeof record !== "object" || Array.isArray(record))
+    throw new Error(`Line ${number} is not a JSON object.`);
   return record;
 }

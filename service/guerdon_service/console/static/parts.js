@@ -56,8 +56,20 @@ export function table(name, columns, rows) {
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, columns.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, cells(row)))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) => h("tr", {}, cells(row))),
+      ),
     ),
   );
 }
@@ -65,7 +77,11 @@ export function table(name, columns, rows) {
 /** Names and values, one under the other. */
 export function facts(entries) {
   const shown = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", { class: "facts" }, shown.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  return h(
+    "dl",
+    { class: "facts" },
+    shown.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+  );
 }
 
 /** A bar from the middle to the left or to the right; `most` is half of its width. */
@@ -87,7 +103,8 @@ export function share(value, low, high) {
     { class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
     s("rect", { class: "rail", width: 100, height: 8, rx: 1 }),
     s("rect", { class: "more", width: value * 100, height: 8 }),
-    low !== undefined && s("rect", { class: "whisker", x: low * 100, width: (high - low) * 100, y: 3, height: 2 }),
+    low !== undefined &&
+      s("rect", { class: "whisker", x: low * 100, width: (high - low) * 100, y: 3, height: 2 }),
   );
 }
 
@@ -98,8 +115,21 @@ export function score(given) {
   return h(
     "div",
     { class: "score" },
-    h("p", { class: "figure" }, h("span", { class: "name" }, "Reward"), h("strong", {}, signed(given.reward))),
-    h("div", { class: "attributes" }, attributes.map(([name, value]) => [h("span", {}, name), balance(value, most), h("span", { class: "number" }, signed(value))])),
+    h(
+      "p",
+      { class: "figure" },
+      h("span", { class: "name" }, "Reward"),
+      h("strong", {}, signed(given.reward)),
+    ),
+    h(
+      "div",
+      { class: "attributes" },
+      attributes.map(([name, value]) => [
+        h("span", {}, name),
+        balance(value, most),
+        h("span", { class: "number" }, signed(value)),
+      ]),
+    ),
     marks(given),
   );
 }
@@ -126,7 +156,12 @@ export function provenance({ model, usage }) {
     h("span", {}, `profile ${model.profile}`),
     h("span", {}, `${model.backend}, ${model.dtype}`),
     usage && h("span", {}, `${count(usage.tokens, "token")}, ${usage.cached} of ${usage.items} cached`),
-    usage && h("span", {}, `queue ${ms(usage.queue_ms)}, forward ${ms(usage.forward_ms)}, total ${ms(usage.total_ms)}`),
+    usage &&
+      h(
+        "span",
+        {},
+        `queue ${ms(usage.queue_ms)}, forward ${ms(usage.forward_ms)}, total ${ms(usage.total_ms)}`,
+      ),
   );
 }
 
@@ -141,7 +176,14 @@ export async function busily(control, output, work) {
   } finally {
     control.disabled = false;
     output.removeAttribute("aria-busy");
+    if (document.activeElement === document.body) control.focus({ preventScroll: true }); // lost while it was off
+    reveal(output);
   }
+}
+
+/** Where the result stands below what is seen, as on a phone, go there. */
+function reveal(output) {
+  if (output.getBoundingClientRect().top > innerHeight * 0.7) output.scrollIntoView({ block: "start" });
 }
 
 /** Ctrl+Enter (or Cmd+Enter) anywhere in the form submits it. */
@@ -177,11 +219,20 @@ export function openDialog(title, signal, fill) {
 export function tree(value) {
   if (value === null || typeof value !== "object") return leaf(value);
   if (Array.isArray(value)) {
-    if (value.every((it) => it === null || typeof it !== "object")) return value.map((it, i) => [i > 0 && ", ", leaf(it)]);
-    return h("ol", { class: "tree" }, value.map((it) => h("li", {}, tree(it))));
+    if (value.every((it) => it === null || typeof it !== "object"))
+      return value.map((it, i) => [i > 0 && ", ", leaf(it)]);
+    return h(
+      "ol",
+      { class: "tree" },
+      value.map((it) => h("li", {}, tree(it))),
+    );
   }
   if (["value", "low", "high"].every((key) => typeof value[key] === "number")) return interval(value);
-  return h("dl", { class: "facts tree" }, Object.entries(value).map(([name, it]) => [h("dt", {}, name), h("dd", {}, tree(it))]));
+  return h(
+    "dl",
+    { class: "facts tree" },
+    Object.entries(value).map(([name, it]) => [h("dt", {}, name), h("dd", {}, tree(it))]),
+  );
 }
 
 function leaf(value) {

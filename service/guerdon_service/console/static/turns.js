@@ -22,21 +22,33 @@ export function turnsEditor() {
       role.addEventListener("change", () => (turn.role = role.value));
       const text = area(turn, 2);
       text.setAttribute("aria-label", `Turn ${i + 1}`);
-      const remove = button("Remove", () => {
-        kept.splice(i, 1);
-        draw();
-      }, "quiet");
+      const remove = button(
+        "Remove",
+        () => {
+          kept.splice(i, 1);
+          draw();
+        },
+        "quiet",
+      );
       remove.setAttribute("aria-label", `Remove turn ${i + 1}`);
       return h("div", { class: "turn" }, role, text, kept.length > 1 && remove);
     });
   }
 
   function more() {
-    return h("div", { class: "row" }, button("Add a turn", () => {
-      kept.push({ role: kept.at(-1).role === "user" ? "assistant" : "user", content: "" });
-      draw();
-      box.querySelector(".turn:last-of-type textarea")?.focus();
-    }, "quiet small"));
+    return h(
+      "div",
+      { class: "row" },
+      button(
+        "Add a turn",
+        () => {
+          kept.push({ role: kept.at(-1).role === "user" ? "assistant" : "user", content: "" });
+          draw();
+          box.querySelector(".turn:last-of-type textarea")?.focus();
+        },
+        "quiet small",
+      ),
+    );
   }
 
   draw();

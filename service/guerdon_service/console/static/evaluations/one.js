@@ -10,7 +10,12 @@ export default async function evaluationPage(view, id, signal) {
   const first = await ask("GET", `v1/evaluations/${encodeURIComponent(id)}`, { signal });
   const status = h("section", { class: "card", "aria-label": "Progress" });
   const found = h("div", { class: "stack" });
-  view.append(h("p", {}, h("a", { href: "#/evaluations" }, "All evaluations")), h("h1", {}, title(first)), status, found);
+  view.append(
+    h("p", {}, h("a", { href: "#/evaluations" }, "All evaluations")),
+    h("h1", {}, title(first)),
+    status,
+    found,
+  );
   draw(first);
   if (!hasEnded(first)) follow().catch((error) => signal.aborted || show(found, notice(error)));
 
@@ -21,7 +26,8 @@ export default async function evaluationPage(view, id, signal) {
 
   /** Not awaited: the page is drawn, and moves on its own. */
   async function follow() {
-    for await (const { data } of events("GET", `v1/evaluations/${encodeURIComponent(id)}/events`, { signal })) draw(data);
+    for await (const { data } of events("GET", `v1/evaluations/${encodeURIComponent(id)}/events`, { signal }))
+      draw(data);
   }
 }
 
@@ -31,16 +37,30 @@ function title({ candidate, baseline }) {
 
 function progress(evaluation, id, signal) {
   const { done, total, dataset, dataset_sha256, created_at, error } = evaluation;
-  const cancel = button("Cancel", async () => {
-    cancel.disabled = true;
-    await ask("DELETE", `v1/evaluations/${encodeURIComponent(id)}`, { signal });
-  }, "danger");
+  const cancel = button(
+    "Cancel",
+    async () => {
+      cancel.disabled = true;
+      await ask("DELETE", `v1/evaluations/${encodeURIComponent(id)}`, { signal });
+    },
+    "danger",
+  );
   const download = button("Download the report", () => save(id, signal), "");
   return [
-    h("div", { class: "row between" }, h("p", { role: "status" }, stateMark(evaluation), ` ${done} of ${total || "?"} items scored`), hasEnded(evaluation) ? evaluation.report && download : cancel),
-    !hasEnded(evaluation) && h("progress", { max: total || 1, value: total ? done : null, "aria-label": "Items scored" }),
+    h(
+      "div",
+      { class: "row between" },
+      h("p", { role: "status" }, stateMark(evaluation), ` ${done} of ${total || "?"} items scored`),
+      hasEnded(evaluation) ? evaluation.report && download : cancel,
+    ),
+    !hasEnded(evaluation) &&
+      h("progress", { max: total || 1, value: total ? done : null, "aria-label": "Items scored" }),
     error && notice(error),
-    facts([["Data", dataset], ["SHA-256", h("code", {}, digest(dataset_sha256))], ["Started", when(created_at)]]),
+    facts([
+      ["Data", dataset],
+      ["SHA-256", h("code", {}, digest(dataset_sha256))],
+      ["Started", when(created_at)],
+    ]),
   ];
 }
 

@@ -6,6 +6,7 @@ import { notice, table } from "../parts.js";
 
 /** Draw what is known of all stored judgements. */
 export async function agreementView(box, signal) {
+  show(box, h("h2", {}, "Agreement so far"), h("p", { class: "hint" }, "Reading \u2026"));
   try {
     const found = await ask("GET", "v1/feedback/agreement", { signal });
     show(box, h("h2", {}, "Agreement so far"), ...told(found));
@@ -16,9 +17,17 @@ export async function agreementView(box, signal) {
 
 function told({ num_questions, alpha, accuracy, num_judgements }) {
   if (!alpha) return [h("p", { class: "hint" }, "No two judgements are about the same two answers yet.")];
-  const rows = Object.entries(accuracy).map(([name, value]) => [name || "nobody named", String(num_judgements[name]), plain(value)]);
+  const rows = Object.entries(accuracy).map(([name, value]) => [
+    name || "nobody named",
+    String(num_judgements[name]),
+    plain(value),
+  ]);
   return [
-    h("p", {}, `Krippendorff\u2019s alpha ${interval(alpha)} over ${count(num_questions, "question")} that were judged twice or more.`),
+    h(
+      "p",
+      {},
+      `Krippendorff\u2019s alpha ${interval(alpha)} over ${count(num_questions, "question")} that were judged twice or more.`,
+    ),
     table("Annotators", [["Who"], ["Judgements", "number"], ["Reliability", "number"]], rows),
     h("p", { class: "hint" }, "Reliability: probability of the true label, by the model of Dawid and Skene."),
   ];
@@ -31,7 +40,9 @@ export function modelJudge(model, signal) {
     if (!decided.length) return "";
     const pairs = decided.map(({ pair }) => ({ messages: pair.messages, a: pair.left, b: pair.right }));
     const { preferences } = await ask("POST", "v1/compare", { body: { model, pairs, lane: "bulk" }, signal });
-    const same = preferences.filter((it, i) => it.preferred === { left: "a", right: "b" }[decided[i].verdict]);
+    const same = preferences.filter(
+      (it, i) => it.preferred === { left: "a", right: "b" }[decided[i].verdict],
+    );
     return `${model} prefers the same answer in ${same.length} of ${decided.length}.`;
   };
 }

@@ -6,7 +6,17 @@ import { modelJudge } from "./agreement.js";
 import { HELD, Outbox } from "./outbox.js";
 import { shuffled } from "./pairs.js";
 
-const KEYS = { ArrowLeft: "left", 1: "left", ArrowDown: "tie", 2: "tie", t: "tie", ArrowRight: "right", 3: "right", s: "skip", u: "undo" };
+const KEYS = {
+  ArrowLeft: "left",
+  1: "left",
+  ArrowDown: "tie",
+  2: "tie",
+  t: "tie",
+  ArrowRight: "right",
+  3: "right",
+  s: "skip",
+  u: "undo",
+};
 
 export default function labelling({ pairs, annotator, model, signal, onEnd }) {
   const order = shuffled(pairs);
@@ -20,7 +30,12 @@ export default function labelling({ pairs, annotator, model, signal, onEnd }) {
   const outbox = new Outbox(tell, (error) => show(errors, notice(error)));
   const region = h(
     "section",
-    { class: "card labelling", tabindex: -1, "aria-label": "Judge", "aria-keyshortcuts": "ArrowLeft ArrowDown ArrowRight 1 2 3 T S U" },
+    {
+      class: "card labelling",
+      tabindex: -1,
+      "aria-label": "Judge",
+      "aria-keyshortcuts": "ArrowLeft ArrowDown ArrowRight 1 2 3 T S U",
+    },
     progress,
     status,
     sides,
@@ -31,15 +46,30 @@ export default function labelling({ pairs, annotator, model, signal, onEnd }) {
       choice("A tie", "tie", "\u2193"),
       choice("Right is better", "right", "\u2192"),
     ),
-    h("div", { class: "row between" }, h("div", { class: "row" }, button("Skip", () => give("skip"), "quiet"), undoButton), button("Finish", finish, "")),
-    h("p", { class: "hint" }, "Keys: \u2190 or 1, \u2193 or 2 or T, \u2192 or 3, S skips, U undoes. ", `The last ${HELD} judgements wait before they are sent, so that they can be undone.`),
+    h(
+      "div",
+      { class: "row between" },
+      h(
+        "div",
+        { class: "row" },
+        button("Skip", () => give("skip"), "quiet"),
+        undoButton,
+      ),
+      button("Finish", finish, ""),
+    ),
+    h(
+      "p",
+      { class: "hint" },
+      "Keys: \u2190 or 1, \u2193 or 2 or T, \u2192 or 3, S skips, U undoes. ",
+      `The last ${HELD} judgements wait before they are sent, so that they can be undone.`,
+    ),
     errors,
   );
 
   region.addEventListener("keydown", (event) => {
     const isUndo = event.key === "z" && (event.ctrlKey || event.metaKey);
     if (!isUndo && (event.ctrlKey || event.metaKey || event.altKey || event.repeat)) return;
-    const verdict = isUndo ? "undo" : KEYS[event.key] ?? KEYS[event.key.toLowerCase()];
+    const verdict = isUndo ? "undo" : (KEYS[event.key] ?? KEYS[event.key.toLowerCase()]);
     if (!verdict) return;
     event.preventDefault();
     if (verdict === "undo") undo();
@@ -74,7 +104,11 @@ export default function labelling({ pairs, annotator, model, signal, onEnd }) {
   async function finish() {
     if (!(await outbox.flush())) return;
     const judged = given.filter(({ verdict }) => verdict !== "skip");
-    onEnd([`${count(judged.length, "judgement")} stored.`, agreed(judged), judge && (await judge(judged))].filter(Boolean).join(" "));
+    onEnd(
+      [`${count(judged.length, "judgement")} stored.`, agreed(judged), judge && (await judge(judged))]
+        .filter(Boolean)
+        .join(" "),
+    );
   }
 
   function tell() {
@@ -87,7 +121,10 @@ export default function labelling({ pairs, annotator, model, signal, onEnd }) {
   function draw() {
     const pair = order[given.length];
     for (const it of region.querySelectorAll(".choice")) it.disabled = !pair;
-    show(sides, pair ? pairView(pair) : h("p", {}, "That was the last pair. Finish stores what still waits."));
+    show(
+      sides,
+      pair ? pairView(pair) : h("p", {}, "That was the last pair. Finish stores what still waits."),
+    );
     tell();
     region.focus({ preventScroll: true });
   }
@@ -97,14 +134,36 @@ function pairView({ messages, left, right }) {
   return h(
     "div",
     { class: "stack" },
-    h("div", { class: "prompt" }, messages.map(({ role, content }) => h("p", { class: "text" }, messages.length > 1 && badge(role), messages.length > 1 && " ", content))),
-    h("div", { class: "pair" }, [["Left", left], ["Right", right]].map(([name, text]) => h("div", { class: "answer" }, h("h2", {}, name), h("p", { class: "text" }, text)))),
+    h(
+      "div",
+      { class: "prompt" },
+      messages.map(({ role, content }) =>
+        h("p", { class: "text" }, messages.length > 1 && badge(role), messages.length > 1 && " ", content),
+      ),
+    ),
+    h(
+      "div",
+      { class: "pair" },
+      [
+        ["Left", left],
+        ["Right", right],
+      ].map(([name, text]) =>
+        h("div", { class: "answer" }, h("h2", {}, name), h("p", { class: "text" }, text)),
+      ),
+    ),
   );
 }
 
 function judgement({ messages, left, right }, verdict, annotator) {
   const [chosen, rejected] = verdict === "right" ? [right, left] : [left, right];
-  const body = { messages, chosen, rejected, tie: verdict === "tie", shown: [left, right], tags: { source: "console" } };
+  const body = {
+    messages,
+    chosen,
+    rejected,
+    tie: verdict === "tie",
+    shown: [left, right],
+    tags: { source: "console" },
+  };
   if (annotator) body.annotator = annotator;
   return body;
 }
@@ -113,6 +172,8 @@ function judgement({ messages, left, right }, verdict, annotator) {
 function agreed(judged) {
   const known = judged.filter(({ pair, verdict }) => pair.label && verdict !== "tie");
   if (!known.length) return "";
-  const same = known.filter(({ pair, verdict }) => (verdict === "left") === (pair.isSwapped === (pair.label === "b")));
+  const same = known.filter(
+    ({ pair, verdict }) => (verdict === "left") === (pair.isSwapped === (pair.label === "b")),
+  );
   return `${same.length} of ${known.length} agree with the labels of the records.`;
 }

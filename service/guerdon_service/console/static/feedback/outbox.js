@@ -38,7 +38,8 @@ export class Outbox {
 
   /** The page is going away: send what waits without looking back. */
   flushNow() {
-    for (const body of this.#waiting.splice(0)) ask("POST", "v1/feedback", { body, keepalive: true }).catch(() => {});
+    for (const body of this.#waiting.splice(0))
+      ask("POST", "v1/feedback", { body, keepalive: true }).catch(() => {});
   }
 
   #send(keep) {

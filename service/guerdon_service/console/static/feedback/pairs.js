@@ -28,7 +28,11 @@ function textOf(response) {
 
 /** The pairs in random order, each with its sides at random: neither place nor file says which is better. */
 export function shuffled(pairs) {
-  const order = pairs.map((pair) => (random() < 0.5 ? { ...pair, left: pair.a, right: pair.b, isSwapped: false } : { ...pair, left: pair.b, right: pair.a, isSwapped: true }));
+  const order = pairs.map((pair) =>
+    random() < 0.5
+      ? { ...pair, left: pair.a, right: pair.b, isSwapped: false }
+      : { ...pair, left: pair.b, right: pair.a, isSwapped: true },
+  );
   for (let i = order.length - 1; i > 0; i--) {
     const j = Math.floor(random() * (i + 1));
     [order[i], order[j]] = [order[j], order[i]];

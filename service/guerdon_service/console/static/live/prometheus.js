@@ -10,18 +10,27 @@ export function readMetrics(text) {
     const [, name, labels, value] = LINE.exec(line) ?? [];
     if (!name) continue;
     if (!found.has(name)) found.set(name, []);
-    found.get(name).push({ labels: readLabels(labels ?? ""), value: value === "+Inf" ? Infinity : Number(value) });
+    found
+      .get(name)
+      .push({ labels: readLabels(labels ?? ""), value: value === "+Inf" ? Infinity : Number(value) });
   }
   return found;
 }
 
 function readLabels(text) {
-  return Object.fromEntries([...text.matchAll(LABEL)].map(([, name, value]) => [name, value.replace(/\\[n"\\]/g, (it) => ESCAPES[it])]));
+  return Object.fromEntries(
+    [...text.matchAll(LABEL)].map(([, name, value]) => [
+      name,
+      value.replace(/\\[n"\\]/g, (it) => ESCAPES[it]),
+    ]),
+  );
 }
 
 /** The sum of a name's series that `wanted` takes. */
 export function total(metrics, name, wanted = () => true) {
-  return (metrics.get(name) ?? []).filter(({ labels }) => wanted(labels)).reduce((sum, { value }) => sum + value, 0);
+  return (metrics.get(name) ?? [])
+    .filter(({ labels }) => wanted(labels))
+    .reduce((sum, { value }) => sum + value, 0);
 }
 
 /** Cumulative counts of a histogram by upper bound, over the series that `wanted` takes. */

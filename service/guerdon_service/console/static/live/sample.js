@@ -10,10 +10,16 @@ export function between(before, now) {
   const seconds = now.at - before.at || 1;
   const grown = (name, wanted) => total(now.metrics, name, wanted) - total(before.metrics, name, wanted);
   const rate = (name, wanted) => Math.max(0, grown(name, wanted)) / seconds;
-  const latency = since(buckets(now.metrics, "guerdon_request_seconds", isVerb), buckets(before.metrics, "guerdon_request_seconds", isVerb));
+  const latency = since(
+    buckets(now.metrics, "guerdon_request_seconds", isVerb),
+    buckets(before.metrics, "guerdon_request_seconds", isVerb),
+  );
   // Every look begins in the process's own layer; what it misses may hit in the shared one.
   const hits = grown("guerdon_cache_total", ({ outcome }) => outcome === "hit");
-  const looks = grown("guerdon_cache_total", ({ layer, outcome }) => layer === "l1" && ["hit", "miss"].includes(outcome));
+  const looks = grown(
+    "guerdon_cache_total",
+    ({ layer, outcome }) => layer === "l1" && ["hit", "miss"].includes(outcome),
+  );
   return {
     requests: rate("guerdon_requests_total", isVerb),
     tokens: rate("guerdon_tokens_total"),
@@ -38,7 +44,11 @@ export function byVerb({ metrics }) {
   return [...rows.values()]
     .sort((a, b) => b.num - a.num)
     .map((row) => {
-      const counts = buckets(metrics, "guerdon_request_seconds", (it) => it.verb === row.verb && it.transport === row.transport);
+      const counts = buckets(
+        metrics,
+        "guerdon_request_seconds",
+        (it) => it.verb === row.verb && it.transport === row.transport,
+      );
       return { ...row, p50: toMs(quantile(counts, 0.5)), p95: toMs(quantile(counts, 0.95)) };
     });
 }

@@ -8,8 +8,13 @@ const REASONS = /; (?=[a-z][a-z -]*: )/;
 
 /** What the gate asked and saw. */
 export function checksTable(checks) {
-  const mark = (passed) => (passed === null ? badge("not asked") : badge(passed ? "passed" : "failed", passed ? "good" : "bad"));
-  return table("Checks of the gate", [["Check"], [""], ["What it saw"]], checks.map(({ name, passed, detail }) => [name, mark(passed), detail]));
+  const mark = (passed) =>
+    passed === null ? badge("not asked") : badge(passed ? "passed" : "failed", passed ? "good" : "bad");
+  return table(
+    "Checks of the gate",
+    [["Check"], [""], ["What it saw"]],
+    checks.map(({ name, passed, detail }) => [name, mark(passed), detail]),
+  );
 }
 
 /** `context` is the name, its history, all evaluations, the page's signal and what to do when it is `done`. */
@@ -24,7 +29,11 @@ export function openPromote(context, chosen) {
     fillEvidence();
     const alias = h("input", { value: "champion", required: true });
     const reason = h("textarea", { rows: 3 });
-    const override = h("div", { class: "stack", hidden: true }, field("Reason for overriding the gate", reason, "Kept beside what the gate saw"));
+    const override = h(
+      "div",
+      { class: "stack", hidden: true },
+      field("Reason for overriding the gate", reason, "Kept beside what the gate saw"),
+    );
     const output = h("div");
     const submit = h("button", { class: "primary", type: "submit" }, "Ask the gate");
     const run = () =>
@@ -71,7 +80,11 @@ export function openRollback({ name, signal, done }) {
       });
     return form(
       run,
-      h("p", { class: "hint" }, "The alias points at the version before again; that one stays loaded, so the next request has its scores."),
+      h(
+        "p",
+        { class: "hint" },
+        "The alias points at the version before again; that one stays loaded, so the next request has its scores.",
+      ),
       field("Alias", alias),
       field("Reason", reason, "Kept"),
       output,
@@ -82,18 +95,29 @@ export function openRollback({ name, signal, done }) {
 
 function evidenceOf(reference, evaluations) {
   const done = evaluations.filter((it) => it.candidate === reference && it.state === "done");
-  const name = (it) => `${it.verdict ?? "alone"}, against ${it.baseline ?? "nothing"}, ${it.dataset}, ${when(it.created_at)}`;
+  const name = (it) =>
+    `${it.verdict ?? "alone"}, against ${it.baseline ?? "nothing"}, ${it.dataset}, ${when(it.created_at)}`;
   return [...done.map((it) => h("option", { value: it.id }, name(it))), h("option", { value: "" }, "None")];
 }
 
 /** The gate tells its reasons in one sentence; here each has a line. */
 function refusal(message) {
-  const [, head, reasons, rest] = /^(.*? is not promoted): (.*)\. (Mend that.*)$/s.exec(message) ?? [null, message, "", ""];
+  const [, head, reasons, rest] = /^(.*? is not promoted): (.*)\. (Mend that.*)$/s.exec(message) ?? [
+    null,
+    message,
+    "",
+    "",
+  ];
   return h(
     "div",
     { class: "notice bad", role: "alert" },
     h("p", {}, `${head}.`),
-    reasons && h("ul", { class: "reasons" }, reasons.split(REASONS).map((reason) => h("li", {}, reason))),
+    reasons &&
+      h(
+        "ul",
+        { class: "reasons" },
+        reasons.split(REASONS).map((reason) => h("li", {}, reason)),
+      ),
     rest && h("p", { class: "hint" }, `${rest}.`),
   );
 }

@@ -3,15 +3,20 @@ import { ApiError, ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { digest, when } from "../format.js";
 import { badge, button, facts, table } from "../parts.js";
+import { withFindings } from "../evaluations/found.js";
 import { checksTable, openPromote, openRollback } from "./decisions.js";
 import versionView from "./version.js";
 
 export default async function modelPage(view, name, asked, signal, change = null) {
-  const [{ models }, { evaluations }, history] = await Promise.all([
+  const [{ models }, { evaluations: all }, history] = await Promise.all([
     ask("GET", "v1/models", { signal }),
     ask("GET", "v1/evaluations", { signal }),
     registered(name, signal),
   ]);
+  const evaluations = await withFindings(
+    all.filter((it) => it.candidate.startsWith(`${name}@`)),
+    signal,
+  );
   const loaded = models.filter((model) => model.name === name);
   const chosen = asked ?? history.aliases.champion ?? loaded[0]?.version;
   const version = h("section", { class: "card", "aria-label": `Version ${chosen}` });
@@ -44,7 +49,8 @@ async function registered(name, signal) {
   try {
     return await ask("GET", `v1/models/${encodeURIComponent(name)}/versions`, { signal });
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return { name, versions: [], aliases: {}, changes: [] };
+    if (error instanceof ApiError && error.status === 404)
+      return { name, versions: [], aliases: {}, changes: [] };
     throw error;
   }
 }
@@ -56,28 +62,39 @@ function versionsTable(name, history, loaded, chosen) {
     const link = `#/models/${encodeURIComponent(name)}/${encodeURIComponent(version.version)}`;
     return [
       h("a", { href: link, "aria-current": version.version === chosen ? "true" : null }, version.version),
-      h("span", { class: "marks" }, aliases.map(([alias]) => badge(alias, alias === "champion" ? "accent" : ""))),
+      h(
+        "span",
+        { class: "marks" },
+        aliases.map(([alias]) => badge(alias, alias === "champion" ? "accent" : "")),
+      ),
       badge(here?.state ?? "not loaded", here?.state === "ready" ? "good" : ""),
       h("code", {}, digest(version.digest)),
       version.registered_by || "nobody named",
       when(version.registered_at),
     ];
   });
-  return table("Versions", [["Version"], ["Aliases"], ["State"], ["Digest"], ["Registered by"], ["When"]], rows);
+  return table(
+    "Versions",
+    [["Version"], ["Aliases"], ["State"], ["Digest"], ["Registered by"], ["When"]],
+    rows,
+  );
 }
 
 function changesTable(changes) {
   if (!changes.length) return h("p", { class: "hint" }, "No alias has moved yet.");
-  const rows = [...changes].reverse().map((change) => [
-    when(change.at),
-    badge(change.action, { override: "fair", rollback: "fair" }[change.action] ?? "good"),
-    `${change.alias}: ${change.previous ?? "none"} \u2192 ${change.version}`,
-    change.by || "nobody named",
-    [
-      change.reason && h("p", { class: "text" }, change.reason),
-      change.checks.length > 0 && h("details", {}, h("summary", {}, "What the gate saw"), checksTable(change.checks)),
-    ],
-  ]);
+  const rows = [...changes]
+    .reverse()
+    .map((change) => [
+      when(change.at),
+      badge(change.action, { override: "fair", rollback: "fair" }[change.action] ?? "good"),
+      `${change.alias}: ${change.previous ?? "none"} \u2192 ${change.version}`,
+      change.by || "nobody named",
+      [
+        change.reason && h("p", { class: "text" }, change.reason),
+        change.checks.length > 0 &&
+          h("details", {}, h("summary", {}, "What the gate saw"), checksTable(change.checks)),
+      ],
+    ]);
   return table("Changes", [["When"], ["What"], ["Alias"], ["By"], ["Why"]], rows);
 }
 
@@ -86,6 +103,9 @@ function changed(change) {
     "section",
     { class: "notice", role: "status" },
     h("p", {}, `${change.alias} of ${change.name} is now version ${change.version} (${change.action}).`),
-    facts([["Before", change.previous ?? "none"], ["Reason", change.reason]]),
+    facts([
+      ["Before", change.previous ?? "none"],
+      ["Reason", change.reason],
+    ]),
   );
 }

@@ -47,14 +47,17 @@ function card(model) {
     ]),
     h("h3", {}, "Profiles"),
     profiles(manifest.profiles),
-    Object.keys(manifest.metrics).length > 0 && h("details", {}, h("summary", {}, "Measured when it was trained"), tree(manifest.metrics)),
+    Object.keys(manifest.metrics).length > 0 &&
+      h("details", {}, h("summary", {}, "Measured when it was trained"), tree(manifest.metrics)),
   ];
 }
 
 function profiles(given) {
   const rows = Object.entries(given).map(([name, { weights, conservatism }], place) => [
     [name, place === 0 && [" ", badge("default")]],
-    Object.entries(weights).map(([head, weight]) => `${head} ${signed(weight, 2)}`).join(", "),
+    Object.entries(weights)
+      .map(([head, weight]) => `${head} ${signed(weight, 2)}`)
+      .join(", "),
     plain(conservatism, 2),
   ]);
   return table("Profiles", [["Profile"], ["Weights"], ["Conservatism", "number"]], rows);
@@ -62,7 +65,11 @@ function profiles(given) {
 
 function certificate(checks) {
   if (!checks.length) return h("p", { class: "hint" }, "None is known here.");
-  const rows = checks.map(({ name, passed, detail }) => [name, badge(passed ? "passed" : "failed", passed ? "good" : "bad"), detail]);
+  const rows = checks.map(({ name, passed, detail }) => [
+    name,
+    badge(passed ? "passed" : "failed", passed ? "good" : "bad"),
+    detail,
+  ]);
   return table("Certificate", [["Check"], [""], ["What was found"]], rows);
 }
 
@@ -76,13 +83,39 @@ function lineage(known, { name, version, history, evaluations }) {
     "ol",
     { class: "lineage" },
     step("Made from", Object.keys(known.parents).length ? tree(known.parents) : "nothing that it tells of"),
-    step("Artifact", facts([["Digest", h("code", {}, known.digest)], ["Source", known.source], ["Registered", `${when(known.registered_at)} by ${known.registered_by || "nobody named"}`]])),
+    step(
+      "Artifact",
+      facts([
+        ["Digest", h("code", {}, known.digest)],
+        ["Source", known.source],
+        ["Registered", `${when(known.registered_at)} by ${known.registered_by || "nobody named"}`],
+      ]),
+    ),
     step("Evaluations", measured.length ? h("ul", {}, measured.map(evaluation)) : "none yet"),
-    step("Decisions", decided.length ? h("ul", {}, decided.map((it) => h("li", {}, `${when(it.at)}: ${it.action}, ${it.alias}, by ${it.by || "nobody named"}`))) : "none yet"),
+    step(
+      "Decisions",
+      decided.length
+        ? h(
+            "ul",
+            {},
+            decided.map((it) =>
+              h("li", {}, `${when(it.at)}: ${it.action}, ${it.alias}, by ${it.by || "nobody named"}`),
+            ),
+          )
+        : "none yet",
+    ),
   );
 }
 
 function evaluation(it) {
   const found = it.accuracy ? `accuracy ${interval(it.accuracy)}` : it.state;
-  return h("li", {}, h("a", { href: `#/evaluations/${it.id}` }, `${it.dataset}, ${found}${it.verdict ? `, ${it.verdict}` : ""}`));
+  return h(
+    "li",
+    {},
+    h(
+      "a",
+      { href: `#/evaluations/${it.id}` },
+      `${it.dataset}, ${found}${it.verdict ? `, ${it.verdict}` : ""}`,
+    ),
+  );
 }

@@ -4,6 +4,7 @@ import { h, show } from "../dom.js";
 import { interval, signed, when } from "../format.js";
 import { button, table } from "../parts.js";
 import beside from "../evaluations/beside.js";
+import { withFindings } from "../evaluations/found.js";
 import { hasEnded, stateMark, verdictMark } from "../evaluations/marks.js";
 import evaluationPage from "../evaluations/one.js";
 import startForm from "../evaluations/start.js";
@@ -23,7 +24,7 @@ evaluations.title = "Evaluations";
 /** The list, drawn again while anything in it moves. */
 async function keepListed(list, signal) {
   const { evaluations: all } = await ask("GET", "v1/evaluations", { signal });
-  draw(list, all);
+  draw(list, await withFindings(all, signal));
   if (all.some((it) => !hasEnded(it))) {
     const timer = setTimeout(() => keepListed(list, signal).catch(() => {}), POLL_MS);
     signal.addEventListener("abort", () => clearTimeout(timer));
@@ -31,7 +32,11 @@ async function keepListed(list, signal) {
 }
 
 function draw(list, all) {
-  if (!all.length) return show(list, h("p", { class: "hint" }, "There are none yet; a model needs held-out preferences to be measured on."));
+  if (!all.length)
+    return show(
+      list,
+      h("p", { class: "hint" }, "There are none yet; a model needs held-out preferences to be measured on."),
+    );
   const chosen = new Set([...list.querySelectorAll("input:checked")].map((box) => box.value));
   const compare = button("Hold two beside each other", () => {
     location.hash = `#/evaluations/compare/${[...chosen].join("/")}`;
@@ -39,7 +44,13 @@ function draw(list, all) {
   const update = () => (compare.disabled = chosen.size !== 2);
   update();
   const rows = all.map((it) => {
-    const box = h("input", { type: "checkbox", value: it.id, checked: chosen.has(it.id), disabled: it.state !== "done", "aria-label": `Choose the evaluation of ${it.candidate} from ${when(it.created_at)}` });
+    const box = h("input", {
+      type: "checkbox",
+      value: it.id,
+      checked: chosen.has(it.id),
+      disabled: it.state !== "done",
+      "aria-label": `Choose the evaluation of ${it.candidate} from ${when(it.created_at)}`,
+    });
     box.addEventListener("change", () => {
       if (box.checked) chosen.add(it.id);
       else chosen.delete(it.id);
@@ -56,6 +67,15 @@ function draw(list, all) {
       when(it.created_at),
     ];
   });
-  const columns = [[""], ["Candidate"], ["Baseline"], ["Data"], ["State"], ["Accuracy", "number"], ["Verdict"], ["Started"]];
+  const columns = [
+    [""],
+    ["Candidate"],
+    ["Baseline"],
+    ["Data"],
+    ["State"],
+    ["Accuracy", "number"],
+    ["Verdict"],
+    ["Started"],
+  ];
   return show(list, table("Evaluations", columns, rows), h("div", { class: "row" }, compare));
 }

@@ -7,7 +7,10 @@ import labelling from "../feedback/labelling.js";
 import setUp from "../feedback/set_up.js";
 
 export default async function feedback(view, _, signal) {
-  const [{ models }, { policies }] = await Promise.all([ask("GET", "v1/models", { signal }), ask("GET", "v1/policies", { signal })]);
+  const [{ models }, { policies }] = await Promise.all([
+    ask("GET", "v1/models", { signal }),
+    ask("GET", "v1/policies", { signal }),
+  ]);
   const work = h("div", { class: "stack" });
   const agreement = h("section", { class: "card", "aria-label": "Agreement" });
   view.append(h("h1", {}, "Feedback"), work, agreement);

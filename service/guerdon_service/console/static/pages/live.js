@@ -38,7 +38,16 @@ export default async function live(view, _, signal) {
       if (samples.length > KEPT) samples.shift();
       before = now;
       show(errors);
-      show(charts, CHARTS.map(([name, key, format]) => chart(name, samples.map((it) => it[key]), format)));
+      show(
+        charts,
+        CHARTS.map(([name, key, format]) =>
+          chart(
+            name,
+            samples.map((it) => it[key]),
+            format,
+          ),
+        ),
+      );
       show(tables, verbs(now), drift(now.metrics), trial(now.metrics), state(now.metrics));
     } catch (error) {
       if (signal.aborted) return;
@@ -55,8 +64,17 @@ export default async function live(view, _, signal) {
   });
   signal.addEventListener("abort", () => clearTimeout(timer));
   view.append(
-    h("div", { class: "row between" }, h("h1", {}, "Live"), h("div", { class: "row" }, button("Look now", look, "quiet"), pause)),
-    h("p", { class: "hint" }, `Of this replica, every ${PERIOD_MS / 1000} seconds, the last ${(KEPT * PERIOD_MS) / 1000} seconds; requests that score, compare, rank and choose.`),
+    h(
+      "div",
+      { class: "row between" },
+      h("h1", {}, "Live"),
+      h("div", { class: "row" }, button("Look now", look, "quiet"), pause),
+    ),
+    h(
+      "p",
+      { class: "hint" },
+      `Of this replica, every ${PERIOD_MS / 1000} seconds, the last ${(KEPT * PERIOD_MS) / 1000} seconds; requests that score, compare, rank and choose.`,
+    ),
     errors,
     charts,
     tables,
@@ -66,9 +84,28 @@ export default async function live(view, _, signal) {
 live.title = "Live";
 
 function verbs(now) {
-  const rows = byVerb(now).map((row) => [row.verb, row.transport, short(row.num), short(row.failed), row.p50 === null ? "" : ms(row.p50), row.p95 === null ? "" : ms(row.p95)]);
-  const columns = [["Verb"], ["Over"], ["Answered", "number"], ["Refused or failed", "number"], ["Median", "number"], ["95\u2009%", "number"]];
-  return h("section", { class: "card" }, h("h2", {}, "Since the service started"), table("Requests by verb", columns, rows));
+  const rows = byVerb(now).map((row) => [
+    row.verb,
+    row.transport,
+    short(row.num),
+    short(row.failed),
+    row.p50 === null ? "" : ms(row.p50),
+    row.p95 === null ? "" : ms(row.p95),
+  ]);
+  const columns = [
+    ["Verb"],
+    ["Over"],
+    ["Answered", "number"],
+    ["Refused or failed", "number"],
+    ["Median", "number"],
+    ["95\u2009%", "number"],
+  ];
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Since the service started"),
+    table("Requests by verb", columns, rows),
+  );
 }
 
 function drift(metrics) {
@@ -82,8 +119,18 @@ function drift(metrics) {
     "section",
     { class: "card" },
     h("h2", {}, "Drift"),
-    cells.length ? table("Drift", [["Model"], ["Measure"], ["PSI", "number"], ["KS", "number"]], cells) : h("p", { class: "hint" }, "Nothing to compare yet: it needs a first window of answers and a latest one."),
-    h("p", { class: "hint" }, "Latest answers against the first ones. This audits rather than warns: distributions move without harm, and harm comes without movement."),
+    cells.length
+      ? table("Drift", [["Model"], ["Measure"], ["PSI", "number"], ["KS", "number"]], cells)
+      : h(
+          "p",
+          { class: "hint" },
+          "Nothing to compare yet: it needs a first window of answers and a latest one.",
+        ),
+    h(
+      "p",
+      { class: "hint" },
+      "Latest answers against the first ones. This audits rather than warns: distributions move without harm, and harm comes without movement.",
+    ),
   );
 }
 
@@ -91,8 +138,18 @@ function drift(metrics) {
 function trial(metrics) {
   const given = metrics.get("guerdon_trial") ?? [];
   if (!given.length) return "";
-  const rows = given.map(({ labels, value }) => [labels.model, labels.candidate, labels.figure.replaceAll("_", " "), plain(value)]);
-  return h("section", { class: "card" }, h("h2", {}, "Candidate on live traffic"), table("Trial", [["Model"], ["Candidate"], ["Figure"], ["Value", "number"]], rows));
+  const rows = given.map(({ labels, value }) => [
+    labels.model,
+    labels.candidate,
+    labels.figure.replaceAll("_", " "),
+    plain(value),
+  ]);
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Candidate on live traffic"),
+    table("Trial", [["Model"], ["Candidate"], ["Figure"], ["Value", "number"]], rows),
+  );
 }
 
 function state(metrics) {
@@ -105,5 +162,10 @@ function state(metrics) {
     ["Padding waste", computed ? percent(1 - asked / computed) : "\u2013"],
     ["Models ready", short(total(metrics, "guerdon_model_ready"))],
   ];
-  return h("section", { class: "card" }, h("h2", {}, "Process"), table("Process", [["Figure"], ["Value", "number"]], rows));
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, "Process"),
+    table("Process", [["Figure"], ["Value", "number"]], rows),
+  );
 }

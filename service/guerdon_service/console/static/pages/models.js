@@ -8,21 +8,38 @@ import modelPage from "../models/model.js";
 export default async function models(view, [name, version], signal) {
   if (name) return modelPage(view, name, version, signal);
   const { models: loaded } = await ask("GET", "v1/models", { signal });
-  view.append(h("h1", {}, "Models"), h("section", { class: "card" }, loadedTable(loaded)), registration(signal));
+  view.append(
+    h("h1", {}, "Models"),
+    h("section", { class: "card" }, loadedTable(loaded)),
+    registration(signal),
+  );
 }
 models.title = "Models";
 
 function loadedTable(loaded) {
   const rows = loaded.map((model) => [
-    h("a", { href: `#/models/${encodeURIComponent(model.name)}/${encodeURIComponent(model.version)}` }, model.name),
+    h(
+      "a",
+      { href: `#/models/${encodeURIComponent(model.name)}/${encodeURIComponent(model.version)}` },
+      model.name,
+    ),
     model.version,
-    h("span", { class: "marks" }, model.aliases.map((alias) => badge(alias, alias === "champion" ? "accent" : "")), model.default && badge("default")),
+    h(
+      "span",
+      { class: "marks" },
+      model.aliases.map((alias) => badge(alias, alias === "champion" ? "accent" : "")),
+      model.default && badge("default"),
+    ),
     badge(model.state, { ready: "good", failed: "bad" }[model.state] ?? "fair"),
     certified(model.certificate),
     `${model.backend}, ${model.dtype}`,
     h("code", {}, digest(model.digest)),
   ]);
-  return table("Loaded models", [["Model"], ["Version"], ["Aliases"], ["State"], ["Certificate"], ["Back end"], ["Digest"]], rows);
+  return table(
+    "Loaded models",
+    [["Model"], ["Version"], ["Aliases"], ["State"], ["Certificate"], ["Back end"], ["Digest"]],
+    rows,
+  );
 }
 
 function certified(checks) {
@@ -49,7 +66,12 @@ function registration(signal) {
     h("summary", {}, "Register a version"),
     form(
       run,
-      h("div", { class: "columns" }, field("Name", name), field("Source", source, "A folder of the model store, or a URL of an artifact")),
+      h(
+        "div",
+        { class: "columns" },
+        field("Name", name),
+        field("Source", source, "A folder of the model store, or a URL of an artifact"),
+      ),
       h("div", { class: "row" }, submit),
       output,
     ),

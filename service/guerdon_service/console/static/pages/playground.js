@@ -12,7 +12,10 @@ const VERBS = { score, compare, rank, "best-of-n": bestOfN };
 
 export default async function playground(view, [name], signal) {
   const chosen = name in VERBS ? name : "score";
-  const [{ models }, { policies }] = await Promise.all([ask("GET", "v1/models", { signal }), ask("GET", "v1/policies", { signal })]);
+  const [{ models }, { policies }] = await Promise.all([
+    ask("GET", "v1/models", { signal }),
+    ask("GET", "v1/policies", { signal }),
+  ]);
   const turns = turnsEditor();
   const options = modelOptions(models);
   view.append(
@@ -21,7 +24,11 @@ export default async function playground(view, [name], signal) {
       "nav",
       { class: "tabs", "aria-label": "Verbs" },
       Object.keys(VERBS).map((verb) =>
-        h("a", { href: `#/playground/${verb}`, "aria-current": verb === chosen ? "page" : null }, VERBS[verb].title),
+        h(
+          "a",
+          { href: `#/playground/${verb}`, "aria-current": verb === chosen ? "page" : null },
+          VERBS[verb].title,
+        ),
       ),
     ),
     VERBS[chosen]({ turns, options, policies, signal }),

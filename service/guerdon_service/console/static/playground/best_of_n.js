@@ -20,9 +20,22 @@ const CHOICE = [
 ];
 
 export default function bestOfN({ turns, options, policies, signal }) {
-  const policy = select(policies.map((name) => [name, name]), policies[0]);
-  const numbers = Object.fromEntries([...SAMPLING, ...CHOICE].map(([name, , value, , min, step]) => [name, h("input", { type: "number", value, min, step })]));
-  const fields = (rows) => h("div", { class: "columns narrow" }, rows.map(([name, label, , hint]) => field(label, numbers[name], hint)));
+  const policy = select(
+    policies.map((name) => [name, name]),
+    policies[0],
+  );
+  const numbers = Object.fromEntries(
+    [...SAMPLING, ...CHOICE].map(([name, , value, , min, step]) => [
+      name,
+      h("input", { type: "number", value, min, step }),
+    ]),
+  );
+  const fields = (rows) =>
+    h(
+      "div",
+      { class: "columns narrow" },
+      rows.map(([name, label, , hint]) => field(label, numbers[name], hint)),
+    );
   const submit = h("button", { class: "primary", type: "submit" }, "Sample");
   const output = h("section", { class: "card result", "aria-label": "Result" });
   let running = null;
@@ -34,11 +47,20 @@ export default function bestOfN({ turns, options, policies, signal }) {
     busily(submit, output, async () => {
       running = new AbortController();
       stop.disabled = false;
-      const asked = { policy: policy.value, ...turns.read(), ...options.read(), stream: true, ...values(numbers) };
+      const asked = {
+        policy: policy.value,
+        ...turns.read(),
+        ...options.read(),
+        stream: true,
+        ...values(numbers),
+      };
       const shown = candidatesView(asked.n);
       show(output, shown.elements);
       try {
-        for await (const { name, data } of events("POST", "v1/best-of-n", { body: asked, signal: running.signal })) {
+        for await (const { name, data } of events("POST", "v1/best-of-n", {
+          body: asked,
+          signal: running.signal,
+        })) {
           if (name === "candidate") shown.add(data);
           else shown.end(data);
         }
@@ -50,7 +72,10 @@ export default function bestOfN({ turns, options, policies, signal }) {
         stop.disabled = true;
       }
     });
-  show(output, h("p", { class: "hint" }, "Candidates appear here as they are scored; the choice comes last."));
+  show(
+    output,
+    h("p", { class: "hint" }, "Candidates appear here as they are scored; the choice comes last."),
+  );
   return h(
     "div",
     { class: "split" },
@@ -85,7 +110,10 @@ function candidatesView(n) {
 
   function draw(best, newest) {
     const order = [...arrived].sort((x, y) => y.score.reward - x.score.reward || x.index - y.index);
-    show(list, order.map((candidate) => item(candidate, candidate.index === best, candidate.index === newest)));
+    show(
+      list,
+      order.map((candidate) => item(candidate, candidate.index === best, candidate.index === newest)),
+    );
   }
 
   return {

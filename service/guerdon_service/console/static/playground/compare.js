@@ -15,7 +15,10 @@ export default function compare({ turns, options, signal }) {
       const reply = await ask("POST", "v1/compare", { body, signal });
       show(output, preference(reply.preferences[0]), provenance(reply));
     });
-  show(output, h("p", { class: "hint" }, "The probability that A is preferred appears here, with its interval."));
+  show(
+    output,
+    h("p", { class: "hint" }, "The probability that A is preferred appears here, with its interval."),
+  );
   return h(
     "div",
     { class: "split" },
@@ -34,9 +37,27 @@ compare.title = "Compare";
 function preference({ p_a, low, high, margin, preferred, a, b }) {
   const verdict = preferred === "tie" ? "A tie" : `${preferred.toUpperCase()} is preferred`;
   return [
-    h("p", { class: "figure" }, h("span", { class: "name" }, "P(A is preferred)"), h("strong", {}, percent(p_a))),
+    h(
+      "p",
+      { class: "figure" },
+      h("span", { class: "name" }, "P(A is preferred)"),
+      h("strong", {}, percent(p_a)),
+    ),
     share(p_a, low, high),
-    h("p", { class: "marks" }, badge(verdict, "accent"), badge(`95\u2009% interval ${percent(low)} to ${percent(high)}`), badge(`margin ${signed(margin)}`)),
-    h("div", { class: "columns" }, [["A", a], ["B", b]].map(([name, it]) => h("div", {}, h("h3", {}, name), score(it)))),
+    h(
+      "p",
+      { class: "marks" },
+      badge(verdict, "accent"),
+      badge(`95\u2009% interval ${percent(low)} to ${percent(high)}`),
+      badge(`margin ${signed(margin)}`),
+    ),
+    h(
+      "div",
+      { class: "columns" },
+      [
+        ["A", a],
+        ["B", b],
+      ].map(([name, it]) => h("div", {}, h("h3", {}, name), score(it))),
+    ),
   ];
 }

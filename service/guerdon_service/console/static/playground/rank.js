@@ -10,10 +10,19 @@ export default function rank({ turns, options, signal }) {
   const list = h("ol", { class: "candidates" });
   const add = (text, focus) => {
     const area = h("textarea", { rows: 2 }, text);
-    const item = h("li", {}, area, button("Remove", () => {
-      item.remove();
-      number();
-    }, "quiet"));
+    const item = h(
+      "li",
+      {},
+      area,
+      button(
+        "Remove",
+        () => {
+          item.remove();
+          number();
+        },
+        "quiet",
+      ),
+    );
     list.append(item);
     number();
     if (focus) area.focus();
@@ -29,17 +38,33 @@ export default function rank({ turns, options, signal }) {
   const run = () =>
     busily(submit, output, async () => {
       const candidates = [...list.querySelectorAll("textarea")].map((area) => area.value);
-      const reply = await ask("POST", "v1/rank", { body: { ...turns.read(), candidates, ...options.read() }, signal });
+      const reply = await ask("POST", "v1/rank", {
+        body: { ...turns.read(), candidates, ...options.read() },
+        signal,
+      });
       show(output, ranking(reply.results, candidates), provenance(reply));
     });
-  show(output, h("p", { class: "hint" }, "The candidates appear here, best first, each with its chance of being the best."));
+  show(
+    output,
+    h(
+      "p",
+      { class: "hint" },
+      "The candidates appear here, best first, each with its chance of being the best.",
+    ),
+  );
   return h(
     "div",
     { class: "split" },
     form(
       run,
       turns.element,
-      h("fieldset", {}, h("legend", {}, "Candidates"), list, button("Add a candidate", () => add("", true), "quiet small")),
+      h(
+        "fieldset",
+        {},
+        h("legend", {}, "Candidates"),
+        list,
+        button("Add a candidate", () => add("", true), "quiet small"),
+      ),
       options.element,
       h("div", { class: "row" }, submit, h("kbd", {}, "Ctrl Enter")),
     ),

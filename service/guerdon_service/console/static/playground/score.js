@@ -4,7 +4,11 @@ import { h, show } from "../dom.js";
 import { busily, field, form, provenance, score as scoreView } from "../parts.js";
 
 export default function score({ turns, options, signal }) {
-  const response = h("textarea", { rows: 5 }, "Put it into boiling water for seven minutes, then into cold water.");
+  const response = h(
+    "textarea",
+    { rows: 5 },
+    "Put it into boiling water for seven minutes, then into cold water.",
+  );
   const submit = h("button", { class: "primary", type: "submit" }, "Score");
   const output = h("section", { class: "card result", "aria-live": "polite", "aria-label": "Result" });
   const run = () =>
@@ -17,7 +21,13 @@ export default function score({ turns, options, signal }) {
   return h(
     "div",
     { class: "split" },
-    form(run, turns.element, field("Response", response), options.element, h("div", { class: "row" }, submit, h("kbd", {}, "Ctrl Enter"))),
+    form(
+      run,
+      turns.element,
+      field("Response", response),
+      options.element,
+      h("div", { class: "row" }, submit, h("kbd", {}, "Ctrl Enter")),
+    ),
     output,
   );
 }
