@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from guerdon_service.core.errors import NotReady, Overloaded
+from guerdon_service.core.errors import NotReady, Overloaded, RateLimited
 from guerdon_service.dialects.patience import MAX_WAIT_S, MIN_WAIT_S, patiently
 
 
@@ -49,5 +49,16 @@ async def test_held_until_the_deadline_even_if_the_estimate_is_later() -> None:
 async def test_other_errors_are_not_waited_for() -> None:
     attempts = Attempts(NotReady("draining; ask another", retry_after_ms=1))
     with pytest.raises(NotReady):
+        await patiently(attempts.attempt, 60.0, attempts.sleep)
+    assert attempts.waited == []
+
+
+async def test_a_spent_rate_is_waited_for_and_a_spent_quota_is_not() -> None:
+    soon, tomorrow = (RateLimited("spent; wait", retry_after_ms=ms) for ms in (700, 80_000_000))
+    attempts = Attempts(soon)
+    assert await patiently(attempts.attempt, 60.0, attempts.sleep) == "scored"
+    assert attempts.waited == [0.7]
+    attempts = Attempts(tomorrow)
+    with pytest.raises(RateLimited):
         await patiently(attempts.attempt, 60.0, attempts.sleep)
     assert attempts.waited == []

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from guerdon_service.core.errors import Overloaded
+from guerdon_service.core.errors import Overloaded, RateLimited
 
 T = TypeVar("T")
 
@@ -19,7 +19,8 @@ async def patiently(
     """What `attempt` gives once the queue has room.
 
     Trainers' clients ignore ``Retry-After``: they try again at a fixed second, a few times, and then train
-    without a reward. So a full queue holds them, by its own estimate of when it has room.
+    without a reward. So a full queue holds them, by its own estimate of when it has room; a key's rate
+    likewise, whose time is exact: what comes back only after the deadline is not waited for.
 
     Args:
         attempt: takes the seconds that are left.
@@ -34,8 +35,8 @@ async def patiently(
         try:
             return await attempt(max(deadline - clock(), MIN_WAIT_S))
         except Overloaded as error:
-            remaining_s = deadline - clock()
-            if remaining_s <= MIN_WAIT_S:
+            remaining_s, told_s = deadline - clock(), (error.retry_after_ms or 0) / 1000
+            if remaining_s <= MIN_WAIT_S or (isinstance(error, RateLimited) and told_s > remaining_s):
                 raise
-            wait_s = min(max((error.retry_after_ms or 0) / 1000, MIN_WAIT_S), MAX_WAIT_S)
+            wait_s = min(max(told_s, MIN_WAIT_S), MAX_WAIT_S)
             await sleep(min(wait_s, remaining_s))
