@@ -35,6 +35,7 @@ REQUESTS: dict[str, Any] = {
 STREAMS: dict[str, Any] = {
     "BestOfN": pb.BestOfNRequest(policy="echo", prompt="p", n=2),
     "Evaluate": pb.EvaluateRequest(candidate="m", dataset="d.jsonl"),
+    "EvaluatePolicy": pb.EvaluatePolicyRequest(policies=["echo"], prompts=[pb.PolicyPrompt(prompt="p")]),
 }
 ANY_KEY = ("ListModels", "GetModelHistory", "CancelEvaluation", "ListEvaluations", "GetEvaluationReport")
 ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel")
