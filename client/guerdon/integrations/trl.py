@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -35,7 +36,8 @@ def reward_func(
     ``unscored``.
 
     Args:
-        target: a service's URL, or a `Client`, which may hold an API key.
+        target: a service's URL, asked over a connection of its own each time, or a `Client`, which may hold
+            an API key and keeps its connections.
         model: ``NAME@VERSION`` keeps one version for the whole run; None is the service's default.
         profile: named head weights; None is the model's default.
         name: of the function in TRL's logs.
@@ -43,7 +45,6 @@ def reward_func(
     Raises:
         GuerdonError: the function does, once the client's own retries have ended.
     """
-    client = Client(target) if isinstance(target, str) else target
 
     def reward(
         prompts: Sequence[Text],
@@ -53,7 +54,8 @@ def reward_func(
     ) -> Rewards:
         items = _items(prompts, completions)
         asked = [item for item in items if item is not None]
-        result = client.score(asked, model=model, profile=profile, lane="bulk") if asked else None
+        with Client(target) if isinstance(target, str) else nullcontext(target) as client:
+            result = client.score(asked, model=model, profile=profile, lane="bulk") if asked else None
         return _rewards(items, result, name, log_metric)
 
     return _named(reward, name)
@@ -67,7 +69,6 @@ def async_reward_func(
     name: str = "guerdon",
 ) -> Callable[..., Awaitable[Rewards]]:
     """The same as a coroutine function: TRL awaits all of those at once. Arguments as in `reward_func`."""
-    client = AsyncClient(target) if isinstance(target, str) else target
 
     async def reward(
         prompts: Sequence[Text],
@@ -77,7 +78,8 @@ def async_reward_func(
     ) -> Rewards:
         items = _items(prompts, completions)
         asked = [item for item in items if item is not None]
-        result = await client.score(asked, model=model, profile=profile, lane="bulk") if asked else None
+        async with AsyncClient(target) if isinstance(target, str) else nullcontext(target) as client:
+            result = await client.score(asked, model=model, profile=profile, lane="bulk") if asked else None
         return _rewards(items, result, name, log_metric)
 
     return _named(reward, name)
