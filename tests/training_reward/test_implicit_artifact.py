@@ -202,6 +202,11 @@ def test_a_changed_reference_or_score_is_refused(merged: Path, tmp_path: Path) -
     (unsealed / "golden.jsonl").unlink()
     with pytest.raises(InvalidInput, match=r"without golden\.jsonl"):
         _load(unsealed)
+    weights = unsealed / "policy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (unsealed / "golden.jsonl").write_bytes((merged / "golden.jsonl").read_bytes())
+    with pytest.raises(InvalidInput, match="the weights of policy do not fit"):
+        _load(unsealed)
     with pytest.raises(InvalidInput, match="onnxruntime cannot serve"):
         load_model(ModelSpec("implicit", str(merged), backend="onnxruntime"))
 

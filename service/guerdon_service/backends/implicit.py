@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
@@ -78,21 +79,13 @@ class ImplicitBackend:
             raise InvalidInput(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}", param="dtype")
         if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
             raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
-        reference, policy_folder = _load(reference_folder), artifact.folder / "policy"
-        if artifact.adapter_folder is not None:
-            policy = merge_adapter(_load(reference_folder), artifact.adapter_folder, frozenset())
-        elif policy_folder.is_dir():
-            policy = _load(policy_folder)
-        else:
-            raise InvalidInput(
-                f"{artifact.folder.name} holds neither adapter/ nor policy/; write it with "
-                "guerdon train implicit",
-                param="source",
-            )
-        models: list[Any] = [policy.to(DTYPES[dtype]), reference.to(DTYPES[dtype])]
+        policy, reference = _policy(artifact, reference_folder), _load(reference_folder)
+        for model in (policy, reference):
+            for parameter in model.parameters():  # buffers (rotary frequencies) keep fp32
+                parameter.data = parameter.data.to(device=device, dtype=DTYPES[dtype])
+            model.eval().requires_grad_(False).to(device)  # type: ignore[arg-type]
         fixed_rows = max(CUDA_ROWS, artifact.manifest.max_tokens) if device == "cuda" else None
-        on_device = [m.eval().requires_grad_(False).to(device) for m in models]
-        return ImplicitBackend(on_device[0], on_device[1], artifact.manifest.implicit, dtype, fixed_rows)
+        return ImplicitBackend(policy, reference, artifact.manifest.implicit, dtype, fixed_rows)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: float32 [B, 1], and what it cost in rows of one of the two models."""
@@ -146,7 +139,7 @@ def token_logprobs(
     ]
     kept = torch.zeros(fixed_rows or _padded(len(predictors)), dtype=torch.long)
     kept[: len(predictors)] = torch.tensor(predictors)
-    logits = (
+    logits: Tensor = (
         model(
             input_ids=row([e.input_ids for e in pack]),
             position_ids=row([np.arange(e.num_tokens) for e in pack]),
@@ -161,6 +154,18 @@ def token_logprobs(
     targets[: len(predictors)] = torch.from_numpy(np.concatenate([e.input_ids[e.prefix_len :] for e in pack]))
     picked = logits.gather(1, targets.to(model.device)[:, None])[:, 0]
     return (picked - torch.logsumexp(logits, 1))[: len(predictors)]
+
+
+def _policy(artifact: Artifact, reference_folder: Path) -> PreTrainedModel:
+    if artifact.adapter_folder is not None:
+        return merge_adapter(_load(reference_folder), artifact.adapter_folder, frozenset())
+    if not (artifact.folder / "policy").is_dir():
+        raise InvalidInput(
+            f"{artifact.folder.name} holds neither adapter/ nor policy/; write it with "
+            "guerdon train implicit",
+            param="source",
+        )
+    return _load(artifact.folder / "policy")
 
 
 def _load(folder: Path) -> PreTrainedModel:
@@ -186,7 +191,7 @@ def _load(folder: Path) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (RuntimeError, ValueError, KeyError, OSError) as err:
+    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as err:
         raise InvalidInput(
             f"the weights of {folder.name} do not fit its config.json ({err})", param="source"
         ) from err
