@@ -221,3 +221,14 @@ async def test_a_stalled_forward_makes_the_engine_unhealthy_for_as_long_as_it_la
         backend.open_for_good()
         await stalled
         assert engine.is_healthy
+
+
+async def test_bulk_credit_never_fills_a_batch_over_its_budget() -> None:
+    queue, long = TokenQueue(BUDGET), pending("a", 3 * BUDGET, lane=Lane.BULK)
+    queue.put([long, *(pending("a", 8, lane=Lane.BULK) for _ in range(100))])
+    for _ in range(8):  # the long item saves up for its turn
+        queue.put(pending("a", 8) for _ in range(8))
+        assert long not in queue.take(0.0)[0]
+    queue.forget(long)
+    queue.put(pending("a", 8) for _ in range(8))
+    assert sum(p.encoded.num_tokens for p in queue.take(0.0)[0]) <= BUDGET

@@ -101,8 +101,11 @@ async def scene(
 
 
 async def ask(rest: httpx.AsyncClient, response: str, deadline_ms: int) -> str:
-    """One request over REST."""
-    body = {"items": [{"prompt": "why?", "response": response}], "deadline_ms": deadline_ms}
+    """One request over REST: mostly of one item, and now and then bulk work of twenty."""
+    responses = [f"{response} {n}" for n in range(20)] if response.endswith("0") else [response]
+    items = [{"prompt": "why?", "response": text} for text in responses]
+    lane = "bulk" if len(items) > 1 else "interactive"
+    body = {"items": items, "lane": lane, "deadline_ms": deadline_ms}
     try:
         reply = await rest.post("/v1/score", json=body, timeout=None)
     except httpx.TransportError:
@@ -111,8 +114,9 @@ async def ask(rest: httpx.AsyncClient, response: str, deadline_ms: int) -> str:
     if reply.status_code != 200:
         return str(told["error"]["code"])
     version = told["model"]["version"]
-    right = told["scores"][0]["reward"] == reward_of(version, response)
-    return RIGHT if right and told["model"]["digest"] == f"digest-{version}" else WRONG
+    rewards = [score["reward"] for score in told["scores"]]
+    is_right = rewards == [reward_of(version, text) for text in responses]
+    return RIGHT if is_right and told["model"]["digest"] == f"digest-{version}" else WRONG
 
 
 async def _promote(catalog: Catalog, load: Load) -> None:

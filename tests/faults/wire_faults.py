@@ -19,25 +19,32 @@ NUM_SOCKETS = 100
 
 
 async def cancels(phase: int) -> Tally:
+    async with scene() as it:
+        await cancel_many(it, CANCELS_PER_ANSWER * phase)
+        await it.load.more(phase)
+        return it.load.tally
+
+
+async def cancel_many(it: Scene, num_calls: int) -> None:
+    """A client sends that many calls and cancels all of them at once while they wait."""
     gate = threading.Event()
 
     def wait(batch: Sequence[Encoded]) -> None:
         assert gate.wait(60)
 
-    async with scene() as it:
-        it.mischief.before = wait
-        calls = [it.served.stub.Score(_request(number)) for number in range(CANCELS_PER_ANSWER * phase)]
-        tasks = [asyncio.ensure_future(call) for call in calls]
-        await it.observer.until(lambda: it.observer.num_admitted > len(calls) // 2)
-        for call in calls:
-            call.cancel()
-        gate.set()
-        await it.load.more(phase)
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-        it.load.tally.num_asked += len(calls)
-        it.load.tally.outcomes["cancelled"] += len(ended)
-        await _until_idle(it)
-        return it.load.tally
+    it.mischief.before = wait
+    admitted = it.observer.num_admitted
+    calls = [it.served.stub.Score(_request(number)) for number in range(num_calls)]
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    await it.observer.until(lambda: it.observer.num_admitted > admitted + num_calls // 2)
+    for call in calls:
+        call.cancel()
+    gate.set()
+    it.mischief.stop()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    it.load.tally.num_asked += num_calls
+    it.load.tally.outcomes["cancelled"] += len(ended)
+    await _until_idle(it)
 
 
 async def half_open(phase: int) -> Tally:

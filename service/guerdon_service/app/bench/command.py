@@ -19,6 +19,7 @@ from guerdon_service.app.bench.figure import Figure
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
 from guerdon_service.app.bench.limit import share_of_limit
 from guerdon_service.app.bench.overhead import cached_overhead
+from guerdon_service.app.bench.overload import overload
 from guerdon_service.app.bench.plot import write_plot
 from guerdon_service.app.loader import DEFAULT_MODEL
 
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", choices=tuple(_ROWS), help="what to measure; all if left out")
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds per ratio")
     parser.add_argument("--items", type=int, default=256, help="items per round")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long the overload lasts")
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for JSON and plot")
     return parser
 
@@ -98,6 +100,7 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "bulk": lambda a: interactive_beside_bulk(a.model, a.rounds, a.items),
     "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),
     "open": lambda a: rows.open_arrivals(a.model, 0.7, a.items),
+    "overload": lambda a: overload(a.model, a.items, a.seconds),
     "evaluation": lambda a: evaluation_share(a.model, a.rounds, a.items),
     "start": lambda a: rows.start_up(a.model, a.rounds),
 }

@@ -42,11 +42,11 @@ class Connection:
         """Connect to a port of this machine."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of one answer."""
+    async def post(self, path: str, body: bytes, headers: str = "") -> tuple[int, bytes]:
+        """Status and body of one answer; `headers` are more lines of the request's head."""
         head = (
             f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n\r\n"
+            f"content-length: {len(body)}\r\n{headers}\r\n"
         )
         self._writer.write(head.encode() + body)
         head_bytes = await self._reader.readuntil(b"\r\n\r\n")

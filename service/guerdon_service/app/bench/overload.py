@@ -1,0 +1,145 @@
+"""Far more requests than can be served: who is answered in time, who is refused, and how fast.
+
+The load is an open loop: it does not wait for answers, as crowds do not.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from guerdon_service.app.bench.figure import Figure, at_least, at_most, plain
+from guerdon_service.app.bench.http_load import Connection
+from guerdon_service.app.bench.process import Process, running, service
+from guerdon_service.app.bench.rows import SCORE
+from guerdon_service.app.bench.texts import mixed_items
+
+TENANTS = ("greedy", "a", "b", "c", "d", "e", "f", "g")
+GREEDY_SHARE = 0.65
+"""Of the requests; each of the others asks for more than its eighth of the capacity, too."""
+TIMES_CAPACITY = 5.0
+DEADLINE_S = 2.0
+CONCURRENCY = 64
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Of one run: latencies in seconds by status, and answered requests by tenant."""
+
+    latencies_s: dict[int, list[float]] = field(default_factory=dict)
+    served: Counter[str] = field(default_factory=Counter)
+    without_hint: int = 0
+
+    def add(self, tenant: str, status: int, seconds: float, body: bytes) -> None:
+        self.latencies_s.setdefault(status, []).append(seconds)
+        self.served[tenant] += status == 200
+        self.without_hint += status == 429 and not json.loads(body)["error"]["retry_after_ms"]
+
+    def p99_ms(self, status: int) -> float:
+        return float(np.quantile(self.latencies_s.get(status, [0.0]), 0.99)) * 1000
+
+    def count(self, status: int) -> int:
+        return len(self.latencies_s.get(status, []))
+
+
+def overload(source: str, count: int, duration_s: float) -> list[Figure]:
+    """Open loop at five times the capacity, from eight tenants of which one asks for two thirds."""
+    bodies = [_body(item.prompt, item.response) for item in mixed_items(count, seed=8)]
+    with tempfile.TemporaryDirectory() as folder:
+        keys = Path(folder) / "keys"
+        keys.write_text("".join(f"{t} {hashlib.sha256(t.encode()).hexdigest()} score\n" for t in TENANTS))
+        command, environ = service(source)
+        with running(command, {**environ, "GUERDON_API_KEY_FILE": str(keys)}) as process:
+            return asyncio.run(_measure(process, bodies, duration_s))
+
+
+async def _measure(process: Process, bodies: Sequence[bytes], duration_s: float) -> list[Figure]:
+    await _closed(process.port, bodies[:CONCURRENCY])
+    before = process.rss_mib()
+    capacity = await _closed(process.port, bodies)
+    answers = _Answers()
+    started = time.perf_counter()
+    await _open(process.port, bodies, TIMES_CAPACITY * capacity, duration_s, answers)
+    elapsed_s = time.perf_counter() - started
+    recovery_s = await _recovery_s(process.port, bodies[0], 2 * CONCURRENCY / capacity)
+    in_time = sum(s <= DEADLINE_S for s in answers.latencies_s.get(200, []))
+    share = answers.served["greedy"] / max(1, answers.served.total())
+    late = answers.count(504)
+    return [
+        at_least("goodput at 5x / capacity", [in_time / elapsed_s / capacity], 0.9,
+                 answered=answers.count(200), refused=answers.count(429), late=late),
+        at_most("accepted p99 at 5x, deadline 2 s", [answers.p99_ms(200)], 1000 * DEADLINE_S, "ms"),
+        at_most("refused p99 at 5x", [answers.p99_ms(429)], 20.0, "ms", without_hint=answers.without_hint),
+        at_most("share of the greedy one of eight tenants", [share], 1.1 / 8, ""),
+        plain("memory grown at 5x", [process.rss_mib() - before], "MiB"),
+        at_most("recovered after", [recovery_s], 2.0, "s"),
+    ]  # fmt: skip
+
+
+async def _closed(port: int, bodies: Sequence[bytes]) -> float:
+    """Requests per second of `CONCURRENCY` connections that wait for their answers."""
+    queue = list(bodies)
+
+    async def drive() -> None:
+        connection = await Connection.open(port)
+        while queue:
+            await connection.post(SCORE, queue.pop(), _key("a"))
+        connection.close()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(drive() for _ in range(CONCURRENCY)))
+    return len(bodies) / (time.perf_counter() - started)
+
+
+async def _open(
+    port: int, bodies: Sequence[bytes], rate_per_s: float, duration_s: float, answers: _Answers
+) -> None:
+    """Poisson arrivals, whether answers come or not."""
+    rng = random.Random(0)
+    idle: list[Connection] = []
+
+    async def one(tenant: str, body: bytes) -> None:
+        connection = idle.pop() if idle else await Connection.open(port)
+        sent = time.perf_counter()
+        status, reply = await connection.post(SCORE, body, _key(tenant))
+        answers.add(tenant, status, time.perf_counter() - sent, reply)
+        idle.append(connection)
+
+    due = started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        while due < started + duration_s:
+            due += rng.expovariate(rate_per_s)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tenant = "greedy" if rng.random() < GREEDY_SHARE else rng.choice(TENANTS[1:])
+            group.create_task(one(tenant, rng.choice(bodies)))
+    for connection in idle:
+        connection.close()
+
+
+async def _recovery_s(port: int, body: bytes, quick_s: float) -> float:
+    """Seconds until a lone request is answered within `quick_s`."""
+    started = time.perf_counter()
+    connection = await Connection.open(port)
+    while True:
+        sent = time.perf_counter()
+        status, _ = await connection.post(SCORE, body, _key("a"))
+        if status == 200 and time.perf_counter() - sent <= quick_s:
+            connection.close()
+            return sent - started
+
+
+def _body(prompt: str, response: str) -> bytes:
+    items = [{"prompt": prompt, "response": response}]
+    return json.dumps({"items": items, "deadline_ms": int(1000 * DEADLINE_S)}).encode()
+
+
+def _key(tenant: str) -> str:
+    return f"authorization: Bearer {tenant}\r\n"
