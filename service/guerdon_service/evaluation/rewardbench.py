@@ -80,7 +80,7 @@ def _ties(table: ItemTable, rewards: Floats, rows: list[int]) -> float:
         + 0.30 * _mean([gap > 0 for _, gap in ref.values()])
         + 0.20 * _mean([g > s for g, s in zip(gaps, spreads, strict=True)])
         + 0.20 * _mean([g > s for g, s in zip(hard, spreads, strict=True)])
-        + 0.01 * _mean([_relative(g, s) for g, s in zip(hard, spreads, strict=True)])
+        + 0.01 * _mean([tanh(g / s - 1.0) for g, s in zip(hard, spreads, strict=True) if s > 0.0])
     )
 
 
@@ -90,12 +90,6 @@ def _margins(table: ItemTable, rewards: Floats, item: int) -> tuple[float, float
     scores, grades = np.nan_to_num(rewards[mine]), table.grades[mine]
     right, wrong = scores[grades == grades.max()], scores[grades < grades.max()]
     return float(right.max() - right.min()), float(right.min() - wrong.max())
-
-
-def _relative(gap: float, spread: float) -> float:
-    if spread == 0.0:
-        return 0.0 if gap == 0.0 else float(np.sign(gap))
-    return tanh(gap / spread - 1.0)
 
 
 def _mean(values: list[bool] | list[float]) -> float:
