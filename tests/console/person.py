@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.console.service import OPS_KEY
 
 DESK, PHONE = (1280, 900), (375, 812)
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 120_000
 """Generous, because other work may load the machine; nothing is ever waited for longer than it takes."""
 
 

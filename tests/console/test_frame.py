@@ -4,11 +4,11 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
+from guerdon_service.app.listen import listening
 from guerdon_service.app.metrics import PrometheusObserver
+from guerdon_service.app.settings import Settings
 from guerdon_service.console.files import HEADERS, read_files
 from guerdon_service.core.auth import Keyring
-from guerdon_service.core.limits import Limits
-from guerdon_service.rest.app import create_app
 from tests.console.person import Person, a_person
 from tests.console.service import OPS_KEY, TEAM_KEY, Served
 from tests.contract.harness import KEYS
@@ -43,16 +43,13 @@ async def test_nothing_else_is_served_without_a_key(service: Served, path: str) 
 async def test_it_can_be_switched_off() -> None:
     async with running_service() as fake:
         for console, status in ((True, 200), (False, 401)):
-            app = create_app(
-                services_of(fake),
-                auth=Keyring(KEYS),
-                limits=Limits(),
-                observer=PrometheusObserver(),
-                console=console,
-            )
-            async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(app), base_url="http://here"
-            ) as anyone:
+            settings = Settings(port=0, grpc_port=0, console=console)
+            async with (
+                listening(
+                    services_of(fake), settings, auth=Keyring(KEYS), observer=PrometheusObserver()
+                ) as at,
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{at.port}", trust_env=False) as anyone,
+            ):
                 assert (await anyone.get("/console/")).status_code == status
 
 
@@ -99,6 +96,13 @@ async def test_the_theme_follows_the_system_until_it_is_chosen(browser: Browser,
         assert sum(channels(dark)) < 3 * 64 < 3 * 192 < sum(channels(light))
         await person.page.reload()
         assert await person.page.evaluate(background) == light
+
+
+@pytest.mark.parametrize("place", ["constructor", "%E0%A4%A", "playground/toString", "evaluations/nobody"])
+async def test_an_address_of_nothing_still_shows_a_page(person: Person, place: str) -> None:
+    await person.page.goto(f"{person.url}/console/#/{place}")
+    await expect(person.page.locator("main:not([aria-busy])").locator("h1, [role=alert]")).to_be_visible()
+    person.forgive(404)
 
 
 async def test_everything_is_reached_by_keyboard(person: Person) -> None:

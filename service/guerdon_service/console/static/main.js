@@ -13,15 +13,25 @@ const PAGES = { playground, models, evaluations, feedback, live };
 const view = document.getElementById("view");
 let leaving = new AbortController();
 
+/** The parts of the address; one that cannot be read is none. */
+function place() {
+  try {
+    return location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
 async function navigate() {
-  const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  const page = PAGES[name] ?? playground;
+  const [name, ...rest] = place();
+  const known = Object.hasOwn(PAGES, name ?? "") ? name : "playground";
+  const page = PAGES[known];
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
   document.title = `${page.title} · Guerdon`;
   for (const link of document.querySelectorAll("nav a")) {
-    const isHere = link.getAttribute("href") === `#/${name in PAGES ? name : "playground"}`;
+    const isHere = link.getAttribute("href") === `#/${known}`;
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

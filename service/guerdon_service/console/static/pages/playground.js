@@ -11,7 +11,7 @@ import score from "../playground/score.js";
 const VERBS = { score, compare, rank, "best-of-n": bestOfN };
 
 export default async function playground(view, [name], signal) {
-  const chosen = name in VERBS ? name : "score";
+  const chosen = Object.hasOwn(VERBS, name ?? "") ? name : "score";
   const [{ models }, { policies }] = await Promise.all([
     ask("GET", "v1/models", { signal }),
     ask("GET", "v1/policies", { signal }),
