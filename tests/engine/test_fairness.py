@@ -7,7 +7,9 @@ import pytest
 
 from guerdon_service.core.errors import Overloaded
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Lane
+from guerdon_service.engine import engine
 from guerdon_service.engine.engine import CAUTION, Engine
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
@@ -94,13 +96,13 @@ async def test_tokens_before_an_item_are_its_tenants_own_and_as_many_of_each_oth
 
 async def test_a_tenant_fills_no_more_of_the_queue_than_it_leaves_free() -> None:
     backend = GatedBackend()
-    async with running(backend, Limits(max_queued_tokens=100)) as engine:
-        first = asyncio.create_task(ask(engine, [item(1)]))
+    async with running(backend, Limits(max_queued_tokens=100)) as it:
+        first = asyncio.create_task(ask(it, [item(1)]))
         await started(backend)
-        greedy = [asyncio.create_task(_of(engine, "greedy", 100 + i)) for i in range(10)]
-        await until_queued(engine, 5)
-        small = asyncio.create_task(_of(engine, "small", 300))
-        await until_queued(engine, 6)
+        greedy = [asyncio.create_task(_of(it, "greedy", 100 + i)) for i in range(10)]
+        await until_queued(it, 5)
+        small = asyncio.create_task(_of(it, "small", 300))
+        await until_queued(it, 6)
         backend.open_for_good()
         answers = await asyncio.gather(*greedy, return_exceptions=True)
         assert [isinstance(a, Overloaded) for a in answers] == [False] * 5 + [True] * 5
@@ -108,10 +110,10 @@ async def test_a_tenant_fills_no_more_of_the_queue_than_it_leaves_free() -> None
         await first
 
 
-async def _of(engine: Engine, tenant: str, value: int) -> float:
+async def _of(asked: Engine, tenant: str, value: int) -> float:
     encoded = item(value, 10)
     key = encoded.input_ids.tobytes()
-    scores = await engine.score([encoded], [key], deadline=1e18, lane=Lane.INTERACTIVE, tenant=tenant)
+    scores = await asked.score([encoded], [key], deadline=1e18, lane=Lane.INTERACTIVE, tenant=tenant)
     return float(scores.raw[0][0])
 
 
@@ -122,17 +124,17 @@ async def test_what_cannot_be_done_in_time_is_refused_at_once_with_when_to_come_
         clock.now += sizes.pop(0)
 
     backend = GatedBackend(on_forward=take_a_second_per_token)
-    async with running(backend, clock=clock) as engine:
+    async with running(backend, clock=clock) as it:
         for value in (1, 2):  # a second per token, as the engine now knows
             backend.open_once()
-            await ask(engine, [item(value)])
+            await ask(it, [item(value)])
             await started(backend)
-        running_now = asyncio.create_task(ask(engine, [item(3, 20)]))
+        running_now = asyncio.create_task(ask(it, [item(3, 20)]))
         await started(backend)
-        waiting = asyncio.create_task(ask(engine, [item(4, 10)]))
-        await until_queued(engine, 1)
+        waiting = asyncio.create_task(ask(it, [item(4, 10)]))
+        await until_queued(it, 1)
         with pytest.raises(Overloaded) as refused:
-            await ask(engine, [item(5, 10)], deadline=clock.now + 30)
+            await ask(it, [item(5, 10)], deadline=clock.now + 30)
         # 20 tokens run, 10 wait, 10 more are asked for: 40 seconds, with caution 50, and 30 are left.
         assert refused.value.retry_after_ms == 1000 * (CAUTION * 40 - 30)
         backend.open_for_good()
@@ -147,9 +149,9 @@ async def test_an_empty_queue_admits_whatever_was_estimated() -> None:
 
     backend = GatedBackend(on_forward=stall)
     backend.open_for_good()
-    async with running(backend, clock=clock) as engine:
-        await ask(engine, [item(1)])
-        assert await ask(engine, [item(2)], deadline=clock.now + 5) == [2.0]
+    async with running(backend, clock=clock) as it:
+        await ask(it, [item(1)])
+        assert await ask(it, [item(2)], deadline=clock.now + 5) == [2.0]
 
 
 def test_one_stalled_forward_does_not_spoil_the_estimate() -> None:
@@ -204,23 +206,23 @@ async def test_expired_items_take_no_room_in_a_batch() -> None:
 async def test_poisoned_requests_alone_never_make_a_healthy_back_end_unhealthy() -> None:
     backend = GatedBackend()
     backend.open_for_good()
-    async with running(backend) as engine:
-        assert await ask(engine, [item(1)]) == [1.0]
+    async with running(backend) as it:
+        assert await ask(it, [item(1)]) == [1.0]
         for _ in range(10):
-            await asyncio.gather(ask(engine, [item(POISON)]), return_exceptions=True)
-        assert engine.is_healthy
+            await asyncio.gather(ask(it, [item(POISON)]), return_exceptions=True)
+        assert it.is_healthy
 
 
 async def test_a_stalled_forward_makes_the_engine_unhealthy_for_as_long_as_it_lasts() -> None:
     backend, clock = GatedBackend(), Clock()
-    async with running(backend, clock=clock) as engine:
-        stalled = asyncio.create_task(ask(engine, [item(1)]))
+    async with running(backend, clock=clock) as it:
+        stalled = asyncio.create_task(ask(it, [item(1)]))
         await started(backend)
         clock.now += 61
-        assert not engine.is_healthy
+        assert not it.is_healthy
         backend.open_for_good()
         await stalled
-        assert engine.is_healthy
+        assert it.is_healthy
 
 
 async def test_bulk_credit_never_fills_a_batch_over_its_budget() -> None:
@@ -232,3 +234,15 @@ async def test_bulk_credit_never_fills_a_batch_over_its_budget() -> None:
     queue.forget(long)
     queue.put(pending("a", 8) for _ in range(8))
     assert sum(p.encoded.num_tokens for p in queue.take(0.0)[0]) <= BUDGET
+
+
+async def test_a_back_end_that_hangs_keeps_nobody_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CLOSE_TIMEOUT_S", 0.01)
+    backend = GatedBackend()
+    hanging = Engine("m", backend, Limits(), NullObserver(), Clock())
+    lost = asyncio.create_task(ask(hanging, [item(1)]))
+    await started(backend)
+    await hanging.close()
+    assert not backend.closed, "its weights are in use"
+    backend.open_for_good()
+    assert await lost == [1.0]
