@@ -30,6 +30,13 @@ COMMANDS = {
         Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
         Command(
+            "capacity",
+            "guerdon_service.app.capacity",
+            "capacity_command",
+            "serve",
+            "how many replicas suffice",
+        ),
+        Command(
             "data agreement",
             "guerdon_service.app.feedback_agreement",
             "feedback_agreement_command",
