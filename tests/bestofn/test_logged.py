@@ -43,6 +43,9 @@ class Memory:
     def read(self, tenant: str | None = None) -> Iterator[CandidateRecord]:
         return iter(self.kept)
 
+    def prune(self, before: float) -> int:
+        raise AssertionError("nothing asked for a bound")
+
 
 @pytest.fixture
 async def scorer() -> AsyncIterator[ScoringService]:

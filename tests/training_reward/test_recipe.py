@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -142,7 +143,7 @@ def test_one_class_of_pairs_stops_before_the_first_step(
 
 def test_a_head_begins_with_outputs_of_unit_size(tiny_base: BaseConfig) -> None:
     model = build_model(base_folder(tiny_base), tiny_base.package, 400, LoraConfig(rank=2, layers=(1,)), 0)
-    head = model.get_base_model().classifier
+    head: Any = model.get_base_model().classifier
     weight = head.modules_to_save["default"].weight.detach()
     assert float(weight.std()) == pytest.approx((weight.shape[1] + 1) ** -0.5, rel=0.03)
     assert not head.modules_to_save["default"].bias.any()

@@ -52,7 +52,7 @@ def _records(name: str) -> Iterator[Any]:
 
 def _parquet(name: str) -> list[dict[str, Any]]:
     try:
-        from pyarrow.parquet import read_table  # type: ignore[import-untyped]
+        from pyarrow.parquet import read_table
     except ModuleNotFoundError:
         raise GuerdonError(
             f"{name} needs the package pyarrow; install it with pip install 'guerdon[parquet]'"

@@ -83,7 +83,7 @@ class ImplicitBackend:
         for model in (policy, reference):
             for parameter in model.parameters():  # buffers (rotary frequencies) keep fp32
                 parameter.data = parameter.data.to(device=device, dtype=DTYPES[dtype])
-            model.eval().requires_grad_(False).to(device)  # type: ignore[arg-type]
+            model.eval().requires_grad_(False).to(device)
         fixed_rows = max(CUDA_ROWS, artifact.manifest.max_tokens) if device == "cuda" else None
         return ImplicitBackend(policy, reference, artifact.manifest.implicit, dtype, fixed_rows)
 
