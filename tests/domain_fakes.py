@@ -282,6 +282,13 @@ class MemoryFeedbackStore:
         return (f for f in self.kept.values() if tenant in (None, f.tenant))
 
 
+class NothingToSee:
+    """The state of a replica that has none."""
+
+    def state(self) -> dict[str, object]:
+        return {"ready": True, "models": []}
+
+
 @dataclass
 class MemoryAuditStore:
     """Acts in a list."""
@@ -303,6 +310,7 @@ def services_of(scorer: Scorer, limits: Limits | None = None, **given: object) -
         "registrar": MemoryRegistrar(scorer),
         "feedback": FeedbackService(MemoryFeedbackStore(), limits or Limits()),
         "audit": AuditTrail(MemoryAuditStore()),
+        "inspector": NothingToSee(),
         "policy_evaluator": PolicyEvaluationService(scorer, echo_policy, limits or Limits()),
     }
     return Services(scorer=scorer, **(fakes | given))  # type: ignore[arg-type]

@@ -206,8 +206,8 @@ class Watching(PrometheusObserver):
         self.num_admitted = 0
         """Requests that the queue took, for as long as no forward ends."""
 
-    def request(self, verb: str, transport: str, code: str, seconds: float) -> None:
-        super().request(verb, transport, code, seconds)
+    def request(self, verb: str, transport: str, code: str, seconds: float, **ids: str) -> None:
+        super().request(verb, transport, code, seconds, **ids)
         self.codes.append(code)
         self._changed.set()
 

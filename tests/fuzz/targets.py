@@ -182,7 +182,9 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = MappingProxyType(
         "short_texts": (b"m@champion", b"org/name@main", "שלום 😀".encode()),
         "client_replies": (
             b'{"error": {"code": "overloaded", "message": "m", "param": null, "retry_after_ms": 5}}',
+            b'{"error": {"code": [], "message": "m", "retry_after_ms": "soon"}}',
             b"Wed, 21 Oct 2015 07:28:00 GMT",
+            b"Wed, 21 Oct 2015 99999999999999999999:28:00 GMT",
             b"120",
         ),
     }

@@ -100,14 +100,16 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> GuerdonErr
     """The error that a reply tells; a body that is not Guerdon's is judged by its status."""
     try:
         error = json.loads(body)["error"]
-        code, message, param = error["code"], str(error["message"]), error.get("param")
-        retry_after_ms = error.get("retry_after_ms")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        code, param, retry_after_ms = CODE_OF_STATUS.get(status, "invalid_reply"), None, None
+        code, message, param = str(error["code"]), str(error["message"]), error.get("param")
+        told_ms = error.get("retry_after_ms")
+        after_s = None if told_ms is None else int(told_ms) / 1000
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        code, param, after_s = CODE_OF_STATUS.get(status, "invalid_reply"), None, None
         message = (
             f"HTTP {status} without a Guerdon error in its body; is a proxy in between, or the URL wrong?"
         )
-    after_s = retry_after_ms / 1000 if retry_after_ms is not None else parse_retry_after(headers)
+    if after_s is None:
+        after_s = parse_retry_after(headers)
     return error_class(code)(message, param=param, retry_after_s=after_s)
 
 
@@ -121,7 +123,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         asked = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, asked.total_seconds())
 

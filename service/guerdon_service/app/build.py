@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from guerdon_service.app.audit_trail import AuditTrail
+from guerdon_service.app.debug_state import DebugState
 from guerdon_service.app.judges import open_judges
 from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
@@ -19,7 +20,7 @@ from guerdon_service.bestofn.logged import LoggedBestOfN
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.bestofn.retention import prune_candidates
 from guerdon_service.bestofn.service import BestOfNService
-from guerdon_service.cache.tiered import open_cache
+from guerdon_service.cache.tiered import TieredCache, open_cache
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.ports import Observer
 from guerdon_service.core.services import Services
@@ -65,6 +66,7 @@ class Domain:
     shadowing: ShadowingScorer
     stops: Stops
     audit: AuditTrail
+    inspector: DebugState
     database: Database
     background: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -80,6 +82,7 @@ class Domain:
             self.feedback,
             self.policy_evaluations,
             self.audit,
+            self.inspector,
         )
 
     def start(self) -> None:
@@ -114,7 +117,8 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
             "state is kept in memory: registry, evaluations and feedback end with this process; set state_url"
         )
     database = await asyncio.to_thread(open_database, settings.state_url or IN_MEMORY)
-    catalog = build_catalog(settings, observer)
+    cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
+    catalog = build_catalog(settings, observer, cache)
     scoring = ScoringService(catalog, settings.limits, observer)
     evaluations = SqlEvaluationStore(database)
     trials = Trials(catalog, settings.shadow.plan, observer)
@@ -145,13 +149,14 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
         shadowing=ShadowingScorer(scoring, trials, DriftMonitor(observer)),
         stops=Stops(registry_store, trials),
         audit=AuditTrail(SqlAuditStore(database)),
+        inspector=DebugState(catalog, cache),
         database=database,
     )
 
 
-def build_catalog(settings: Settings, observer: Observer) -> Catalog:
-    """An empty catalog with its cache and tokenizing threads."""
-    cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
+def build_catalog(settings: Settings, observer: Observer, cache: TieredCache | None = None) -> Catalog:
+    """An empty catalog with its tokenizing threads, and a cache of its own unless one is given."""
+    cache = cache or open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
     threads = min(MAX_TOKENIZE_THREADS, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="guerdon-tokenize")
     load = partial(load_model, num_threads=settings.threads)

@@ -1,8 +1,10 @@
 """One server on one port each: REST by uvicorn, gRPC by grpcio."""
 
 import asyncio
+import logging
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +23,10 @@ BACKLOG = 2048
 """Connections that may wait to be accepted."""
 FLUSH_S = 1
 """For answers already made to reach their callers, in seconds."""
+REOPEN_S = 0.01
+"""Between two attempts to have a port again."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -52,20 +58,56 @@ class RestDoor:
         await self.server.shutdown(sockets=[self.listener])
 
 
-@dataclass(frozen=True, slots=True)
 class RpcDoor:
-    """A gRPC server on its port."""
+    """A gRPC server on its port, opened again when it ends by itself.
 
-    server: grpc.aio.Server
-    port: int
+    grpcio's asyncio server (1.85 at least) stops for good at a method's name that is not UTF-8, which anybody
+    who reaches the port can send. Callers at work are cut off and ask again, as when a replica
+    restarts.
+
+    Args:
+        make: builds a server bound to a port, 0 being any free one, and tells which.
+
+    Raises:
+        RuntimeError: the port can't be had.
+    """
+
+    def __init__(self, make: Callable[[int], tuple[grpc.aio.Server, int]], port: int) -> None:
+        self._make = make
+        self._server, self.port = make(port)
+        self._watching: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     async def open(self) -> None:
         """Accept connections."""
-        await self.server.start()
+        await self._server.start()
+        self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
         """Accept no more, then let go of those that are open."""
-        await self.server.stop(FLUSH_S)
+        self._is_closing = True
+        await self._server.stop(FLUSH_S)
+        if self._watching is not None:
+            # Not cancelled: the server would take that for the end of its own stopping.
+            await self._watching
+
+    async def _watch(self) -> None:
+        while not self._is_closing:
+            try:
+                await self._server.wait_for_termination()
+            except Exception as error:  # whatever ended it
+                _LOG.error("the gRPC server ended by itself (%s); it is opened again", error)
+            await self._reopen()
+
+    async def _reopen(self) -> None:
+        while not self._is_closing:
+            try:
+                self._server, _ = self._make(self.port)
+            except RuntimeError:  # the old one has not let go of the port yet
+                await asyncio.sleep(REOPEN_S)
+            else:
+                await self._server.start()
+                break
 
 
 def rest_door(

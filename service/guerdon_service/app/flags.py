@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model-store", metavar="DIR", help="where registered models must lie, and URLs are kept (anywhere)")
     add("--api-key-file", metavar="FILE", help="a line 'NAME SHA256 SCOPE[,SCOPE]' per API key (open)")
     add("--drain-timeout-s", metavar="S", help="wait for requests under way when stopping (30)")
+    add("--slow-request-s", metavar="S", help="log requests that take at least as long (none)")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (INFO)")
     add("--log-json", metavar="BOOL", help="one JSON object a log line (true)")
     return parser

@@ -27,6 +27,11 @@ class InFlight:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def num_calls(self) -> int:
+        """Calls under way, followers included."""
+        return len(self._calls) + len(self._followers)
+
     async def idle(self) -> None:
         """Return once no call is under way."""
         await self._idle.wait()

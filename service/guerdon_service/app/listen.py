@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import grpc.aio
+
 from guerdon_service.app.doors import RestDoor, RpcDoor, bind, rest_door
 from guerdon_service.app.settings import Settings
 from guerdon_service.app.tls import Tls, tls_of
@@ -62,21 +64,19 @@ class _Opener:
         return rest_door(app, listener, settings.limits, context)
 
     def rpc(self, param: str, host: str, port: int, *, is_admin: bool) -> RpcDoor:
-        def create() -> RpcDoor:
-            return RpcDoor(
-                *create_server(
-                    self.services,
-                    auth=self.auth,
-                    limits=self.settings.limits,
-                    observer=self.observer,
-                    dialects=self.settings.dialects,
-                    address=f"{_bracketed(host)}:{port}",
-                    credentials=None if self.tls is None else self.tls.credentials(),
-                    is_admin=is_admin,
-                )
+        def make(port: int) -> tuple[grpc.aio.Server, int]:
+            return create_server(
+                self.services,
+                auth=self.auth,
+                limits=self.settings.limits,
+                observer=self.observer,
+                dialects=self.settings.dialects,
+                address=f"{_bracketed(host)}:{port}",
+                credentials=None if self.tls is None else self.tls.credentials(),
+                is_admin=is_admin,
             )
 
-        return _had(param, host, port, create)
+        return _had(param, host, port, lambda: RpcDoor(make, port))
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """Measurements as Prometheus series, for `/metrics`."""
 
 import asyncio
-from contextlib import AbstractContextManager
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -12,8 +14,9 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
-from guerdon_service.app.tracing import span
+from guerdon_service.app.tracing import span, within_trace
 from guerdon_service.core.ports import BatchReport
 from guerdon_service.shadow.drift import DriftFigures
 from guerdon_service.shadow.trial import Trial
@@ -23,6 +26,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 UNKNOWN_MODEL = "unknown"
 """Label of a model that is not loaded: what callers type never becomes a label."""
 
+_LOG = logging.getLogger(__name__)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _TOKENS = tuple(2**n for n in range(5, 17))
@@ -34,10 +38,14 @@ class PrometheusObserver:
 
     Padding waste is ``1 - guerdon_tokens_total / guerdon_computed_tokens_total`` over any window; a
     shared prompt, computed once, makes it negative.
+
+    Args:
+        slow_request_s: requests that take at least as long, in seconds, are logged; None logs none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slow_request_s: float | None = None) -> None:
         r = CollectorRegistry()
+        self._slow_request_s = slow_request_s
         ProcessCollector(registry=r)
         self._registry = r
         self._models: set[str] = set()
@@ -46,6 +54,7 @@ class PrometheusObserver:
         self._request_s = Histogram(
             "guerdon_request_seconds", "Arrival to answer", call, buckets=_SECONDS, registry=r
         )
+        self._under_way = Gauge("guerdon_calls", "Calls at work", ("transport",), registry=r)
         self._queue_items = Gauge("guerdon_queue_items", "Items waiting for a forward", model, registry=r)
         self._queue_tokens = Gauge("guerdon_queue_tokens", "Tokens waiting for a forward", model, registry=r)
         self._tokenize_s = Histogram(
@@ -90,10 +99,34 @@ class PrometheusObserver:
             registry=r,
         )
 
-    def request(self, verb: str, transport: str, code: str, seconds: float) -> None:
+    @contextmanager
+    def under_way(self, transport: str, trace_id: str) -> Iterator[None]:
+        """Within, a call is at work, as a part of that trace where tracing is on."""
+        calls = self._under_way.labels(transport)
+        calls.inc()
+        try:
+            with within_trace(trace_id):
+                yield
+        finally:
+            calls.dec()
+
+    def request(
+        self,
+        verb: str,
+        transport: str,
+        code: str,
+        seconds: float,
+        *,
+        request_id: str = "",
+        trace_id: str = "",
+    ) -> None:
         """One request was answered: ``ok`` or an error's code, `seconds` after it arrived."""
-        self._requests.labels(verb, transport, code).inc()
-        self._request_s.labels(verb, transport).observe(seconds)
+        exemplar = {"trace_id": trace_id} if trace_id else None
+        self._requests.labels(verb, transport, code).inc(exemplar=exemplar)
+        self._request_s.labels(verb, transport).observe(seconds, exemplar)
+        if self._slow_request_s is not None and seconds >= self._slow_request_s:
+            fields = {"verb": verb, "transport": transport, "code": code, "seconds": round(seconds, 3)}
+            _LOG.warning("slow request", extra=fields | {"request_id": request_id, "trace_id": trace_id})
 
     def batch(self, model: str, report: BatchReport) -> None:
         """A forward ended; a failed one adds no tokens."""
@@ -167,6 +200,11 @@ class PrometheusObserver:
     def render(self) -> bytes:
         """Every series in Prometheus' text format, `CONTENT_TYPE`."""
         return generate_latest(self._registry)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Every series and the content type: OpenMetrics, with exemplars, where `accept` asks for it."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
 
 
 async def watch_loop_lag(observer: PrometheusObserver, interval_s: float = 0.1) -> None:

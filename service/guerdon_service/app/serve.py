@@ -46,7 +46,7 @@ async def _serve(settings: Settings) -> None:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
     from guerdon_service.app.build import build, start
 
-    keys, observer, stop = load_keys(settings), PrometheusObserver(), Stop()
+    keys, observer, stop = load_keys(settings), PrometheusObserver(settings.slow_request_s), Stop()
     limiter = open_limiter({key.name: key.limits for key in keys}, settings.redis_url)
     lag = asyncio.create_task(watch_loop_lag(observer))
     async with signals_ask(stop):

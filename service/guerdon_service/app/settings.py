@@ -219,6 +219,8 @@ class Settings(BaseModel):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = True
+    slow_request_s: Seconds | None = None
+    """Requests that take at least as long are logged, without their texts; None logs none."""
     otel: bool = False
     """Export traces as the ``OTEL_*`` variables say."""
 

@@ -12,6 +12,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
 from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
+from guerdon_service.core.inspection import Inspector
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.policy_evaluation import (
     PolicyEvaluation,
@@ -41,7 +42,19 @@ def tracked(services: Services, calls: InFlight, limiter: Limiter) -> Services:
         _FeedbackTaker(services.feedback, calls, limiter),
         _PolicyEvaluator(services.policy_evaluator, calls, limiter),
         services.audit,
+        _Inspector(services.inspector, calls, limiter),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspector:
+    inner: Inspector
+    calls: InFlight
+    limiter: Limiter
+
+    def state(self) -> Mapping[str, Any]:
+        calls = {"under_way": self.calls.num_calls, "draining": self.calls.is_draining}
+        return {**self.inner.state(), "calls": calls, "limits": {"redis_away": self.limiter.is_alone}}
 
 
 def _tokens(texts: Iterable[str]) -> float:

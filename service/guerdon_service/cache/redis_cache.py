@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -82,6 +82,10 @@ class RedisCache:
         self._count("skipped", len(items[room:]))
         if self._queue and (self._writer is None or self._writer.done()):
             self._writer = asyncio.get_running_loop().create_task(self._drain())
+
+    def state(self) -> Mapping[str, Any]:
+        """Whether the breaker holds calls back, and how many entries wait to be written."""
+        return {"away": self._breaker.is_open, "queued_writes": len(self._queue)}
 
     async def close(self) -> None:
         """Write what can be written within a second, then disconnect."""

@@ -1,6 +1,7 @@
 """The cache that the service uses: this process first, then what replicas share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.cache.codec import pack, unpack
@@ -42,6 +43,14 @@ class TieredCache:
         self._count("skipped", len(items) - len(packed))
         if self._redis is not None:
             self._redis.put_many(packed)
+
+    def state(self) -> Mapping[str, Any]:
+        """How full it is, and whether Redis is away (None: there is none)."""
+        return {
+            "entries": len(self._l1),
+            "bytes": self._l1.num_bytes,
+            "redis": None if self._redis is None else self._redis.state(),
+        }
 
     async def close(self) -> None:
         """Flush to Redis what can be flushed within a second, then let go."""

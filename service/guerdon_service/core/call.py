@@ -17,6 +17,8 @@ MAX_TEXT_CHARS = 500
 ANONYMOUS = "anonymous"
 """Who acts on a service that has no keys."""
 
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -49,6 +51,16 @@ def request_id(given: str | None) -> str:
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
     return secrets.token_hex(16)
+
+
+def trace_id(traceparent: str | None, request_id: str) -> str:
+    """The id of the request's trace, 32 hex digits: the caller's (W3C Trace Context), or the request's own id
+    where the service made that; empty when there is neither.
+    """
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    if match is not None and match[1].strip("0"):
+        return match[1]
+    return request_id if _TRACE_ID.fullmatch(request_id) else ""
 
 
 def options(

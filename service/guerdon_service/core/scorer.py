@@ -1,5 +1,6 @@
 """The seam between transports and the domain layer, and what transports report."""
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from guerdon_service.core.artifact import ModelInfo
@@ -63,10 +64,23 @@ class Scorer(Protocol):
 class TransportObserver(Protocol):
     """Where the transports' measurements go, and where `/metrics` comes from."""
 
-    def request(self, verb: str, transport: str, code: str, seconds: float) -> None:
+    def under_way(self, transport: str, trace_id: str) -> AbstractContextManager[None]:
+        """Within, a call is at work, as a part of that trace where tracing is on."""
+        ...
+
+    def request(
+        self,
+        verb: str,
+        transport: str,
+        code: str,
+        seconds: float,
+        *,
+        request_id: str = "",
+        trace_id: str = "",
+    ) -> None:
         """A call ended. `transport` is ``rest`` or ``grpc``, `code` ``ok`` or an error's code."""
         ...
 
-    def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics and their content type: OpenMetrics where `accept` asks for it, else the plain text."""
         ...

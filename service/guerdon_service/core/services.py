@@ -6,6 +6,7 @@ from guerdon_service.core.audit import AuditLog
 from guerdon_service.core.best_of_n import BestOfN
 from guerdon_service.core.evaluation import Evaluator
 from guerdon_service.core.feedback import FeedbackTaker
+from guerdon_service.core.inspection import Inspector
 from guerdon_service.core.policy_evaluation import PolicyEvaluator
 from guerdon_service.core.registry import Registrar
 from guerdon_service.core.scorer import Scorer
@@ -22,3 +23,4 @@ class Services:
     feedback: FeedbackTaker
     policy_evaluator: PolicyEvaluator
     audit: AuditLog
+    inspector: Inspector

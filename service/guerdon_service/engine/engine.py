@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from guerdon_service.core.encoded import Encoded
@@ -60,6 +60,16 @@ class Engine:
     def is_healthy(self) -> bool:
         """False once the back-end thread is gone or forwards keep failing; readiness follows it."""
         return self._worker.is_healthy
+
+    def state(self) -> Mapping[str, float | bool]:
+        """What whoever is on call wants to know; `wait_s` is how long what is queued should take."""
+        return {
+            "healthy": self.is_healthy,
+            "queued_items": self._queue.num_items,
+            "queued_tokens": self._queue.num_tokens,
+            "in_flight_items": len(self._in_flight),
+            "wait_s": self._throughput.seconds_for(self._queue.num_tokens),
+        }
 
     async def score(
         self,

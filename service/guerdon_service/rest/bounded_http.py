@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.render import render_error
 
-HEAD_TIMEOUT_S = 10.0
+HEAD_TIMEOUT_S = 30.0
 """For a request's line and headers to arrive, and for the first byte of a new connection."""
 BODY_TIMEOUT_S = 120.0
 """For its body."""

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from guerdon_service.core.auth import ANYONE, Caller, Keyring
-from guerdon_service.core.call import request_id
+from guerdon_service.core.call import request_id, trace_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rest.dialects.mount import Mounted
@@ -39,10 +39,13 @@ class Edge:
         headers = Headers(scope=scope)
         reply = _Reply(send, request_id(headers.get("x-request-id")))
         scope["guerdon.request_id"] = reply.request_id
-        code = await self._answer(scope, receive, reply, headers)
+        trace = trace_id(headers.get("traceparent"), reply.request_id)
+        with self.observer.under_way("rest", trace):
+            code = await self._answer(scope, receive, reply, headers)
         endpoint: Any = scope.get("endpoint")  # set by the router; ours are partial functions
         verb = "other" if endpoint is None else getattr(endpoint, "func", endpoint).__name__
-        self.observer.request(verb, "rest", code, perf_counter() - started)
+        seconds = perf_counter() - started
+        self.observer.request(verb, "rest", code, seconds, request_id=reply.request_id, trace_id=trace)
 
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply", headers: Headers) -> str:
         try:

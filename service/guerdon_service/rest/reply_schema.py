@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ModelRef(BaseModel):
@@ -131,6 +131,15 @@ class Health(BaseModel):
     """The process answers, or is ready."""
 
     status: Literal["live", "ready"]
+
+
+class DebugState(BaseModel):
+    """Queues, breakers and loaded versions of one replica; what is in it may change between versions."""
+
+    model_config = ConfigDict(extra="allow")
+
+    ready: bool
+    models: list[dict[str, Any]]
 
 
 class ErrorDetail(BaseModel):

@@ -1,6 +1,5 @@
 """The routes of the scoring verbs, of models, and of whoever watches the service: parse, call, render."""
 
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +12,7 @@ from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.decode import decode_compare, decode_rank, decode_score, decode_spec
 from guerdon_service.rest.disconnect import while_connected
 from guerdon_service.rest.render import (
+    dump,
     render_compare,
     render_model,
     render_models,
@@ -83,9 +83,16 @@ async def ready(at: Context, request: Request) -> Response:
     return json_reply(b'{"status":"ready"}')
 
 
+async def debug_state(at: Context, request: Request) -> Response:
+    """Queues, breakers and loaded versions of this replica (admin scope)."""
+    allow(request, Scope.ADMIN)
+    return json_reply(dump(at.services.inspector.state()))
+
+
 async def metrics(at: Context, request: Request) -> Response:
-    """Metrics in Prometheus' text format."""
-    return Response(at.observer.render(), headers={"content-type": CONTENT_TYPE_LATEST})
+    """Metrics in Prometheus' text format, or in OpenMetrics where that is accepted."""
+    body, content_type = at.observer.exposition(request.headers.get("accept", ""))
+    return Response(body, headers={"content-type": content_type})
 
 
 def _manifest(scorer: Scorer, info: ModelInfo) -> Manifest | None:

@@ -34,6 +34,10 @@ _BODY = (413, 415, 422)
 _LOAD = (404, *_BODY, 500, 503)
 _VERB = (*_LOAD, 429, 504)
 _SEEN = (404, 503)
+_METRICS = {
+    "text/plain": "Prometheus' text format.",
+    "application/openmetrics-text": "OpenMetrics, with a trace's id at each bucket.",
+}
 EVENTS = "text/event-stream"
 
 
@@ -54,7 +58,6 @@ class Row:
     """Whether it needs no key."""
     text: Mapping[str, str] = field(default_factory=dict)
     """Media types of replies that are not JSON, and what they hold; with `reply`, of its other form."""
-
     query: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parameters in the query, each with its values; the first is the default."""
 
@@ -199,7 +202,6 @@ TABLE = (
         (*_BODY, 503),
         _SCORE,
     ),
-    Row("GET", "/v1/feedback/agreement", feedback.get_agreement, feedback_schema.Agreement, errors=(503,)),
     Row(
         "GET",
         "/v1/audit",
@@ -209,9 +211,11 @@ TABLE = (
         scope=_ADMIN,
         query={"limit": audit.LIMITS},
     ),
+    Row("GET", "/v1/feedback/agreement", feedback.get_agreement, feedback_schema.Agreement, errors=(503,)),
+    Row("GET", "/debug/state", routes.debug_state, reply.DebugState, scope=_ADMIN),
     Row("GET", "/health/live", routes.live, reply.Health, is_open=True),
     Row("GET", "/health/ready", routes.ready, reply.Health, errors=(503,), is_open=True),
-    Row("GET", "/metrics", routes.metrics, None, text={"text/plain": "Prometheus' text format."}),
+    Row("GET", "/metrics", routes.metrics, None, text=_METRICS),
 )
 
 PUBLIC = tuple(row for row in TABLE if row.scope is not Scope.ADMIN)

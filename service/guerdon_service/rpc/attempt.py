@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from time import perf_counter
 from typing import TypeVar
 
+from guerdon_service.core.call import trace_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 
@@ -16,13 +17,18 @@ _LOG = logging.getLogger(__name__)
 
 
 async def attempt(
-    work: Awaitable[R], verb: str, request_id: str, observer: TransportObserver
+    work: Awaitable[R],
+    verb: str,
+    request_id: str,
+    observer: TransportObserver,
+    traceparent: str | None = None,
 ) -> R | GuerdonError:
     """Await `work`; what is not a `GuerdonError` is our own bug, logged and told as ``internal``."""
     started = perf_counter()
-    code = "ok"
+    code, trace = "ok", trace_id(traceparent, request_id)
     try:
-        return await work
+        with observer.under_way("grpc", trace):
+            return await work
     except GuerdonError as error:
         code = error.code
         return error
@@ -34,4 +40,5 @@ async def attempt(
         _LOG.exception("call failed", extra={"request_id": request_id})
         return _UNEXPECTED
     finally:
-        observer.request(verb, "grpc", code, perf_counter() - started)
+        seconds = perf_counter() - started
+        observer.request(verb, "grpc", code, seconds, request_id=request_id, trace_id=trace)

@@ -28,3 +28,8 @@ def caller_of(context: Context, auth: Keyring) -> Caller:
 def request_id_of(context: Context) -> str:
     """The ``x-request-id`` that the caller chose, or a new one."""
     return request_id(metadata_text(context.invocation_metadata(), "x-request-id"))
+
+
+def traceparent_of(context: Context) -> str | None:
+    """The caller's place in a trace (W3C Trace Context), if it has one."""
+    return metadata_text(context.invocation_metadata(), "traceparent")

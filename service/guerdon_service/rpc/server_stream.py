@@ -11,7 +11,7 @@ from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.streams import closed_after
 from guerdon_service.rpc.attempt import attempt
-from guerdon_service.rpc.context import Context, caller_of, request_id_of
+from guerdon_service.rpc.context import Context, caller_of, request_id_of, traceparent_of
 from guerdon_service.rpc.failure import abort
 
 
@@ -28,7 +28,8 @@ class ServerStream:
     async def handle(self, data: bytes, context: Context) -> None:
         """Send to the end, or abort with the error's status; a cancelled call ends the work."""
         request_id = request_id_of(context)
-        failed = await attempt(self._send(data, context, request_id), self.verb, request_id, self.observer)
+        work = self._send(data, context, request_id)
+        failed = await attempt(work, self.verb, request_id, self.observer, traceparent_of(context))
         if failed is not None:
             await abort(context, failed, request_id)
             return

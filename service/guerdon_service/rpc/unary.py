@@ -11,7 +11,7 @@ from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rpc.attempt import attempt
 from guerdon_service.rpc.audit import Auditor
-from guerdon_service.rpc.context import Context, caller_of, request_id_of
+from guerdon_service.rpc.context import Context, caller_of, request_id_of, traceparent_of
 from guerdon_service.rpc.failure import abort
 
 Answer = Callable[[bytes, Call], Awaitable[Message]]
@@ -64,7 +64,13 @@ class Unary:
     async def _recorded(self, data: bytes, context: Context, request_id: str) -> Message | GuerdonError:
         outcome = "cancelled"
         try:
-            reply = await attempt(self.work(data, context, request_id), self.verb, request_id, self.observer)
+            reply = await attempt(
+                self.work(data, context, request_id),
+                self.verb,
+                request_id,
+                self.observer,
+                traceparent_of(context),
+            )
             outcome = reply.code if isinstance(reply, GuerdonError) else "ok"
             return reply
         finally:
