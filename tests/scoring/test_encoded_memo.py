@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import orjson
 import pytest
 
 from guerdon_service.core.artifact import LoadedModel
@@ -91,3 +92,14 @@ def test_putting_a_conversation_again_counts_its_bytes_once() -> None:
     for _ in range(100):
         memo.put("", Conversation.of("p", "r"), known)
     assert memo.get("", Conversation.of("p", "r")) is known
+
+
+def test_strings_that_grow_after_they_were_counted_do_not_move_the_bound() -> None:
+    memo = EncodedMemo(max_bytes=20_000)
+    known = Known(Encoded(np.zeros(4, np.int32), 1, truncated=False), bytes(32))
+    asked = [Conversation.of("p", f"{i} " + "字" * 1000) for i in range(400)]
+    for conversation in asked:
+        memo.put("", conversation, known)
+        orjson.dumps(conversation.response)  # a string keeps the UTF-8 that it was asked for
+    kept = [i for i, conversation in enumerate(asked) if memo.get("", conversation)]
+    assert 1 <= len(kept) <= 10 and kept[-1] == 399

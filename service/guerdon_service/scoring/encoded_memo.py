@@ -32,24 +32,27 @@ class EncodedMemo:
     def __init__(self, max_bytes: int = MEMO_BYTES) -> None:
         self._max_bytes = max_bytes
         self._num_bytes = 0
-        self._entries: OrderedDict[_Key, Known] = OrderedDict()
+        self._entries: OrderedDict[_Key, tuple[Known, int]] = OrderedDict()
+        """With the bytes that each was counted with: a string grows where somebody asks it for its UTF-8."""
 
     def get(self, tenant: str, conversation: Conversation) -> Known | None:
         """What is known of it, now the most recently used; None when nothing is."""
         key = _key(tenant, conversation)
-        known = self._entries.get(key)
-        if known is not None:
-            self._entries.move_to_end(key)
-        return known
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
 
     def put(self, tenant: str, conversation: Conversation, known: Known) -> None:
         """Keep it, dropping the least recently used for room."""
         key = _key(tenant, conversation)
-        if key not in self._entries:
-            self._num_bytes += _size(key, known)
-        self._entries[key] = known
+        _, before = self._entries.get(key, (None, 0))
+        num_bytes = _size(key, known)
+        self._entries[key] = known, num_bytes
+        self._num_bytes += num_bytes - before
         while self._num_bytes > self._max_bytes:
-            self._num_bytes -= _size(*self._entries.popitem(last=False))
+            self._num_bytes -= self._entries.popitem(last=False)[1][1]
 
 
 def _key(tenant: str, conversation: Conversation) -> _Key:
