@@ -66,6 +66,20 @@ COMMANDS = {
     )
 }
 
+ENGINES = Command("score", "guerdon_service.app.bulk", "bulk_command", "serve,bulk", "score in process")
+"""``guerdon score`` where ``--engine`` is given; without it, the client's command asks a service."""
+
+
+def find_command(arguments: Sequence[str]) -> tuple[Command, list[str]] | None:
+    """The delegated command that the arguments ask for, and those that are its own; None: there is none."""
+    for words in (2, 1):  # "data export" is another package's than "data"
+        command = COMMANDS.get(" ".join(arguments[:words]))
+        if command is not None:
+            return command, list(arguments[words:])
+    if arguments[:1] == ["score"] and any(a.partition("=")[0] == "--engine" for a in arguments):
+        return ENGINES, list(arguments[1:])
+    return None
+
 
 def delegate(command: Command, argv: Sequence[str]) -> int:
     """Exit status of the command.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from guerdon.cli import best_of_n, compare, demo, evaluate_policy, models, rank, rewardbench, score
-from guerdon.cli.delegate import COMMANDS, delegate
+from guerdon.cli.delegate import COMMANDS, delegate, find_command
 from guerdon.errors import GuerdonError
 
 EPILOG = """exit status: 0 done; 1 done, and some records became error records; 2 could not run or finish;
@@ -18,9 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; expected failures are one sentence on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        for words in (2, 1):  # "data export" is another package's than "data"
-            if (command := COMMANDS.get(" ".join(arguments[:words]))) is not None:
-                return delegate(command, arguments[words:])
+        if (found := find_command(arguments)) is not None:
+            return delegate(*found)
         args = build_parser().parse_args(arguments)
         status: int = args.run(args)
     except GuerdonError as err:

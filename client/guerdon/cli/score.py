@@ -15,6 +15,11 @@ from guerdon.types import Item, ModelRef
 def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     add_bulk_parser(commands, SCORE, "score the records of a file", '{"prompt" | "messages", "response"}')
+    commands.choices["score"].epilog = (
+        "With --engine local or --engine ray no service is asked: many files are scored by the engine in "
+        "process, on one machine or a cluster, into a folder of Parquet; "
+        "`guerdon score --engine local --help` tells more."
+    )
 
 
 async def _send(
