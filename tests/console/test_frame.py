@@ -4,11 +4,12 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from guerdon_service.app.listen import listening
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import Settings
 from guerdon_service.console.files import HEADERS, read_files
 from guerdon_service.core.auth import Keyring
+from guerdon_service.core.limits import Limits
+from guerdon_service.rest.app import create_app
 from tests.console.person import Person, a_person
 from tests.console.service import OPS_KEY, TEAM_KEY, Served
 from tests.contract.harness import KEYS
@@ -42,14 +43,16 @@ async def test_nothing_else_is_served_without_a_key(service: Served, path: str) 
 
 async def test_it_can_be_switched_off() -> None:
     async with running_service() as fake:
-        for console, status in ((True, 200), (False, 401)):
-            settings = Settings(port=0, grpc_port=0, console=console)
-            async with (
-                listening(
-                    services_of(fake), settings, auth=Keyring(KEYS), observer=PrometheusObserver()
-                ) as at,
-                httpx.AsyncClient(base_url=f"http://127.0.0.1:{at.port}", trust_env=False) as anyone,
-            ):
+        for console, status in ((Settings().console, 200), (False, 401)):
+            app = create_app(
+                services_of(fake),
+                auth=Keyring(KEYS),
+                limits=Limits(),
+                observer=PrometheusObserver(),
+                console=console,
+            )
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as anyone:
                 assert (await anyone.get("/console/")).status_code == status
 
 
