@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint security fuzz format protos docs bench pipeline pipeline-smoke clean
+.PHONY: help setup demo serve test lint security fuzz format protos docs docs-site bench pipeline pipeline-smoke clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -64,6 +64,9 @@ protos: setup ## regenerate the gRPC code from the protos
 
 docs: setup ## renew the module list of docs/architecture.md
 	$(BIN)/python -m tests.docs.module_list
+
+docs-site: setup ## build the documentation, offline, to build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 faults: setup ## break everything around and inside the service under load; prints what callers saw
 	$(BIN)/python -m tests.faults
