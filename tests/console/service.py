@@ -1,4 +1,4 @@
-"""`guerdon serve` itself, with its default model, keys, and a policy by URL that answers when told to."""
+"""`guerdon serve` itself, with a real model, keys, and a policy by URL that answers when told to."""
 
 import asyncio
 import hashlib
@@ -67,7 +67,7 @@ class Served:
 
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[Served]:
-    """A service with the default model and two versions of a model ``demo``."""
+    """A service with two versions of the default artifact under the name ``demo``."""
     (folder / "data").mkdir()
     write_records(folder / "data" / DATASET, held_out()[::5])
     make_incumbent(folder / "models" / "incumbent")
@@ -77,7 +77,8 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     house = House()
     async with engine(house.reply) as policy:
         command = [sys.executable, "-m", "guerdon", "serve", "--port", "0", "--grpc-port", "0"]
-        command += ["--threads", "1", "--policy", f"house={policy.url}"]
+        command += ["--model", f"demo={folder / 'models' / 'incumbent'}", "--threads", "1"]
+        command += ["--policy", f"house={policy.url}"]
         command += ["--data-folder", f"{folder / 'data'}", "--model-store", f"{folder / 'models'}"]
         command += ["--api-key-file", f"{folder / 'keys'}"]
         async with (
@@ -90,8 +91,7 @@ async def served(folder: Path) -> AsyncIterator[Served]:
             ) as rest,
         ):
             it = Served(at.rest, house, rest)
-            for source in ("incumbent", "candidate"):
-                await it.ask("POST", "/v1/models/demo/versions", {"source": source})
+            await it.ask("POST", "/v1/models/demo/versions", {"source": "candidate"})
             yield it
 
 

@@ -67,6 +67,12 @@ async def arrange(person: Person, name: str, service: Served) -> None:
         await page.get_by_role("button", name="Promote").click()
         await page.get_by_role("button", name="Ask the gate").click()
         await expect(page.get_by_role("alert")).to_be_visible()
+    elif name == "live":
+        for number in range(6):
+            items = [{"prompt": f"look {i}", "response": "yes"} for i in range(number)]
+            await service.ask("POST", "/v1/score", {"items": [*items, {"prompt": "p", "response": "r"}]})
+            async with page.expect_response("**/metrics"):
+                await page.get_by_role("button", name="Look now").click()
     elif name == "labelling":
         await page.get_by_label("Pairs", exact=True).fill(
             '{"prompt": "What is 2 + 2?", "a": "4.", "b": "I think it is 5."}'

@@ -19,7 +19,7 @@ async def champion(service: Served) -> str:
 async def test_loaded_models_are_listed(person: Person) -> None:
     await person.goes_to("models")
     rows = person.page.get_by_role("region", name="Loaded models").locator("tbody tr")
-    await expect(rows).to_have_count(3)
+    await expect(rows).to_have_count(2)
     await expect(rows.filter(has_text="demo").filter(has_text="champion")).to_have_count(1)
     await expect(rows.first).to_contain_text("passed")
 
