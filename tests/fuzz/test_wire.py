@@ -1,9 +1,8 @@
 """Malformed HTTP/1.1 at the REST port, malformed HTTP/2 and protobuf at the gRPC port; then a good call."""
 
-import asyncio
-from contextlib import suppress
+import subprocess
+import sys
 
-import grpc.aio
 import pytest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
@@ -30,15 +29,9 @@ async def test_both_ports_live_through_malformed_bytes(crossed: bool) -> None:
         assert len((await it.stub.Score(request)).scores) == 1
 
 
-async def test_a_methods_name_that_is_not_utf8_ends_no_service() -> None:
-    """grpcio's server stops for good at it, found by `make fuzz`; ours is opened again on the same port."""
-    killer = HTTP2[0].replace(b"RewardService", b"RewardServic\xe5")
-    request = pb.ScoreRequest(items=[pb.ScoreItem(prompt="p", response="r")])
-    async with served() as it:
-        for _ in range(3):
-            await throw(it.grpc_port, [killer])
-            async with asyncio.timeout(60):
-                while True:  # calls at work end with the server; as after a restart, the next one is answered
-                    with suppress(grpc.aio.AioRpcError):
-                        assert len((await it.stub.Score(request, wait_for_ready=True)).scores) == 1
-                        break
+def test_a_methods_name_that_is_not_utf8_is_noticed_and_stops_the_service() -> None:
+    """grpcio's server ends for good at it, found by `make fuzz`; in a process of its own, as it may crash."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.killed"], capture_output=True, text=True, check=False, timeout=280
+    )
+    assert "told" in ended.stdout, ended.stderr

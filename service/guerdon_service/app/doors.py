@@ -23,8 +23,6 @@ BACKLOG = 2048
 """Connections that may wait to be accepted."""
 FLUSH_S = 1
 """For answers already made to reach their callers, in seconds."""
-REOPEN_S = 0.01
-"""Between two attempts to have a port again."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,22 +57,15 @@ class RestDoor:
 
 
 class RpcDoor:
-    """A gRPC server on its port, opened again when it ends by itself.
+    """A gRPC server on its port.
 
-    grpcio's asyncio server (1.85 at least) stops for good at a method's name that is not UTF-8, which anybody
-    who reaches the port can send. Callers at work are cut off and ask again, as when a replica
-    restarts.
-
-    Args:
-        make: builds a server bound to a port, 0 being any free one, and tells which.
-
-    Raises:
-        RuntimeError: the port can't be had.
+    grpcio's asyncio server (1.85 at least) ends for good at a method's name that is not UTF-8, which anybody
+    who reaches the port can send, and cannot be opened again in its process. Then `on_end` is called, by which
+    the service drains and stops: whoever started it starts it again.
     """
 
-    def __init__(self, make: Callable[[int], tuple[grpc.aio.Server, int]], port: int) -> None:
-        self._make = make
-        self._server, self.port = make(port)
+    def __init__(self, server: grpc.aio.Server, port: int, on_end: Callable[[], None]) -> None:
+        self._server, self.port, self._on_end = server, port, on_end
         self._watching: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -92,22 +83,12 @@ class RpcDoor:
             await self._watching
 
     async def _watch(self) -> None:
-        while not self._is_closing:
-            try:
-                await self._server.wait_for_termination()
-            except Exception as error:  # whatever ended it
-                _LOG.error("the gRPC server ended by itself (%s); it is opened again", error)
-            await self._reopen()
-
-    async def _reopen(self) -> None:
-        while not self._is_closing:
-            try:
-                self._server, _ = self._make(self.port)
-            except RuntimeError:  # the old one has not let go of the port yet
-                await asyncio.sleep(REOPEN_S)
-            else:
-                await self._server.start()
-                break
+        try:
+            await self._server.wait_for_termination()
+        except Exception as error:  # whatever ended it
+            _LOG.critical("the gRPC server ended by itself (%s); the service stops", error)
+        if not self._is_closing:
+            self._on_end()
 
 
 def rest_door(

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import grpc.aio
-
 from guerdon_service.app.doors import RestDoor, RpcDoor, bind, rest_door
 from guerdon_service.app.settings import Settings
 from guerdon_service.app.tls import Tls, tls_of
@@ -47,6 +45,7 @@ class _Opener:
     auth: Keyring
     observer: TransportObserver
     tls: Tls | None
+    on_end: Callable[[], None]
 
     def rest(self, param: str, host: str, port: int, *, is_admin: bool) -> RestDoor:
         settings = self.settings
@@ -64,8 +63,8 @@ class _Opener:
         return rest_door(app, listener, settings.limits, context)
 
     def rpc(self, param: str, host: str, port: int, *, is_admin: bool) -> RpcDoor:
-        def make(port: int) -> tuple[grpc.aio.Server, int]:
-            return create_server(
+        def make() -> RpcDoor:
+            server, bound = create_server(
                 self.services,
                 auth=self.auth,
                 limits=self.settings.limits,
@@ -75,20 +74,29 @@ class _Opener:
                 credentials=None if self.tls is None else self.tls.credentials(),
                 is_admin=is_admin,
             )
+            return RpcDoor(server, bound, self.on_end)
 
-        return _had(param, host, port, lambda: RpcDoor(make, port))
+        return _had(param, host, port, make)
 
 
 @asynccontextmanager
 async def listening(
-    services: Services, settings: Settings, *, auth: Keyring, observer: TransportObserver
+    services: Services,
+    settings: Settings,
+    *,
+    auth: Keyring,
+    observer: TransportObserver,
+    on_end: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Listening]:
     """Serve within the block; leaving it closes every port, then the connections.
+
+    Args:
+        on_end: called when a server ends by itself.
 
     Raises:
         InvalidInput: a port cannot be had, or a certificate cannot be used.
     """
-    opener = _Opener(services, settings, auth, observer, tls_of(settings))
+    opener = _Opener(services, settings, auth, observer, tls_of(settings), on_end)
     doors: dict[str, RestDoor | RpcDoor] = {}
     try:
         for name, host, port, is_admin in _ports(settings):
