@@ -412,3 +412,30 @@ class Respelling:
     ) -> list[TokenLogProbs]:
         found = await self.inner.logprobs(prompt, responses)
         return [TokenLogProbs(tuple(i + 1 for i in f.ids), f.values) for f in found]
+
+
+def test_few_prompts_never_say_that_a_checkpoint_is_over_optimised() -> None:
+    for num, verdict in ((1, False), (5, False), (6, True)):
+        runs = [made([[p]] * num, [[g]] * num) for p, g in ((0.0, 0.0), (1.0, -1.0))]
+        reports = [policy_report(Evidence("c", "", run, None, None, None, "-")) for run in runs]
+        assert over_optimisation_points(reports, runs)[1].over_optimised is verdict
+    (same,) = {s.prompt for s in runs[0][:1]}
+    runs = [[replace(s, prompt=same) for s in run] for run in runs]
+    assert not over_optimisation_points(reports, runs)[1].over_optimised, "it is one prompt, six times"
+
+
+async def test_what_is_too_long_with_a_long_prompt_is_left_out() -> None:
+    """The limit is on the two together; the refusal names the longer one, here the prompt."""
+    limits = replace(Limits(), max_item_chars=len("say 0") + 2)
+    async with running_service(limits=limits) as scorer:
+        (found,) = await draw_samples(
+            listed("aaaa", "b"), PROMPTS[:1], 2, SamplingParams(), Rewards(scorer, PROXY)
+        )
+    assert ([g.text for g in found.responses], found.num_unscored) == (["b"], 1)
+
+
+async def test_more_samples_than_one_request_scores_are_refused_at_once(scorer: ScoringService) -> None:
+    limited = PolicyEvaluationService(scorer, lambda name: listed("a"), replace(Limits(), max_items=70))
+    with pytest.raises(InvalidInput) as refused:
+        await limited.run(PolicyEvaluationQuery(("p",), ASKED, n=71))
+    assert refused.value.param == "n"

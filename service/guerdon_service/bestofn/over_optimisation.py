@@ -12,6 +12,10 @@ from guerdon_service.core.statistics.best_of_n import best_of_n_mean, kl_upper_b
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.interval import Interval
 
+MIN_PROMPTS = 6
+"""Fewer distinct prompts that all moved one way are no evidence at 5 %, two-sided (sign test), however narrow
+the bootstrap of so few is."""
+
 
 def over_optimisation_curve(samples: Sequence[Samples], seed: int = 0) -> tuple[CurveRow, ...]:
     """Rows for n = 1, 2, 4, ... as far as every prompt has samples.
@@ -48,11 +52,12 @@ def over_optimisation_points(
     order = list(range(len(reports)))
     if all(report.kl is not None for report in reports):
         order.sort(key=lambda i: reports[i].kl.k1.value)  # type: ignore[union-attr]
-    points = [_point(reports[order[0]], None, None)] if order else []
+    points = [_point(reports[order[0]], None, None, enough=False)] if order else []
     for before, now in pairwise(order):
         proxy = mean_change(samples[before], samples[now], seed)
         gold = mean_change(samples[before], samples[now], seed, gold=True)
-        points.append(_point(reports[now], proxy, gold))
+        enough = _num_prompts(samples[before], samples[now]) >= MIN_PROMPTS
+        points.append(_point(reports[now], proxy, gold, enough=enough))
     return tuple(points)
 
 
@@ -76,7 +81,9 @@ def reward_variance(samples: Sequence[Samples]) -> float:
     return float(np.mean(variances)) if variances else 0.0
 
 
-def _point(report: PolicyReport, proxy: Interval | None, gold: Interval | None) -> OverOptimisationPoint:
+def _point(
+    report: PolicyReport, proxy: Interval | None, gold: Interval | None, *, enough: bool
+) -> OverOptimisationPoint:
     return OverOptimisationPoint(
         policy=report.policy,
         kl=None if report.kl is None else report.kl.k1,
@@ -84,8 +91,13 @@ def _point(report: PolicyReport, proxy: Interval | None, gold: Interval | None) 
         gold=report.gold_reward,
         proxy_change=proxy,
         gold_change=gold,
-        over_optimised=proxy is not None and gold is not None and proxy.low > 0.0 > gold.high,
+        over_optimised=enough and proxy is not None and gold is not None and proxy.low > 0.0 > gold.high,
     )
+
+
+def _num_prompts(before: Sequence[Samples], now: Sequence[Samples]) -> int:
+    """Distinct prompts that `mean_change` is over."""
+    return len({b.prompt for b, n in zip(before, now, strict=True) if b.responses and n.responses})
 
 
 def _mean(samples: Samples, gold: bool) -> float:

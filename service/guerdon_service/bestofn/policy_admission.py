@@ -19,6 +19,10 @@ def check_policy_query(query: PolicyEvaluationQuery, limits: Limits) -> None:
         TooManyItems: too many prompts, or responses in all.
     """
     check_sampling(query.n, query.params)
+    if query.n > limits.max_items:
+        raise TooManyItems(
+            f"n is {query.n}, the limit max_items is {limits.max_items}; ask for fewer", param="n"
+        )
     _check_policies(query)
     _check_size(query, limits)
     for i, prompt in enumerate(query.prompts):

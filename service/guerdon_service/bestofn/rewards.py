@@ -13,7 +13,8 @@ from guerdon_service.core.result import Provenance
 from guerdon_service.core.scorer import Scorer
 
 _DEADLINE_S = 3600.0
-_REFUSED = re.compile(r"items\[(\d+)\]\.response")
+_REFUSED = re.compile(r"items\[(\d+)\]\.(?:response|prompt)")
+"""A conversation that is too long is named by its longer part."""
 
 
 class Rewards:

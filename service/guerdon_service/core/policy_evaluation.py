@@ -149,7 +149,8 @@ class OverOptimisationPoint:
 
     proxy, gold: mean rewards. proxy_change, gold_change: paired by prompt, over the point before; None for
         the first.
-    over_optimised: the proxy rose and gold fell since the point before, both beyond their intervals.
+    over_optimised: the proxy rose and gold fell since the point before, both beyond their intervals; never
+        by fewer than six distinct prompts.
     """
 
     policy: str

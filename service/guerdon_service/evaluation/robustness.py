@@ -119,9 +119,9 @@ def _sample(files: tuple[Path, ...], num_pairs: int) -> Iterator[Item]:
     """Read as they are asked for: the pairs of a large file need not fit into memory."""
     if num_pairs == 0:
         return
-    step = max(1, sum(1 for _ in _pairs(files)) // num_pairs)
+    total = sum(1 for _ in _pairs(files))
     for i, item in enumerate(_pairs(files)):
-        if i % step == 0 and i // step < num_pairs:
+        if i * num_pairs % total < num_pairs:
             yield item
 
 

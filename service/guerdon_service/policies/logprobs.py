@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.generation import Generated, TokenLogProbs
 from guerdon_service.policies.causal_lm import CausalLM
 
@@ -15,9 +16,18 @@ def response_logprobs(lm: CausalLM, prompt: Sequence[int], response: Generated) 
 
     Args:
         prompt: token ids.
+
+    Raises:
+        InvalidInput: prompt and response do not fit the model: as a reference it may take less.
     """
     text: list[int] = lm.tokenizer(response.text, add_special_tokens=False, verbose=False)["input_ids"]
     tokens = text if response.end_token is None else [*text, response.end_token]
+    if len(prompt) + len(tokens) > lm.context:
+        raise InvalidInput(
+            f"a prompt of {len(prompt)} tokens with a response of {len(tokens)} exceeds the context of the "
+            f"policy that is to read it, {lm.context} tokens; ask for fewer max_tokens",
+            param="max_tokens",
+        )
     ids = torch.tensor([[*prompt, *tokens]], device=next(lm.model.parameters()).device)
     logits = lm.model(ids, use_cache=False, logits_to_keep=len(tokens) + 1).logits[0, :-1]
     logs = torch.log_softmax(logits.double(), -1)

@@ -54,8 +54,7 @@ class TransformersPolicy:
         self, prompt: tuple[Message, ...], n: int, params: SamplingParams
     ) -> AsyncIterator[Generated]:
         """See `Policy.generate`."""
-        if self._closed.is_set():
-            raise NotReady(f"policy {self.name} is closed; ask another replica")
+        self._check_open()
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Generated | GuerdonError | None] = asyncio.Queue()
         stop = Event()
@@ -76,13 +75,27 @@ class TransformersPolicy:
     async def logprobs(
         self, prompt: tuple[Message, ...], responses: Sequence[Generated]
     ) -> list[TokenLogProbs]:
-        """See `LogProbs.logprobs`."""
+        """See `LogProbs.logprobs`; a caller who leaves stops the work after the response at hand."""
+        self._check_open()
+        stop = Event()
 
         def work() -> list[TokenLogProbs]:
             ids = encode_prompt(self.lm.tokenizer, prompt)
-            return [response_logprobs(self.lm, ids, response) for response in responses]
+            found: list[TokenLogProbs] = []
+            for response in responses:
+                self._check_open()
+                if stop.is_set():
+                    break
+                found.append(response_logprobs(self.lm, ids, response))
+            return found
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except RuntimeError as err:  # of torch, such as no memory left
+            _LOG.exception("reading responses failed", extra={"policy": self.name})
+            raise BackendFailed(f"policy {self.name} failed while reading; see the service's log") from err
+        finally:
+            stop.set()
 
     async def close(self) -> None:
         """Stop what is being generated and free the thread."""
@@ -126,8 +139,11 @@ class TransformersPolicy:
                         put(self._generated(index, sampled))
                 if stop.is_set():
                     return
-                if self._closed.is_set():
-                    raise NotReady(f"policy {self.name} is closed; ask another replica")
+                self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise NotReady(f"policy {self.name} is closed; ask another replica")
 
     def _encode(self, prompt: tuple[Message, ...], max_tokens: int) -> list[int]:
         ids = encode_prompt(self.lm.tokenizer, prompt)
