@@ -60,8 +60,8 @@ class RpcDoor:
     """A gRPC server on its port.
 
     grpcio's asyncio server (1.85 at least) ends for good at a method's name that is not UTF-8, which anybody
-    who reaches the port can send, and cannot be opened again in its process. Then `on_end` is called, by which
-    the service drains and stops: whoever started it starts it again.
+    who reaches the port can send, and cannot be opened again in its process. Then `on_end` is called: the
+    service drains and stops, and whoever started it starts it again.
     """
 
     def __init__(self, server: grpc.aio.Server, port: int, on_end: Callable[[], None]) -> None:
