@@ -228,7 +228,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
     argv[-1] = str(tiny("bert", seed=1))
     assert main(argv) == 2
-    assert "differs in model.digest" in capsys.readouterr().err
+    assert "differs in model.version" in capsys.readouterr().err
     write_lines(source, records(6))
     argv[-1] = str(tiny("bert"))
     assert main(argv) == 2

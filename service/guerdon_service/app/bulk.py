@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from guerdon_service.app.loader import DEFAULT_MODEL, default_spec
 from guerdon_service.app.logs import configure_logging
-from guerdon_service.app.settings import ModelSettings, Settings
+from guerdon_service.app.settings import CheckedLimits, ModelSettings, Settings
 from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.bulk.engine import Engine
 from guerdon_service.bulk.inputs import expand, scan
@@ -84,7 +84,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         threads = max(1, (os.cpu_count() or 1) // args.workers)
     return Settings(
         models={name: ModelSettings(source=source)},
-        limits=Limits(max_batch_tokens=args.max_batch_tokens),
+        limits=CheckedLimits(max_batch_tokens=args.max_batch_tokens),
         cache_bytes=0,
         backend=args.backend,
         dtype=args.dtype,
