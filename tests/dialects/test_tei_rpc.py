@@ -226,3 +226,19 @@ async def test_a_full_queue_holds_the_caller(rewards: Rewards) -> None:
             gate.opened.set()
         found = [reply.predictions[0].score for reply in await asyncio.gather(*calls)]
     assert found == pytest.approx(await rewards(), abs=1e-6)
+
+
+async def test_a_stream_to_one_reply_is_bounded_as_one_request() -> None:
+    """It ends while the caller still writes, whether its texts are too many or too long."""
+    for limits, text in ((Limits(max_items=8), "a"), (Limits(max_body_bytes=4096), "a" * 1000)):
+
+        async def endless(text: str = text) -> AsyncIterator[Message]:
+            while True:
+                yield pb.RerankStreamRequest(query="", text=text)
+
+        async with served(limits=limits, dialects=("tei",)) as it:
+            stub: Any = RerankStub(it.channel)
+            with pytest.raises(grpc.aio.AioRpcError, match="split it") as caught:
+                await asyncio.wait_for(stub.RerankStream(endless()), 60)
+        code = "INVALID_ARGUMENT" if text == "a" else "RESOURCE_EXHAUSTED"
+        assert caught.value.code() == grpc.StatusCode[code]

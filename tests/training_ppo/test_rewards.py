@@ -14,7 +14,7 @@ from guerdon import Client, MockTransport, reward_handler
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.manifest import Manifest, to_json
+from guerdon_service.core.manifest import Manifest, from_json, to_json
 from guerdon_training.ppo.checkpoint import trained_state
 from guerdon_training.ppo.config import ScoreSource
 from guerdon_training.ppo.ensemble_reward import EnsembleReward, conservative
@@ -216,5 +216,9 @@ def test_an_adapter_that_lost_its_head_is_refused(artifacts: dict[str, Path], tm
     folder = tmp_path / "headless"
     shutil.copytree(artifacts["adapter"], folder)
     shutil.rmtree(folder / "adapter")
+    with pytest.raises(InvalidInput, match="was changed after its manifest was written"):
+        _local(folder)
+    sealed = from_json((folder / "manifest.json").read_text("utf-8"))
+    (folder / "manifest.json").write_text(to_json(replace(sealed, digest="")), "utf-8")
     with pytest.raises(InvalidInput, match=r"holds no classifier\.(weight|bias)"):
         _local(folder)

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.manifest import from_json
+from guerdon_service.core.manifest import from_json, to_json
 from guerdon_training.cli import train_command
 from guerdon_training.data import read_pairs
 from guerdon_training.evaluate import measure
@@ -66,8 +68,9 @@ def test_an_adapter_is_compared_with_its_base(artifact: Path, tiny_lm: Path, tmp
     adapted, merged = tmp_path / "adapted", tmp_path / "merged"
     for folder in (adapted, merged):
         folder.mkdir()
-        for name in ("manifest.json", "implicit_reward.json"):
-            shutil.copy(artifact / name, folder)
+        shutil.copy(artifact / "implicit_reward.json", folder)
+        unsealed = replace(from_json((artifact / "manifest.json").read_text("utf-8")), digest="")
+        (folder / "manifest.json").write_text(to_json(unsealed), "utf-8")
     model.save_pretrained(str(adapted / "adapter"))  # type: ignore[operator]
     model.merge_and_unload().save_pretrained(merged)  # type: ignore[operator]
     for file in artifact.glob("*token*"):
@@ -88,4 +91,14 @@ def test_another_reference_is_refused(artifact: Path, tmp_path: Path) -> None:
         open_implicit_reward(copy, CPU)
     (copy / "implicit_reward.json").unlink()
     with pytest.raises(InvalidInput, match=r"has no implicit_reward\.json"):
+        open_implicit_reward(copy, CPU)
+
+
+def test_a_policy_that_was_changed_is_refused(artifact: Path, tmp_path: Path) -> None:
+    """Its digest is what the reward's lineage, and a resumed run, know it by."""
+    copy = tmp_path / "copy"
+    shutil.copytree(artifact, copy)
+    weights = load_file(copy / "model.safetensors")
+    save_file({name: 1.5 * tensor for name, tensor in weights.items()}, copy / "model.safetensors")
+    with pytest.raises(InvalidInput, match="was changed after its manifest was written"):
         open_implicit_reward(copy, CPU)

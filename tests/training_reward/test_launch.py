@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from accelerate import DistributedType
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from guerdon_service.app.loader import load_model
@@ -18,7 +20,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_training.artifact import digest_of
 from guerdon_training.cli import train_command
 from guerdon_training.config import BaseConfig
-from guerdon_training.distributed import check_distributed
+from guerdon_training.distributed import begin_processes, check_distributed
 from guerdon_training.model import base_folder
 from tests.training_policy.conftest import tiny_lm
 from tests.training_policy.runs import prepare_dpo, prepare_sft
@@ -94,6 +96,13 @@ def test_sharded_weights_are_refused(kind: DistributedType) -> None:
     check_distributed(DistributedType.MULTI_CPU)
     with pytest.raises(InvalidInput, match="which shards weights"):
         check_distributed(kind)
+
+
+def test_a_recipe_is_not_held_to_the_choices_of_the_one_before_it() -> None:
+    assert begin_processes(mixed_precision="bf16").mixed_precision == "bf16"
+    AcceleratorState().device = torch.device("cuda")  # what a stage on a GPU leaves behind
+    accelerator = begin_processes(cpu=True, mixed_precision="no")
+    assert (accelerator.mixed_precision, accelerator.device.type) == ("no", "cpu")
 
 
 def test_one_process_wrote_the_reward_model_and_it_is_served(folder: Path, tiny_base: BaseConfig) -> None:

@@ -4,6 +4,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, check_manifest, to_json
 from guerdon_training.data import file_sha256
@@ -26,11 +27,25 @@ def seal(folder: Path, manifest: Manifest, base: Path) -> Manifest:
     return sealed
 
 
-def digest_of(folder: Path, manifest: Manifest, base: Path) -> str:
-    """What `manifest.digest` must be for this folder and this base."""
+def digest_of(folder: Path, manifest: Manifest, base: Path | None) -> str:
+    """What `manifest.digest` must be for this folder and, where it lies elsewhere, this base."""
     digests = {name: file_sha256(path) for name, path in _files(folder).items() if name != MANIFEST}
-    digests |= {f"base/{name}": file_sha256(path) for name, path in _files(base).items()}
+    if base is not None:
+        digests |= {f"base/{name}": file_sha256(path) for name, path in _files(base).items()}
     return artifact_digest(digests | {MANIFEST: manifest_digest(manifest)})
+
+
+def check_seal(folder: Path, manifest: Manifest, base: Path | None) -> None:
+    """Refuse files that are not those `manifest` was sealed with: lineages name them by its digest.
+
+    Raises:
+        InvalidInput: they differ. A manifest without a digest was never sealed, and passes.
+    """
+    if manifest.digest not in ("", digest_of(folder, manifest, base)):
+        raise InvalidInput(
+            f"artifact {folder} was changed after its manifest was written; restore it, or write it again",
+            param="manifest.digest",
+        )
 
 
 def git_revision(folder: Path) -> str:

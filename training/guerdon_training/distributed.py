@@ -3,6 +3,7 @@
 from typing import Any
 
 from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState, is_initialized
 
 from guerdon_service.core.errors import InvalidInput
 
@@ -12,12 +13,16 @@ SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGA
 def begin_processes(**options: Any) -> Accelerator:
     """The processes of this run.
 
+    A process alone may run several recipes, as the pipeline does; each chooses device and precision anew.
+
     Args:
         options: of `Accelerator`.
 
     Raises:
         InvalidInput: see `check_distributed`.
     """
+    if is_initialized() and AcceleratorState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)  # it would refuse other options
     accelerator = Accelerator(**options)
     check_distributed(accelerator.distributed_type)
     return accelerator

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
-from guerdon_training.artifact import MANIFEST
-from guerdon_training.policy.base import policy_base, weights_sha256
+from guerdon_training.artifact import MANIFEST, check_seal
+from guerdon_training.policy.base import package_gguf, policy_base, weights_sha256
 from guerdon_training.policy.encode import Example, encode_example
 from guerdon_training.policy.implicit_reward import FILE, ImplicitReward, read_implicit_reward
 from guerdon_training.policy.load import load_tokenizer
@@ -84,7 +84,8 @@ def open_implicit_reward(folder: Path, device: torch.device) -> ImplicitSource:
     """Load a policy with its `implicit_reward.json`, and its reference.
 
     Raises:
-        InvalidInput: no such policy there, or a reference whose weights are not those it was trained against.
+        InvalidInput: no such policy there, one that was changed since, or a reference whose weights are not
+            those it was trained against.
     """
     if not (folder / FILE).is_file() or not (folder / MANIFEST).is_file():
         raise InvalidInput(
@@ -100,6 +101,7 @@ def open_implicit_reward(folder: Path, device: torch.device) -> ImplicitSource:
             "against; put back the ones that its implicit_reward.json pins",
             param="reward.artifacts",
         )
+    check_seal(folder, manifest, package_gguf(manifest.base.package).parent if manifest.base else None)
     reference = _load(base, device)
     adapter = folder / "adapter"
     if adapter.is_dir():

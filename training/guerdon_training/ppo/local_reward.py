@@ -16,7 +16,7 @@ from guerdon_service.core.combine import combine
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, Profile, from_json
-from guerdon_training.artifact import MANIFEST
+from guerdon_training.artifact import MANIFEST, check_seal
 from guerdon_training.config import BaseConfig
 from guerdon_training.data import file_sha256
 from guerdon_training.encode import PairTokens
@@ -96,10 +96,12 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
     """Load a reward artifact that `guerdon train reward` wrote, its adapter merged.
 
     Raises:
-        InvalidInput: no reward artifact there, other base weights, or a rule that only the service knows.
+        InvalidInput: no reward artifact there, one that was changed since, other base weights, or a rule that
+            only the service knows.
     """
     manifest = _read_manifest(folder)
     base, adapter = _base(folder, manifest), folder / "adapter"
+    check_seal(folder, manifest, base if manifest.base else None)
     tokenizer: PreTrainedTokenizerBase = load_tokenizer(
         folder if (folder / "tokenizer.json").is_file() else base
     )

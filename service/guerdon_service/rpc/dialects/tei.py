@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 
 from guerdon_protos.dialects import tei_pb2 as pb
-from guerdon_service.core.errors import GuerdonError, TooManyItems
+from guerdon_service.core.errors import GuerdonError, PayloadTooLarge, TooManyItems
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.dialects.markup import of_pair
 from guerdon_service.dialects.patient_scorer import PatientScorer
@@ -61,11 +61,14 @@ async def rerank(scorer: PatientScorer, data: bytes) -> pb.RerankResponse:
 
 async def rerank_stream(scorer: PatientScorer, stream: AsyncIterator[bytes]) -> pb.RerankResponse:
     """The same, a pair a message; the first one's switches count for all."""
-    messages = []
+    messages, num_bytes, limits = [], 0, scorer.limits
     async for data in stream:
         messages.append(read_message(pb.RerankStreamRequest, data))
-        if len(messages) > (most := scorer.limits.max_items):
-            raise TooManyItems(f"the stream holds more than {most} texts; split it", param="text")
+        num_bytes += len(data)  # all are kept until the last: together they are one request
+        if len(messages) > limits.max_items:
+            raise TooManyItems(f"the stream holds more than {limits.max_items} texts; split it", param="text")
+        if num_bytes > limits.max_body_bytes:
+            raise PayloadTooLarge(f"the stream is over {limits.max_body_bytes} bytes; split it")
     first = messages[0] if messages else pb.RerankStreamRequest()
     items = [of_pair(m.query, m.text, f"text[{i}]") for i, m in enumerate(messages)]
     result = await scorer.score(items, None)
