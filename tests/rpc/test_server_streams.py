@@ -111,6 +111,10 @@ async def test_an_evaluation_is_its_owners_and_an_admins() -> None:
         for key, ids in ((owner, [started.id]), (rival, []), (admin, [started.id])):
             listed = await it.stub.ListEvaluations(pb.ListEvaluationsRequest(), metadata=key)
             assert [e.id for e in listed.evaluations] == ids
+        assert (await it.stub.Evaluate(follow, metadata=admin).read()).id == started.id
+        with pytest.raises(grpc.aio.AioRpcError) as err:
+            await it.stub.Evaluate(EVALUATE, metadata=admin).read()
+        assert refusal(err.value).code == "permission_denied"
         assert (await it.stub.CancelEvaluation(cancel, metadata=admin)).state == "cancelled"
         assert [s.state async for s in it.stub.Evaluate(follow, metadata=owner)] == ["cancelled"]
 

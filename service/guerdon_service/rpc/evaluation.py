@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.auth import Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import REPORT_FORMATS, Evaluation, EvaluationQuery, Evaluator
@@ -50,6 +51,11 @@ class EvaluationVerbs:
         evaluations = VisibleEvaluations(self.service, call)
         report = await evaluations.report(message.id, message.format or REPORT_FORMATS[0])
         return pb.GetEvaluationReportResponse(report=report)
+
+
+def scope_to_evaluate(data: bytes) -> Scope | None:
+    """Starting an evaluation is work; to follow one is to look, as every key may."""
+    return None if parse(pb.EvaluateRequest, data).id else Scope.SCORE
 
 
 def decode_evaluation(message: pb.EvaluateRequest, call: Call) -> EvaluationQuery:

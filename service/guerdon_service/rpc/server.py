@@ -19,7 +19,7 @@ from guerdon_service.core.services import Services
 from guerdon_service.rpc.audit import Auditor
 from guerdon_service.rpc.best_of_n import BestOfNVerbs
 from guerdon_service.rpc.dialects.mount import mount, open_methods
-from guerdon_service.rpc.evaluation import EvaluationVerbs
+from guerdon_service.rpc.evaluation import EvaluationVerbs, scope_to_evaluate
 from guerdon_service.rpc.feedback import FeedbackVerbs
 from guerdon_service.rpc.gate import Gate
 from guerdon_service.rpc.health import Health
@@ -97,21 +97,26 @@ def _handlers(
     }
     handlers |= {
         name: grpc.unary_stream_rpc_method_handler(
-            ServerStream(verb, answer, Scope.SCORE, auth, observer).handle, response_serializer=_serialise
+            ServerStream(verb, answer, scope, auth, observer).handle, response_serializer=_serialise
         )
-        for name, (verb, answer) in {
-            "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n),
+        for name, (verb, answer, scope) in {
+            "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n, _to_score),
             "EvaluatePolicy": (
                 "evaluate_policy",
                 PolicyEvaluationVerbs(services.policy_evaluator).evaluate_policy,
+                _to_score,
             ),
-            "Evaluate": ("evaluate", EvaluationVerbs(services.evaluator).evaluate),
+            "Evaluate": ("evaluate", EvaluationVerbs(services.evaluator).evaluate, scope_to_evaluate),
         }.items()
     }
     handlers["ScoreStream"] = grpc.stream_stream_rpc_method_handler(
         ScoreStream(verbs, auth, observer).handle, response_serializer=_serialise
     )
     return handlers
+
+
+def _to_score(data: bytes) -> Scope:
+    return Scope.SCORE
 
 
 def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Scope | None]]:

@@ -17,11 +17,15 @@ from guerdon_service.rpc.failure import abort
 
 @dataclass(frozen=True, slots=True)
 class ServerStream:
-    """Runs `answer` for a caller who has `scope` and sends each message as it comes."""
+    """Runs `answer` and sends each message as it comes.
+
+    Args:
+        scope: what the caller of this message needs; None asks for any known key.
+    """
 
     verb: str
     answer: Callable[[bytes, Call], AsyncIterator[Message]]
-    scope: Scope
+    scope: Callable[[bytes], Scope | None]
     auth: Keyring
     observer: TransportObserver
 
@@ -37,7 +41,8 @@ class ServerStream:
 
     async def _send(self, data: bytes, context: Context, request_id: str) -> GuerdonError | None:
         caller = caller_of(context, self.auth)
-        caller.require(self.scope)
+        if (scope := self.scope(data)) is not None:
+            caller.require(scope)
         call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
         async with closed_after(self.answer(data, call)) as messages:
             async for message in messages:

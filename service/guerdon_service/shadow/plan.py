@@ -13,7 +13,8 @@ class ShadowPlan:
     shadow_share: scored by the candidate too, which does not answer.
     canary_share: answered by the candidate.
     canary_tenants: all of whose requests the candidate answers.
-    alpha: probability of stopping a candidate that is no worse, however long it is watched.
+    alpha: probability that a replica stops a candidate that is no worse, however long it watches; of several,
+        each with its own evidence, any may, so together at most that many times `alpha`.
     """
 
     shadow_share: float = 0.0
