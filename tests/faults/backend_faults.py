@@ -26,7 +26,7 @@ async def raises(phase: int) -> Tally:
         it.mischief.before = fail
         await it.load.more(phase)
         it.mischief.stop()
-        await _recovered(it)
+        await recovered(it)
         await it.load.more(phase)
         return it.load.tally
 
@@ -43,7 +43,7 @@ async def hangs(phase: int) -> Tally:
         await it.load.more(phase // 2)
         release.set()
         it.mischief.stop()
-        await _recovered(it)
+        await recovered(it)
         return it.load.tally
 
 
@@ -55,7 +55,7 @@ async def not_a_number(phase: int) -> Tally:
         it.mischief.after = lambda rows: np.full_like(rows, np.inf)
         await it.load.more(phase)
         it.mischief.stop()
-        await _recovered(it)
+        await recovered(it)
         return it.load.tally
 
 
@@ -109,7 +109,7 @@ async def thread_dies(phase: int) -> Tally:
         for version in ("1", "2"):  # as an operator, or the registry's follower, loads it again
             await it.catalog.load_version(ModelSpec(MODEL, version), version, f"digest-{version}")
         it.catalog.point({(MODEL, CHAMPION): "2"})
-        await _recovered(it)
+        await recovered(it)
         await it.load.more(phase)
         return it.load.tally
 
@@ -130,7 +130,7 @@ FAULTS = (
 )
 
 
-async def _recovered(it: Scene) -> None:
+async def recovered(it: Scene) -> None:
     """Return once requests are answered again, on their own."""
     async with asyncio.timeout(60):
         while await it.load.ask("is it well again?") != RIGHT:

@@ -33,8 +33,8 @@ async def cancel_many(it: Scene, num_calls: int) -> None:
         assert gate.wait(60)
 
     it.mischief.before = wait
-    admitted = it.observer.num_admitted
-    calls = [it.served.stub.Score(_request(number)) for number in range(num_calls)]
+    admitted, asked = it.observer.num_admitted, it.load.tally.num_asked
+    calls = [it.served.stub.Score(_request(f"{asked}, {number}")) for number in range(num_calls)]
     tasks = [asyncio.ensure_future(call) for call in calls]
     await it.observer.until(lambda: it.observer.num_admitted > admitted + num_calls // 2)
     for call in calls:
@@ -88,8 +88,9 @@ FAULTS = (
 )
 
 
-def _request(number: int) -> pb.ScoreRequest:
-    return pb.ScoreRequest(items=[pb.ScoreItem(prompt="why?", response=f"cancelled {number}")])
+def _request(text: str) -> pb.ScoreRequest:
+    """Of a text that nobody asked before, so that it has to wait for its forward."""
+    return pb.ScoreRequest(items=[pb.ScoreItem(prompt="why?", response=f"cancelled {text}")])
 
 
 async def _drip(port: int) -> None:
