@@ -23,9 +23,9 @@ class Scope(StrEnum):
 class ApiKey:
     """One key. `sha256` is the lower-case hex digest of the secret, which itself is nowhere kept.
 
-    Secrets are random and long (``secrets.token_urlsafe(32)`` has 256 bits), so no dictionary holds them and one
-    unsalted SHA-256 is enough. A slow hash such as scrypt protects what people choose; here it would only make
-    each request cost its 50 ms, and so overload easy.
+    Secrets are random and long (``secrets.token_urlsafe(32)`` has 256 bits), so no dictionary holds them and
+    one unsalted SHA-256 is enough. A slow hash such as scrypt protects what people choose; here it would only
+    make each request cost its 50 ms, and so overload easy.
     """
 
     name: str
