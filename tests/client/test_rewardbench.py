@@ -25,7 +25,7 @@ from guerdon.cli.main import main
 from guerdon.cli.rewardbench_scores import correctness, subset_scores, ties_score
 from tests.contract.harness import Served, served
 
-NAMES = {"model": "fake", "model_type": "Seq. Classifier", "chat_template": "tokenizer"}
+NAMES = {"model": "fake", "model_type": "Seq. Classifier", "chat_template": "tokenizer", "num_left_out": 0}
 
 
 def package(file: str, *functions: str) -> dict[str, Any]:
@@ -160,6 +160,31 @@ def test_subsets_keep_the_order_of_the_data() -> None:
         for s, b in (("z", 0), ("a", 2), ("z", 2))
     ]
     assert list(subset_scores(rows).items()) == [("z", 0.5), ("a", 0.0)]
+
+
+async def test_prompts_that_are_too_long_are_left_out_and_counted(
+    running: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = {"id": 9, "prompt": "p", "chosen": "a" * 300, "rejected": "b", "subset": "math-prm"}
+    expected, rows = await run(running, tmp_path, pairs())
+    found, kept = await run(running, tmp_path, [long, *pairs(), long])
+    assert found == expected | {"num_left_out": 2}
+    assert kept == rows
+    assert "left out, too long for fake: 2 of 8 prompts" in capsys.readouterr().err
+    data = tmp_path / "long.jsonl"
+    data.write_text(json.dumps(long))
+    argv = ["rewardbench", str(data), "--url", f"http://127.0.0.1:{running.port}"]
+    assert await asyncio.to_thread(main, argv) == 2
+    assert "too long for the model" in capsys.readouterr().err
+
+
+async def test_nowhere_to_write_is_told_before_anything_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.jsonl").write_text(json.dumps(pairs()[0]))
+    argv = ["rewardbench", str(tmp_path / "data.jsonl"), "--output", str(tmp_path / "none" / "out.json")]
+    assert await asyncio.to_thread(main, [*argv, "--url", "http://127.0.0.1:9"]) == 2
+    assert "is no folder" in capsys.readouterr().err
 
 
 async def test_printed(running: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
