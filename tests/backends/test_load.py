@@ -184,6 +184,16 @@ def test_an_index_that_points_elsewhere_is_refused(tmp_path: Path) -> None:
     assert "../stolen.safetensors" in refused(artifact_of(folder))
 
 
+def test_an_index_that_points_to_a_hidden_file_is_refused(tmp_path: Path) -> None:
+    """No digest covers one: its weights could change and the model's identity would not."""
+    folder = copy("llama", tmp_path / "model")
+    names = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / ".hidden.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(names, ".hidden.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert ".hidden.safetensors" in refused(artifact_of(folder))
+
+
 def test_sharded_weights_load(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     AutoModelForSequenceClassification.from_pretrained(tiny("llama")).save_pretrained(

@@ -23,6 +23,7 @@ from guerdon_service.core.manifest import Manifest, from_json, to_json
 from guerdon_training.cli import train_command
 from guerdon_training.policy.encode import encode_example
 from guerdon_training.policy.implicit_source import open_implicit_reward
+from guerdon_training.ppo.local_reward import open_local_reward
 from tests.training_policy.conftest import tiny_lm
 from tests.training_policy.gguf_package import build_gguf_package
 from tests.training_policy.runs import LORA, prepare_dpo
@@ -182,6 +183,11 @@ def test_the_manifest_says_what_it_is_made_from(artifact: Path) -> None:
     rows = [json.loads(x) for x in (artifact / "golden.jsonl").read_text("utf-8").splitlines()]
     texts = [Conversation.of(tuple(Message(**m) for m in r["prompt"]), r["response"]) for r in rows]
     assert [r["raw"][0] for r in rows] == pytest.approx(judged.score(texts), abs=1e-5)
+
+
+def test_it_is_no_classifier_to_train_on(artifact: Path) -> None:
+    with pytest.raises(InvalidInput, match="is an implicit reward, which has no head; give"):
+        open_local_reward(artifact, None, CPU)
 
 
 def test_a_changed_reference_or_score_is_refused(merged: Path, tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     config = read_config(config_path, RewardConfig, overrides)
     check_objective(config.objective, config.ensemble, config.length, config.optim.flip_rate)
-    torch.set_num_threads(config.optim.num_threads)
-    names = [head.name for head in config.heads]
     accelerator = begin_processes(cpu=True)
+    torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
+    names = [head.name for head in config.heads]
 
     # 1. Data: every pair is tagged with the head that it trains, and with what it says.
     train_pairs = _train_pairs(config)

@@ -25,7 +25,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     """The safetensors files of a model folder.
 
     Raises:
-        InvalidInput: there are none (pickles are not read), or the index names a file elsewhere.
+        InvalidInput: there are none (pickles are not read), or the index names a file hidden or elsewhere.
     """
     single = folder / "model.safetensors"
     if single.is_file():
@@ -37,8 +37,9 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         )
     names = sorted({str(name) for name in _read_json(folder / _INDEX).get("weight_map", {}).values()})
     for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise _refused(f"{_INDEX} names {name!r}; name safetensors files of this folder")
+        # hidden files are in no digest, so weights in one could be swapped under it
+        if Path(name).name != name or name.startswith(".") or not name.endswith(".safetensors"):
+            raise _refused(f"{_INDEX} names {name!r}; name safetensors files of this folder, none hidden")
     return tuple(folder / name for name in names)
 
 

@@ -156,6 +156,12 @@ def _read_manifest(folder: Path) -> Manifest:
     manifest = from_json(path.read_text("utf-8"))
     if manifest.kind != "reward":
         raise InvalidInput(f"{folder} is a {manifest.kind}; give a reward artifact", param="reward.artifacts")
+    if manifest.implicit is not None:
+        raise InvalidInput(
+            f"{folder} is an implicit reward, which has no head; give the folder of the policy, that guerdon "
+            "train dpo wrote, or serve it and give reward.url",
+            param="reward.artifacts",
+        )
     return manifest
 
 
