@@ -106,7 +106,10 @@ async def test_malformed(running: Served, message: pb.ModelInferRequest, told: s
     await refused(running, message, told)
 
 
-@pytest.mark.parametrize("raw", [[b"\x05\x00\x00\x00abc"], [b"\x02\x00\x00\x00\xff\xff"], [b"", b""]])
+@pytest.mark.parametrize(
+    "raw",
+    [[b"\x05\x00\x00\x00abc"], [b"\x00\x00"], [b"\x02\x00\x00\x00\xff\xff"], [b"", b""]],
+)
 async def test_malformed_raw(running: Served, raw: list[bytes]) -> None:
     message = request()
     message.raw_input_contents.extend(raw)

@@ -50,11 +50,11 @@ def split_strings(data: memoryview, path: str) -> list[str]:
     """
     texts = []
     while data:
-        size = int.from_bytes(data[:_LENGTH_BYTES], "little")
-        text, data = bytes(data[_LENGTH_BYTES:][:size]), data[_LENGTH_BYTES + size :]
-        if len(text) < size:
+        end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+        if len(data) < end:
             raise InvalidInput(f"{path} ends within a string; send all of its bytes", param=path)
-        texts.append(as_text(text, path))
+        texts.append(as_text(bytes(data[_LENGTH_BYTES:end]), path))
+        data = data[end:]
     return texts
 
 
