@@ -32,7 +32,7 @@ NOT_HERE = {
     "guerdon serve ": "starts the service that is running already; its flags are parsed below",
     "docker ": "needs a container engine; tests/deploy/test_image.py runs the same steps without one",
     "helm install": "needs a cluster; tests/deploy/test_chart.py renders the same values",
-    "guerdon export ": "measures for minutes; tests/app runs the rows on a tiny model",
+    "guerdon export ": "measures for minutes; tests/app runs what needs no wire, on tiny models",
     "guerdon evaluate-policy ": "needs policies and a judge of yours; tests/contract asks for the same",
     "python - <<'END'\nimport gzip": "trains two models for minutes; tests/training_reward runs the recipe",
     "make pipeline": "trains for an hour; tests/training_pipeline runs it on tiny models",
