@@ -9,6 +9,7 @@ from guerdon_service.bestofn import patience
 from guerdon_service.bestofn.both_orders import BothOrders, ask_both_orders, position_bias
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.policy_evaluation import JudgedWinRate, PolicyEvaluationQuery, PolicyPrompt
 from guerdon_service.core.statistics.clustered import clustered_rate
@@ -110,6 +111,19 @@ async def test_what_is_undecided_is_left_out_and_counted(scorer: ScoringService)
     async with engine(lambda exchange: exchange.json(completion("neither"))) as running:
         found = await judged(scorer, running)
     assert (found.win_rate, found.flip_rate, found.num_undecided) == (None, None, 12)
+
+
+async def test_what_the_judge_refuses_is_left_out_unless_it_refuses_all(scorer: ScoringService) -> None:
+    async def reply(exchange: Exchange) -> None:
+        question = exchange.body["messages"][1]["content"]
+        await exchange.json(completion("A"), 400 if "say 3" in question else 200)
+
+    async with engine(reply) as running:
+        found = await judged(scorer, running)
+    assert (found.num_asked, found.num_undecided) == (12, 1)
+    async with engine(lambda exchange: exchange.json({}, 400)) as running:
+        with pytest.raises(InvalidInput, match="judge j refused"):
+            await judged(scorer, running)
 
 
 async def test_a_judge_that_is_busy_or_stumbles_is_asked_again(

@@ -101,3 +101,18 @@ async def test_what_cannot_be_read_is_said(policy: TransformersPolicy, lm: Causa
     with pytest.raises(BackendFailed, match="policy full failed"):
         await broken.logprobs(PROMPT, RESPONSES)
     await broken.close()
+
+
+async def test_few_distributions_are_held_in_float64_at_a_time(
+    policy: TransformersPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    plain = torch.log_softmax
+
+    def noted(logits: torch.Tensor, *args: Any) -> torch.Tensor:
+        rows.append(len(logits))
+        return plain(logits, *args)
+
+    monkeypatch.setattr(torch, "log_softmax", noted)
+    (found,) = await policy.logprobs(PROMPT, [Generated(0, "one " * 200, 200, "length")])
+    assert len(found.values) == sum(rows) == 200 and max(rows) <= 64

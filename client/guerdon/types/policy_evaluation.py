@@ -40,7 +40,7 @@ class JudgedWinRate:
 
     flip_rate: share of pairs whose winner depends on the order.
     position_effect: probability of winning that standing first adds.
-    num_undecided: of `num_asked` pairs, left out because the judge named neither.
+    num_undecided: of `num_asked` pairs, left out because the judge named neither or refused them.
     """
 
     win_rate: WinRate | None

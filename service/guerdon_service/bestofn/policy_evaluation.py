@@ -18,7 +18,7 @@ from guerdon_service.core.statistics.length_controlled import length_controlled_
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a judge said of each prompt's two first responses; None where it named neither.
+    """What a judge said of each prompt's two first responses; None where it named neither or refused.
 
     A response that has no reward lost without being asked about: `num_asked` counts the others.
     """

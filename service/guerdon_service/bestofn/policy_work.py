@@ -18,6 +18,7 @@ from guerdon_service.bestofn.policy_evaluation import (
 )
 from guerdon_service.bestofn.rewards import Rewards
 from guerdon_service.bestofn.samples import Samples, draw_samples, score_given
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.generation import LogProbs, Policy
 from guerdon_service.core.pairwise import PairwiseScorer
 from guerdon_service.core.policy_evaluation import Kl, PolicyEvaluation, PolicyEvaluationQuery
@@ -79,7 +80,9 @@ class PolicyWork:
         return Evidence(name, self.policies[name].digest, samples, baseline, judged, kl, kl_absent)
 
     async def _judged(self, ours: Sequence[Samples], theirs: Sequence[Samples]) -> Judged:
+        """A pair that the judge refuses as too long is left out; a judge that refuses every pair is told."""
         judge, num_asked = self.judge, 0
+        refusals: list[InvalidInput] = []
         assert judge is not None
 
         async def ask(i: int) -> BothOrders | None:
@@ -87,11 +90,16 @@ class PolicyWork:
             a, b, answer = ours[i].first, theirs[i].first, None
             if a is not None and b is not None:
                 num_asked += 1
-                answer = await patiently(lambda: ask_both_orders(judge, ours[i].prompt, a, b))
+                try:
+                    answer = await patiently(lambda: ask_both_orders(judge, ours[i].prompt, a, b))
+                except InvalidInput as err:
+                    refusals.append(err)
             self._step()
             return answer
 
         answers = await at_once(ask, len(ours), PAIRS_AT_ONCE)
+        if refusals and len(refusals) == num_asked:
+            raise refusals[0]
         return Judged(tuple(answers), num_asked)
 
     async def _kl(self, name: str, samples: Sequence[Samples]) -> tuple[Kl | None, str]:

@@ -72,7 +72,8 @@ class JudgedWinRate:
     flip_rate: share of pairs that the judge decides otherwise when the order is turned.
     position_effect: what standing first adds to a response's probability of winning; 1 is a judge that
         always prefers the first. None of both where no pair was read in both orders.
-    num_asked: pairs put to the judge. num_undecided: of these, left out because it named neither.
+    num_asked: pairs put to the judge. num_undecided: of these, left out because it named neither, or
+        refused them as too long.
     """
 
     win_rate: WinRate | None

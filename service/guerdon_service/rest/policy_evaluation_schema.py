@@ -80,7 +80,7 @@ class JudgedWinRate(BaseModel):
     flip_rate: Figure | None = Field(description="Share of pairs whose winner depends on the order.")
     position_effect: Figure | None = Field(description="Probability of winning that standing first adds.")
     num_asked: int
-    num_undecided: int = Field(description="Left out, because the judge named neither.")
+    num_undecided: int = Field(description="Left out, because the judge named neither or refused them.")
 
 
 class Kl(BaseModel):

@@ -92,7 +92,7 @@ async def measure_gain(settings: Settings, prompts: Sequence[Prompt], query: Bes
             await service.close()
     finally:
         await scoring.close()
-    chooser, gold = (clustered_bootstrap(column, range(len(rises))) for column in zip(*rises, strict=True))
+    chooser, gold = (clustered_bootstrap(column, prompts) for column in zip(*rises, strict=True))
     return Gain(query.n, len(rises), chooser, gold)
 
 
