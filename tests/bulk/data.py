@@ -12,9 +12,6 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from guerdon_service.app.bulk import open_scorer
-from guerdon_service.app.settings import ModelSettings, Settings
-from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.bulk.inputs import expand, scan
 from guerdon_service.bulk.plan import Plan, PlannedModel, make_plan
 from guerdon_service.bulk.worker import OpenScorer
@@ -86,15 +83,17 @@ async def open_fake() -> Scorer:
 
 
 def open_model(folder: Path) -> OpenScorer:
-    return partial(open_scorer, model_settings(folder))
+    # Here, so that workers over fakes start without torch.
+    from guerdon_service.app.bulk import open_scorer
+    from guerdon_service.app.settings import ModelSettings, Settings
 
-
-def model_settings(folder: Path) -> Settings:
-    return Settings(models={"tiny": ModelSettings(source=str(folder))}, threads=1)
+    return partial(open_scorer, Settings(models={"tiny": ModelSettings(source=str(folder))}, threads=1))
 
 
 def planned(folder: Path) -> PlannedModel:
     """What the command plans for that artifact."""
+    from guerdon_service.artifacts.read import read_artifact  # brings torch as well
+
     found = read_artifact(str(folder), "tiny").manifest
     return PlannedModel(
         "tiny", found.version, found.digest, found.profile(None)[0], "torch", "float32", "cpu"

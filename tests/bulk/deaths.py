@@ -1,5 +1,6 @@
 """Workers and drivers that are killed at a known point, by themselves: SIGKILL leaves no time to tidy up."""
 
+import asyncio
 import itertools
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from guerdon_service.bulk.engine import Engine
 from guerdon_service.bulk.local import LocalEngine
 from guerdon_service.bulk.run import run_plan
 from guerdon_service.bulk.worker import OpenScorer
@@ -48,17 +50,41 @@ async def open_dead() -> Scorer:
     raise AssertionError("unreachable")
 
 
-def driver_that_dies(source: str, model: str, output: str, slice_rows: int, after: int) -> None:
-    """A run with two workers whose driver dies when `after` slices are finished and others are under way."""
+def engine_of(name: str) -> Engine:
+    if name == "local":
+        return LocalEngine(2)
+    from guerdon_service.bulk.ray_engine import RayEngine  # here: workers over fakes start without Ray
+
+    return RayEngine(2)
+
+
+def driver_that_dies(engine: str, source: str, model: str, output: str) -> None:
+    """A run by two workers whose driver dies when 3 slices of 8 rows are finished, others being under way."""
     folder, count = Path(model), itertools.count()
 
     def advance(rows: int) -> None:
-        if next(count) == after:  # the first call is about what was there before
+        if next(count) == 3:  # the first call is about what was there before
             die()
 
-    plan = plan_of([source], slice_rows, planned(folder))
-    run_plan(plan, output, LocalEngine(2), open_model(folder), advance)
+    plan = plan_of([source], 8, planned(folder))
+    run_plan(plan, output, engine_of(engine), partial(open_stuck, open_model(folder)), advance)
+
+
+async def open_stuck(open_scorer: OpenScorer) -> Scorer:
+    """A scorer that never answers its third request: two workers finish 4 slices, however fast they are."""
+    scorer = await open_scorer()
+    score, count = scorer.score, itertools.count(1)
+
+    async def stuck(query: ScoreQuery) -> ScoreResult:
+        if next(count) > 2:
+            await asyncio.Event().wait()
+        return await score(query)
+
+    setattr(scorer, "score", stuck)  # noqa: B010 - mypy refuses the assignment
+    return scorer
 
 
 if __name__ == "__main__":
-    driver_that_dies(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    from tests.bulk.deaths import driver_that_dies as run  # not __main__'s: workers must find it by name
+
+    run(*sys.argv[1:])

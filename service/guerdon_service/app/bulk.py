@@ -12,10 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from guerdon_service.app.loader import DEFAULT_MODEL, default_spec
 from guerdon_service.app.logs import configure_logging
 from guerdon_service.app.settings import CheckedLimits, ModelSettings, Settings
-from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.bulk.engine import Engine
 from guerdon_service.bulk.inputs import expand, scan
 from guerdon_service.bulk.local import LocalEngine
@@ -48,10 +46,12 @@ def bulk_command(argv: Sequence[str]) -> int:
 
 async def open_scorer(settings: Settings) -> Scorer:
     """The domain layer with the model that the settings name; each worker process calls this once."""
-    # torch takes seconds to import: a wrong flag and --help are answered without it.
+    from transformers.utils.logging import set_verbosity_error
+
     from guerdon_service.app.build import build_scorer, load_models
 
     configure_logging("ERROR", json=False)
+    set_verbosity_error()  # else every worker tells which weights its back end leaves out
     scorer = build_scorer(settings, NullObserver())
     await load_models(scorer, settings)
     return scorer
@@ -65,6 +65,8 @@ def _plan(args: argparse.Namespace, settings: Settings) -> Plan:
 
 
 def _planned(spec: ModelSpec, profile: str | None) -> PlannedModel:
+    from guerdon_service.artifacts.read import read_artifact
+
     manifest = read_artifact(spec.source, spec.name).manifest
     name, _ = manifest.profile(profile)
     return PlannedModel(
@@ -74,10 +76,14 @@ def _planned(spec: ModelSpec, profile: str | None) -> PlannedModel:
 
 def _settings(args: argparse.Namespace) -> Settings:
     """One model, under the last part of its path; the default model goes by its name as well."""
+    # These bring torch, which takes seconds: a wrong flag and --help are answered without it.
+    from guerdon_service.app.loader import default_spec
+
     default = default_spec(args.backend, args.dtype, args.device)
     name, source = default.name, default.source
-    if args.model != default.name and Path(args.model).resolve() != Path(default.source).resolve():
-        source = str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
+    given = args.model or name
+    if given != name and Path(given).resolve() != Path(source).resolve():
+        source = str(Path(given).resolve()) if Path(given).is_dir() else given
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).name).strip("-._")[:64] or "model"
     threads = args.threads
     if threads is None and args.engine == "local" and args.workers > 1:
@@ -105,9 +111,9 @@ def _text(summary: Summary) -> str:
     resumed = f" ({summary.resumed_rows} of them by an earlier run)" if summary.resumed_rows else ""
     errors = f"; {summary.num_errors} of them became errors" if summary.num_errors else ""
     return (
-        f"{summary.num_rows} rows of {summary.num_files} files scored{resumed}{errors}\n"
+        f"{summary.num_rows} rows of {summary.num_files} file(s) scored{resumed}{errors}\n"
         f"model {summary.model['name']} {summary.model['version']} ({summary.model['digest'][:12]})\n"
-        f"{summary.num_slices} part files in {summary.output}\n"
+        f"{summary.num_slices} part file(s) in {summary.output}\n"
     )
 
 
@@ -119,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--engine", required=True, choices=("local", "ray"), help="this machine, or Ray Data")
     add("--output", required=True, metavar="OUT", help="folder or fsspec URL to write, and to continue")
     model = "an artifact's folder, a hub id, or the default model's name (the default model)"
-    add("--model", default=DEFAULT_MODEL, metavar="NAME|PATH", help=model)
+    add("--model", metavar="NAME|PATH", help=model)
     add("--profile", metavar="NAME", help="head weights (the model's default)")
     add("--workers", type=_positive, default=1, metavar="N", help="processes or actors, a model in each (1)")
     add("--slice-rows", type=_positive, default=SLICE_ROWS, metavar="N", help="rows of a part (%(default)s)")

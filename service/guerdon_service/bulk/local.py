@@ -1,8 +1,10 @@
 """Bulk scoring on one machine: in this process, or in several."""
 
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
@@ -119,9 +121,18 @@ def _stop(child: _Child) -> None:
     child.pipe.close()
 
 
+def _end_with_driver() -> None:
+    """A killed driver's workers go with it: the next run needs their memory, a GPU's most of all."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None, "this is a worker process"
+    wait([driver.sentinel])
+    os._exit(1)
+
+
 def _work(job: Job, pipe: Connection) -> None:
     """A worker process: answers slices until it is stopped, or the driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, which then stops this process
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     with suppress(OSError):  # nobody is left to be told
         try:
             with closing(Worker(job)) as worker:
