@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint security fuzz format protos docs docs-site bench pipeline pipeline-smoke clean
+.PHONY: help setup demo serve test lint security fuzz faults format protos docs docs-site bench pipeline pipeline-smoke clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
