@@ -65,8 +65,8 @@ def by_service() -> list[Record]:
     return asyncio.run(ask())
 
 
-def run_fake(plan: Plan, output: Path | str, workers: int = 1) -> Summary:
-    return run_plan(plan, str(output), LocalEngine(workers), open_fake, lambda rows: None)
+def run_fake(plan: Plan, output: Path | str) -> Summary:
+    return run_plan(plan, str(output), LocalEngine(), open_fake, lambda rows: None)
 
 
 def parts(output: Path) -> dict[str, bytes]:
@@ -127,9 +127,9 @@ def test_workers_that_keep_dying_end_the_run(source: Path, tmp_path: Path) -> No
 
 def test_another_artifact_on_a_worker_is_refused(source: Path, tmp_path: Path) -> None:
     plan = plan_of([source], 50, replace(FAKE, digest="another"))
-    for workers in (1, 2):  # here, and across the pipe
+    for engine in (LocalEngine(1), LocalEngine(2), RayEngine(1)):  # whatever stands between it and us
         with pytest.raises(InvalidInput, match="give every worker the same artifact"):
-            run_fake(plan, tmp_path / "out", workers)
+            run_plan(plan, str(tmp_path / "out"), engine, open_fake, lambda rows: None)
 
 
 async def test_every_kind_of_input_gives_the_services_scores(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import ray
 import ray.data
+from ray import cloudpickle
 
 from guerdon_service.bulk.part import Finished
 from guerdon_service.bulk.plan import Slice
@@ -47,23 +48,38 @@ class RayEngine:
                 num_gpus=self.gpus_per_worker or None,
             )
             for row in done.iter_rows():
-                yield Finished(**json.loads(row["finished"]))
+                answer: Finished | GuerdonError = cloudpickle.loads(row["answer"])
+                if isinstance(answer, GuerdonError):
+                    raise answer
+                yield answer
         except ray.exceptions.RayError as err:
-            raise _cause(err) from err
+            reason = f"{type(err).__name__}: {str(err).strip()[:300]}"
+            raise BackendFailed(f"Ray gave up ({reason}); the same command continues the run") from err
         finally:
             ray.shutdown()
 
 
 class Actor:
-    """What Ray Data makes once in each actor, and calls with one slice at a time."""
+    """What Ray Data makes once in each actor, and calls with one slice at a time.
+
+    It raises nothing of ours: Ray would try again for ever, or hide the reason. Errors travel as answers.
+    """
 
     def __init__(self, job: Job) -> None:
-        self._worker = Worker(job)
+        self._job = job
+        self._worker: Worker | None = None
 
     def __call__(self, batch: Batch) -> Batch:
-        """``{"slice": [json]}`` to ``{"finished": [json]}``."""
+        """``{"slice": [json]}`` to ``{"answer": [pickled Finished or GuerdonError]}``."""
         parts = [Slice(**json.loads(text)) for text in batch["slice"]]
-        return {"finished": [json.dumps(asdict(self._worker.run(part))) for part in parts]}
+        return {"answer": [cloudpickle.dumps(self._answer(part)) for part in parts]}
+
+    def _answer(self, part: Slice) -> Finished | GuerdonError:
+        try:
+            self._worker = self._worker or Worker(self._job)
+            return self._worker.run(part)
+        except GuerdonError as err:
+            return err
 
 
 def _connect(address: str | None, workers: int) -> None:
@@ -75,14 +91,3 @@ def _connect(address: str | None, workers: int) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command has one of its own
     context.enable_operator_progress_bars = False
-
-
-def _cause(err: BaseException) -> GuerdonError:
-    """Ours, from inside what Ray wrapped around it."""
-    inner: BaseException | None = err
-    while inner is not None and not isinstance(inner, GuerdonError):
-        inner = getattr(inner, "cause", None) or inner.__cause__
-    if inner is not None:
-        return inner
-    reason = str(err).strip().splitlines()[-1]
-    return BackendFailed(f"Ray gave up: {reason}; the same command continues the run")
