@@ -1,5 +1,6 @@
 """Conversations seen lately are not tokenized again; nothing else about an answer changes."""
 
+import asyncio
 import tracemalloc
 
 import numpy as np
@@ -42,6 +43,15 @@ async def test_only_new_conversations_are_tokenized_and_scores_stay() -> None:
         assert again.scores[0].tokens == first.scores[1].tokens
         await service.score(query("one", tenant="other"))
         assert encoder.asked.count("one") == 2, "tenants share nothing"
+
+
+async def test_known_scores_asked_for_without_end_leave_others_their_turn() -> None:
+    async with running_service() as service:
+        await service.score(query("one"))
+        other = asyncio.create_task(asyncio.sleep(0))
+        for _ in range(10):
+            await service.score(query("one"))
+        assert other.done()
 
 
 async def test_roles_and_the_borders_of_turns_make_another_conversation() -> None:
