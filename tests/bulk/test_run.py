@@ -222,7 +222,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     source = write_lines(tmp_path / "in.jsonl", [*records(5), "torn"])
     argv = ["score", str(source), "--engine=local", "--output", str(tmp_path / "out"), "--slice-rows", "4"]
     argv += ["--model", str(tiny("bert"))]
-    assert main([*argv, "--json"]) == 1, "a row became an error"
+    assert main([*argv, "--json", "--workers", "2"]) == 1, "a row became an error"
     summary = json.loads(capsys.readouterr().out)
     told = {name: summary[name] for name in ("engine", "num_rows", "num_errors", "num_slices", "num_files")}
     assert told == {"engine": "local", "num_rows": 6, "num_errors": 1, "num_slices": 2, "num_files": 1}

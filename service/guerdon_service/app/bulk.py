@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from guerdon_service.app.logs import configure_logging
-from guerdon_service.app.settings import CheckedLimits, ModelSettings, Settings
+from guerdon_service.app.settings import ModelSettings, Settings
 from guerdon_service.bulk.engine import Engine
 from guerdon_service.bulk.inputs import expand, scan
 from guerdon_service.bulk.local import LocalEngine
@@ -88,15 +88,16 @@ def _settings(args: argparse.Namespace) -> Settings:
     threads = args.threads
     if threads is None and args.engine == "local" and args.workers > 1:
         threads = max(1, (os.cpu_count() or 1) // args.workers)
-    return Settings(
+    settings = Settings(
         models={name: ModelSettings(source=source)},
-        limits=CheckedLimits(max_batch_tokens=args.max_batch_tokens),
         cache_bytes=0,
         backend=args.backend,
         dtype=args.dtype,
         device=args.device,
         threads=threads,
     )
+    # Plain limits: those that settings check cannot be pickled, and these go to other processes.
+    return settings.model_copy(update={"limits": Limits(max_batch_tokens=args.max_batch_tokens)})
 
 
 def _engine(args: argparse.Namespace) -> Engine:
