@@ -11,7 +11,7 @@ from guerdon_service.core.artifact import LoadedModel
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InputTooLong
-from guerdon_service.core.query import Options, ScoreQuery
+from guerdon_service.core.query import Lane, Options, ScoreQuery
 from guerdon_service.scoring.encoded_memo import EncodedMemo, Known
 from tests.fakes import MAX_TOKENS, CodePointEncoder, WeightedSumBackend, manifest, running_service
 
@@ -52,6 +52,15 @@ async def test_known_scores_asked_for_without_end_leave_others_their_turn() -> N
         for _ in range(10):
             await service.score(query("one"))
         assert other.done()
+
+
+async def test_bulk_work_is_not_remembered_and_may_use_what_is() -> None:
+    encoder = CountingEncoder()
+    load = lambda spec: LoadedModel(spec, manifest(spec.name), encoder, WeightedSumBackend())  # noqa: E731
+    async with running_service(load=load) as service:
+        for lane, response in ((Lane.BULK, "b"), (Lane.BULK, "b"), (Lane.INTERACTIVE, "i"), (Lane.BULK, "i")):
+            await service.score(ScoreQuery((Conversation.of("p", response),), Options(lane=lane)))
+    assert encoder.asked == ["b", "b", "i"]
 
 
 async def test_roles_and_the_borders_of_turns_make_another_conversation() -> None:

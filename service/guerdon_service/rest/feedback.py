@@ -16,6 +16,6 @@ async def submit_feedback(at: Context, request: Request) -> Response:
 
 
 async def get_agreement(at: Context, request: Request) -> Response:
-    """How far the caller's stored judgements agree, an admin's being all, and how reliable each annotator is."""
+    """How far the caller's stored judgements agree (an admin's: all), and how reliable each annotator is."""
     call = allow(request, None)
     return json_reply(dump(await at.services.feedback.agreement(None if call.is_admin else call.by)))

@@ -73,7 +73,7 @@ class ModelScorer:
         """
         started = time.monotonic()
         with self._observer.span("tokenize", items=len(entries)):
-            known = await self._known(entries, tenant)
+            known = await self._known(entries, tenant, lane)
         tokenize_s = time.monotonic() - started
         self._observer.tokenized(self.label, len(entries), tokenize_s)
         encoded, keys = [k.encoded for k in known], [k.fingerprint for k in known]
@@ -97,8 +97,11 @@ class ModelScorer:
         raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
         return RawBatch(raw, encoded, cached, tokenize_s, scores.queue_s, scores.forward_s)
 
-    async def _known(self, entries: Sequence[Entry], tenant: str) -> list[Known]:
-        """Tokens and fingerprints of all entries; only what the memo lacks is tokenized."""
+    async def _known(self, entries: Sequence[Entry], tenant: str, lane: Lane) -> list[Known]:
+        """Tokens and fingerprints of all entries; only what the memo lacks is tokenized.
+
+        Bulk work, which seldom asks twice, is not remembered: it would push out what interactive work does.
+        """
         known = [self._memo.get(tenant, e.conversation) for e in entries]
         fresh = [i for i, k in enumerate(known) if k is None]
         if fresh:
@@ -106,7 +109,8 @@ class ModelScorer:
             keys = fingerprints(self.model.identity, tenant, encoded)
             for i, tokens, key in zip(fresh, encoded, keys, strict=True):
                 found = known[i] = Known(tokens, key)
-                self._memo.put(tenant, entries[i].conversation, found)
+                if lane is Lane.INTERACTIVE:
+                    self._memo.put(tenant, entries[i].conversation, found)
         return [k for k in known if k is not None]
 
     async def encode(self, entries: Sequence[Entry]) -> list[Encoded]:
