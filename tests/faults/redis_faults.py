@@ -43,7 +43,7 @@ async def slow(phase: int) -> Tally:
 
 
 async def full(phase: int) -> Tally:
-    async with _with_redis("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as (server, it):
+    async with _with_redis("--maxmemory", "8mb", "--maxmemory-policy", "noeviction") as (server, it):
         await asyncio.to_thread(_each, server, _fill)
         await it.load.more(phase)
         return it.load.tally
@@ -73,7 +73,7 @@ FAULTS = (
     Fault("redis killed", "SIGKILL, then started again, empty", killed),
     Fault("redis paused", "SIGSTOP: connections stay open, nothing answers", paused),
     Fault("redis slow", "5 ms, 50 ms and 1 s on every chunk", slow),
-    Fault("redis full", "1 MB, no eviction: writes are refused", full),
+    Fault("redis full", "8 MB, no eviction: writes are refused", full),
     Fault("redis flushed", "FLUSHALL, again and again", flushed),
     Fault("redis corrupted", "random bytes for every value, again and again", corrupted),
     Fault("redis swapped", "every value under another one's key, again and again", swapped),
