@@ -34,7 +34,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def test_one_object_a_line_with_extras(stream: io.StringIO) -> None:
     configure_logging("INFO", stream=stream)
     logger.debug("below the level")
-    logger.info("scored %d items\nin a batch 🙂 \ud800", 3, extra={"num_tokens": 7, "path": types})
+    logger.info("scored %d items\nin a batch 🙂 \ud800", 3, extra={"num_tokens": 7, "path": types, "_at": 1})
     (line,) = [line for line in lines(stream) if line["logger"] == logger.name]
     assert line["message"] == "scored 3 items\nin a batch 🙂 \ud800"
     assert (line["level"], line["logger"], line["request_id"]) == ("INFO", "guerdon.test", "")

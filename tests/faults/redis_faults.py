@@ -138,5 +138,7 @@ def _swap(client: "redis.Redis") -> None:
 
 def _make_lists(client: "redis.Redis") -> None:
     for key in list(client.scan_iter()):
-        client.delete(key)
-        client.lpush(key, b"no score")
+        with client.pipeline() as together:  # else the service may write the key in between
+            together.delete(key)
+            together.lpush(key, b"no score")
+            together.execute()

@@ -28,15 +28,19 @@ MAY_REACH_OUT = {
     "service/guerdon_service/registry/model_store.py": "URLs that an admin registers",
     "service/guerdon_service/artifacts/resolve.py": "hub ids that the operator names",
     "service/guerdon_service/backends/safe.py": "an exception's name; nothing is asked",
+    "service/guerdon_service/bulk/cursor.py": "files that the operator names on the command line",
+    "service/guerdon_service/bulk/inputs.py": "files that the operator names on the command line",
+    "service/guerdon_service/bulk/output.py": "the folder that the operator names on the command line",
     "service/guerdon_service/policies/openai_policy.py": "the engine's URL in the operator's settings",
     "service/guerdon_service/policies/openai_judge.py": "the judge's URL in the operator's settings",
 }
 """The only files of the service that may import a network client, and whose word they follow."""
 EXCEPTIONS = {
+    "service/guerdon_service/bulk/local.py: imports pickle": "an exception of a pipe to its children",
     "training/guerdon_training/ppo/checkpoint.py: calls torch.load": "weights_only, a run's own folder",
     "training/guerdon_training/yaml_text.py: calls yaml.load": "its loader is a yaml.SafeLoader",
 }
-"""Findings that were looked at, and why they are safe. None is in the service."""
+"""Findings that were looked at, and why they are safe."""
 FLAGS = {
     "trust_remote_code": True,
     "allow_pickle": True,

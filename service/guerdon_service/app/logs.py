@@ -41,7 +41,8 @@ def configure_logging(level: str = "INFO", *, json: bool = True, stream: TextIO 
 class JsonFormatter(logging.Formatter):
     """``ts`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, ``request_id``, then the extras.
 
-    An extra that JSON cannot hold is written as its text; ``exception`` holds the traceback.
+    An extra that JSON cannot hold is written as its text; ``exception`` holds the traceback. Names with a
+    leading underscore, which libraries such as Ray put on every record of the process, are left out.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -53,7 +54,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "request_id": getattr(record, "request_id", ""),
         }
-        fields |= {k: v for k, v in vars(record).items() if k not in _STANDARD and k not in fields}
+        own = {k: v for k, v in vars(record).items() if k not in _STANDARD and not k.startswith("_")}
+        fields |= {k: v for k, v in own.items() if k not in fields}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, default=str)

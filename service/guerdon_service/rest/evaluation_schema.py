@@ -1,8 +1,10 @@
 """Shapes of evaluations, for the OpenAPI document alone: `evaluation_wire.py` reads and writes them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from guerdon_service.core.call import MAX_INT32
 
 
 class EvaluationRequest(BaseModel):
@@ -21,8 +23,8 @@ class EvaluationRequest(BaseModel):
     margin: float | None = Field(
         None, ge=0, lt=1, description="How much less accuracy still counts as not worse: 0.02."
     )
-    robustness: int | None = Field(
-        None, ge=0, description="Pairs whose chosen response is also scored changed in several ways: 0."
+    robustness: Annotated[int, Field(ge=0, le=MAX_INT32)] | None = Field(
+        None, description="Pairs whose chosen response is also scored changed in several ways: 0."
     )
 
 
