@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
+import httpx
 import numpy as np
 
 from guerdon_service.core.artifact import ModelSpec
@@ -103,7 +104,10 @@ async def thread_dies(phase: int) -> Tally:
         it.mischief.before = die
         while it.catalog.resolve(MODEL).state != "failed":
             await it.load.more(1)
-        ready = await it.served.rest.get("/health/ready")
+        async with httpx.AsyncClient(
+            base_url=it.served.rest.base_url
+        ) as own:  # the clients keep their pool busy
+            ready = await own.get("/health/ready")
         assert ready.status_code == 503, "a replica without a back end is not ready"
         it.mischief.stop()
         for version in ("1", "2"):  # as an operator, or the registry's follower, loads it again
