@@ -104,9 +104,7 @@ async def thread_dies(phase: int) -> Tally:
         it.mischief.before = die
         while it.catalog.resolve(MODEL).state != "failed":
             await it.load.more(1)
-        async with httpx.AsyncClient(
-            base_url=it.served.rest.base_url
-        ) as own:  # the clients keep their pool busy
+        async with httpx.AsyncClient(base_url=it.served.rest.base_url) as own:
             ready = await own.get("/health/ready")
         assert ready.status_code == 503, "a replica without a back end is not ready"
         it.mischief.stop()
