@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from guerdon_service.bestofn import patience
 from guerdon_service.bestofn.both_orders import BothOrders, ask_both_orders, position_bias
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.core.conversation import Message
@@ -14,6 +13,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.policy_evaluation import JudgedWinRate, PolicyEvaluationQuery, PolicyPrompt
 from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_service.policies.openai_judge import OpenAIJudge
+from guerdon_service.scoring import patience
 from guerdon_service.scoring.service import ScoringService
 from tests.bestofn.fakes import PROMPT, Scripted, listed
 from tests.fakes import running_service

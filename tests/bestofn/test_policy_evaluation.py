@@ -12,18 +12,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from guerdon_service.artifacts.policy import read_policy
-from guerdon_service.bestofn import patience
 from guerdon_service.bestofn.kl import kl_to, why_no_kl
-from guerdon_service.bestofn.over_optimisation import (
-    mean_change,
-    over_optimisation_curve,
-    over_optimisation_points,
-    reward_variance,
-)
-from guerdon_service.bestofn.policy_evaluation import Evidence, policy_report, win_rate
+from guerdon_service.bestofn.policy_evaluation import win_rate
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.bestofn.rewards import Rewards
-from guerdon_service.bestofn.samples import PROMPTS_AT_ONCE, Samples, draw_samples
+from guerdon_service.bestofn.samples import PROMPTS_AT_ONCE, draw_samples
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.generation import Generated, Policy, SamplingParams, TokenLogProbs
@@ -41,6 +34,7 @@ from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_service.core.statistics.length_controlled import length_controlled_win_rate
 from guerdon_service.policies.chat_prompt import encode_prompt
 from guerdon_service.policies.transformers_policy import TransformersPolicy
+from guerdon_service.scoring import patience
 from guerdon_service.scoring.service import ScoringService
 from tests.bestofn.fakes import Categorical, Scripted, listed
 from tests.bestofn.test_service import rewards
@@ -58,22 +52,6 @@ PROXY, GOLD = Options(profile="quality"), Options(profile="both")
 async def scorer() -> AsyncIterator[ScoringService]:
     async with running_service() as service:
         yield service
-
-
-def made(
-    rewards_of: Sequence[Sequence[float]], gold: Sequence[Sequence[float]] | None = None
-) -> list[Samples]:
-    """Samples with these rewards."""
-    golds = [None] * len(rewards_of) if gold is None else [np.array(g) for g in gold]
-    return [
-        Samples(
-            (Message("user", f"say {k}"),),
-            tuple(Generated(i, str(i), 1, "stop") for i in range(len(r))),
-            np.array(r),
-            g,
-        )
-        for k, (r, g) in enumerate(zip(rewards_of, golds, strict=True))
-    ]
 
 
 def service(scorer: ScoringService, *policies: Policy) -> PolicyEvaluationService:
@@ -105,25 +83,6 @@ async def test_the_curve_and_the_variance_are_those_of_the_distribution(scorer: 
     assert absent == (None,) * 5
     assert report.kl_absent == "no reference was named"
     assert (report.mean_tokens, report.ended_rate, report.unscored_rate) == (1.0, 1.0, 0.0)
-
-
-def test_gold_rises_with_a_proxy_that_agrees_and_falls_with_one_that_does_not() -> None:
-    rng = np.random.default_rng(0)
-    proxy = rng.normal(size=(80, 8))
-    good = over_optimisation_curve(made(proxy.tolist(), (proxy + rng.normal(size=proxy.shape)).tolist()))
-    bad = over_optimisation_curve(made(proxy.tolist(), (-proxy).tolist()))
-    assert good[-1].gold_gain is not None and good[-1].gold_gain.low > 0
-    assert bad[-1].gold_gain is not None and bad[-1].gold_gain.high < 0
-    assert [r.n for r in good] == [1, 2, 4, 8]
-    assert good[0].gold_gain is not None and good[0].gold_gain.value == 0.0
-    assert all(a.proxy.value < b.proxy.value for a, b in pairwise(good))
-    assert over_optimisation_curve(made([[1.0, 2.0]]))[1].gold is None
-
-
-def test_variance_is_within_prompts_alone() -> None:
-    assert reward_variance(made([[0.0, 0.0], [9.0, 9.0]])) == 0.0
-    assert reward_variance(made([[0.0, 2.0], [5.0, 5.0], [7.0]])) == 1.0
-    assert reward_variance(made([[7.0]])) == 0.0
 
 
 async def test_win_rates_are_those_of_the_rewards_and_the_length_model(scorer: ScoringService) -> None:
@@ -351,22 +310,6 @@ async def test_a_model_that_changes_under_the_name_is_told(scorer: ScoringServic
         await models.of(PROMPTS[0], ["a"])
 
 
-def test_over_optimised_is_where_the_proxy_rises_and_gold_falls() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.normal(scale=0.1, size=(3, 80, 1))
-    proxy, gold = [0.0, 1.0, 2.0] + noise[0], [0.0, 1.0, 0.5] + noise[1]
-    runs = [made(proxy[:, [k]].tolist(), gold[:, [k]].tolist()) for k in range(3)]
-    reports = [policy_report(Evidence(f"c{k}", "", run, None, None, None, "-")) for k, run in enumerate(runs)]
-    points = over_optimisation_points(reports, runs)
-    assert [(p.policy, p.over_optimised) for p in points] == [("c0", False), ("c1", False), ("c2", True)]
-    assert points[0].proxy_change is None
-    assert points[2].gold_change is not None and points[2].gold_change.value == pytest.approx(-0.5)
-    assert points[1].proxy == reports[1].reward
-    left_out = [*runs[1][:-1], replace(runs[1][-1], responses=(), rewards=np.array([]))]
-    change = mean_change(runs[0], left_out)
-    assert change is not None and change.value == pytest.approx(1.0)
-
-
 async def test_kl_is_that_of_plain_transformers(tmp_path: Path, scorer: ScoringService) -> None:
     folders = [build_policy(tmp_path / str(seed), seed=seed) for seed in (3, 4)]
     ours, reference = (TransformersPolicy.load("p", read_policy(str(f))) for f in folders)
@@ -412,16 +355,6 @@ class Respelling:
     ) -> list[TokenLogProbs]:
         found = await self.inner.logprobs(prompt, responses)
         return [TokenLogProbs(tuple(i + 1 for i in f.ids), f.values) for f in found]
-
-
-def test_few_prompts_never_say_that_a_checkpoint_is_over_optimised() -> None:
-    for num, verdict in ((1, False), (5, False), (6, True)):
-        runs = [made([[p]] * num, [[g]] * num) for p, g in ((0.0, 0.0), (1.0, -1.0))]
-        reports = [policy_report(Evidence("c", "", run, None, None, None, "-")) for run in runs]
-        assert over_optimisation_points(reports, runs)[1].over_optimised is verdict
-    (same,) = {s.prompt for s in runs[0][:1]}
-    runs = [[replace(s, prompt=same) for s in run] for run in runs]
-    assert not over_optimisation_points(reports, runs)[1].over_optimised, "it is one prompt, six times"
 
 
 async def test_what_is_too_long_with_a_long_prompt_is_left_out() -> None:

@@ -13,9 +13,9 @@ from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import ForwardStats
 from guerdon_service.core.query import Options, ScoreQuery
-from guerdon_service.evaluation import score
 from guerdon_service.evaluation.read import chunks, read_items
-from guerdon_service.evaluation.score import Asked, pin, score_chunks
+from guerdon_service.evaluation.score import CONCURRENCY, Asked, pin, score_chunks
+from guerdon_service.scoring import patience
 from guerdon_service.scoring.service import ScoringService
 from tests.evaluation.data import pairs, write
 from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest, running_service
@@ -73,7 +73,7 @@ async def test_a_back_end_that_fails_for_a_while_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No item counts as refused for it: that would be a measure of the weather."""
-    left = 3 * (score.ATTEMPTS - 1)
+    left = 3 * (patience.ATTEMPTS - 1)
 
     def falter() -> None:
         nonlocal left
@@ -84,7 +84,7 @@ async def test_a_back_end_that_fails_for_a_while_is_asked_again(
     def load(spec: ModelSpec) -> LoadedModel:
         return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), WeightedSumBackend(before=falter))
 
-    monkeypatch.setattr(score, "RETRY_S", 0.0)
+    monkeypatch.setattr(patience, "RETRY_S", 0.0)
     path = write(tmp_path / "data.jsonl", pairs(1))
     async with running_service(load=load) as service:
         found = await score_all(service, path)
@@ -98,7 +98,7 @@ async def test_an_item_that_the_back_end_always_fails_on_ends_it(
     def load(spec: ModelSpec) -> LoadedModel:
         return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), PickyBackend())
 
-    monkeypatch.setattr(score, "RETRY_S", 0.0)
+    monkeypatch.setattr(patience, "RETRY_S", 0.0)
     records = pairs(20)
     records[5]["chosen"] = "wow!"
     path = write(tmp_path / "data.jsonl", records)
@@ -145,7 +145,7 @@ async def test_several_requests_are_under_way_at_once_and_no_more(tmp_path: Path
             nonlocal most, now
             now += 1
             most = max(most, now)
-            if now == score.CONCURRENCY:
+            if now == CONCURRENCY:
                 full.set()
             try:
                 await full.wait()

@@ -4,13 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from guerdon_service.bestofn.patience import patiently
 from guerdon_service.bestofn.pinned import check_same, pinned
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.query import Lane, Options, ScoreQuery
 from guerdon_service.core.result import Provenance
 from guerdon_service.core.scorer import Scorer
+from guerdon_service.scoring.patience import patiently
 
 _DEADLINE_S = 3600.0
 _REFUSED = re.compile(r"items\[(\d+)\]\.(?:response|prompt)")

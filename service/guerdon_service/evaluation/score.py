@@ -4,23 +4,21 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import BackendFailed, InvalidInput, Overloaded, TooManyItems
+from guerdon_service.core.errors import BackendFailed, InvalidInput, TooManyItems
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.query import Lane, Options, ScoreQuery
-from guerdon_service.core.result import Provenance, Score, ScoreResult
+from guerdon_service.core.result import Provenance, Score
 from guerdon_service.evaluation.item import Item
+from guerdon_service.scoring.patience import patiently
 from guerdon_service.scoring.service import ScoringService
 
 CHUNK_ITEMS = 64
 """Items of one request: enough for several forwards, few enough that a killed job loses little."""
 CONCURRENCY = 3
 """Requests at once: one in the model, one waiting, one being tokenized."""
-ATTEMPTS = 4
-"""How often a back end that fails is asked: out of memory passes, a score that is never finite does not."""
-RETRY_S = 0.5
-"""Before the second attempt, in seconds; doubled before each further one."""
 _DEADLINE_S = 3600.0
 _REFUSED = re.compile(r"items\[(\d+)\]")
 
@@ -49,7 +47,7 @@ async def pin(service: ScoringService, asked: Asked) -> Provenance:
         GuerdonError: no such model or profile, or it is not ready.
     """
     probe = ScoreQuery((Conversation.of("Hello", "Hello."),), asked.options)
-    return (await _patiently(service, probe)).model
+    return (await patiently(partial(service.score, probe))).model
 
 
 def served_slope(service: ScoringService, model: str) -> float:
@@ -99,7 +97,7 @@ async def _score_items(
         owners = [i for i, item in enumerate(left) for _ in item.responses]
         query = ScoreQuery(tuple(c for item in left for c in item.conversations()), asked.options)
         try:
-            result = await _patiently(service, query)
+            result = await patiently(partial(service.score, query))
         except TooManyItems:
             if len(left) == 1:
                 raise
@@ -121,21 +119,6 @@ async def _score_items(
             )
         return [*refused, *_by_item(left, result.scores)]
     return refused
-
-
-async def _patiently(service: ScoringService, query: ScoreQuery) -> ScoreResult:
-    """Score; ask again when a full queue should have room, and a few times where the back end fails."""
-    num_failures = 0
-    while True:
-        try:
-            return await service.score(query)
-        except Overloaded as err:
-            await asyncio.sleep((err.retry_after_ms or 1000) / 1000)
-        except BackendFailed:
-            num_failures += 1
-            if num_failures == ATTEMPTS:
-                raise
-            await asyncio.sleep(RETRY_S * 2 ** (num_failures - 1))
 
 
 def _by_item(items: Sequence[Item], scores: Sequence[Score]) -> list[ItemScores]:
