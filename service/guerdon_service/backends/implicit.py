@@ -18,12 +18,13 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from guerdon_service.backends.adapter import merge_adapter
-from guerdon_service.backends.attention import PACKED, PackedMasks, register_packed_attention
+from guerdon_service.backends.attention import PACKED, PackedMasks
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import Layout, plan_layout, split_batch
-from guerdon_service.backends.packed import ROW_MULTIPLE
+from guerdon_service.backends.load import WEIGHT_ERRORS, read_weights
+from guerdon_service.backends.packed import padded_rows
 from guerdon_service.backends.safe import read_config, weight_files
-from guerdon_service.backends.torch_backend import CUDA_ROWS, DEVICES, DTYPES
+from guerdon_service.backends.torch_backend import DTYPES, check_placement, rows_on
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
@@ -75,17 +76,14 @@ class ImplicitBackend:
             InvalidInput: no such dtype or device, or unsafe, unsupported, damaged or missing weights.
         """
         assert artifact.manifest.implicit is not None, "the loader knows which artifacts are implicit rewards"
-        if dtype not in DTYPES:
-            raise InvalidInput(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}", param="dtype")
-        if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
-            raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
+        check_placement(dtype, device)
         policy, reference = _policy(artifact, reference_folder), _load(reference_folder)
         for model in (policy, reference):
             for parameter in model.parameters():  # buffers (rotary frequencies) keep fp32
                 parameter.data = parameter.data.to(device=device, dtype=DTYPES[dtype])
             model.eval().requires_grad_(False).to(device)
-        fixed_rows = max(CUDA_ROWS, artifact.manifest.max_tokens) if device == "cuda" else None
-        return ImplicitBackend(policy, reference, artifact.manifest.implicit, dtype, fixed_rows)
+        rule = artifact.manifest.implicit
+        return ImplicitBackend(policy, reference, rule, dtype, rows_on(device, artifact.manifest))
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: float32 [B, 1], and what it cost in rows of one of the two models."""
@@ -112,7 +110,7 @@ class ImplicitBackend:
         """``log policy - log reference`` of every response token, and the rows computed."""
         layout = plan_layout(pack, split=True)
         policy, reference = (token_logprobs(m, pack, layout, self._fixed_rows) for m in self._models)
-        size = self._fixed_rows or _padded(layout.segments[-1].end)
+        size = self._fixed_rows or padded_rows(layout.segments[-1].end)
         return (policy.double() - reference.double()).cpu().numpy(), size
 
     def close(self) -> None:
@@ -125,7 +123,7 @@ def token_logprobs(
 ) -> Tensor:
     """Log-probability of every response token of a packed batch: float32 [R], in nats."""
     length = layout.segments[-1].end
-    size = fixed_rows or _padded(length)
+    size = fixed_rows or padded_rows(length)
 
     def row(parts: Sequence[NDArray[Any]]) -> Tensor:
         packed = np.zeros((1, size), dtype=np.int64)
@@ -137,7 +135,7 @@ def token_logprobs(
         for place, encoded in zip(layout.places, pack, strict=True)
         for token in range(encoded.prefix_len, encoded.num_tokens)
     ]
-    kept = torch.zeros(fixed_rows or _padded(len(predictors)), dtype=torch.long)
+    kept = torch.zeros(fixed_rows or padded_rows(len(predictors)), dtype=torch.long)
     kept[: len(predictors)] = torch.tensor(predictors)
     logits: Tensor = (
         model(
@@ -178,30 +176,16 @@ def _load(folder: Path) -> PreTrainedModel:
             "a policy of another architecture",
             param="source",
         )
-    register_packed_attention()
     model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     try:
-        model, report = model_class.from_pretrained(
-            str(folder),
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=PACKED,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as err:
+        model, missing = read_weights(model_class, folder, config, PACKED)
+    except (*WEIGHT_ERRORS, SafetensorError) as err:
         raise InvalidInput(
             f"the weights of {folder.name} do not fit its config.json ({err})", param="source"
         ) from err
-    if report["missing_keys"]:
+    if missing:
         raise InvalidInput(
-            f"the weights of {folder.name} hold no {min(report['missing_keys'])}; save the whole model",
+            f"the weights of {folder.name} hold no {min(missing)}; save the whole model",
             param="source",
         )
     return model  # type: ignore[no-any-return]
-
-
-def _padded(size: int) -> int:
-    return -(-size // ROW_MULTIPLE) * ROW_MULTIPLE

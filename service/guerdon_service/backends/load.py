@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.utils import logging
 
@@ -16,6 +16,9 @@ from guerdon_service.backends.families import family_of, keep_layers, lift_poole
 from guerdon_service.backends.safe import read_config, weight_files
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
+
+WEIGHT_ERRORS = (RuntimeError, ValueError, KeyError, OSError)
+"""What `read_weights` raises besides `SafetensorError`."""
 
 
 def load_classifier(artifact: Artifact, dtype: torch.dtype, device: str) -> PreTrainedModel:
@@ -50,27 +53,16 @@ def _load_fp32(artifact: Artifact, *, packed: bool) -> PreTrainedModel:
     config = read_config(folder, len(artifact.manifest.heads))
     if artifact.manifest.num_layers is not None:
         keep_layers(config, artifact.manifest.num_layers)
-    register_packed_attention()
-    logging.disable_progress_bar()
     model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    attention = PACKED if packed and runs_packed(config) else "eager"
     try:
-        model, report = model_class.from_pretrained(
-            str(folder),
-            config=config,
-            dtype=torch.float32,
-            attn_implementation=PACKED if packed and runs_packed(config) else "eager",
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        model, missing = read_weights(model_class, folder, config, attention)
     except SafetensorError as err:
         raise InvalidInput(f"a weights file is damaged ({err}); copy it again", param="source") from err
-    except (RuntimeError, ValueError, KeyError, OSError) as err:
+    except WEIGHT_ERRORS as err:
         raise InvalidInput(
             f"the weights do not fit config.json and {config.num_labels} head(s) ({err})", param="source"
         ) from err
-    missing = frozenset(report["missing_keys"])
     if artifact.adapter_folder is not None:
         model = merge_adapter(model, artifact.adapter_folder, missing)
     elif missing:
@@ -80,6 +72,30 @@ def _load_fp32(artifact: Artifact, *, packed: bool) -> PreTrainedModel:
             param="source",
         )
     return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def read_weights(
+    model_class: Any, folder: Path, config: PretrainedConfig, attention: str
+) -> tuple[Any, frozenset[str]]:
+    """A model in fp32 on the CPU from safetensors alone, and the names that no file holds.
+
+    Raises:
+        SafetensorError: a file is damaged.
+        WEIGHT_ERRORS: what `transformers` raises of weights that are not the config's.
+    """
+    register_packed_attention()
+    logging.disable_progress_bar()
+    model, report = model_class.from_pretrained(
+        str(folder),
+        config=config,
+        dtype=torch.float32,
+        attn_implementation=attention,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    return model, frozenset(report["missing_keys"])
 
 
 def _check_base_weights(artifact: Artifact) -> None:

@@ -65,7 +65,7 @@ def packed_logits(
 
 def pooled_logits(model: PreTrainedModel, rows: Tensor) -> Tensor:
     """Raw logits fp32 [N, H] of pooled rows [N, hidden], `ROW_MULTIPLE` rows at a time."""
-    padded = torch.zeros(_padded(len(rows)), rows.shape[1], dtype=torch.float32, device=rows.device)
+    padded = torch.zeros(padded_rows(len(rows)), rows.shape[1], dtype=torch.float32, device=rows.device)
     padded[: len(rows)] = rows
     chunks = [head_logits(model, chunk) for chunk in padded.split(ROW_MULTIPLE)]
     return torch.cat(chunks)[: len(rows)]
@@ -76,7 +76,7 @@ def _trunk(
 ) -> Tensor:
     """Last hidden states [T, hidden] of the packed row."""
     length = layout.segments[-1].end
-    size = fixed_rows or _padded(length)
+    size = fixed_rows or padded_rows(length)
     assert size >= length, "a pack holds more tokens than its fixed rows"
 
     def row(parts: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
@@ -110,5 +110,6 @@ def _pooled(
     return hidden[torch.tensor(rows, device=hidden.device)].float()
 
 
-def _padded(size: int) -> int:
+def padded_rows(size: int) -> int:
+    """The least multiple of `ROW_MULTIPLE` that holds `size` rows."""
     return -(-size // ROW_MULTIPLE) * ROW_MULTIPLE

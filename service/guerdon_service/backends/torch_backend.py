@@ -27,6 +27,23 @@ CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
 
 
+def check_placement(dtype: str, device: str) -> None:
+    """Refuse what torch cannot serve here.
+
+    Raises:
+        InvalidInput: no such dtype or device.
+    """
+    if dtype not in DTYPES:
+        raise InvalidInput(f"dtype is {dtype!r}; the torch back end takes {', '.join(DTYPES)}", param="dtype")
+    if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
+        raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
+
+
+def rows_on(device: str, manifest: Manifest) -> int | None:
+    """Rows of every packed forward on CUDA, which chooses kernels by shape; None elsewhere: as it needs."""
+    return max(CUDA_ROWS, manifest.max_tokens) if device == "cuda" else None
+
+
 class TorchBackend:
     """One loaded model; the packed forward where the architecture can, else row by row.
 
@@ -64,15 +81,9 @@ class TorchBackend:
         Raises:
             InvalidInput: no such dtype or device, or `load_classifier` refuses the artifact.
         """
-        if dtype not in DTYPES:
-            raise InvalidInput(
-                f"dtype is {dtype!r}; the torch back end takes {', '.join(DTYPES)}", param="dtype"
-            )
-        if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
-            raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
+        check_placement(dtype, device)
         model = load_classifier(artifact, DTYPES[dtype], device)
-        fixed_rows = max(CUDA_ROWS, artifact.manifest.max_tokens) if device == "cuda" else None
-        return TorchBackend(model, artifact.manifest, dtype, fixed_rows)
+        return TorchBackend(model, artifact.manifest, dtype, rows_on(device, artifact.manifest))
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.
