@@ -20,15 +20,16 @@ ASKED = {"float32": 0.75, "bfloat16": 0.65}
 def share_of_limit(source: str, rounds: int, count: int) -> list[Figure]:
     """Floating-point operations per second of an encoder's forwards over those of one large product."""
     figures = []
+    bares = {dtype: Bare.load(source, "torch", dtype) for dtype in ASKED}
+    first = next(iter(bares.values()))
+    encoded = first.encode(mixed_items(count, seed=6))
+    flops_per_token = forward_flops(first.artifact, encoded) / sum(e.num_tokens for e in encoded)
     for dtype, asked in ASKED.items():
-        bare = Bare.load(source, "torch", dtype)
-        encoded = bare.encode(mixed_items(count, seed=6))
-        work = forward_flops(bare.artifact, encoded)
         limits, shares = [], []
         for _ in range(rounds):
             limits.append(matrix_flops_per_s(getattr(torch, dtype)))
-            tokens_per_s = bare.packed_tokens_per_s(encoded, BUDGET)
-            shares.append(work / sum(e.num_tokens for e in encoded) * tokens_per_s / limits[-1])
+            tokens_per_s = bares[dtype].packed_tokens_per_s(encoded, BUDGET)
+            shares.append(flops_per_token * tokens_per_s / limits[-1])
         figures += [
             at_least(f"{dtype}: forward / matrix rate", shares, asked, ""),
             plain(f"{dtype}: matrix rate", [limit / 1e9 for limit in limits], "GFLOP/s"),

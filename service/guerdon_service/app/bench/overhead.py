@@ -32,13 +32,11 @@ def cached_overhead(source: str, rounds: int) -> list[Figure]:
             "REST, 512": (LARGE * LARGE_ITEMS, 15, lambda: drive(process.port, [all_items] * LARGE, 1)),
         }
         drive(process.port, [all_items], 1)
-        return [
-            at_most(
-                f"CPU per cached item: {name}", [_cpu_us(process, *way) for _ in range(rounds)], asked, "us"
-            )
-            for name, (count, asked, run) in ways.items()
-            for way in [(run, count)]
-        ]
+        figures = []
+        for name, (count, asked, run) in ways.items():
+            spent_us = [_cpu_us(process, run, count) for _ in range(rounds)]
+            figures.append(at_most(f"CPU per cached item: {name}", spent_us, asked, "us"))
+        return figures
 
 
 def _cpu_us(process: Process, run: Callable[[], object], num_items: int) -> float:
