@@ -220,6 +220,11 @@ class MemoryRegistrar:
             raise UnknownModel(f"model {name[:80]!a} is not registered", param="name")
         return self.known[name]
 
+    async def card(self, name: str, version: str) -> str:
+        if version not in [v.version for v in (await self.history(name)).versions]:
+            raise UnknownModel(f"model {name}@{version[:80]!a} is not registered", param="version")
+        return f"# {name} {version}\n\nOnly \u00fcseful **in tests**.\n"
+
     async def promote(self, query: PromoteQuery) -> AliasChange:
         history = await self.history(query.name)
         if query.version not in [v.version for v in history.versions]:

@@ -30,10 +30,12 @@ from guerdon.errors import (
 )
 from guerdon.transport import MockTransport, Transport, reward_handler
 from guerdon.types import (
+    Agreement,
     AliasChange,
     BestOfNResult,
     Candidate,
     CompareResult,
+    Dataset,
     Evaluation,
     GateCheck,
     Interval,
@@ -56,6 +58,7 @@ from guerdon.types import (
 )
 
 __all__ = [
+    "Agreement",
     "AliasChange",
     "AsyncClient",
     "BackendFailed",
@@ -64,6 +67,7 @@ __all__ = [
     "Client",
     "CompareResult",
     "ConnectionFailed",
+    "Dataset",
     "DeadlineExceeded",
     "Evaluation",
     "GateCheck",

@@ -1,8 +1,11 @@
 """Best-of-n, evaluations, the registry and feedback through the client, over both wires."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +16,11 @@ from guerdon import AsyncClient, Candidate, Client, Evaluation, MockTransport
 from guerdon.transport import Payload, Verb
 from guerdon.transport.sse import events
 from guerdon_service.core.errors import BackendFailed, NotReady
+from guerdon_service.evaluation.service import EvaluationService
+from guerdon_service.state.database import open_database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.client.conftest import FakeClock
-from tests.contract.harness import ADMIN_KEY, KEYS, SCORER_KEY, Served, served
+from tests.contract.harness import ADMIN_KEY, KEYS, RIVAL_KEY, SCORER_KEY, Served, served
 from tests.domain_fakes import EchoBestOfN, StepEvaluator
 from tests.fakes import running_service
 
@@ -195,13 +201,119 @@ async def test_who_did_it_is_written_down(wire: str) -> None:
     assert stored.tags == {"k": "v"} and stored.at > 0
 
 
+async def test_policies_are_named(url: str) -> None:
+    async with AsyncClient(url) as client:
+        assert await client.policies() == ("echo", "smollm2")
+
+
+RECORDS: list[dict[str, Any]] = [
+    {
+        "prompt": "p",
+        "chosen": "a",
+        "rejected": "\u00fc \0",
+        "votes": [3, 1],
+        "who": {"z": None},
+    },
+    {"prompt": "q", "chosen": "b", "rejected": "c"},
+]
+
+
+async def test_the_same_records_are_the_same_data_set_over_both_wires(tmp_path: Path) -> None:
+    database = open_database("sqlite://")
+    async with running_service() as scoring:
+        evaluator = EvaluationService(scoring, SqlEvaluationStore(database), tmp_path)
+        async with served(evaluator=evaluator) as it:
+            kept = []
+            for wire in WIRES:
+                async with AsyncClient(url_of(it, wire)) as client:
+                    kept.append(await client.add_dataset("mine.jsonl", RECORDS))
+                    other = dict(RECORDS[0], chosen="z")
+                    for name, records, param in (
+                        ("mine.jsonl", [other], "name"),
+                        ("../mine.jsonl", RECORDS, "name"),
+                        ("new.jsonl", [], "records"),
+                        ("new.jsonl", [RECORDS[0], {"prompt": "p"}], "records[1]"),
+                    ):
+                        with pytest.raises(guerdon.InvalidInput) as refused:
+                            await client.add_dataset(name, records)
+                        assert refused.value.param == param
+    database.close()
+    content = (tmp_path / "mine.jsonl").read_bytes()
+    assert kept == [guerdon.Dataset("mine.jsonl", hashlib.sha256(content).hexdigest(), 2)] * 2
+    assert [json.loads(line) for line in content.splitlines()] == RECORDS
+
+
+async def test_records_that_json_cannot_say_are_refused_before_they_are_sent(url: str) -> None:
+    wrong: list[Any] = ["text", {"weight": float("nan")}, {"prompt": "\ud800"}, {"prompt": object()}]
+    async with AsyncClient(url) as client:
+        for record in wrong:
+            with pytest.raises(guerdon.InvalidInput) as refused:
+                await client.add_dataset("d.jsonl", [RECORDS[0], record])
+            assert refused.value.param == "records[1]"
+
+
+async def test_adding_a_data_set_is_logged_alike_and_without_the_data() -> None:
+    async with served(keys=KEYS) as it:
+        for wire in WIRES:
+            async with AsyncClient(url_of(it, wire), api_key=SCORER_KEY) as team:
+                with pytest.raises(guerdon.PermissionDenied):
+                    await team.add_dataset("d.jsonl", RECORDS)
+            async with AsyncClient(url_of(it, wire), api_key=ADMIN_KEY) as admin:
+                await admin.add_dataset("d.jsonl", RECORDS)
+        acts = [recorded.act for recorded in await it.services.audit.acts(10)]
+    told = [(act.by, act.act, act.outcome, dict(act.detail)) for act in acts]
+    detail = {"name": "d.jsonl", "num_records": "2"}
+    assert told[::2] == [("ops", "add_dataset", "ok", detail)] * 2
+    assert [who[:3] for who in told[1::2]] == [("team", "add_dataset", "permission_denied")] * 2
+
+
+async def test_agreement_is_the_callers_own_and_an_admins_of_all_over_both_wires() -> None:
+    async with served(keys=KEYS) as it:
+        for wire in WIRES:
+            async with AsyncClient(url_of(it, wire), api_key=SCORER_KEY) as team:
+                if wire == WIRES[0]:
+                    assert await team.agreement() == guerdon.Agreement(0, None, {}, {})
+                for annotator in ("ann", "ben"):
+                    await team.feedback(f"one, {wire}", "a", "b", annotator=annotator)
+        async with AsyncClient(url_of(it, "rest"), api_key=RIVAL_KEY) as rival:
+            await rival.feedback("one, rest", "b", "a", annotator="cem")
+        found = []
+        for wire in WIRES:
+            async with AsyncClient(url_of(it, wire), api_key=SCORER_KEY) as team:
+                own = await team.agreement()
+            async with AsyncClient(url_of(it, wire), api_key=ADMIN_KEY) as admin:
+                found.append((own, await admin.agreement()))
+    assert found[0] == found[1]
+    own, everyone = found[0]
+    assert (own.num_questions, own.num_judgements) == (2, {"ann": 2, "ben": 2})
+    assert everyone.num_judgements == {"ann": 2, "ben": 2, "cem": 1}
+    assert everyone.alpha is not None and everyone.alpha.value < 1
+
+
+async def test_a_model_card_is_the_same_over_both_wires(running: Served) -> None:
+    cards = []
+    for wire in WIRES:
+        async with AsyncClient(url_of(running, wire)) as client:
+            await client.register("m", f"folder/{wire}")
+            cards.append(await client.model_card("m", "1"))
+            for name, version in (("m", "9"), ("nobody", "1")):
+                with pytest.raises(guerdon.UnknownModel):
+                    await client.model_card(name, version)
+    assert cards == ["# m 1\n\nOnly \u00fcseful **in tests**.\n"] * 2
+
+
 async def test_the_sync_client_has_it_all(url: str) -> None:
     def use() -> tuple[str, str, list[int]]:
         with Client(url) as client:
+            assert client.policies() == ("echo", "smollm2")
+            assert client.add_dataset("d.jsonl", RECORDS).num_items == 2
+            assert client.agreement().num_questions == 0
             told: list[int] = []
             client.best_of_n("echo", "p", 2, on_candidate=lambda c: told.append(c.index))
             done = client.evaluate("m", "d.jsonl")
-            return client.register("m", "s").version, done.state, told
+            version = client.register("m", "s").version
+            assert client.model_card("m", version).startswith("# m 1")
+            return version, done.state, told
 
     assert await asyncio.to_thread(use) == ("1", "done", [0, 1])
 

@@ -17,13 +17,13 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.manifest import from_json, to_json
 from guerdon_service.core.model_name import check_model_name, split_reference
 from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
+from guerdon_service.core.strict_json import check_depth, parse_json
 from guerdon_service.rest import decode as rest_decode
 from guerdon_service.rest.best_of_n_wire import decode_best_of_n
 from guerdon_service.rest.evaluation_wire import decode_evaluation
 from guerdon_service.rest.feedback_wire import decode_feedback
 from guerdon_service.rest.policy_evaluation_wire import decode_policy_evaluation
 from guerdon_service.rest.registry_wire import decode_promote, decode_register, decode_rollback
-from guerdon_service.rest.strict_json import check_depth, parse_json
 from guerdon_service.rpc import best_of_n as rpc_best_of_n
 from guerdon_service.rpc import decode as rpc_decode
 from guerdon_service.rpc import evaluation as rpc_evaluation

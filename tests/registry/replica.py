@@ -57,6 +57,9 @@ class FakeArtifacts:
         digest = self.changed.get(source, f"digest-{version}")
         return manifest(name, version=version, digest=digest, kind=self.kind)
 
+    def card(self, source: str) -> str | None:
+        return None if source == "1" else f"# Version {source}"
+
 
 @dataclass(frozen=True)
 class Replica:

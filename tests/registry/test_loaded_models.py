@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.errors import InvalidInput, UnknownModel
 from guerdon_service.core.registry import ModelVersion
 from guerdon_service.registry.loader import Loader
 from guerdon_service.registry.registry import Registry
@@ -78,6 +78,22 @@ async def test_an_artifact_that_moved_starts_from_where_it_lies_now(database: Da
     async with empty_service() as service, with_registry(service, database) as three:
         three.artifacts.gone.add("old/1")
         await three.until("1")  # a replica that is not configured with it finds it, too
+
+
+async def test_a_version_shows_its_card_and_nobody_is_told_where_it_lies(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "somewhere/2", "ops")
+        assert await one.registry.card("m", "2") == "# Version somewhere/2"
+        one.artifacts.gone.add("somewhere/2")
+        for name, version, told in (
+            ("m", "1", "no model card"),
+            ("m", "2", "not where it was"),
+            ("m", "3", "m@3"),
+            ("n", "1", "'n'"),
+        ):
+            with pytest.raises(UnknownModel, match=told) as refused:
+                await one.registry.card(name, version)
+            assert "somewhere" not in refused.value.message
 
 
 async def test_registering_it_again_from_elsewhere_keeps_all_but_the_source(database: Database) -> None:

@@ -125,6 +125,21 @@ def test_without_a_store_any_folder_may_be_named_and_no_url(root: Path) -> None:
         ModelStore().admit(URL)
 
 
+def test_the_card_is_a_file_of_the_artifact(root: Path, bucket: Path) -> None:
+    store, folder = ModelStore(root), root / "tiny-1"
+    (root.parent / "secret").write_text("not for every key")
+    assert store.card(str(folder)) is None
+    (folder / "MODEL_CARD.md").symlink_to(root.parent / "secret")
+    assert store.card(str(folder)) is None
+    (folder / "README.md").write_text("# From a hub")
+    assert store.card(str(folder)) == "# From a hub"
+    (folder / "MODEL_CARD.md").unlink()
+    (folder / "MODEL_CARD.md").write_bytes("# Ours \u00fc".encode() + b"\xff")
+    assert store.card(str(folder)) == "# Ours \u00fc\ufffd"
+    with pytest.raises(InvalidInput):
+        store.card(str(root / "gone"))
+
+
 async def test_real_versions_are_registered_promoted_and_refused_once_changed(
     root: Path, bucket: Path, database: Database
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.rest.strict_json import check_depth, parse_json
+from guerdon_service.core.strict_json import check_depth, parse_json
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

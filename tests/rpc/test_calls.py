@@ -23,12 +23,16 @@ REQUESTS: dict[str, Any] = {
     "Compare": pb.CompareRequest(pairs=[pb.Pair(prompt="p", a="a", b="b")]),
     "Rank": pb.RankRequest(prompt="p", candidates=["c"]),
     "ListModels": pb.ListModelsRequest(),
+    "ListPolicies": pb.ListPoliciesRequest(),
+    "AddDataset": pb.AddDatasetRequest(name="d.jsonl", records=["{}"]),
     "CancelEvaluation": pb.CancelEvaluationRequest(id="e1"),
     "ListEvaluations": pb.ListEvaluationsRequest(),
     "GetEvaluationReport": pb.GetEvaluationReportRequest(id="e1"),
     "SubmitFeedback": pb.SubmitFeedbackRequest(prompt="p", chosen="a", rejected="b"),
+    "GetAgreement": pb.GetAgreementRequest(),
     "RegisterModel": pb.RegisterModelRequest(name="m", source="good"),
     "GetModelHistory": pb.GetModelHistoryRequest(name="m"),
+    "GetModelCard": pb.GetModelCardRequest(name="m", version="1"),
     "PromoteModel": pb.PromoteModelRequest(name="m", version="1", override_reason="a test"),
     "RollbackModel": pb.RollbackModelRequest(name="m", reason="a test"),
 }
@@ -37,8 +41,11 @@ STREAMS: dict[str, Any] = {
     "Evaluate": pb.EvaluateRequest(candidate="m", dataset="d.jsonl"),
     "EvaluatePolicy": pb.EvaluatePolicyRequest(policies=["echo"], prompts=[pb.PolicyPrompt(prompt="p")]),
 }
-ANY_KEY = ("ListModels", "GetModelHistory", "CancelEvaluation", "ListEvaluations", "GetEvaluationReport")
-ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel")
+ANY_KEY = (
+    *("ListModels", "GetModelHistory", "GetModelCard", "ListPolicies", "GetAgreement"),
+    *("CancelEvaluation", "ListEvaluations", "GetEvaluationReport"),
+)
+ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel", "AddDataset")
 NAMES = ("", "guerdon.v1.RewardService")
 
 

@@ -20,8 +20,8 @@ from guerdon_service.app.listen import Listening
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
+from guerdon_service.core.strict_json import parse_json
 from guerdon_service.rest import bounded_http
-from guerdon_service.rest.strict_json import parse_json
 from tests.contract.harness import Gate, served
 from tests.security.doors import BODY, opened
 

@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from guerdon.client import decode, decode_more, decode_policy
-from guerdon.client.encode import encode_candidates, encode_item, encode_pair, encode_prompt
+from guerdon.client.encode import encode_candidates, encode_item, encode_pair, encode_prompt, encode_records
 from guerdon.client.follow import follow
 from guerdon.client.policies import encode_policy_prompts, evaluate_policy
-from guerdon.client.retry import Clock, RetryPolicy
-from guerdon.client.sender import ONCE, Sender
-from guerdon.errors import InvalidInput, UnknownModel
-from guerdon.transport import Payload, Transport, open_transport
+from guerdon.client.retry import Clock
+from guerdon.client.sender import ONCE, open_sender
+from guerdon.errors import UnknownModel
+from guerdon.transport import Payload, Transport
 from guerdon.types import (
+    Agreement,
     AliasChange,
     BestOfNResult,
     Candidate,
     CompareResult,
+    Dataset,
     Evaluation,
     Item,
     Lane,
@@ -62,18 +64,8 @@ class AsyncClient:
         chunk_size: int = 256,
         clock: Clock | None = None,
     ) -> None:
-        bounds = {"timeout_s": timeout_s > 0, "max_retries": max_retries >= 0}
-        bounds |= {"max_concurrency": max_concurrency >= 1, "chunk_size": chunk_size >= 1}
-        for name, fine in bounds.items():
-            if not fine:
-                raise InvalidInput(f"{name} is out of range; give a larger one", param=name)
-        self._sender = Sender(
-            transport=open_transport(target, api_key) if isinstance(target, str) else target,
-            timeout_s=timeout_s,
-            policy=RetryPolicy(max_retries),
-            max_concurrency=max_concurrency,
-            chunk_size=chunk_size,
-            clock=clock or Clock(),
+        self._sender = open_sender(
+            target, api_key, timeout_s, max_retries, max_concurrency, chunk_size, clock or Clock()
         )
 
     async def score(
@@ -96,9 +88,8 @@ class AsyncClient:
         """
         wires = [encode_item(item, f"items[{i}]") for i, item in enumerate(items)]
         options = {"model": model, "profile": profile, "lane": lane}
-        return decode.score_result(
-            await self._sender.split("score", "items", "scores", wires, options, deadline_s)
-        )
+        replies = await self._sender.split("score", "items", "scores", wires, options, deadline_s)
+        return decode.score_result(replies)
 
     async def compare(
         self,
@@ -135,8 +126,7 @@ class AsyncClient:
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """Models that the service holds."""
-        reply = await self._sender.send("models", {})
-        return tuple(decode.model_info(m) for m in reply.get("models", ()))
+        return tuple(map(decode.model_info, (await self._sender.send("models", {})).get("models", ())))
 
     async def model_info(self, name: str | None = None) -> ModelInfo:
         """One model; the default one for None.
@@ -152,13 +142,7 @@ class AsyncClient:
         raise UnknownModel(f"model {name!r} is not loaded; loaded are: {names}", param="model")
 
     async def load_model(
-        self,
-        name: str,
-        source: str,
-        *,
-        backend: str = "torch",
-        dtype: str = "float32",
-        device: str = "cpu",
+        self, name: str, source: str, *, backend: str = "torch", dtype: str = "float32", device: str = "cpu"
     ) -> ModelInfo:
         """Load a model into the service. REST only, admin scope; tried once.
 
@@ -212,6 +196,10 @@ class AsyncClient:
         deadline = self._sender.deadline(deadline_s)
         return decode_more.best_of_n_result(await self._sender.best_of_n(payload, deadline, tell))
 
+    async def policies(self) -> tuple[str, ...]:
+        """Names of the policies that `best_of_n` may sample from."""
+        return tuple(decode.get(await self._sender.send("policies", {}), "policies"))
+
     async def evaluate_policy(
         self,
         policies: str | Sequence[str],
@@ -250,6 +238,17 @@ class AsyncClient:
         payload |= {"gold": gold, "judge": judge}
         tell = None if on_progress is None else lambda wire: on_progress(decode_policy.progress(wire))
         return decode_policy.policy_evaluation(await evaluate_policy(self._sender, payload, tell))
+
+    async def add_dataset(self, name: str, records: Iterable[Mapping[str, object]]) -> Dataset:
+        """Keep preference records as a file of the service's data folder. Admin scope.
+
+        Args:
+            name: plain file name that ends in ``.jsonl``; evaluations name it as their `dataset`.
+            records: preferences, in any shape that evaluations read. The same again change nothing, others
+                under the same name are refused.
+        """
+        payload = {"name": name, "records": encode_records(records)}
+        return decode.build(Dataset, await self._sender.send("add_dataset", payload))
 
     async def evaluate(
         self,
@@ -317,6 +316,15 @@ class AsyncClient:
         """Versions, aliases and changes of `name`, oldest first."""
         return decode_more.model_history(await self._sender.send("history", {"name": name}))
 
+    async def model_card(self, name: str, version: str) -> str:
+        """The model card of one version, Markdown.
+
+        Raises:
+            UnknownModel: no such name or version, or its artifact has no card.
+        """
+        payload = {"name": name, "version": version}
+        return str(decode.get(await self._sender.send("model_card", payload), "card"))
+
     async def promote(
         self,
         name: str,
@@ -368,6 +376,10 @@ class AsyncClient:
         payload |= {"annotator": annotator, "tags": tags and dict(tags), "shown": shown and list(shown)}
         payload |= {"model": model, "id": feedback_id or secrets.token_hex(16)}
         return str(decode.get(await self._sender.send("feedback", payload), "id"))
+
+    async def agreement(self) -> Agreement:
+        """How far the caller's stored feedback agrees, an admin's being all, and how reliable people are."""
+        return decode_more.agreement(await self._sender.send("agreement", {}))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,4 +1,4 @@
-"""The wire's dictionaries of best-of-n, evaluations and the registry to typed results.
+"""The wire's dictionaries of best-of-n, evaluations, the registry and feedback to typed results.
 
 REST writes null where gRPC leaves a field out or writes "" or, for whole numbers of 64 bits, text: here both
 become the same.
@@ -11,6 +11,7 @@ from typing import Any
 from guerdon.client.decode import Wire, build, get, one_model
 from guerdon.errors import InvalidReply
 from guerdon.types import (
+    Agreement,
     AliasChange,
     BestOfNResult,
     Candidate,
@@ -63,6 +64,11 @@ def model_history(wire: Wire) -> ModelHistory:
     versions = tuple(model_version(v) for v in get(wire, "versions"))
     changes = tuple(alias_change(c) for c in get(wire, "changes"))
     return build(ModelHistory, wire, versions=versions, changes=changes)
+
+
+def agreement(wire: Wire) -> Agreement:
+    """How far stored feedback agrees."""
+    return build(Agreement, wire, alpha=_interval(wire.get("alpha")))
 
 
 def _interval(wire: Wire | None) -> Interval | None:

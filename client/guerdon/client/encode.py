@@ -1,7 +1,7 @@
 """Callers' items to the wire's dictionaries, and how many bytes each takes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from guerdon.errors import InvalidInput
@@ -52,6 +52,15 @@ def encode_candidates(candidates: Sequence[str]) -> list[str]:
     return [encode_text(text, f"candidates[{i}]") for i, text in enumerate(candidates)]
 
 
+def encode_records(records: Iterable[Mapping[str, object]]) -> list[Wire]:
+    """Records of ``/v1/datasets``.
+
+    Raises:
+        InvalidInput: a record is no mapping, or holds what JSON or Unicode cannot say.
+    """
+    return [_record(record, f"records[{i}]") for i, record in enumerate(records)]
+
+
 def encode_prompt(prompt: Prompt, param: str) -> Wire:
     """``{"prompt": str}`` or ``{"messages": [...]}``; `param` is the path that errors name, "" at the top."""
     dot = f"{param}." if param else ""
@@ -84,6 +93,17 @@ def encode_text(value: object, param: str) -> str:
 def num_bytes(wire: Wire) -> int:
     """Bytes that the item takes in a JSON body."""
     return len(json.dumps(wire, ensure_ascii=False).encode())
+
+
+def _record(record: object, param: str) -> Wire:
+    if not isinstance(record, Mapping):
+        raise InvalidInput(f"{param} is {_kind(record)}; give a mapping", param=param)
+    wire = dict(record)
+    try:
+        json.dumps(wire, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as err:
+        raise InvalidInput(f"{param} cannot be sent as JSON: {err}; send plain values", param=param) from None
+    return wire
 
 
 def _message(message: object, param: str) -> Wire:

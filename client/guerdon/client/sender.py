@@ -12,7 +12,7 @@ from guerdon.client.encode import num_bytes
 from guerdon.client.gather import gather_bounded
 from guerdon.client.retry import Clock, Deadline, RetryPolicy, retrying
 from guerdon.errors import GuerdonError, InvalidInput, InvalidReply
-from guerdon.transport import Payload, Transport, Verb
+from guerdon.transport import Payload, Transport, Verb, open_transport
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Half the service's default body limit: room for headers, escapes and a stricter proxy."""
@@ -119,6 +119,29 @@ class Sender:
             err.retryable = err.retryable and not was_told
             raise
         raise InvalidReply("the answer ended before its result; ask again")
+
+
+def open_sender(
+    target: str | Transport,
+    api_key: str | None,
+    timeout_s: float,
+    max_retries: int,
+    max_concurrency: int,
+    chunk_size: int,
+    clock: Clock,
+) -> Sender:
+    """The sender of a client with these arguments.
+
+    Raises:
+        InvalidInput: one is out of range, or the URL cannot be used.
+    """
+    bounds = {"timeout_s": timeout_s > 0, "max_retries": max_retries >= 0}
+    bounds |= {"max_concurrency": max_concurrency >= 1, "chunk_size": chunk_size >= 1}
+    for name, fine in bounds.items():
+        if not fine:
+            raise InvalidInput(f"{name} is out of range; give a larger one", param=name)
+    transport = open_transport(target, api_key) if isinstance(target, str) else target
+    return Sender(transport, timeout_s, RetryPolicy(max_retries), max_concurrency, chunk_size, clock)
 
 
 def _given(payload: Payload) -> Payload:

@@ -12,10 +12,12 @@ from guerdon.client.retry import Clock
 from guerdon.errors import ConnectionFailed
 from guerdon.transport import Transport
 from guerdon.types import (
+    Agreement,
     AliasChange,
     BestOfNResult,
     Candidate,
     CompareResult,
+    Dataset,
     Evaluation,
     Item,
     Lane,
@@ -181,6 +183,10 @@ class Client:
             )
         )
 
+    def policies(self) -> tuple[str, ...]:
+        """See `AsyncClient.policies`."""
+        return self._run(lambda c: c.policies())
+
     def evaluate_policy(
         self,
         policies: str | Sequence[str],
@@ -218,6 +224,10 @@ class Client:
                 on_progress=on_progress,
             )
         )
+
+    def add_dataset(self, name: str, records: Iterable[Mapping[str, object]]) -> Dataset:
+        """See `AsyncClient.add_dataset`."""
+        return self._run(lambda c: c.add_dataset(name, records))
 
     def evaluate(
         self,
@@ -275,6 +285,10 @@ class Client:
         """See `AsyncClient.history`."""
         return self._run(lambda c: c.history(name))
 
+    def model_card(self, name: str, version: str) -> str:
+        """See `AsyncClient.model_card`."""
+        return self._run(lambda c: c.model_card(name, version))
+
     def promote(
         self,
         name: str,
@@ -322,6 +336,10 @@ class Client:
                 feedback_id=feedback_id,
             )
         )
+
+    def agreement(self) -> Agreement:
+        """See `AsyncClient.agreement`."""
+        return self._run(lambda c: c.agreement())
 
     def close(self) -> None:
         """Close the connections and stop the thread; a second time does nothing."""

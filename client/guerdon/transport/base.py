@@ -11,7 +11,9 @@ Verb = Literal[
     "load_model",
     "unload_model",
     "best_of_n",
+    "policies",
     "evaluate_policy",
+    "add_dataset",
     "start_evaluation",
     "follow_evaluation",
     "evaluation",
@@ -20,9 +22,11 @@ Verb = Literal[
     "evaluation_report",
     "register",
     "history",
+    "model_card",
     "promote",
     "rollback",
     "feedback",
+    "agreement",
 ]
 Payload = dict[str, Any]
 """JSON-ready; field names equal the REST interface's, which equal the proto's."""

@@ -10,7 +10,7 @@ import httpx
 
 from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
 from guerdon.transport.base import NAMED_PARTS, Payload, Verb
-from guerdon.transport.routes import ROUTES
+from guerdon.transport.routes import ROUTES, TEXTS
 from guerdon.transport.sse import events
 
 CONNECT_TIMEOUT_S = 5.0
@@ -53,7 +53,7 @@ class RestTransport:
         with self._failures():
             response = await self._client.send(self._request(verb, payload))
         if response.is_success:
-            return {"report": response.text} if verb == "evaluation_report" else _parsed(response)
+            return {TEXTS[verb]: response.text} if verb in TEXTS else _parsed(response)
         raise error_of(response.status_code, response.headers, response.content)
 
     async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:

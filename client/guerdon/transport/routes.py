@@ -30,7 +30,9 @@ ROUTES: dict[Verb, Route] = {
     "load_model": Route("POST", "/v1/models"),
     "unload_model": Route("DELETE", "/v1/models/{name}"),
     "best_of_n": Route("POST", "/v1/best-of-n"),
+    "policies": Route("GET", "/v1/policies"),
     "evaluate_policy": Route("POST", "/v1/policy-evaluations"),
+    "add_dataset": Route("POST", "/v1/datasets"),
     "start_evaluation": Route("POST", "/v1/evaluations"),
     "follow_evaluation": Route("GET", "/v1/evaluations/{id}/events"),
     "evaluation": Route("GET", "/v1/evaluations/{id}"),
@@ -39,7 +41,11 @@ ROUTES: dict[Verb, Route] = {
     "evaluation_report": Route("GET", "/v1/evaluations/{id}/report?format={format}"),
     "register": Route("POST", "/v1/models/{name}/versions"),
     "history": Route("GET", "/v1/models/{name}/versions"),
+    "model_card": Route("GET", "/v1/models/{name}/versions/{version}/card"),
     "promote": Route("POST", "/v1/models/{name}/promote"),
     "rollback": Route("POST", "/v1/models/{name}/rollback"),
     "feedback": Route("POST", "/v1/feedback"),
+    "agreement": Route("GET", "/v1/feedback/agreement"),
 }
+TEXTS: dict[Verb, str] = {"evaluation_report": "report", "model_card": "card"}
+"""Verbs that REST answers with a text, and what gRPC calls it."""

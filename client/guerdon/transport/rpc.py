@@ -1,5 +1,6 @@
 """gRPC over one channel."""
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -36,14 +37,18 @@ METHODS: dict[Verb, tuple[str, Any]] = {
     "compare": ("Compare", pb.CompareRequest),
     "rank": ("Rank", pb.RankRequest),
     "models": ("ListModels", pb.ListModelsRequest),
+    "policies": ("ListPolicies", pb.ListPoliciesRequest),
+    "add_dataset": ("AddDataset", pb.AddDatasetRequest),
     "evaluations": ("ListEvaluations", pb.ListEvaluationsRequest),
     "evaluation_report": ("GetEvaluationReport", pb.GetEvaluationReportRequest),
     "cancel_evaluation": ("CancelEvaluation", pb.CancelEvaluationRequest),
     "register": ("RegisterModel", pb.RegisterModelRequest),
     "history": ("GetModelHistory", pb.GetModelHistoryRequest),
+    "model_card": ("GetModelCard", pb.GetModelCardRequest),
     "promote": ("PromoteModel", pb.PromoteModelRequest),
     "rollback": ("RollbackModel", pb.RollbackModelRequest),
     "feedback": ("SubmitFeedback", pb.SubmitFeedbackRequest),
+    "agreement": ("GetAgreement", pb.GetAgreementRequest),
 }
 STREAMS: dict[Verb, tuple[str, Any]] = {
     "best_of_n": ("BestOfN", pb.BestOfNRequest),
@@ -81,6 +86,8 @@ class RpcTransport:
         if verb not in METHODS:
             raise InvalidInput(f"{verb} is not served over gRPC; use the service's http:// URL", param="url")
         method, request_class = METHODS[verb]
+        if verb == "add_dataset":  # whatever a record holds, protobuf has no type for it
+            payload = payload | {"records": [json.dumps(record) for record in payload["records"]]}
         request = _request(request_class, payload)
         try:
             reply = await getattr(self._stub(), method)(request, timeout=timeout_s, metadata=self._metadata)

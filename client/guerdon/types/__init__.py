@@ -2,7 +2,9 @@
 ``_at`` seconds."""
 
 from guerdon.types.best_of_n import BestOfNResult, Candidate
+from guerdon.types.dataset import Dataset
 from guerdon.types.evaluation import Evaluation, Interval, ReportFormat
+from guerdon.types.feedback import Agreement
 from guerdon.types.policy_evaluation import (
     BestOfNRow,
     JudgedWinRate,
@@ -33,11 +35,13 @@ from guerdon.types.scoring import (
 )
 
 __all__ = [
+    "Agreement",
     "AliasChange",
     "BestOfNResult",
     "BestOfNRow",
     "Candidate",
     "CompareResult",
+    "Dataset",
     "Evaluation",
     "GateCheck",
     "Interval",

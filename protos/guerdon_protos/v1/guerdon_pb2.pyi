@@ -380,6 +380,34 @@ class BestOfNEvent(_message.Message):
     result: BestOfNResponse
     def __init__(self, candidate: _Optional[_Union[Candidate, _Mapping]] = ..., result: _Optional[_Union[BestOfNResponse, _Mapping]] = ...) -> None: ...
 
+class ListPoliciesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPoliciesResponse(_message.Message):
+    __slots__ = ("policies",)
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    policies: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, policies: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AddDatasetRequest(_message.Message):
+    __slots__ = ("name", "records")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    records: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., records: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Dataset(_message.Message):
+    __slots__ = ("name", "sha256", "num_items")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    NUM_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sha256: str
+    num_items: int
+    def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., num_items: _Optional[int] = ...) -> None: ...
+
 class EvaluateRequest(_message.Message):
     __slots__ = ("candidate", "baseline", "dataset", "profile", "margin", "id", "robustness")
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -439,7 +467,7 @@ class Interval(_message.Message):
     def __init__(self, value: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class Evaluation(_message.Message):
-    __slots__ = ("id", "state", "candidate", "candidate_digest", "baseline", "baseline_digest", "dataset", "dataset_sha256", "done", "total", "created_at", "error", "accuracy", "verdict", "delta", "report_json")
+    __slots__ = ("id", "state", "candidate", "candidate_digest", "baseline", "baseline_digest", "dataset", "dataset_sha256", "done", "total", "created_at", "error", "accuracy", "verdict", "delta", "report_json", "num_items")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATE_FIELD_NUMBER: _ClassVar[int]
@@ -456,6 +484,7 @@ class Evaluation(_message.Message):
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     REPORT_JSON_FIELD_NUMBER: _ClassVar[int]
+    NUM_ITEMS_FIELD_NUMBER: _ClassVar[int]
     id: str
     state: str
     candidate: str
@@ -472,7 +501,8 @@ class Evaluation(_message.Message):
     verdict: str
     delta: Interval
     report_json: str
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., candidate: _Optional[str] = ..., candidate_digest: _Optional[str] = ..., baseline: _Optional[str] = ..., baseline_digest: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., created_at: _Optional[float] = ..., error: _Optional[str] = ..., accuracy: _Optional[_Union[Interval, _Mapping]] = ..., verdict: _Optional[str] = ..., delta: _Optional[_Union[Interval, _Mapping]] = ..., report_json: _Optional[str] = ...) -> None: ...
+    num_items: int
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., candidate: _Optional[str] = ..., candidate_digest: _Optional[str] = ..., baseline: _Optional[str] = ..., baseline_digest: _Optional[str] = ..., dataset: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., created_at: _Optional[float] = ..., error: _Optional[str] = ..., accuracy: _Optional[_Union[Interval, _Mapping]] = ..., verdict: _Optional[str] = ..., delta: _Optional[_Union[Interval, _Mapping]] = ..., report_json: _Optional[str] = ..., num_items: _Optional[int] = ...) -> None: ...
 
 class PolicyPrompt(_message.Message):
     __slots__ = ("prompt", "messages", "baseline_response")
@@ -715,6 +745,20 @@ class ModelHistory(_message.Message):
     changes: _containers.RepeatedCompositeFieldContainer[AliasChange]
     def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ..., aliases: _Optional[_Mapping[str, str]] = ..., changes: _Optional[_Iterable[_Union[AliasChange, _Mapping]]] = ...) -> None: ...
 
+class GetModelCardRequest(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class ModelCard(_message.Message):
+    __slots__ = ("card",)
+    CARD_FIELD_NUMBER: _ClassVar[int]
+    card: str
+    def __init__(self, card: _Optional[str] = ...) -> None: ...
+
 class GateCheck(_message.Message):
     __slots__ = ("name", "passed", "detail")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -809,3 +853,33 @@ class SubmitFeedbackResponse(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetAgreementRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Agreement(_message.Message):
+    __slots__ = ("num_questions", "alpha", "accuracy", "num_judgements")
+    class AccuracyEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class NumJudgementsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    NUM_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    NUM_JUDGEMENTS_FIELD_NUMBER: _ClassVar[int]
+    num_questions: int
+    alpha: Interval
+    accuracy: _containers.ScalarMap[str, float]
+    num_judgements: _containers.ScalarMap[str, int]
+    def __init__(self, num_questions: _Optional[int] = ..., alpha: _Optional[_Union[Interval, _Mapping]] = ..., accuracy: _Optional[_Mapping[str, float]] = ..., num_judgements: _Optional[_Mapping[str, int]] = ...) -> None: ...

@@ -64,10 +64,20 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.FromString,
                 _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/guerdon.v1.RewardService/ListPolicies',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
         self.EvaluatePolicy = channel.unary_stream(
                 '/guerdon.v1.RewardService/EvaluatePolicy',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyEvent.FromString,
+                _registered_method=True)
+        self.AddDataset = channel.unary_unary(
+                '/guerdon.v1.RewardService/AddDataset',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AddDatasetRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Dataset.FromString,
                 _registered_method=True)
         self.Evaluate = channel.unary_stream(
                 '/guerdon.v1.RewardService/Evaluate',
@@ -99,6 +109,11 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelHistoryRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelHistory.FromString,
                 _registered_method=True)
+        self.GetModelCard = channel.unary_unary(
+                '/guerdon.v1.RewardService/GetModelCard',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelCardRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelCard.FromString,
+                _registered_method=True)
         self.PromoteModel = channel.unary_unary(
                 '/guerdon.v1.RewardService/PromoteModel',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.PromoteModelRequest.SerializeToString,
@@ -113,6 +128,11 @@ class RewardServiceStub:
                 '/guerdon.v1.RewardService/SubmitFeedback',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackResponse.FromString,
+                _registered_method=True)
+        self.GetAgreement = channel.unary_unary(
+                '/guerdon.v1.RewardService/GetAgreement',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetAgreementRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Agreement.FromString,
                 _registered_method=True)
 
 
@@ -161,8 +181,22 @@ class RewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPolicies(self, request, context):
+        """Names of the policies that best-of-n samples from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EvaluatePolicy(self, request, context):
         """Sample policies on prompts, score, compare and measure them: progress, then the result.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddDataset(self, request, context):
+        """Keep records as a file of the data folder, which evaluations then name (admin scope).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +244,13 @@ class RewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetModelCard(self, request, context):
+        """The model card of one version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PromoteModel(self, request, context):
         """Point an alias at a version, if the gate allows it (admin scope).
         """
@@ -226,6 +267,13 @@ class RewardServiceServicer:
 
     def SubmitFeedback(self, request, context):
         """Store a preference that a person gave.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAgreement(self, request, context):
+        """How far the caller's stored judgements agree (an admin's: all), and how reliable each annotator is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,10 +312,20 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.BestOfNEvent.SerializeToString,
             ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListPoliciesResponse.SerializeToString,
+            ),
             'EvaluatePolicy': grpc.unary_stream_rpc_method_handler(
                     servicer.EvaluatePolicy,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyEvent.SerializeToString,
+            ),
+            'AddDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddDataset,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AddDatasetRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Dataset.SerializeToString,
             ),
             'Evaluate': grpc.unary_stream_rpc_method_handler(
                     servicer.Evaluate,
@@ -299,6 +357,11 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelHistoryRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelHistory.SerializeToString,
             ),
+            'GetModelCard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelCard,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelCardRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelCard.SerializeToString,
+            ),
             'PromoteModel': grpc.unary_unary_rpc_method_handler(
                     servicer.PromoteModel,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.PromoteModelRequest.FromString,
@@ -313,6 +376,11 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.SubmitFeedback,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackResponse.SerializeToString,
+            ),
+            'GetAgreement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAgreement,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetAgreementRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.Agreement.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -488,6 +556,33 @@ class RewardService:
             _registered_method=True)
 
     @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/ListPolicies',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ListPoliciesRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ListPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def EvaluatePolicy(request,
             target,
             options=(),
@@ -504,6 +599,33 @@ class RewardService:
             '/guerdon.v1.RewardService/EvaluatePolicy',
             guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.EvaluatePolicyEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/AddDataset',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.AddDatasetRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.Dataset.FromString,
             options,
             channel_credentials,
             insecure,
@@ -677,6 +799,33 @@ class RewardService:
             _registered_method=True)
 
     @staticmethod
+    def GetModelCard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/GetModelCard',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelCardRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ModelCard.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PromoteModel(request,
             target,
             options=(),
@@ -747,6 +896,33 @@ class RewardService:
             '/guerdon.v1.RewardService/SubmitFeedback',
             guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAgreement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/GetAgreement',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.GetAgreementRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.Agreement.FromString,
             options,
             channel_credentials,
             insecure,

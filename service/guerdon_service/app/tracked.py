@@ -245,6 +245,10 @@ class _Registrar:
         with self.calls.call():
             return await self.inner.history(name)
 
+    async def card(self, name: str, version: str) -> str:
+        with self.calls.call():
+            return await self.inner.card(name, version)
+
     async def promote(self, query: PromoteQuery) -> AliasChange:
         with self.calls.call():
             return await self.inner.promote(query)

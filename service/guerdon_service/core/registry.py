@@ -139,6 +139,10 @@ class Registrar(Protocol):
         """Everything of one name; `UnknownModel` when there is none."""
         ...
 
+    async def card(self, name: str, version: str) -> str:
+        """The model card of one version, Markdown; `UnknownModel` when there is none."""
+        ...
+
     async def promote(self, query: PromoteQuery) -> AliasChange:
         """Run the gate and move the alias; `GateRefused` with the reasons otherwise."""
         ...

@@ -29,6 +29,10 @@ class Artifacts(Protocol):
         """The manifest of a local source as it is now, its digest filled."""
         ...
 
+    def card(self, source: str) -> str | None:
+        """The model card of a local source, Markdown; None where it has none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Load:

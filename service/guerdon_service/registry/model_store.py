@@ -8,9 +8,12 @@ from pathlib import Path
 import fsspec
 
 from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.artifacts.resolve import resolve
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
 
+CARDS = ("MODEL_CARD.md", "README.md")
+"""What training calls the model card, and what hubs call it."""
 FETCHED = "fetched"
 """Folder below the model store that holds what came from URLs, by digest."""
 
@@ -78,6 +81,20 @@ class ModelStore:
             InvalidInput: the artifact is refused, for instance because it was changed.
         """
         return read_artifact(source, name).manifest
+
+    def card(self, source: str) -> str | None:
+        """The model card of a local source, Markdown; None where it has none.
+
+        In a folder a link is no card: it could lead to any file of this machine. A hub's cache is all links.
+
+        Raises:
+            InvalidInput: there is no artifact any more.
+        """
+        folder, may_link = resolve(source), not Path(source).expanduser().is_dir()
+        for path in (folder / name for name in CARDS):
+            if path.is_file() and (may_link or not path.is_symlink()):
+                return path.read_text(encoding="utf-8", errors="replace")
+        return None
 
     def _fetched_folder(self, source: str) -> Path:
         scheme = source.partition("://")[0]

@@ -128,10 +128,7 @@ class Registry:
             UnknownModel: no such name or version.
             GuerdonError: it cannot be loaded.
         """
-        found = find_version((await self.history(name)).versions, version)
-        if found is None:
-            raise UnknownModel(f"model {name}@{version} is not registered; register it first", param="name")
-        await self._loader.ensure(found)
+        await self._loader.ensure(self._registered(await self.history(name), version))
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store an artifact; the same again changes nothing but where it lies.
@@ -169,6 +166,28 @@ class Registry:
         if not found.versions:
             raise UnknownModel(f"model {name[:80]!r} is not registered; register it first", param="name")
         return found
+
+    async def card(self, name: str, version: str) -> str:
+        """The model card of one version, Markdown.
+
+        Raises:
+            UnknownModel: no such name or version, or its artifact has no card.
+            NotReady: the registry does not answer.
+        """
+        found = self._registered(await self.history(name), version)
+        try:
+            source = await asyncio.to_thread(self._artifacts.local, found.source, found.digest)
+            card = await asyncio.to_thread(self._artifacts.card, source)
+        except InvalidInput as err:  # which names the source, and only admins may know it
+            raise UnknownModel(
+                f"the artifact of {name}@{version} is not where it was; register it from where it is now",
+                param="version",
+            ) from err
+        if card is None:
+            raise UnknownModel(
+                f"{name}@{version} has no model card; give its artifact a MODEL_CARD.md", param="version"
+            )
+        return card
 
     async def promote(self, query: PromoteQuery) -> AliasChange:
         """Run the gate and move the alias; an override promotes in spite of it, but never a wrong artifact.
@@ -269,6 +288,13 @@ class Registry:
         if change.previous is not None:
             self._retirement.begin(change.name)
         return change
+
+    def _registered(self, history: ModelHistory, version: str) -> ModelVersion:
+        found = find_version(history.versions, version)
+        if found is None:
+            asked = f"{history.name}@{version[:80]}"
+            raise UnknownModel(f"model {asked} is not registered; register it first", param="version")
+        return found
 
     def _version(self, name: str, manifest: Manifest, source: str, by: str) -> ModelVersion:
         return ModelVersion(

@@ -13,8 +13,8 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
+from guerdon_service.core.strict_json import check_depth, parse_json
 from guerdon_service.rest.body import read_body
-from guerdon_service.rest.strict_json import check_depth, parse_json
 
 T = TypeVar("T")
 

@@ -23,10 +23,7 @@ async def add_dataset(at: Context, request: Request) -> Response:
 def decode_dataset(value: object, call: Call) -> tuple[str, list[Fields]]:
     """``{name, records}``."""
     fields = read_object(value, _KNOWN, "")
-    name, records = read_id(fields, "name"), read_list(fields, "records", _record)
-    if not records:
-        raise InvalidInput("records is empty; give at least one preference", param="records")
-    return name, records
+    return read_id(fields, "name"), read_list(fields, "records", _record)
 
 
 def _record(value: object, path: str) -> Fields:

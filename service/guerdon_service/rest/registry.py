@@ -31,6 +31,12 @@ async def get_history(at: Context, request: Request) -> Response:
     return json_reply(render_history(shown(history, is_admin=allow(request, None).is_admin)))
 
 
+async def get_card(at: Context, request: Request) -> Response:
+    """The model card of one version."""
+    card = await at.services.registrar.card(request.path_params["name"], request.path_params["version"])
+    return Response(card, media_type="text/markdown")
+
+
 async def promote_model(at: Context, request: Request) -> Response:
     """Point an alias at a version, if the gate allows it (admin scope)."""
     decode = partial(decode_promote, name=request.path_params["name"])

@@ -162,6 +162,14 @@ def _registry() -> tuple[Row, ...]:
         ),
         Row("GET", f"{one}/versions", here.get_history, shape.ModelHistory, errors=_SEEN),
         Row(
+            "GET",
+            f"{one}/versions/{{version}}/card",
+            here.get_card,
+            None,
+            text={"text/markdown": "As its training wrote it."},
+            errors=_SEEN,
+        ),
+        Row(
             "POST",
             f"{one}/promote",
             here.promote_model,

@@ -24,8 +24,13 @@ class Auditor:
 
 
 def _fields(kind: type[Message], data: bytes) -> dict[str, Any]:
-    """What the message says; nothing if it is none."""
+    """What the message says, of a list its length, as the log is no place for data; nothing if it is none."""
     try:
-        return MessageToDict(kind.FromString(data), preserving_proto_field_name=True)
+        fields = MessageToDict(kind.FromString(data), preserving_proto_field_name=True)
     except DecodeError:
         return {}
+    return dict(_told_short(name, value) for name, value in fields.items())
+
+
+def _told_short(name: str, value: Any) -> tuple[str, Any]:
+    return (f"num_{name}", len(value)) if isinstance(value, list) else (name, value)

@@ -18,7 +18,7 @@ _CHOICE = ("conservatism", "choice_temperature", "min_margin", "patience")
 
 @dataclass(frozen=True, slots=True)
 class BestOfNVerbs:
-    """The verb, from a message's bytes to its replies; raises only `core.errors`."""
+    """One method per verb, from a message's bytes to its replies; raises only `core.errors`."""
 
     service: BestOfN
 
@@ -28,6 +28,11 @@ class BestOfNVerbs:
         async with closed_after(self.service.stream(query)) as parts:
             async for part in parts:
                 yield render_event(part, call.request_id)
+
+    async def list_policies(self, data: bytes, call: Call) -> pb.ListPoliciesResponse:
+        """Names of the policies that best-of-n samples from."""
+        parse(pb.ListPoliciesRequest, data)
+        return pb.ListPoliciesResponse(policies=self.service.policies())
 
 
 def decode_best_of_n(message: pb.BestOfNRequest, call: Call) -> BestOfNQuery:

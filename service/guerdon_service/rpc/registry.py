@@ -36,6 +36,11 @@ class RegistryVerbs:
         message = required(parse(pb.GetModelHistoryRequest, data), "name")
         return render_history(shown(await self.service.history(message.name), is_admin=call.is_admin))
 
+    async def card(self, data: bytes, call: Call) -> pb.ModelCard:
+        """The model card of one version."""
+        message = required(parse(pb.GetModelCardRequest, data), "name", "version")
+        return pb.ModelCard(card=await self.service.card(message.name, message.version))
+
     async def promote(self, data: bytes, call: Call) -> pb.AliasChange:
         """Point an alias at a version, if the gate allows it."""
         message = required(parse(pb.PromoteModelRequest, data), "name", "version")

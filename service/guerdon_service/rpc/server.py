@@ -18,6 +18,7 @@ from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rpc.audit import Auditor
 from guerdon_service.rpc.best_of_n import BestOfNVerbs
+from guerdon_service.rpc.dataset import DatasetVerbs
 from guerdon_service.rpc.dialects.mount import mount, open_methods
 from guerdon_service.rpc.evaluation import EvaluationVerbs, scope_to_evaluate
 from guerdon_service.rpc.feedback import FeedbackVerbs
@@ -121,19 +122,24 @@ def _to_score(data: bytes) -> Scope:
 
 def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Scope | None]]:
     registry, evaluations = RegistryVerbs(services.registrar), EvaluationVerbs(services.evaluator)
+    feedback = FeedbackVerbs(services.feedback)
     return {
         "Score": ("score", verbs.score, Scope.SCORE),
         "Compare": ("compare", verbs.compare, Scope.SCORE),
         "Rank": ("rank", verbs.rank, Scope.SCORE),
         "ListModels": ("list_models", verbs.list_models, None),
+        "ListPolicies": ("list_policies", BestOfNVerbs(services.best_of_n).list_policies, None),
+        "AddDataset": ("add_dataset", DatasetVerbs(services.evaluator).add, Scope.ADMIN),
         "CancelEvaluation": ("cancel_evaluation", evaluations.cancel, None),
         "ListEvaluations": ("list_evaluations", evaluations.list, None),
         "GetEvaluationReport": ("get_report", evaluations.report, None),
         "RegisterModel": ("register_model", registry.register, Scope.ADMIN),
         "GetModelHistory": ("get_history", registry.history, None),
+        "GetModelCard": ("get_card", registry.card, None),
         "PromoteModel": ("promote_model", registry.promote, Scope.ADMIN),
         "RollbackModel": ("rollback_model", registry.rollback, Scope.ADMIN),
-        "SubmitFeedback": ("submit_feedback", FeedbackVerbs(services.feedback).submit, Scope.SCORE),
+        "SubmitFeedback": ("submit_feedback", feedback.submit, Scope.SCORE),
+        "GetAgreement": ("get_agreement", feedback.agreement, None),
     }
 
 

@@ -10,9 +10,9 @@ from guerdon_service.core.auth import Scope
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import GuerdonError, InvalidInput, UnsupportedMedia
 from guerdon_service.core.result import ScoreResult
+from guerdon_service.core.strict_json import check_depth, parse_json
 from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.rest.fields import Fields
-from guerdon_service.rest.strict_json import check_depth, parse_json
 
 
 @dataclass(frozen=True, slots=True)

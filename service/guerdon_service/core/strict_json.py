@@ -7,8 +7,8 @@ from typing import NoReturn
 from guerdon_service.core.errors import InvalidInput
 
 
-def parse_json(body: bytes) -> object:
-    """Parse one JSON document.
+def parse_json(body: bytes, name: str = "body") -> object:
+    """Parse one JSON document; `name` is what its sender calls it.
 
     Raises:
         InvalidInput: not UTF-8, malformed (with the position), a duplicate key, NaN or an infinity, or
@@ -17,16 +17,18 @@ def parse_json(body: bytes) -> object:
     try:
         value: object = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as err:
-        raise InvalidInput(f"body is not UTF-8 at byte {err.start}; send UTF-8", param="body") from None
+        raise InvalidInput(f"{name} is not UTF-8 at byte {err.start}; send UTF-8", param=name) from None
     except json.JSONDecodeError as err:
         raise InvalidInput(
-            f"body is not JSON: {err.msg} at line {err.lineno} column {err.colno}; send one JSON object",
-            param="body",
+            f"{name} is not JSON: {err.msg} at line {err.lineno} column {err.colno}; send one JSON object",
+            param=name,
         ) from None
     except ValueError:
-        raise InvalidInput("body holds a number that is too long to read; shorten it", param="body") from None
+        raise InvalidInput(
+            f"{name} holds a number that is too long to read; shorten it", param=name
+        ) from None
     except RecursionError:
-        raise InvalidInput("body is nested too deep to be read; send flat JSON", param="body") from None
+        raise InvalidInput(f"{name} is nested too deep to be read; send flat JSON", param=name) from None
     return value
 
 
