@@ -20,6 +20,7 @@ from guerdon_service.core.errors import (
     UnknownModel,
 )
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery
+from guerdon_service.core.evaluation_summary import summarise
 from guerdon_service.core.feedback import Feedback
 from guerdon_service.core.generation import Generated, Policy, SamplingParams
 from guerdon_service.core.limits import Limits
@@ -39,6 +40,7 @@ from guerdon_service.feedback.service import FeedbackService
 from guerdon_service.scoring.service import ScoringService
 
 REPORT = {
+    "data": {"num_items": 3},
     "accuracy": {"value": 0.75, "low": 0.5, "high": 0.875},
     "comparison": {"verdict": "better", "delta": {"value": 0.1, "low": 0.01, "high": 0.2}},
 }
@@ -173,7 +175,8 @@ class StepEvaluator:
             evaluation = self.kept[evaluation_id]
             if evaluation.state not in ENDED:
                 done = evaluation.done + 1
-                ended = {"state": "done", "report": REPORT} if done == 3 else {"state": "running"}
+                found = {"report": REPORT, "summary": summarise(REPORT)}
+                ended = {"state": "done", **found} if done == 3 else {"state": "running"}
                 evaluation = replace(evaluation, done=done, total=3, **ended)
                 self.kept[evaluation_id] = evaluation
             yield evaluation

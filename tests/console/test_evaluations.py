@@ -39,9 +39,14 @@ async def test_an_evaluation_is_started_watched_and_its_report_read(
         await page.get_by_role("button", name="Download the report").click()
     saved = await saving.value
     await saved.save_as(tmp_path / "report.html")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     await person.goes_to("evaluations")
     row = page.get_by_role("region", name="Evaluations").get_by_role("row").filter(has_text="demo@1")
-    await expect(row).to_contain_text(done["verdict"])
+    accuracy = done["accuracy"]
+    for told in (done["verdict"], f"{accuracy['value']:.3f} [{accuracy['low']:.3f}", str(done["num_items"])):
+        await expect(row).to_contain_text(told)
+    assert not [url for url in asked if "/v1/evaluations/" in url], "the list has the figures itself"
     assert "<!doctype html>" in (tmp_path / "report.html").read_text("utf-8")[:100].lower()
 
 

@@ -1,14 +1,18 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, EvaluationStore, ItemScores
+from guerdon_service.core.evaluation_summary import Figure, Summary
 from guerdon_service.state.database import Database, open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
+from guerdon_service.state.migrate import migrate
 from tests.state.racing import race
 
 NAN = struct.unpack("<d", struct.pack("<Q", 0x7FF8_0000_0000_0001))[0]
@@ -58,7 +62,7 @@ def test_a_lease_that_ended_is_claimed_by_another_and_the_first_is_told(store: E
     assert taken is not None and taken.id == "e1"
     assert not store.renew("e1", "w1", 117.0, 10.0)
     store.add_scores("e1", "w1", "model@1", [ItemScores("a", (1.0,))])
-    store.finish("e1", "w1", {"accuracy": 1.0})
+    store.finish("e1", "w1", {})
     store.fail("e1", "w1", "it was mine")
     assert store.scores("e1", "model@1") == {}
     assert store.get("e1") == queued(state="running")
@@ -145,14 +149,39 @@ def _bits(values: tuple[float, ...] | None) -> bytes | None:
 
 
 def test_a_finished_report_comes_back_exactly_and_lists_leave_it_out(store: EvaluationStore) -> None:
-    report = {"accuracy": {"value": 0.1 + 0.2, "low": 1 / 3}, "names": ["\0", "\ud800", "é"], "none": None}
+    accuracy = {"value": 0.1 + 0.2, "low": 1 / 3, "high": 0.5, "confidence": 0.95}
+    comparison = {"verdict": "not worse", "delta": {"value": 0.0, "low": -0.01, "high": 0.01}, "mid_p": 0.5}
+    report: dict[str, Any] = {"accuracy": accuracy, "names": ["\0", "\ud800", "é"], "none": None}
+    report |= {"comparison": comparison, "data": {"num_items": 7}}
+    figures = Summary(Figure(0.1 + 0.2, 1 / 3, 0.5), 7, "not worse", Figure(0.0, -0.01, 0.01))
     store.create(queued())
     store.claim("w", 100.0, 10.0)
     store.finish("e1", "w", report)
-    assert store.get("e1") == queued(state="done", report=report)
-    assert store.all() == (queued(state="done"),)
+    assert store.get("e1") == queued(state="done", report=report, summary=figures)
+    assert store.all() == (queued(state="done", summary=figures),)
     assert not store.renew("e1", "w", 101.0, 10.0)
     assert store.claim("w2", 1e9, 10.0) is None
+
+
+def test_what_was_finished_before_lists_had_figures_gets_them(
+    store: EvaluationStore, database: Database
+) -> None:
+    report = {
+        "accuracy": {"value": 0.5, "low": 0.25, "high": 0.75},
+        "data": {"num_items": 4},
+        "comparison": None,
+    }
+    for number in ("e1", "e2"):
+        store.create(queued(number))
+    store.claim("w", 100.0, 10.0)
+    store.finish("e1", "w", report)
+    expected = store.all()
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE evaluations DROP COLUMN summary"))
+        connection.execute(text("UPDATE schema_version SET version_num = '0002'"))
+        migrate(connection)
+    assert store.all() == expected
+    assert expected[1].summary == Summary(Figure(0.5, 0.25, 0.75), 4)
 
 
 @pytest.mark.parametrize("how", ["cancel", "fail", "finish"])
@@ -162,7 +191,7 @@ def test_what_ended_stays_as_it_ended(store: EvaluationStore, how: str) -> None:
     ends = {
         "cancel": lambda: store.cancel("e1"),
         "fail": lambda: store.fail("e1", "w", "no file"),
-        "finish": lambda: store.finish("e1", "w", {"accuracy": 1.0}),
+        "finish": lambda: store.finish("e1", "w", {}),
     }
     ends[how]()
     ended = store.get("e1")

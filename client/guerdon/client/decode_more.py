@@ -43,7 +43,8 @@ def evaluation(wire: Wire) -> Evaluation:
     counts = {name: int(get(wire, name)) for name in ("done", "total")}
     texts = {name: wire.get(name) or None for name in names}
     figures = {name: _interval(wire.get(name)) for name in ("accuracy", "delta")}
-    return build(Evaluation, wire, **counts, **texts, **figures, report=_report(wire))
+    measured = {"num_items": wire.get("num_items"), "report": _report(wire)}
+    return build(Evaluation, wire, **counts, **texts, **figures, **measured)
 
 
 def model_version(wire: Wire) -> ModelVersion:

@@ -25,9 +25,10 @@ class Evaluation:
     done, total: items scored, over both models.
     created_at: Unix seconds.
     accuracy: of the candidate; None until it is done.
+    num_items: that it was measured on; None until it is done.
     verdict: ``better``, ``not worse``, ``worse`` or ``inconclusive``; None without a baseline.
     delta: the candidate's accuracy less the baseline's.
-    report: everything that was found; None until it is done.
+    report: everything that was found; None until it is done, and in lists.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Evaluation:
     created_at: float
     error: str | None
     accuracy: Interval | None
+    num_items: int | None
     verdict: str | None
     delta: Interval | None
     report: Mapping[str, Any] | None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from guerdon_service.core.dataset import Dataset
+from guerdon_service.core.evaluation_summary import NOTHING, Summary
 
 EvaluationState = Literal["queued", "running", "done", "failed", "cancelled"]
 REPORT_FORMATS = ("html", "markdown")
@@ -38,8 +39,8 @@ class Evaluation:
 
     candidate, baseline: pinned as ``NAME@VERSION``; their digests beside them.
     done, total: items scored, over both models; total is 0 until the data is read.
-    report: what was found, as plain JSON values; None until `done`. Its keys ``accuracy`` and, with a
-        baseline, ``comparison`` (``verdict``, ``delta``) are what the short forms show.
+    report: what was found, as plain JSON values; None until `done`, and in lists.
+    summary: its headline figures, in lists too.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Evaluation:
     created_at: float
     error: str | None = None
     report: Mapping[str, Any] | None = None
+    summary: Summary = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class EvaluationStore(Protocol):
         ...
 
     def all(self) -> tuple[Evaluation, ...]:
-        """Every evaluation, newest first, without reports."""
+        """Every evaluation, newest first, without reports but with their summaries."""
         ...
 
     def claim(self, worker: str, now: float, lease_s: float) -> Evaluation | None:
@@ -107,7 +109,7 @@ class EvaluationStore(Protocol):
         ...
 
     def finish(self, evaluation_id: str, worker: str, report: Mapping[str, Any]) -> None:
-        """Store the report; the state becomes ``done``."""
+        """Store the report and its summary; the state becomes ``done``."""
         ...
 
     def fail(self, evaluation_id: str, worker: str, error: str) -> None:

@@ -1,10 +1,8 @@
-"""What the short forms of a finished evaluation show: the same figures over every transport."""
+"""The headline figures of an evaluation: what lists, tables and short forms of it show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from guerdon_service.core.evaluation import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +16,38 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """accuracy: of the candidate. verdict, delta: against the baseline, whose accuracy is taken off."""
+    """All None before there is a report.
 
-    accuracy: Figure | None
-    verdict: str | None
-    delta: Figure | None
+    accuracy: of the candidate, on `num_items`.
+    verdict, delta: against the baseline, whose accuracy is taken off.
+    """
+
+    accuracy: Figure | None = None
+    num_items: int | None = None
+    verdict: str | None = None
+    delta: Figure | None = None
 
 
-def summarise(evaluation: Evaluation) -> Summary:
-    """The figures of a report; all None before there is one."""
-    report = evaluation.report or {}
-    comparison = report.get("comparison") or {}
+NOTHING = Summary()
+
+
+def summarise(report: Mapping[str, Any]) -> Summary:
+    """The figures of a report, as plain JSON has it."""
+    data, comparison = report.get("data") or {}, report.get("comparison") or {}
     return Summary(
-        _figure(report.get("accuracy")), comparison.get("verdict"), _figure(comparison.get("delta"))
+        accuracy=_figure(report.get("accuracy")),
+        num_items=data.get("num_items"),
+        verdict=comparison.get("verdict"),
+        delta=_figure(comparison.get("delta")),
     )
+
+
+def to_summary(stored: Mapping[str, Any] | None) -> Summary:
+    """A summary that was kept as plain JSON; None is one of nothing."""
+    if stored is None:
+        return NOTHING
+    figures = {name: _figure(stored[name]) for name in ("accuracy", "delta")}
+    return Summary(**{**stored, **figures})
 
 
 def _figure(value: Mapping[str, Any] | None) -> Figure | None:

@@ -52,6 +52,7 @@ class EvaluationInfo(BaseModel):
     created_at: float = Field(description="Unix seconds.")
     error: str | None
     accuracy: Figure | None = Field(description="Of the candidate, once done.")
+    num_items: int | None = Field(description="That it was measured on, once done.")
     verdict: Literal["better", "not worse", "worse", "inconclusive"] | None
     delta: Figure | None = Field(description="The candidate's accuracy less the baseline's.")
 

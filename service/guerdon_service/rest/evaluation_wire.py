@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from guerdon_service.core.call import Call
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
-from guerdon_service.core.evaluation_summary import summarise
 from guerdon_service.rest.fields import read_id, read_name, read_number, read_object, read_whole
 from guerdon_service.rest.render import dump
 
@@ -37,7 +36,7 @@ def render_evaluations(evaluations: Sequence[Evaluation]) -> bytes:
 
 
 def _plain(evaluation: Evaluation) -> dict[str, object]:
-    found = summarise(evaluation)
+    found = evaluation.summary
     return {
         "id": evaluation.id,
         "state": evaluation.state,
@@ -52,6 +51,7 @@ def _plain(evaluation: Evaluation) -> dict[str, object]:
         "created_at": evaluation.created_at,
         "error": evaluation.error,
         "accuracy": found.accuracy,
+        "num_items": found.num_items,
         "verdict": found.verdict,
         "delta": found.delta,
     }

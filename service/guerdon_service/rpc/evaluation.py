@@ -10,7 +10,7 @@ from guerdon_service.core.auth import Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import REPORT_FORMATS, Evaluation, EvaluationQuery, Evaluator
-from guerdon_service.core.evaluation_summary import Figure, summarise
+from guerdon_service.core.evaluation_summary import Figure
 from guerdon_service.core.streams import closed_after
 from guerdon_service.core.visible_evaluations import VisibleEvaluations
 from guerdon_service.rpc.decode import parse, required
@@ -74,7 +74,7 @@ def decode_evaluation(message: pb.EvaluateRequest, call: Call) -> EvaluationQuer
 
 def render_evaluation(evaluation: Evaluation) -> pb.Evaluation:
     """One evaluation; its whole report, once there is one, as JSON."""
-    found = summarise(evaluation)
+    found = evaluation.summary
     return pb.Evaluation(
         id=evaluation.id,
         state=evaluation.state,
@@ -89,6 +89,7 @@ def render_evaluation(evaluation: Evaluation) -> pb.Evaluation:
         created_at=evaluation.created_at,
         error=evaluation.error or "",
         accuracy=_interval(found.accuracy),
+        num_items=found.num_items,
         verdict=found.verdict or "",
         delta=_interval(found.delta),
         report_json="" if evaluation.report is None else _json(evaluation.report),

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row, and_, desc, insert, null, or_, select, update
 
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, ItemScores
+from guerdon_service.core.evaluation_summary import summarise, to_summary
 from guerdon_service.state.database import Database, insert_new
 from guerdon_service.state.tables import EVALUATION_SCORES, EVALUATIONS
 
@@ -33,7 +34,7 @@ class SqlEvaluationStore:
         return _evaluation(row) if row is not None else None
 
     def all(self) -> tuple[Evaluation, ...]:
-        """Every evaluation, newest first, without reports."""
+        """Every evaluation, newest first, without reports but with their summaries."""
         columns = [c if c.name != "report" else null().label("report") for c in _COLUMNS]
         with self._database.reading() as connection:
             rows = connection.execute(select(*columns).order_by(desc(_JOB.seq))).all()
@@ -85,8 +86,9 @@ class SqlEvaluationStore:
             connection.execute(update(EVALUATIONS).where(_JOB.id == evaluation_id).values(total=total))
 
     def finish(self, evaluation_id: str, worker: str, report: Mapping[str, Any]) -> None:
-        """Store the report, unless the lease was lost or the evaluation ended."""
-        self._change_held(evaluation_id, worker, state="done", report=dict(report))
+        """Store the report and its summary, unless the lease was lost or the evaluation ended."""
+        found = {"report": dict(report), "summary": asdict(summarise(report))}
+        self._change_held(evaluation_id, worker, state="done", **found)
 
     def fail(self, evaluation_id: str, worker: str, error: str) -> None:
         """The state becomes ``failed``, unless the lease was lost or the evaluation ended."""
@@ -111,4 +113,5 @@ def _columns(scored: ItemScores) -> dict[str, Any]:
 
 def _evaluation(row: Row[Any]) -> Evaluation:
     values = row._asdict()
-    return Evaluation(**values | {"query": EvaluationQuery(**values["query"])})
+    built = {"query": EvaluationQuery(**values["query"]), "summary": to_summary(values["summary"])}
+    return Evaluation(**values | built)

@@ -100,6 +100,7 @@ EVALUATIONS = Table(
     Column("created_at", Float(53), nullable=False),
     Column("error", Json),
     Column("report", Json),
+    Column("summary", Json),
     Column("worker", Json),
     Column("lease_until", Float(53)),
     Index("evaluations_id", "id", unique=True),

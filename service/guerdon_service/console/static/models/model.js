@@ -3,7 +3,6 @@ import { ApiError, ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { digest, when } from "../format.js";
 import { badge, button, facts, table } from "../parts.js";
-import { withFindings } from "../evaluations/found.js";
 import { checksTable, openPromote, openRollback } from "./decisions.js";
 import versionView from "./version.js";
 
@@ -13,10 +12,7 @@ export default async function modelPage(view, name, asked, signal, change = null
     ask("GET", "v1/evaluations", { signal }),
     registered(name, signal),
   ]);
-  const evaluations = await withFindings(
-    all.filter((it) => it.candidate.startsWith(`${name}@`)),
-    signal,
-  );
+  const evaluations = all.filter((it) => it.candidate.startsWith(`${name}@`));
   const loaded = models.filter((model) => model.name === name);
   const chosen = asked ?? history.aliases.champion ?? loaded[0]?.version;
   const version = h("section", { class: "card", "aria-label": `Version ${chosen}` });

@@ -4,7 +4,6 @@ import { h, show } from "../dom.js";
 import { interval, signed, when } from "../format.js";
 import { button, table } from "../parts.js";
 import beside from "../evaluations/beside.js";
-import { withFindings } from "../evaluations/found.js";
 import { hasEnded, stateMark, verdictMark } from "../evaluations/marks.js";
 import evaluationPage from "../evaluations/one.js";
 import startForm from "../evaluations/start.js";
@@ -24,7 +23,7 @@ evaluations.title = "Evaluations";
 /** The list, drawn again while anything in it moves. */
 async function keepListed(list, signal) {
   const { evaluations: all } = await ask("GET", "v1/evaluations", { signal });
-  draw(list, await withFindings(all, signal));
+  draw(list, all);
   if (all.some((it) => !hasEnded(it))) {
     const timer = setTimeout(() => keepListed(list, signal).catch(() => {}), POLL_MS);
     signal.addEventListener("abort", () => clearTimeout(timer));
@@ -63,6 +62,7 @@ function draw(list, all) {
       it.dataset,
       stateMark(it),
       it.accuracy ? interval(it.accuracy) : "",
+      it.num_items === null ? "" : String(it.num_items),
       it.verdict ? [verdictMark(it.verdict), " ", interval(it.delta, signed)] : "",
       when(it.created_at),
     ];
@@ -74,6 +74,7 @@ function draw(list, all) {
     ["Data"],
     ["State"],
     ["Accuracy", "number"],
+    ["Items", "number"],
     ["Verdict"],
     ["Started"],
   ];
