@@ -1,20 +1,18 @@
-"""One server on one port each: REST by uvicorn, gRPC by grpcio."""
+"""One server on one port each: REST by uvicorn, gRPC by our own HTTP/2."""
 
 import asyncio
-import logging
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import grpc.aio
 import uvicorn
 from fastapi import FastAPI
 
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.bounded_http import BoundedHttp
+from guerdon_service.rpc.http2.server import Http2Server
 
 KEEP_ALIVE_S = 75
 """An idle connection is kept longer than clients keep theirs (5 to 60 s), so that none reuses one that the
@@ -23,8 +21,6 @@ BACKLOG = 2048
 """Connections that may wait to be accepted."""
 FLUSH_S = 1
 """For answers already made to reach their callers, in seconds."""
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -56,39 +52,28 @@ class RestDoor:
         await self.server.shutdown(sockets=[self.listener])
 
 
+@dataclass(frozen=True, slots=True)
 class RpcDoor:
-    """A gRPC server on its port.
+    """A gRPC server on a listening socket."""
 
-    grpcio's asyncio server (1.85 at least) ends for good at a method's name that is not UTF-8, which anybody
-    who reaches the port can send, and cannot be opened again in its process. Then `on_end` is called: the
-    service drains and stops, and whoever started it starts it again.
-    """
+    server: Http2Server
+    listener: socket.socket
+    context: ssl.SSLContext | None
 
-    def __init__(self, server: grpc.aio.Server, port: int, on_end: Callable[[], None]) -> None:
-        self._server, self.port, self._on_end = server, port, on_end
-        self._watching: asyncio.Task[None] | None = None
-        self._is_closing = False
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        port: int = self.listener.getsockname()[1]
+        return port
 
     async def open(self) -> None:
         """Accept connections."""
-        await self._server.start()
-        self._watching = asyncio.create_task(self._watch())
+        await self.server.start(self.listener, self.context)
 
     async def close(self) -> None:
         """Accept no more, then let go of those that are open."""
-        self._is_closing = True
-        await self._server.stop(FLUSH_S)
-        if self._watching is not None:
-            # Not cancelled: the server would take that for the end of its own stopping.
-            await self._watching
-
-    async def _watch(self) -> None:
-        try:
-            await self._server.wait_for_termination()
-        except Exception as error:  # whatever ended it
-            _LOG.critical("the gRPC server ended by itself (%s); the service stops", error)
-        if not self._is_closing:
-            self._on_end()
+        await self.server.stop(FLUSH_S)
+        self.listener.close()
 
 
 def rest_door(

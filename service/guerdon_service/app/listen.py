@@ -1,10 +1,10 @@
 """REST and gRPC on their ports, in the running event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from guerdon_service.app.doors import RestDoor, RpcDoor, bind, rest_door
 from guerdon_service.app.settings import Settings
@@ -16,8 +16,6 @@ from guerdon_service.core.services import Services
 from guerdon_service.rest.app import create_app
 from guerdon_service.rest.table import PUBLIC, TABLE
 from guerdon_service.rpc.server import create_server
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,6 @@ class _Opener:
     auth: Keyring
     observer: TransportObserver
     tls: Tls | None
-    on_end: Callable[[], None]
 
     def rest(self, param: str, host: str, port: int, *, is_admin: bool) -> RestDoor:
         settings = self.settings
@@ -59,24 +56,19 @@ class _Opener:
             rows=TABLE if is_admin else PUBLIC,
         )
         context = None if self.tls is None else self.tls.context()
-        listener = _had(param, host, port, lambda: bind(host, port))
-        return rest_door(app, listener, settings.limits, context)
+        return rest_door(app, _had(param, host, port), settings.limits, context)
 
     def rpc(self, param: str, host: str, port: int, *, is_admin: bool) -> RpcDoor:
-        def make() -> RpcDoor:
-            server, bound = create_server(
-                self.services,
-                auth=self.auth,
-                limits=self.settings.limits,
-                observer=self.observer,
-                dialects=self.settings.dialects,
-                address=f"{_bracketed(host)}:{port}",
-                credentials=None if self.tls is None else self.tls.credentials(),
-                is_admin=is_admin,
-            )
-            return RpcDoor(server, bound, self.on_end)
-
-        return _had(param, host, port, make)
+        server = create_server(
+            self.services,
+            auth=self.auth,
+            limits=self.settings.limits,
+            observer=self.observer,
+            dialects=self.settings.dialects,
+            is_admin=is_admin,
+        )
+        context = None if self.tls is None else self.tls.context()
+        return RpcDoor(server, _had(param, host, port), context)
 
 
 @asynccontextmanager
@@ -86,17 +78,13 @@ async def listening(
     *,
     auth: Keyring,
     observer: TransportObserver,
-    on_end: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Listening]:
     """Serve within the block; leaving it closes every port, then the connections.
-
-    Args:
-        on_end: called when a server ends by itself.
 
     Raises:
         InvalidInput: a port cannot be had, or a certificate cannot be used.
     """
-    opener = _Opener(services, settings, auth, observer, tls_of(settings), on_end)
+    opener = _Opener(services, settings, auth, observer, tls_of(settings))
     doors: dict[str, RestDoor | RpcDoor] = {}
     try:
         for name, host, port, is_admin in _ports(settings):
@@ -125,10 +113,10 @@ def _listening(settings: Settings, doors: Mapping[str, RestDoor | RpcDoor]) -> L
     return Listening(settings.host, is_tls=settings.tls_certificate is not None, **ports)
 
 
-def _had(param: str, host: str, port: int, make: Callable[[], T]) -> T:
+def _had(param: str, host: str, port: int) -> socket.socket:
     try:
-        return make()
-    except (OSError, RuntimeError) as error:
+        return bind(host, port)
+    except OSError as error:
         raise InvalidInput(
             f"{param} {port} on {host} cannot be listened on ({error}); give another, or 0 for any",
             param=param,

@@ -61,7 +61,7 @@ async def run(
     """
     calls = InFlight()
     faces = tracked(services, calls, limiter or Limiter({}))
-    async with listening(faces, settings, auth=auth, observer=observer, on_end=stop.ask) as state:
+    async with listening(faces, settings, auth=auth, observer=observer) as state:
         await _start(load(), state, announce, stop)
         _LOG.info("draining")
         calls.begin_drain()

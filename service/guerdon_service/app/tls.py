@@ -4,8 +4,6 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-
 from guerdon_service.app.settings import Settings
 from guerdon_service.core.errors import InvalidInput
 
@@ -22,7 +20,7 @@ class Tls:
     client_ca: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For REST: TLS 1.2 or newer.
+        """TLS 1.2 or newer.
 
         Raises:
             InvalidInput: a file cannot be used.
@@ -40,13 +38,6 @@ class Tls:
             except (OSError, ssl.SSLError) as error:
                 raise _unusable("tls_client_ca", error) from None
         return context
-
-    def credentials(self) -> grpc.ServerCredentials:
-        """For gRPC. `context` has checked the files."""
-        pair = (self.key.read_bytes(), self.certificate.read_bytes())
-        if self.client_ca is None:
-            return grpc.ssl_server_credentials([pair])
-        return grpc.ssl_server_credentials([pair], self.client_ca.read_bytes(), require_client_auth=True)
 
 
 def tls_of(settings: Settings) -> Tls | None:

@@ -1,19 +1,46 @@
 """What a call's gRPC context tells, as plain values."""
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NoReturn, Protocol
+
+import grpc
 
 from guerdon_service.core.auth import Caller, Keyring
 from guerdon_service.core.call import request_id
-
-if TYPE_CHECKING:
-    import grpc.aio
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+from guerdon_service.rpc.http2.head import Metadata
 
 
-def metadata_text(metadata: Any, key: str) -> str | None:
+class Context(Protocol):
+    """What a handler asks of its call, as of `grpc.aio.ServicerContext`."""
+
+    def invocation_metadata(self) -> Metadata:
+        """What the caller sent ahead."""
+        ...
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None where it gave none."""
+        ...
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """What goes with the status, if that is OK."""
+        ...
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
+        """Leave the handler; the call ends with this status."""
+        ...
+
+    async def write(self, message: Any) -> None:
+        """Send one of several messages."""
+        ...
+
+
+def metadata_text(metadata: Metadata, key: str) -> str | None:
     """The first value of `key`; None when absent."""
-    return next((value for name, value in metadata or () if name == key and isinstance(value, str)), None)
+    for name, value in metadata:
+        if name == key and isinstance(value, str):
+            return value
+    return None
 
 
 def caller_of(context: Context, auth: Keyring) -> Caller:

@@ -1,0 +1,256 @@
+"""One call: a stream of HTTP/2, and what a handler asks of it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+import grpc
+
+from guerdon_service.rpc.http2.fields import BEGINNING, joined, trailers
+from guerdon_service.rpc.http2.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    RST_STREAM,
+    UINT32,
+    WINDOW_UPDATE,
+    Code,
+    StreamFault,
+    frame,
+)
+from guerdon_service.rpc.http2.head import Head, Metadata
+from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused
+
+STREAM_WINDOW = 1024 * 1024
+"""Bytes that a caller may send ahead of a handler that does not read."""
+
+
+class Wire(Protocol):
+    """The connection, as its calls see it."""
+
+    window: int
+    """Bytes that the peer still takes on all streams."""
+    frame_bytes: int
+    """Of its largest frame."""
+    is_writable: bool
+    """Whether what is written leaves at once, or nearly."""
+
+    def send(self, data: bytes) -> None:
+        """Write frames."""
+        ...
+
+    def block_start(self) -> bytes:
+        """What is owed at the start of the next header block."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until the peer takes more than it did."""
+        ...
+
+
+class RpcCall:
+    """Handlers see metadata, deadline, messages and the ways to answer; the connection sees the rest."""
+
+    __slots__ = (
+        "_arrival",
+        "_begun",
+        "_deadline",
+        "_held",
+        "_loop",
+        "_reader",
+        "_receive_left",
+        "_serialize",
+        "_stream",
+        "_trailing",
+        "_wire",
+        "handler",
+        "head",
+        "is_complete",
+        "is_expired",
+        "is_over",
+        "task",
+        "timer",
+        "window",
+    )
+
+    def __init__(self, wire: Wire, stream: int, head: Head, window: int, max_bytes: int) -> None:
+        self._wire, self._stream, self.head, self.window = wire, stream, head, window
+        self._loop = asyncio.get_running_loop()
+        self._deadline = None if head.timeout_s is None else self._loop.time() + head.timeout_s
+        self._reader = MessageReader(max_bytes, head.encoding)
+        self._receive_left, self._held = STREAM_WINDOW, 0
+        self._arrival: asyncio.Future[None] | None = None
+        self._serialize: Callable[[Any], bytes] = bytes
+        self._trailing: Metadata = ()
+        self._begun = False
+        self.is_complete = False
+        """Whether the caller has sent all."""
+        self.is_over = False
+        """Whether nothing more may be sent."""
+        self.is_expired = False
+        """Whether its deadline passed."""
+        self.handler: Any = None
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    # What handlers ask.
+
+    def invocation_metadata(self) -> Metadata:
+        """What the caller sent ahead."""
+        return self.head.metadata
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None where it gave none."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._loop.time())
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """What goes with the status, if that is OK."""
+        self._trailing = metadata
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()
+    ) -> NoReturn:
+        """Leave the handler; the call ends with this status."""
+        raise Refused(code, details, trailing_metadata)
+
+    async def write(self, message: Any) -> None:
+        """Send one of several messages; waits for room at the caller."""
+        self._begin()
+        await self._send(self._packed(message))
+
+    def __aiter__(self) -> "RpcCall":
+        """The caller's messages, as bytes, in their order."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next; ends with the caller's half of the stream."""
+        messages = self._reader.messages
+        while not messages:
+            if self.is_complete:
+                raise StopAsyncIteration
+            self._arrival = self._loop.create_future()
+            await self._arrival
+        message = messages.popleft()
+        self._credit()
+        return message
+
+    # What runs the handler asks.
+
+    def serialize_by(self, serialize: Callable[[Any], bytes]) -> None:
+        """How messages become bytes."""
+        self._serialize = serialize
+
+    def only_message(self) -> bytes:
+        """The message of a call that sends one.
+
+        Raises:
+            Refused: it sent none, or several.
+        """
+        if len(self._reader.messages) != 1 or self._reader.is_within_message:
+            raise Refused(
+                grpc.StatusCode.UNIMPLEMENTED, "this method takes one message; send one, and all of it"
+            )
+        return self._reader.messages.popleft()
+
+    async def reply(self, message: Any) -> None:
+        """Send the only message, and OK."""
+        wire, data = self._wire, self._packed(message)
+        if self._begun or not wire.is_writable or len(data) > min(self.window, wire.window, wire.frame_bytes):
+            self._begin()
+            await self._send(data)
+            self.end(grpc.StatusCode.OK, "", self._trailing)
+            return
+        if self.is_over:
+            return
+        self.is_over = True
+        self.window -= len(data)
+        wire.window -= len(data)
+        head, tail = wire.block_start() + BEGINNING, trailers(0, "", self._trailing)
+        wire.send(
+            frame(HEADERS, END_HEADERS, self._stream, head)
+            + frame(DATA, 0, self._stream, data)
+            + frame(HEADERS, END_HEADERS | END_STREAM, self._stream, tail)
+        )
+        self._let_go()
+
+    def end_ok(self) -> None:
+        """Send OK after the messages."""
+        self.end(grpc.StatusCode.OK, "", self._trailing)
+
+    def end(self, status: grpc.StatusCode, details: str, metadata: Metadata = ()) -> None:
+        """Send the status, unless the call is over."""
+        tail = trailers(status.value[0], details, metadata)
+        self.end_by(tail if self._begun else joined((BEGINNING, tail)))
+
+    def end_by(self, block: bytes) -> None:
+        """Send the last header block, unless the call is over."""
+        if self.is_over:
+            return
+        self.is_over = True
+        self._wire.send(
+            frame(HEADERS, END_HEADERS | END_STREAM, self._stream, self._wire.block_start() + block)
+        )
+        self._let_go()
+
+    # What the connection tells.
+
+    def received(self, data: bytes, num_bytes: int) -> None:
+        """More of the caller's bytes; `num_bytes` with padding.
+
+        Raises:
+            StreamFault: more than it was allowed.
+            Refused: a message that is not taken.
+        """
+        self._receive_left -= num_bytes
+        self._held += num_bytes
+        if self._receive_left < 0:
+            raise StreamFault(Code.FLOW_CONTROL_ERROR)
+        self._reader.feed(data)
+        if self._reader.messages:
+            self._wake()
+        else:
+            self._credit()
+
+    def complete(self) -> None:
+        """The caller has sent all."""
+        self.is_complete = True
+        self._wake()
+
+    def _begin(self) -> None:
+        if not self._begun and not self.is_over:
+            self._begun = True
+            head = self._wire.block_start() + BEGINNING
+            self._wire.send(frame(HEADERS, END_HEADERS, self._stream, head))
+
+    def _packed(self, message: Any) -> bytes:
+        payload = self._serialize(message)
+        return PREFIX.pack(0, len(payload)) + payload
+
+    async def _send(self, data: bytes) -> None:
+        wire, rest = self._wire, memoryview(data)
+        while rest and not self.is_over:
+            room = min(self.window, wire.window, wire.frame_bytes) if wire.is_writable else 0
+            if room <= 0:
+                await wire.room()
+                continue
+            part, rest = rest[:room], rest[room:]
+            self.window -= len(part)
+            wire.window -= len(part)
+            wire.send(frame(DATA, 0, self._stream, part))
+
+    def _credit(self) -> None:
+        """Let the caller send on, once all that came is read."""
+        if self._held >= STREAM_WINDOW // 2 and not self._reader.messages and not self.is_complete:
+            self._wire.send(frame(WINDOW_UPDATE, 0, self._stream, UINT32.pack(self._held)))
+            self._receive_left += self._held
+            self._held = 0
+
+    def _let_go(self) -> None:
+        """A caller who still sends is told that nobody reads it (RFC 9113, section 8.1)."""
+        if not self.is_complete:
+            self._wire.send(frame(RST_STREAM, 0, self._stream, UINT32.pack(Code.NO_ERROR)))
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)

@@ -1,0 +1,41 @@
+"""How many frames a peer may send that ask for nothing."""
+
+from collections.abc import Callable
+
+from guerdon_service.rpc.http2.frames import Code, ConnectionFault
+
+BURST = 4000
+PER_CALL = 4
+"""Frames that each call, and each piece of one, earns: acknowledgements, windows, pings."""
+PER_S = 200.0
+
+
+class Calm:
+    """A budget of one connection; floods of PING, SETTINGS, empty DATA or CONTINUATION use it up.
+
+    Args:
+        now: monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._left, self._filled = now, float(BURST), now()
+
+    def earn(self) -> None:
+        """Something useful came."""
+        if self._left < BURST:
+            self._left += PER_CALL
+
+    def spend(self) -> None:
+        """Something came that asks for nothing.
+
+        Raises:
+            ConnectionFault: too much of it.
+        """
+        self._left -= 1
+        if self._left >= 0:
+            return
+        now = self._now()
+        self._left += min(BURST, (now - self._filled) * PER_S)
+        self._filled = now
+        if self._left < 0:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")

@@ -1,0 +1,156 @@
+"""What the header block that begins a call says."""
+
+import binascii
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from guerdon_service.rpc.http2.frames import Code, ConnectionFault, StreamFault
+
+_DECODERS_LOG = logging.getLogger("hpack")
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+MAX_KNOWN = 64
+"""Header blocks that one connection keeps with what they said."""
+_UNIT_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+_OF_CONNECTIONS = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+_OF_HTTP = frozenset(("te", "content-type", "grpc-timeout", "grpc-encoding", "content-length"))
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One call's beginning.
+
+    http_status: 200, or why it is no gRPC call.
+    num_bytes: of all names and values, as HPACK counts them.
+    timeout_s: as the caller gave it; None: none. NaN where it cannot be read.
+    encoding: how its messages may be compressed.
+    """
+
+    http_status: int
+    num_bytes: int
+    path: str
+    metadata: Metadata
+    timeout_s: float | None
+    encoding: str
+
+
+class HeadReader:
+    """Header blocks of one connection, in their order: HPACK (RFC 7541) has memory.
+
+    A block of nothing but references into a table that has not changed since says what it said before, and is
+    not decoded again: most calls of one caller begin alike.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._decoder = Decoder(max_bytes)
+        _DECODERS_LOG.setLevel(logging.WARNING)  # it tells each header, keys too, of who debugs
+        self._known: dict[bytes, Head] = {}
+
+    def read(self, block: bytes) -> Head:
+        """What it says.
+
+        Raises:
+            ConnectionFault: it cannot be decoded, or says more than may be said: the table is lost.
+            StreamFault: it is no request of HTTP/2.
+        """
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        is_reference = bool(block) and min(block) >= 0x80
+        if not is_reference:
+            self._known.clear()
+        head = _head(self.fields(block))
+        if is_reference and len(self._known) < MAX_KNOWN:
+            self._known[block] = head
+        return head
+
+    def fields(self, block: bytes) -> Fields:
+        """Names and values; raises `ConnectionFault` as `read` does."""
+        try:
+            fields: Iterable[tuple[bytes, bytes]] = self._decoder.decode(block, raw=True)
+        except OversizedHeaderListError:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "headers are too long") from None
+        except (HPACKError, IndexError) as error:
+            raise ConnectionFault(
+                Code.COMPRESSION_ERROR, f"headers cannot be decoded: {error}"[:200]
+            ) from None
+        return [(bytes(name), bytes(value)) for name, value in fields]
+
+    def skip(self, block: bytes) -> None:
+        """Read what nobody needs, for the table's sake."""
+        self._known.clear()
+        self.fields(block)
+
+
+def _head(fields: Fields) -> Head:
+    pseudo: dict[bytes, bytes] = {}
+    plain: list[tuple[bytes, bytes]] = []
+    for name, value in fields:
+        if not _VALUE.fullmatch(value):
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        if name[:1] == b":":
+            if plain or name in pseudo:
+                raise StreamFault(Code.PROTOCOL_ERROR)
+            pseudo[name] = value
+        elif not _NAME.fullmatch(name) or name in _OF_CONNECTIONS:
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        else:
+            plain.append((name, value))
+    if not {b":method", b":scheme", b":path"} <= pseudo.keys() <= _PSEUDO:
+        raise StreamFault(Code.PROTOCOL_ERROR)
+    given = {name.decode(): _text(value) for name, value in plain}
+    content_type = given.get("content-type", "")
+    is_grpc = content_type == "application/grpc" or content_type.startswith(
+        ("application/grpc+", "application/grpc;")
+    )
+    return Head(
+        405 if pseudo[b":method"] != b"POST" else 200 if is_grpc else 415,
+        sum(len(name) + len(value) + 32 for name, value in fields),
+        _text(pseudo[b":path"]),
+        tuple(_metadata(plain)),
+        _timeout_s(given.get("grpc-timeout")),
+        given.get("grpc-encoding", "identity"),
+    )
+
+
+_PSEUDO = frozenset((b":method", b":scheme", b":path", b":authority"))
+
+
+def _metadata(fields: Fields) -> Iterable[tuple[str, str | bytes]]:
+    for raw, value in fields:
+        name = raw.decode()
+        if name in _OF_HTTP:
+            continue
+        if not name.endswith("-bin"):
+            yield name, _text(value)
+            continue
+        for part in value.split(b","):
+            try:
+                yield name, binascii.a2b_base64(part + b"=" * (-len(part) % 4))
+            except binascii.Error:
+                raise StreamFault(Code.PROTOCOL_ERROR) from None
+
+
+def _text(value: bytes) -> str:
+    """Any bytes as text, and the same bytes back."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _timeout_s(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = _TIMEOUT.fullmatch(text)
+    return float("nan") if match is None else int(match[1]) * _UNIT_S[match[2]]

@@ -1,0 +1,79 @@
+"""gRPC's messages in a stream of bytes: a flag, a length, the message."""
+
+import struct
+import zlib
+from collections import deque
+
+import grpc
+
+from guerdon_service.rpc.http2.head import Metadata
+
+PREFIX = struct.Struct(">BI")
+ENCODINGS = {"identity": 0, "deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
+"""How messages may be compressed, and what zlib calls it."""
+
+
+class Refused(Exception):
+    """A call ends with this status, and this trailing metadata."""
+
+    def __init__(self, status: grpc.StatusCode, details: str, metadata: Metadata = ()) -> None:
+        super().__init__(details)
+        self.status, self.details, self.metadata = status, details, metadata
+
+
+class MessageReader:
+    """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held."""
+
+    def __init__(self, max_bytes: int, encoding: str) -> None:
+        self._max_bytes, self._encoding = max_bytes, encoding
+        self._rest = bytearray()
+        self.messages: deque[bytes] = deque()
+
+    @property
+    def is_within_message(self) -> bool:
+        """Whether a message has begun and not ended."""
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> None:
+        """Take what came, and keep the messages that are whole now.
+
+        Raises:
+            Refused: a message is too large, or compressed so that it cannot be read.
+        """
+        rest = self._rest
+        if not rest and len(data) >= PREFIX.size:
+            flag, size = PREFIX.unpack_from(data)
+            if flag == 0 and size == len(data) - PREFIX.size and size <= self._max_bytes:
+                self.messages.append(data[PREFIX.size :])  # all of one, as most calls send it
+                return
+        rest += data
+        while len(rest) >= PREFIX.size:
+            flag, size = PREFIX.unpack_from(rest)
+            if size > self._max_bytes:
+                raise self._too_large(size)
+            if len(rest) < PREFIX.size + size:
+                return
+            message = bytes(rest[PREFIX.size : PREFIX.size + size])
+            del rest[: PREFIX.size + size]
+            self.messages.append(message if flag == 0 else self._inflated(flag, message))
+
+    def _inflated(self, flag: int, message: bytes) -> bytes:
+        wbits = ENCODINGS.get(self._encoding, 0)
+        if flag != 1 or not wbits:
+            raise Refused(
+                grpc.StatusCode.UNIMPLEMENTED, f"messages may be compressed by {', '.join(ENCODINGS)}"
+            )
+        inflate = zlib.decompressobj(wbits)
+        try:
+            whole = inflate.decompress(message, self._max_bytes + 1)
+        except zlib.error:
+            raise Refused(grpc.StatusCode.INTERNAL, "a message cannot be decompressed") from None
+        if len(whole) > self._max_bytes:
+            raise self._too_large(len(whole))
+        return whole
+
+    def _too_large(self, size: int) -> Refused:
+        return Refused(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"a message of {size} bytes is over {self._max_bytes}; send fewer items per request",
+        )

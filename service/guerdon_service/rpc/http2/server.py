@@ -1,0 +1,127 @@
+"""A gRPC server on the event loop."""
+
+import asyncio
+import math
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+
+import grpc
+
+from guerdon_service.rpc.http2.connection import Bounds, Connection
+from guerdon_service.rpc.http2.head import Head
+from guerdon_service.rpc.http2.messages import Refused
+from guerdon_service.rpc.http2.run import Handler
+
+HANG_UP_S = 1.0
+"""For connections to close once nothing is left to say."""
+KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""After two silent minutes the kernel gives a peer up that vanished without a word."""
+
+
+class Http2Server:
+    """Serves method handlers as `grpc` and its generated code make them.
+
+    Args:
+        guard: looks at each call's head before its handler is sought; raises `Refused`.
+        max_calls: calls at work at once; more are refused with RESOURCE_EXHAUSTED.
+        max_connections: that may be open at once.
+    """
+
+    def __init__(
+        self, bounds: Bounds, guard: Callable[[Head], None], *, max_calls: int, max_connections: int
+    ) -> None:
+        self._bounds, self._guard = bounds, guard
+        self._max_calls, self._max_connections = max_calls, max_connections
+        self._handlers: dict[str, Handler] = {}
+        self._connections: set[Connection] = set()
+        self._num_calls = 0
+        self._idle = asyncio.Event()
+        self._listening: asyncio.Server | None = None
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Serve a service, named in full, by its methods' names."""
+        self._handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[Handler]) -> None:
+        """Generated code calls both; the other one has all that is needed."""
+
+    async def start(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        """Accept connections of a listening socket; with `context`, over TLS alone."""
+        loop = asyncio.get_running_loop()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as the accepted ones then have it
+        for option, value in KEEP_ALIVE:
+            listener.setsockopt(socket.IPPROTO_TCP, option, value)
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
+        self._listening = await loop.create_server(
+            lambda: Connection(self, self._bounds), sock=listener, ssl=context, backlog=2048
+        )
+
+    async def stop(self, flush_s: float) -> None:
+        """Accept no more; calls at work have `flush_s` seconds to end, and are then told to."""
+        if self._listening is None:
+            return
+        self._listening.close()
+        for connection in tuple(self._connections):
+            connection.leave()
+        await self._until(lambda: self._num_calls == 0, flush_s)
+        for connection in tuple(self._connections):
+            connection.close()
+        await self._until(lambda: not self._connections, HANG_UP_S)
+        for connection in tuple(self._connections):
+            connection.abort()
+        await self._until(lambda: not self._connections and self._num_calls == 0, HANG_UP_S)
+
+    async def _until(self, is_so: Callable[[], bool], timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not is_so():
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            pass
+
+    def accept(self, head: Head) -> Handler:
+        """The handler of a call.
+
+        Raises:
+            Refused: the guard refuses, there is no such method, or there are too many calls.
+        """
+        self._guard(head)
+        handler = self._handlers.get(head.path)
+        if handler is None:
+            raise Refused(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here; see reflection")
+        if head.timeout_s is not None and math.isnan(head.timeout_s):
+            raise Refused(
+                grpc.StatusCode.INVALID_ARGUMENT, "grpc-timeout cannot be read; give digits and a unit"
+            )
+        if head.num_bytes > self._bounds.max_head_bytes:
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"metadata of {head.num_bytes} bytes is over {self._bounds.max_head_bytes}; send less",
+            )
+        if self._num_calls >= self._max_calls:
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls are at work; ask another replica"
+            )
+        return handler
+
+    def began(self) -> None:
+        """A call counts as at work."""
+        self._num_calls += 1
+
+    def ended(self) -> None:
+        """It no longer does."""
+        self._num_calls -= 1
+        self._idle.set()
+
+    def connected(self, connection: Connection) -> bool:
+        """Whether there is room for one more."""
+        self._connections.add(connection)
+        return len(self._connections) <= self._max_connections
+
+    def disconnected(self, connection: Connection) -> None:
+        """It is gone."""
+        self._connections.discard(connection)
+        self._idle.set()
