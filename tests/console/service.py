@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.policies.engine_stub import Exchange, engine
 OPS_KEY, TEAM_KEY = "key-of-ops-0123456789", "key-of-team-0123456789"
 KEYS = (("ops", OPS_KEY, "score,admin"), ("team", TEAM_KEY, "score"))
 DATASET = "held-out.jsonl"
+CARD = "MODEL_CARD.md"
 READY_S = 280.0
 REPLIES = (
     "Put it into boiling water for seven minutes, then into cold water.",
@@ -72,6 +74,8 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     write_records(folder / "data" / DATASET, held_out()[::5])
     make_incumbent(folder / "models" / "incumbent")
     make_candidate(folder / "models" / "candidate", None)
+    card = files("guerdon_service").joinpath("models", "default", CARD)
+    (folder / "models" / "candidate" / CARD).write_bytes(card.read_bytes())
     lines = [f"{name} {hashlib.sha256(key.encode()).hexdigest()} {scopes}\n" for name, key, scopes in KEYS]
     (folder / "keys").write_text("".join(lines), encoding="utf-8")
     house = House()

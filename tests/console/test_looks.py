@@ -63,6 +63,9 @@ async def arrange(person: Person, name: str, service: Served) -> None:
             service.house.answer(8)
         await page.get_by_role("button", name=SUBMIT[name]).click()
         await expect(page.locator(".provenance")).to_be_visible()
+    elif name == "model":
+        await page.get_by_text("Model card").click()
+        await expect(page.locator(".prose table").last).to_be_visible()
     elif name == "promote":
         await page.get_by_role("button", name="Promote").click()
         await page.get_by_role("button", name="Ask the gate").click()

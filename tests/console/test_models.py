@@ -35,6 +35,70 @@ async def test_a_version_has_its_card_certificate_and_lineage(person: Person) ->
     )
 
 
+async def test_a_version_shows_the_card_of_its_artifact(person: Person, service: Served) -> None:
+    reply = await service.rest.get("/v1/models/demo/versions/2/card")
+    assert reply.headers["content-type"].startswith("text/markdown")
+    await person.goes_to("models/demo/2")
+    version = person.page.get_by_role("region", name="Version 2")
+    await version.get_by_text("Model card").click()
+    title = reply.text.splitlines()[0].removeprefix("# ")
+    await expect(version.get_by_role("heading", name=title)).to_be_visible()
+    await expect(version.get_by_role("table").last).to_be_visible()
+    for markup in ("**", "|---", "## "):
+        assert markup in reply.text
+        await expect(version).not_to_contain_text(markup)
+
+
+MARKDOWN = """---
+license: apache-2.0
+---
+# A *card*
+One line
+and `another`, **bold `code`**, [text](https://example.org/x).
+<img src=x onerror="window.stolen = 1">
+
+- first
+  goes on
+- second
+
+3. third
+
+| a | b \\| c |
+|---|---:|
+| **1** | 2 |
+
+```python
+# no heading
+```
+"""
+
+
+async def test_the_markup_of_a_card_becomes_elements_and_its_text_stays_text(person: Person) -> None:
+    await person.goes_to("models")
+    found = await person.page.evaluate(
+        """async (text) => {
+            const { markdown } = await import("/console/markdown.js");
+            const box = document.createElement("div");
+            box.append(...markdown(text));
+            return box.outerHTML;
+        }""",
+        MARKDOWN,
+    )
+    for told in (
+        '<pre tabindex="0">license: apache-2.0</pre>',
+        "<h4>A <em>card</em></h4>",
+        "One line and <code>another</code>, <strong>bold <code>code</code></strong>, text (https://example.org/x).",
+        "&lt;img src=x onerror=",
+        "<ul><li>first goes on</li><li>second</li></ul>",
+        '<ol start="3"><li>third</li></ol>',
+        '<th scope="col" class="number">b | c</th>',
+        '<td class=""><strong>1</strong></td><td class="number">2</td>',
+        "# no heading</pre>",
+    ):
+        assert told in found, found
+    assert await person.page.evaluate("window.stolen") is None
+
+
 async def test_the_gate_refuses_with_reasons_a_written_one_overrides_it_and_a_rollback_undoes_it(
     person: Person, service: Served
 ) -> None:

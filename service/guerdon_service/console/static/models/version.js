@@ -1,8 +1,9 @@
-/** One version in full: its card, its certificate, and its lineage from data to promotion. */
-import { ApiError, ask } from "../api.js";
+/** One version in full: what it is, its card, its certificate, and its lineage from data to promotion. */
+import { ApiError, ask, text } from "../api.js";
 import { h, show } from "../dom.js";
 import { interval, plain, signed, when } from "../format.js";
-import { badge, facts, table, tree } from "../parts.js";
+import { markdown } from "../markdown.js";
+import { badge, facts, notice, table, tree } from "../parts.js";
 
 export default async function versionView(box, context) {
   const { name, version, history, signal } = context;
@@ -11,7 +12,8 @@ export default async function versionView(box, context) {
   show(
     box,
     h("h2", {}, `Version ${version}`),
-    model ? card(model) : h("p", { class: "hint" }, "Not loaded here: its card is there once it is."),
+    model ? described(model) : h("p", { class: "hint" }, "Not loaded here."),
+    known && card(name, version, signal),
     h("h3", {}, "Certificate"),
     certificate(model?.certificate ?? []),
     h("h3", {}, "Lineage"),
@@ -28,7 +30,21 @@ async function loadedModel(reference, signal) {
   }
 }
 
-function card(model) {
+/** Asked for once somebody opens it: it may be long, and a version may have none. */
+function card(name, version, signal) {
+  const box = h("div", { class: "prose" });
+  const path = `v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/card`;
+  const read = async () => {
+    try {
+      show(box, markdown(await text(path, { signal })));
+    } catch (error) {
+      if (!signal.aborted) show(box, notice(error));
+    }
+  };
+  return h("details", { on: { toggle: () => box.firstChild ?? read() } }, h("summary", {}, "Model card"), box);
+}
+
+function described(model) {
   const { manifest } = model;
   const shown = [
     ["Digest", h("code", {}, model.digest)],
