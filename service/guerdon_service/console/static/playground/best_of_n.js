@@ -2,7 +2,8 @@
 import { events } from "../api.js";
 import { h, show } from "../dom.js";
 import { plain, signed } from "../format.js";
-import { badge, button, busily, facts, field, form, marks, provenance, select } from "../parts.js";
+import { badge, button, facts, field, marks, provenance, select } from "../parts.js";
+import verb from "./verb.js";
 
 /** Name, label, value, hint, and how small and in what steps. */
 const SAMPLING = [
@@ -36,62 +37,51 @@ export default function bestOfN({ turns, options, policies, signal }) {
       { class: "columns narrow" },
       rows.map(([name, label, , hint]) => field(label, numbers[name], hint)),
     );
-  const submit = h("button", { class: "primary", type: "submit" }, "Sample");
-  const output = h("section", { class: "card result", "aria-label": "Result" });
   let running = null;
   const stop = button("Stop", () => running?.abort(), "");
   stop.disabled = true;
   signal.addEventListener("abort", () => running?.abort());
-
-  const run = () =>
-    busily(submit, output, async () => {
-      running = new AbortController();
-      stop.disabled = false;
-      const asked = {
-        policy: policy.value,
-        ...turns.read(),
-        ...options.read(),
-        stream: true,
-        ...values(numbers),
-      };
-      const shown = candidatesView(asked.n);
-      show(output, shown.elements);
-      try {
-        for await (const { name, data } of events("POST", "v1/best-of-n", {
-          body: asked,
-          signal: running.signal,
-        })) {
-          if (name === "candidate") shown.add(data);
-          else shown.end(data);
-        }
-      } catch (error) {
-        if (error.name !== "AbortError" && !shown.isEmpty()) shown.fail(error);
-        else if (error.name === "AbortError") shown.stopped();
-        else throw error;
-      } finally {
-        stop.disabled = true;
-      }
-    });
-  show(
-    output,
-    h("p", { class: "hint" }, "Candidates appear here as they are scored; the choice comes last."),
-  );
-  return h(
-    "div",
-    { class: "split" },
-    form(
-      run,
-      turns.element,
+  return verb({
+    name: "Sample",
+    hint: "Candidates appear here as they are scored; the choice comes last.",
+    turns,
+    options,
+    fields: [
       field("Policy", policy),
       fields(SAMPLING),
       h("details", {}, h("summary", {}, "How to choose"), fields(CHOICE)),
-      options.element,
-      h("div", { class: "row" }, submit, stop, h("kbd", {}, "Ctrl Enter")),
-    ),
-    output,
-  );
+    ],
+    buttons: stop,
+    isRead: false, // the list is drawn anew with each candidate; its status alone is read out
+    run: async (draw) => {
+      running = new AbortController();
+      stop.disabled = false;
+      const asked = { policy: policy.value, ...turns.read(), ...options.read(), ...values(numbers) };
+      const shown = candidatesView(asked.n);
+      draw(shown.elements);
+      try {
+        await follow({ ...asked, stream: true }, running.signal, shown);
+      } finally {
+        stop.disabled = true;
+      }
+    },
+  });
 }
 bestOfN.title = "Best of n";
+
+/** Show each candidate as it comes; of a run that breaks off what had come stays. */
+async function follow(body, signal, shown) {
+  try {
+    for await (const { name, data } of events("POST", "v1/best-of-n", { body, signal })) {
+      if (name === "candidate") shown.add(data);
+      else shown.end(data);
+    }
+  } catch (error) {
+    if (error.name === "AbortError") shown.stopped();
+    else if (shown.isEmpty()) throw error;
+    else shown.fail(error);
+  }
+}
 
 /** What was typed; an empty field is left to the service. */
 function values(numbers) {

@@ -1,36 +1,26 @@
 /** Which of two responses is preferred, and how surely. */
 import { ask } from "../api.js";
-import { h, show } from "../dom.js";
+import { h } from "../dom.js";
 import { percent, signed } from "../format.js";
-import { badge, busily, field, form, provenance, score, share } from "../parts.js";
+import { badge, field, provenance, score, share } from "../parts.js";
+import verb from "./verb.js";
+
+const EXAMPLES = ["Put it into boiling water for seven minutes, then into cold water.", "Eggs are food."];
 
 export default function compare({ turns, options, signal }) {
-  const a = h("textarea", { rows: 5 }, "Put it into boiling water for seven minutes, then into cold water.");
-  const b = h("textarea", { rows: 5 }, "Eggs are food.");
-  const submit = h("button", { class: "primary", type: "submit" }, "Compare");
-  const output = h("section", { class: "card result", "aria-live": "polite", "aria-label": "Result" });
-  const run = () =>
-    busily(submit, output, async () => {
+  const [a, b] = EXAMPLES.map((text) => h("textarea", { rows: 5 }, text));
+  return verb({
+    name: "Compare",
+    hint: "The probability that A is preferred appears here, with its interval.",
+    turns,
+    options,
+    fields: h("div", { class: "columns" }, field("Response A", a), field("Response B", b)),
+    run: async (draw) => {
       const body = { pairs: [{ ...turns.read(), a: a.value, b: b.value }], ...options.read() };
       const reply = await ask("POST", "v1/compare", { body, signal });
-      show(output, preference(reply.preferences[0]), provenance(reply));
-    });
-  show(
-    output,
-    h("p", { class: "hint" }, "The probability that A is preferred appears here, with its interval."),
-  );
-  return h(
-    "div",
-    { class: "split" },
-    form(
-      run,
-      turns.element,
-      h("div", { class: "columns" }, field("Response A", a), field("Response B", b)),
-      options.element,
-      h("div", { class: "row" }, submit, h("kbd", {}, "Ctrl Enter")),
-    ),
-    output,
-  );
+      draw(preference(reply.preferences[0]), provenance(reply));
+    },
+  });
 }
 compare.title = "Compare";
 

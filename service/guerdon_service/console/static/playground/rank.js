@@ -1,8 +1,9 @@
 /** Candidates of one prompt, best first. */
 import { ask } from "../api.js";
-import { h, show } from "../dom.js";
+import { h } from "../dom.js";
 import { percent, signed } from "../format.js";
-import { button, busily, form, marks, provenance, share, table } from "../parts.js";
+import { button, marks, provenance, share, table } from "../parts.js";
+import verb from "./verb.js";
 
 const EXAMPLES = ["Seven minutes in boiling water, then cold water.", "Eggs are food.", "Ask somebody else."];
 
@@ -33,43 +34,25 @@ export default function rank({ turns, options, signal }) {
       item.querySelector("button").setAttribute("aria-label", `Remove candidate ${i + 1}`);
     });
   EXAMPLES.forEach((text) => add(text));
-  const submit = h("button", { class: "primary", type: "submit" }, "Rank");
-  const output = h("section", { class: "card result", "aria-live": "polite", "aria-label": "Result" });
-  const run = () =>
-    busily(submit, output, async () => {
+  return verb({
+    name: "Rank",
+    hint: "The candidates appear here, best first, each with its chance of being the best.",
+    turns,
+    options,
+    fields: h(
+      "fieldset",
+      {},
+      h("legend", {}, "Candidates"),
+      list,
+      button("Add a candidate", () => add("", true), "quiet small"),
+    ),
+    run: async (draw) => {
       const candidates = [...list.querySelectorAll("textarea")].map((area) => area.value);
-      const reply = await ask("POST", "v1/rank", {
-        body: { ...turns.read(), candidates, ...options.read() },
-        signal,
-      });
-      show(output, ranking(reply.results, candidates), provenance(reply));
-    });
-  show(
-    output,
-    h(
-      "p",
-      { class: "hint" },
-      "The candidates appear here, best first, each with its chance of being the best.",
-    ),
-  );
-  return h(
-    "div",
-    { class: "split" },
-    form(
-      run,
-      turns.element,
-      h(
-        "fieldset",
-        {},
-        h("legend", {}, "Candidates"),
-        list,
-        button("Add a candidate", () => add("", true), "quiet small"),
-      ),
-      options.element,
-      h("div", { class: "row" }, submit, h("kbd", {}, "Ctrl Enter")),
-    ),
-    output,
-  );
+      const body = { ...turns.read(), candidates, ...options.read() };
+      const reply = await ask("POST", "v1/rank", { body, signal });
+      draw(ranking(reply.results, candidates), provenance(reply));
+    },
+  });
 }
 rank.title = "Rank";
 
