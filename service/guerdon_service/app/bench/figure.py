@@ -40,3 +40,12 @@ def plain(name: str, rounds: list[float], unit: str, **detail: float) -> Figure:
 def median(values: list[float]) -> float:
     """Middle value; the lower one of two."""
     return sorted(values)[(len(values) - 1) // 2]
+
+
+def line(figure: Figure) -> str:
+    """A figure as a line of text: name, value with its spread, what was asked, whether it is met."""
+    low, high = figure.spread
+    verdict = "" if figure.passed is None else ("   ok" if figure.passed else "   MISSED")
+    extra = "  ".join(f"{k} {v:.3g}" for k, v in figure.detail.items())
+    value = f"{figure.value:10.4g} {figure.unit:9} [{low:.4g}, {high:.4g}]"
+    return f"{figure.name:58} {value:42} {figure.asked:9}{verdict} {extra}".rstrip()

@@ -53,6 +53,11 @@ class Connection:
         length = int(head_bytes.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         return int(head_bytes[9:12]), await self._reader.readexactly(length)
 
+    @property
+    def is_over(self) -> bool:
+        """The server has hung up."""
+        return self._reader.at_eof()
+
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
@@ -81,18 +86,20 @@ async def closed_loop(port: int, path: str, bodies: Sequence[bytes], concurrency
 
 
 async def open_loop(port: int, path: str, bodies: Sequence[bytes], rate_per_s: float, seed: int) -> Load:
-    """Poisson arrivals at `rate_per_s`, whether answers come or not; a connection per request under way."""
+    """Poisson arrivals at `rate_per_s`, whether answers come or not; a connection per request under way.
+
+    A latency starts when its request was due: a generator that falls behind hides nothing.
+    """
     rng = random.Random(seed)
     idle: list[Connection] = []
     latencies: list[float] = []
     failed = 0
 
-    async def one(body: bytes) -> None:
+    async def one(body: bytes, due: float) -> None:
         nonlocal failed
-        sent = time.perf_counter()
         connection = idle.pop() if idle else await Connection.open(port)
         status, _ = await connection.post(path, body)
-        latencies.append(time.perf_counter() - sent)
+        latencies.append(time.perf_counter() - due)
         failed += status != 200
         idle.append(connection)
 
@@ -102,7 +109,7 @@ async def open_loop(port: int, path: str, bodies: Sequence[bytes], rate_per_s: f
         for body in bodies:
             due += rng.expovariate(rate_per_s)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            group.create_task(one(body))
+            group.create_task(one(body, due))
     for connection in idle:
         connection.close()
     return Load(latencies, time.perf_counter() - started, failed)

@@ -1,0 +1,113 @@
+"""``python -m tests.bench_peers [--rounds N] [--rows ...] [--peers ...]``: Guerdon beside its peers."""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tests.bench_peers import table
+from tests.bench_peers.catalogue import guerdon_servers, peer_servers
+from tests.bench_peers.install import install
+from tests.bench_peers.reference import Reference
+from tests.bench_peers.rows import ROWS, Bench, Row
+from tests.bench_peers.server import Live, Server, started
+from tests.redis_server import RedisServer
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 when every server was measured, whatever the ratios; 1 when one could not be started."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end with this process
+    began = time.monotonic()
+    folder: Path = args.folder.resolve()
+    install(folder, args.int8_backend)
+    with RedisServer() as redis:
+        servers = _chosen(guerdon_servers(args.int8_backend, redis.url), peer_servers(), args.peers)
+        run = _Run(folder, servers, args.rounds, args.scale)
+        rows, missing = run.measure(_in_order(args.rows))
+    sys.stdout.write(table.text(rows) + "\n")
+    args.output.mkdir(parents=True, exist_ok=True)
+    report = {"argv": list(argv), "seconds": time.monotonic() - began, "rows": table.as_json(rows)}
+    (args.output / "peers.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _tell(f"{time.monotonic() - began:.0f} s; wrote {args.output / 'peers.json'}")
+    return int(bool(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    folder: Path
+    servers: Sequence[Server]
+    rounds: int
+    scale: float
+
+    def measure(self, names: Sequence[str]) -> tuple[list[Row], list[str]]:
+        """Rows in order, and labels of servers that did not start; all servers of a model are up together."""
+        done: dict[str, Row] = {}
+        missing: list[str] = []
+        for model in dict.fromkeys(ROWS[name][0] for name in names):
+            of_model = [name for name in names if ROWS[name][0] == model]
+            wanted = [s for s in self.servers if s.model == model and s.rows & set(of_model)]
+            with ExitStack() as stack:
+                lives = self._ready([stack.enter_context(started(s, self.folder)) for s in wanted])
+                missing += [s.label for s in wanted if s not in [live.server for live in lives]]
+                bench = Bench(lives, Reference(self.folder / "models" / model), self.rounds, self.scale)
+                for name in of_model:
+                    done[name] = ROWS[name][1](bench, done)
+        return list(done.values()), missing
+
+    def _ready(self, lives: Sequence[Live]) -> list[Live]:
+        ready = []
+        for live in lives:
+            try:
+                seconds = live.wait_ready()
+            except RuntimeError as error:
+                _tell(f"left out: {error}")
+                live.stop()
+            else:
+                _tell(f"{live.server.model}: {live.server.label} is ready after {seconds:.0f} s")
+                ready.append(live)
+        return ready
+
+
+def _chosen(ours: list[Server], peers: list[Server], words: Sequence[str]) -> list[Server]:
+    """Guerdon, and the peers whose label holds one of the words; all of them where there are none."""
+    return ours + [s for s in peers if not words or any(word in s.label for word in words)]
+
+
+def _in_order(names: Sequence[str]) -> list[str]:
+    """Names in the table's order; W3 brings W1 with it, whose misses it is compared with."""
+    wanted = set(names) | ({"W1"} if "W3" in names else set())
+    return [name for name in ROWS if name in wanted]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench_peers", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=Path(".peers"), help="environments and models (.peers)"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (5)")
+    parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=tuple(ROWS), help="what to measure")
+    parser.add_argument("--peers", nargs="+", default=(), help="words of the peers' names; left out, all")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the work per round (1)")
+    parser.add_argument(
+        "--int8-backend", choices=("torch", "onnxruntime"), default="torch", help="Guerdon's int8 (torch)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for peers.json (bench)")
+    return parser
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    sys.exit(main(sys.argv[1:]))

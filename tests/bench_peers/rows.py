@@ -1,0 +1,206 @@
+"""The rows of the table: what is asked of whom, and how the answers are weighed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from guerdon_service.app.bench.figure import Figure
+from guerdon_service.app.bench.process import Process
+from guerdon_service.app.bench.rows import delta
+from tests.bench_peers import goals
+from tests.bench_peers.catalogue import DECODER, ENCODER
+from tests.bench_peers.load import Run, closed, poisson
+from tests.bench_peers.reference import Agreement, Reference, agreement
+from tests.bench_peers.rounds import Measure, Measured, alternate
+from tests.bench_peers.server import Live
+from tests.bench_peers.wire import Encoding
+from tests.bench_peers.workload import Ask, best_of_16, items_of, mixed_singles, short_and_long
+
+CONCURRENCY = 64
+W1_ITEMS, W1_DECODER_ITEMS, W2_PROMPTS, W2_DECODER_PROMPTS, W4_ITEMS = 192, 48, 4, 1, 160
+W3_REPEATS = 40
+W4_SHARE, W4_SECONDS = 0.7, 8.0
+"""Offered load: this share of what the best peer can do, for so long a round."""
+CHECKED_ITEMS = 64
+"""Items of the first round whose scores are compared with the reference's."""
+
+Make = Callable[[int, int], list[Ask]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table, measured."""
+
+    name: str
+    title: str
+    measured: list[Measured]
+    figures: list[Figure]
+    agreements: dict[str, Agreement] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all rows of one model share.
+
+    scale: of the work per round; 1 is what the goals are stated for.
+    """
+
+    lives: Sequence[Live]
+    reference: Reference
+    rounds: int
+    scale: float = 1.0
+
+    def taking_part(self, row: str) -> list[Live]:
+        """The servers that were started for a row."""
+        return [live for live in self.lives if row in live.server.rows]
+
+    def count(self, full: int) -> int:
+        """So much work, scaled."""
+        return max(1, round(full * self.scale))
+
+
+def singles(bench: Bench, done: dict[str, Row]) -> Row:
+    """W1: single items of mixed lengths."""
+    return _w1(bench, "W1", f"W1 singles, {ENCODER}", W1_ITEMS, goals.singles)
+
+
+def decoder_singles(bench: Bench, done: dict[str, Row]) -> Row:
+    """W1 on the decoder."""
+    return _w1(bench, "W1-decoder", f"W1 singles, {DECODER}", W1_DECODER_ITEMS, goals.decoder_singles)
+
+
+def best_of_sixteen(bench: Bench, done: dict[str, Row]) -> Row:
+    """W2: sixteen responses to one prompt, four prompts at a time."""
+    title, make = f"W2 best of 16, {ENCODER}", best_of_16
+    count = bench.count(W2_PROMPTS)
+    measured = alternate(bench.taking_part("W2"), bench.rounds, _closed(bench, make, count, 4), title)
+    checked = _agreements(bench, measured, make(count, 0))
+    return Row("W2", title, measured, goals.best_of_16(title, measured), checked)
+
+
+def decoder_best_of_sixteen(bench: Bench, done: dict[str, Row]) -> Row:
+    """W2 on the decoder, one prompt at a time, each one new."""
+    title, count = f"W2 best of 16, {DECODER}", bench.count(W2_DECODER_PROMPTS)
+    shares: list[float] = []
+    run_closed = _closed(bench, best_of_16, count, 1)
+
+    def measure(live: Live, number: int) -> Run:
+        if not live.server.is_ours:
+            return run_closed(live, number)
+        metrics = Process(live.child.pid, live.port, 0, 0.0).metrics
+        before = metrics()
+        run = run_closed(live, number)
+        computed = delta(before, metrics(), "guerdon_computed_tokens_total")
+        if number >= 0:
+            shares.append(computed / tokens_once(bench.reference, best_of_16(count, number)))
+        return run
+
+    measured = alternate(bench.taking_part("W2-decoder"), bench.rounds, measure, title)
+    checked = _agreements(bench, measured, best_of_16(count, 0))
+    return Row("W2-decoder", title, measured, goals.decoder_best_of_16(title, measured, shares), checked)
+
+
+def repeats(bench: Bench, done: dict[str, Row]) -> Row:
+    """W3: the items of W1 again and again, from the cache."""
+    title, asks = f"W3 repeats, {ENCODER}", mixed_singles(bench.count(W1_ITEMS), 0)
+
+    def measure(live: Live, number: int) -> Run:
+        def run(what: list[Ask]) -> Run:
+            return closed(live.port, live.server.wire, bench.reference.text, what, CONCURRENCY)
+
+        if number < 0:
+            run(asks)
+        hits = run(asks * W3_REPEATS)
+        if any(b'"cached":false' in reply for replies in hits.replies.values() for reply in replies):
+            raise RuntimeError("a repeated item was computed again")
+        return hits
+
+    measured = alternate(bench.taking_part("W3"), bench.rounds, measure, title)
+    figures = goals.repeats(title, measured, done["W1"].measured)
+    return Row("W3", title, measured, figures, _agreements(bench, measured, asks))
+
+
+def short_behind_long(bench: Bench, done: dict[str, Row]) -> Row:
+    """W4: Poisson arrivals of which a tenth is long, as many a second for every server.
+
+    Servers that cannot do so many are left out: their queues would grow without end.
+    """
+    title, lives = f"W4 short and long, {ENCODER}", bench.taking_part("W4")
+    count = bench.count(W4_ITEMS)
+    capacity = alternate(lives, 1, _closed(bench, short_and_long, count, CONCURRENCY), f"{title}, capacity")
+    best = goals.best_peer(capacity)
+    if best is None:
+        return Row("W4", title, [], [])
+    rate_per_s = W4_SHARE * goals.rates(best)[0]
+    able = [m.live for m in capacity if goals.rates(m)[0] > rate_per_s]
+    title = f"{title}, {rate_per_s:.0f} items/s"
+
+    def measure(live: Live, number: int) -> Run:
+        seconds = bench.scale * (W4_SECONDS if number >= 0 else 1.0)
+        asks = short_and_long(max(20, round(rate_per_s * seconds)), 1000 + number)
+        return poisson(live.port, live.server.wire, bench.reference.text, asks, rate_per_s, number)
+
+    measured = alternate(able, bench.rounds, measure, title)
+    return Row("W4", title, measured, goals.short_behind_long(title, measured))
+
+
+ROWS: dict[str, tuple[str, Callable[[Bench, dict[str, Row]], Row]]] = {
+    "W1": (ENCODER, singles),
+    "W2": (ENCODER, best_of_sixteen),
+    "W3": (ENCODER, repeats),
+    "W4": (ENCODER, short_behind_long),
+    "W1-decoder": (DECODER, decoder_singles),
+    "W2-decoder": (DECODER, decoder_best_of_sixteen),
+}
+"""By name: the model, and the measurement; W3 needs W1 of the same run."""
+
+
+def tokens_once(reference: Reference, asks: Sequence[Ask]) -> int:
+    """Tokens of each prompt once and of each response: what must be computed."""
+    return sum(_once([_ids(reference, ask, i) for i in range(len(ask.items))]) for ask in asks)
+
+
+def _w1(
+    bench: Bench, name: str, title: str, full: int, weigh: Callable[[str, list[Measured]], list[Figure]]
+) -> Row:
+    count = bench.count(full)
+    measure = _closed(bench, mixed_singles, count, CONCURRENCY)
+    measured = alternate(bench.taking_part(name), bench.rounds, measure, title)
+    checked = _agreements(bench, measured, mixed_singles(count, 0))
+    return Row(name, title, measured, weigh(title, measured), checked)
+
+
+def _closed(bench: Bench, make: Make, count: int, concurrency: int) -> Measure:
+    """A closed loop over new asks in each round; a quarter of them to warm up."""
+
+    def measure(live: Live, number: int) -> Run:
+        asks = make(count if number >= 0 else max(1, count // 4), number)
+        return closed(live.port, live.server.wire, bench.reference.text, asks, concurrency)
+
+    return measure
+
+
+def _agreements(bench: Bench, measured: Sequence[Measured], first: Sequence[Ask]) -> dict[str, Agreement]:
+    """Scores of the first round's first items against the reference's."""
+    items = items_of(list(first))[:CHECKED_ITEMS]
+    wanted: dict[Encoding, list[float]] = {}
+    found = {}
+    for m in measured:
+        wire = m.live.server.wire
+        if wire.encoding not in wanted:
+            wanted[wire.encoding] = bench.reference.scores(items, wire.encoding)
+        found[m.label] = agreement(m.runs[0].scores(wire)[: len(items)], wanted[wire.encoding])
+    return found
+
+
+def _ids(reference: Reference, ask: Ask, number: int) -> list[int]:
+    ids: list[int] = reference.inputs(ask.items[number], "text")["input_ids"][0].tolist()
+    return ids
+
+
+def _once(sequences: Sequence[list[int]]) -> int:
+    """Tokens of the common beginning, and of each rest."""
+    common = next(
+        (i for i, column in enumerate(zip(*sequences, strict=False)) if len(set(column)) > 1),
+        min(map(len, sequences)),
+    )
+    return common + sum(len(ids) - common for ids in sequences)
