@@ -62,7 +62,7 @@ def test_a_stopped_run_continues(service: Service, source: Path, tmp_path: Path,
         assert stopped.returncode == (130 if stop == signal.SIGINT else -stop)
         if stop == signal.SIGINT:
             assert stopped.stderr == (
-                b"guerdon: interrupted; with --output, the same command continues the run\n"
+                b"guerdon: interrupted; no file is half-written; run it again to go on\n"
             )
     finished = [line["index"] for line in read(out)]
     assert 2 * 64 <= len(finished) < COUNT, "killed in the middle, with results on disk"

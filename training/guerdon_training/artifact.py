@@ -7,6 +7,7 @@ from pathlib import Path
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, check_manifest, to_json
+from guerdon_service.core.whole_file import write_whole
 from guerdon_training.data import file_sha256
 
 MANIFEST = "manifest.json"
@@ -23,7 +24,7 @@ def seal(folder: Path, manifest: Manifest, base: Path) -> Manifest:
     """
     check_manifest(manifest)
     sealed = replace(manifest, digest=digest_of(folder, manifest, base))
-    (folder / MANIFEST).write_text(to_json(sealed), "utf-8")
+    write_whole(folder / MANIFEST, to_json(sealed))
     return sealed
 
 

@@ -1,6 +1,7 @@
 """`guerdon train RECIPE CONFIG`."""
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,8 +44,11 @@ def train_command(argv: list[str]) -> int:
         help="replace a setting, e.g. optim.epochs=2",
     )
     parser.add_argument("--tracker", default="", metavar="NAME", help=f"log there too: {', '.join(TRACKERS)}")
+    parser.add_argument("--json", action="store_true", help="print name, version, digest and metrics as JSON")
     arguments = parser.parse_args(argv)
     with tracking(arguments.tracker, Path("runs")):
         manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
-    print(f"{manifest.name} {manifest.version}, digest {manifest.digest}")  # noqa: T201 - the command's answer
+    told = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
+    text = f"{manifest.name} {manifest.version}, digest {manifest.digest}"
+    print(json.dumps(told | {"metrics": manifest.metrics}) if arguments.json else text)  # noqa: T201 - its answer
     return 0

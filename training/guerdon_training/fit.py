@@ -1,5 +1,6 @@
 """The optimisation of the reward recipe: an objective on the upper layers, averaged weights."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,8 @@ def fit(
         average.swap()
         losses = learner.log_losses(valid_states, valid, optim.max_batch_tokens)
         if is_main:
-            tqdm.write(f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}")
+            told = f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}"
+            tqdm.write(told, file=sys.stderr)
         if mean(losses) < best_loss:
             best, best_loss = Fitted(_copy(named), learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()

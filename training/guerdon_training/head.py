@@ -19,6 +19,7 @@ from torch import nn
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, Profile
+from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
 from guerdon_training.config import BaseConfig, DataConfig
@@ -107,16 +108,17 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     )
 
     # 4. Write the artifact: the old one with a row more in its last layer.
-    shutil.copytree(source, output, ignore=shutil.ignore_patterns(MANIFEST, RUN), dirs_exist_ok=True)
-    (output / "head_config.yaml").write_text(config_yaml(config), "utf-8")
-    _append_row(source / ADAPTER, output / ADAPTER, weights)
-    assert manifest.base is not None
-    base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
-    reward.model.classifier = _last_layer(output / ADAPTER)
-    served = Pooled(reward.model, manifest.pooling)
-    write_golden(output / "golden.jsonl", served, load_tokenizer(base), manifest.max_tokens)
-    _extend_card(output / "MODEL_CARD.md", config, figures)
-    return seal(output, manifest, base)
+    with whole_folder(output):
+        shutil.copytree(source, output, ignore=shutil.ignore_patterns(MANIFEST, RUN), dirs_exist_ok=True)
+        (output / "head_config.yaml").write_text(config_yaml(config), "utf-8")
+        _append_row(source / ADAPTER, output / ADAPTER, weights)
+        assert manifest.base is not None
+        base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
+        reward.model.classifier = _last_layer(output / ADAPTER)
+        served = Pooled(reward.model, manifest.pooling)
+        write_golden(output / "golden.jsonl", served, load_tokenizer(base), manifest.max_tokens)
+        _extend_card(output / "MODEL_CARD.md", config, figures)
+        return seal(output, manifest, base)
 
 
 def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Path) -> None:

@@ -18,6 +18,7 @@ import torch
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, PackageBase, Profile, check_manifest
 from guerdon_service.core.manifest import ImplicitReward as Rule
+from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import seal
 from guerdon_training.calibrate import fit_norm, fit_slope
 from guerdon_training.config_file import config_yaml, read_config
@@ -108,15 +109,15 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
 
     # 3. Write the artifact: both sets of weights, golden scores, card.
     golden = _golden(source)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
-    (folder / "golden.jsonl").write_text(golden, "utf-8")
-    (folder / "MODEL_CARD.md").write_text(_card(manifest), "utf-8")
-    source.tokenizer.save_pretrained(folder)
-    _copy_weights(Path(config.policy), folder, source)
-    if manifest.base is None:
-        return seal_whole(folder, manifest)
-    return seal(folder, manifest, package_gguf(manifest.base.package).parent)
+    with whole_folder(folder):
+        (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
+        (folder / "golden.jsonl").write_text(golden, "utf-8")
+        (folder / "MODEL_CARD.md").write_text(_card(manifest), "utf-8")
+        source.tokenizer.save_pretrained(folder)
+        _copy_weights(Path(config.policy), folder, source)
+        if manifest.base is None:
+            return seal_whole(folder, manifest)
+        return seal(folder, manifest, package_gguf(manifest.base.package).parent)
 
 
 def _check(config: ImplicitConfig, source: ImplicitSource) -> None:

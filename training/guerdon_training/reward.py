@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
+from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.card import render_card
 from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
@@ -128,14 +129,15 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         parents=parents | _learned_ties(config, runs),
         metrics=metrics,
     )
-    _save_adapter(model, folder / "adapter")
-    logs = [path.read_text("utf-8") for path in sorted((folder / RUN).glob("*/metrics.jsonl"))]
-    (folder / "metrics.jsonl").write_text("".join(logs), "utf-8")
-    (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
-    write_scores(folder / "scores.jsonl", scores)
-    write_golden(folder / "golden.jsonl", pooled, tokenizer, config.max_tokens)
-    (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
-    sealed = seal(folder, manifest, base)
+    with whole_folder(folder):
+        _save_adapter(model, folder / "adapter")
+        logs = [path.read_text("utf-8") for path in sorted((folder / RUN).glob("*/metrics.jsonl"))]
+        (folder / "metrics.jsonl").write_text("".join(logs), "utf-8")
+        (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
+        write_scores(folder / "scores.jsonl", scores)
+        write_golden(folder / "golden.jsonl", pooled, tokenizer, config.max_tokens)
+        (folder / "MODEL_CARD.md").write_text(render_card(config, str(config_path), manifest), "utf-8")
+        sealed = seal(folder, manifest, base)
     shutil.rmtree(folder / RUN)
     accelerator.wait_for_everyone()
     return sealed

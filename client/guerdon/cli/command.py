@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -42,6 +43,11 @@ def add_bulk_parser(commands: Any, verb: Verb[R], summary: str, record: str) -> 
         default="bulk",
         help="queue lane; bulk yields to interactive callers (default: %(default)s)",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="with --output, print a summary as JSON; without it the results are JSON already",
+    )
     parser.set_defaults(run=lambda args: run_command(verb, args))
 
 
@@ -57,6 +63,9 @@ def run_command(verb: Verb[R], args: argparse.Namespace) -> int:
             output.close()
     if num_errors:
         print(f"guerdon: {num_errors} of {source.num_records} records became error records", file=sys.stderr)
+    if args.json and args.output is not None:
+        told = {"output": args.output, "num_records": source.num_records, "num_errors": num_errors}
+        print(json.dumps(told))
     return 1 if num_errors else 0
 
 

@@ -9,6 +9,7 @@ from guerdon.cli.demo_preferences import for_calibration, held_out, write_held_o
 from guerdon.cli.demo_versions import CANDIDATE, INCUMBENT, NAME, fit_slope, make_candidate, make_incumbent
 from guerdon.cli.service_process import Addresses
 from guerdon.cli.table import format_table
+from guerdon.cli.whole_file import write_whole
 from guerdon.client import Client
 from guerdon.errors import GateRefused, GuerdonError
 from guerdon.types import AliasChange, BestOfNResult, Evaluation
@@ -31,7 +32,7 @@ def show_decisions(service: Addresses, folder: Path, report: Path) -> None:
     with Client(service.rest) as rest, Client(service.grpc) as grpc:
         _register(rest, grpc, folder)
         evaluation = _evaluate(rest, grpc, folder)
-        report.write_text(rest.evaluation_report(evaluation.id), encoding="utf-8")
+        write_whole(report, rest.evaluation_report(evaluation.id))
         print(f"report: {report}")
         item = (held_out()[0]["prompt"], held_out()[0]["chosen"])
         with scoring_all_the_time(service.rest, NAME, item) as seen:

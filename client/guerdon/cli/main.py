@@ -26,7 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"guerdon: {err}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("guerdon: interrupted; with --output, the same command continues the run", file=sys.stderr)
+        print(
+            "guerdon: interrupted; no file is half-written; run it again to go on",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         # The reader of our stdout left; keep the interpreter's last flush from complaining about it.

@@ -12,6 +12,7 @@ from guerdon.cli.rewardbench_data import Case, read_cases
 from guerdon.cli.rewardbench_scores import correctness, subset_scores
 from guerdon.cli.service_args import add_service_arguments, open_client
 from guerdon.cli.table import format_table
+from guerdon.cli.whole_file import write_whole
 from guerdon.client import Client
 from guerdon.errors import InputTooLong, InvalidInput, ModelChanged
 from guerdon.types import ModelRef, ScoreResult
@@ -58,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     if num_left_out:
         print(f"left out, too long for {model.name}: {num_left_out} of {len(cases)} prompts", file=sys.stderr)
     if args.scores is not None:
-        _write(args.scores, "".join(json.dumps(row) + "\n" for row in rows))
+        write_whole(args.scores, "".join(json.dumps(row) + "\n" for row in rows))
     if args.output is not None:
-        _write(args.output, told)
+        write_whole(args.output, told)
     sys.stdout.write(told if args.json else _table(rows, found) + "\n")
     return 0
 
@@ -112,10 +113,3 @@ def _table(rows: Sequence[Row], found: dict[str, float]) -> str:
     counts = {name: sum(row["subset"] == name for row in rows) for name in found}
     body = [(name, str(counts[name]), f"{score:.4f}") for name, score in found.items()]
     return format_table([("subset", "prompts", "score"), *body])
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

@@ -17,6 +17,7 @@ from guerdon_service.app.logs import configure_logging
 from guerdon_service.app.settings import ModelSettings, Settings
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import NullObserver
+from guerdon_service.core.whole_file import write_whole
 from guerdon_service.evaluation import figures
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
 from guerdon_service.evaluation.compare import check_margin
@@ -29,6 +30,9 @@ from guerdon_service.evaluation.rewardbench_json import rewardbench_json
 from guerdon_service.evaluation.robustness import check_robustness, probes
 from guerdon_service.evaluation.run import check_different, score_files
 from guerdon_service.evaluation.score import Asked
+
+STDOUT = Path("-")
+"""Of --json without a file."""
 
 
 def evaluate_command(argv: Sequence[str]) -> int:
@@ -53,7 +57,10 @@ def evaluate_command(argv: Sequence[str]) -> int:
     if baseline is not None:
         check_different(candidate, baseline)
     report = to_json(build_report(data, candidate, baseline, args.margin))
-    sys.stdout.write(_text(report))
+    if args.json == STDOUT:
+        sys.stdout.write(json.dumps(kept_json(report, candidate, baseline)) + "\n")
+    else:
+        sys.stdout.write(_text(report))
     _write(args, report, candidate, baseline)
     return 0
 
@@ -122,8 +129,8 @@ def _write(args: argparse.Namespace, report: Any, candidate: Contender, baseline
         args.rewardbench: lambda: json.dumps(rewardbench_json(report), indent=4, sort_keys=True) + "\n",
     }
     for path, make in outputs.items():
-        if path is not None:
-            path.write_text(make(), encoding="utf-8")
+        if path not in (None, STDOUT):
+            write_whole(path, make())
             sys.stderr.write(f"wrote {path}\n")
 
 
@@ -144,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", metavar="NAME", help="head weights, of both models (each one's default)")
     add("--margin", type=float, default=0.02, help="loss of accuracy that still counts as not worse (0.02)")
     add("--robustness", type=int, default=0, metavar="N", help="also change the chosen response of N pairs")
-    add("--json", type=Path, metavar="OUT", help="the report and every item's scores")
+    kept = "the report and every item's scores (to standard output, in place of the table)"
+    add("--json", type=Path, nargs="?", const=STDOUT, metavar="OUT", help=kept)
     add("--report", type=Path, metavar="OUT", help="the report as one HTML page")
     add("--markdown", type=Path, metavar="OUT", help="the report for a pull request")
     add("--rewardbench", type=Path, metavar="OUT", help="accuracy by subset in RewardBench's shape")

@@ -1,11 +1,15 @@
 """``guerdon export``: write ONNX graphs that were compared with the model, or none."""
 
 import argparse
+import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from guerdon_service.app.export_check import calibration_feeds, check_fp32, check_int8
 from guerdon_service.app.export_graph import export_graph
@@ -16,6 +20,7 @@ from guerdon_service.backends.onnx_backend import FILES
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import from_json, to_json
+from guerdon_service.core.whole_file import interrupted_later, write_whole
 
 
 def export_command(argv: Sequence[str]) -> int:
@@ -33,12 +38,14 @@ def export_command(argv: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix=".guerdon-export-", dir=home) as staging:
             report = _export(artifact, args, Path(staging))
-            _publish(artifact.folder, Path(staging), args)
+            with interrupted_later():
+                _publish(artifact.folder, Path(staging), args)
     except PermissionError as err:
         raise InvalidInput(
             f"{home.name} cannot be written to; name a folder for a copy with --output", param="output"
         ) from err
-    print("\n".join(report))  # noqa: T201 - the command's answer
+    told = {"folder": str(args.output or artifact.folder), "graphs": report}
+    print(json.dumps(told) if args.json else "\n".join(report))  # noqa: T201 - the command's answer
     return 0
 
 
@@ -70,6 +77,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="preference records (JSONL, .gz) for int8: 32 set its ranges, the others are compared",
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write a copy of the artifact here")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser.parse_args(argv)
 
 
@@ -79,12 +87,18 @@ def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list
     folder.mkdir()
     probes = read_probes(artifact, args.calibration)
     staged = replace(artifact, folder=staging)
-    export_graph(artifact, folder / FILES["float32"])
-    report = [check_fp32(artifact, staged, probes, args.tolerance)]
-    if args.dtype != "fp32":
-        feeds = calibration_feeds(staged, probes)
-        export_int8(folder / FILES["float32"], folder / FILES["int8"], feeds)
-        report.append(check_int8(staged, probes))
+    num_steps = 2 if args.dtype == "fp32" else 4
+    with tqdm(total=num_steps, desc="export", unit="step", file=sys.stderr, disable=None) as bar:
+        export_graph(artifact, folder / FILES["float32"])
+        bar.update()
+        report = [check_fp32(artifact, staged, probes, args.tolerance)]
+        bar.update()
+        if args.dtype != "fp32":
+            feeds = calibration_feeds(staged, probes)
+            export_int8(folder / FILES["float32"], folder / FILES["int8"], feeds)
+            bar.update()
+            report.append(check_int8(staged, probes))
+            bar.update()
     if args.dtype == "int8":
         for file in folder.glob(f"{FILES['float32']}*"):
             file.unlink()
@@ -112,5 +126,5 @@ def _seal(folder: Path) -> None:
     if not path.is_file():
         return
     manifest = from_json(path.read_text(encoding="utf-8"))
-    path.write_text(to_json(replace(manifest, digest="")), encoding="utf-8")
-    path.write_text(to_json(read_artifact(str(folder)).manifest), encoding="utf-8")
+    write_whole(path, to_json(replace(manifest, digest="")))
+    write_whole(path, to_json(read_artifact(str(folder)).manifest))

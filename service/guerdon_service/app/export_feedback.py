@@ -1,12 +1,16 @@
 """``guerdon data export``: stored feedback and logged candidates as the records that training reads."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import whole_file
 from guerdon_service.feedback.export import to_lines
 from guerdon_service.feedback.export_candidates import to_demonstration_lines, to_ranking_lines
 from guerdon_service.feedback.trainable import trainable
@@ -30,8 +34,8 @@ def export_feedback_command(argv: Sequence[str]) -> int:
     database = open_database(args.state_url)
     try:
         lines, num = _lines(database, args.kind, args.tenant), 0
-        with args.output.open("w", encoding="utf-8") as file:
-            for line in lines:
+        with whole_file(args.output) as draft, draft.open("w", encoding="utf-8") as file:
+            for line in tqdm(lines, desc="export", unit="rec", file=sys.stderr, disable=None):
                 file.write(line)
                 num += 1
     except OSError as err:
@@ -39,6 +43,9 @@ def export_feedback_command(argv: Sequence[str]) -> int:
     finally:
         database.close()
     sys.stderr.write(f"wrote {num} {KINDS[args.kind]} to {args.output}\n")
+    if args.json:
+        told = {"output": str(args.output), "kind": args.kind, "num_records": num}
+        sys.stdout.write(json.dumps(told) + "\n")
     if not num and args.kind != "pairs":
         sys.stderr.write("candidates are kept only by guerdon serve --log-candidates true\n")
     return 0
@@ -65,4 +72,5 @@ def _parser() -> argparse.ArgumentParser:
         "or the chosen response (sft)",
     )
     add("--tenant", metavar="NAME", help="only what this API key's holder sent (all)")
+    add("--json", action="store_true", help="print how many records were written as JSON")
     return parser

@@ -1,6 +1,7 @@
 """``guerdon migrate``: bring the state's tables up to date before replicas of a new version start."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 
@@ -19,8 +20,11 @@ def migrate_command(argv: Sequence[str]) -> int:
         "that runs this first keeps many starting replicas from waiting for each other.",
     )
     parser.add_argument("--state-url", metavar="URL", default=os.environ.get("GUERDON_STATE_URL", ""))
-    url = parser.parse_args(list(argv)).state_url
+    parser.add_argument("--json", action="store_true", help='print {"migrated"}: whether there was a URL')
+    args = parser.parse_args(list(argv))
+    url = args.state_url
     if url:
         open_database(url).close()
-    print("the tables are up to date" if url else "no state URL is given: nothing to do")  # noqa: T201 - its answer
+    told = "the tables are up to date" if url else "no state URL is given: nothing to do"
+    print(json.dumps({"migrated": bool(url)}) if args.json else told)  # noqa: T201 - its answer
     return 0

@@ -6,6 +6,7 @@ ensemble it is the pairs whose rewards are closest.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import write_whole
 from guerdon_service.feedback.candidates_file import read_candidates
 from guerdon_service.feedback.question import question_key
 from guerdon_service.feedback.suggest import Suggestion, suggest, to_task_lines
@@ -35,10 +37,13 @@ def suggest_labels_command(argv: Sequence[str]) -> int:
         raise InvalidInput(f"seed is {args.seed}; give 0 or more", param="--seed")
     found = _suggested(args)
     try:
-        args.output.write_text("".join(to_task_lines(found, args.seed)), encoding="utf-8", newline="\n")
+        write_whole(args.output, "".join(to_task_lines(found, args.seed)))
     except OSError as err:
         raise InvalidInput(f"{args.output} cannot be written: {err}", param="--output") from None
     sys.stderr.write(_summary(found, args.output))
+    if args.json:
+        told = {"output": str(args.output), "information_nats": [s.information for s in found]}
+        sys.stdout.write(json.dumps(told) + "\n")
     return 0
 
 
@@ -87,4 +92,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--num", metavar="N", type=int, default=100, help="most pairs, at most one per prompt (100)")
     add("--seed", metavar="N", type=int, default=0, help="of the order of lines and responses (0)")
     add("--tenant", metavar="NAME", help="only what this API key's holder sent (all)")
+    add("--json", action="store_true", help="print what a label of each pair is expected to tell as JSON")
     return parser

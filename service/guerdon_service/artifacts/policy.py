@@ -10,6 +10,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, from_json
 from guerdon_service.core.policy_files import PolicyFiles
+from guerdon_service.core.whole_file import check_whole
 
 
 def read_policy(source: str) -> PolicyFiles:
@@ -26,6 +27,7 @@ def read_policy(source: str) -> PolicyFiles:
         gguf = _package_gguf(PackageBase(source, "", ""))
         return PolicyFiles(gguf, None, artifact_digest({f"base/{gguf.name}": _sha256(gguf)}))
     folder = resolve(source)
+    check_whole(folder)
     path = folder / MANIFEST
     if path.is_file():
         return _sealed(folder, from_json(path.read_text(encoding="utf-8")))

@@ -12,6 +12,7 @@ from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_service.core.whole_file import check_whole
 
 MANIFEST = "manifest.json"
 
@@ -27,6 +28,7 @@ def read_artifact(source: str, name: str | None = None) -> Artifact:
         InvalidInput: not found, not a reward model, or changed after its manifest was written.
     """
     folder = resolve(source)
+    check_whole(folder)
     manifest = _manifest(folder)
     layout = find_layout(folder, manifest)
     digests = _digests(layout)

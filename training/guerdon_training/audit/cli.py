@@ -1,20 +1,29 @@
 """`guerdon data audit` and `guerdon data convert`."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import write_whole
 from guerdon_training.audit.check import Check, Verdict
 from guerdon_training.audit.read import read_records
 from guerdon_training.audit.records import DEFAULT_BUDGET, Budget
+from guerdon_training.audit.registry import CHECKS
 from guerdon_training.audit.report import audit, report_json
 from guerdon_training.audit.report_html import report_html
 from guerdon_training.convert.conversion import FORMATS, convert
 
 OK, FAILED = 0, 1
+STDOUT = Path("-")
+"""Of --json without a file."""
 MAX_DROPPED_SHOWN = 20
 
 
@@ -41,7 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     audit_parser.add_argument(
         "--against", nargs="+", type=Path, default=[], metavar="FILE", help="evaluation files"
     )
-    audit_parser.add_argument("--json", type=Path, metavar="OUT", help="write the report as JSON")
+    audit_parser.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=STDOUT,
+        metavar="OUT",
+        help="write the report as JSON (to standard output)",
+    )
     audit_parser.add_argument("--html", type=Path, metavar="OUT", help="write the report as HTML")
     limit = audit_parser.add_mutually_exclusive_group()
     limit.add_argument("--max-chars", type=int, metavar="N", help=f"context, default {DEFAULT_BUDGET.limit}")
@@ -55,24 +71,29 @@ def _parser() -> argparse.ArgumentParser:
     convert_parser.add_argument(
         "--from", dest="source_format", choices=FORMATS, help="default: seen from the rows"
     )
+    convert_parser.add_argument("--json", action="store_true", help="print what was written and left out")
     return parser
 
 
 def _audit(args: argparse.Namespace) -> int:
     started = time.monotonic()
     records = read_records(args.files, args.against, _budget(args))
-    report = audit(records, args.files, args.against, on_check=_show)
+    with tqdm(total=len(CHECKS), desc="audit", unit="check", file=sys.stderr, disable=None) as bar:
+        report = audit(records, args.files, args.against, on_check=partial(_show, bar, args.json != STDOUT))
     for path, text in ((args.json, report_json), (args.html, report_html)):
-        if path is not None:
+        if path not in (None, STDOUT):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text(report), encoding="utf-8")
+            write_whole(path, text(report))
     seconds = time.monotonic() - started
-    sys.stdout.write(f"\n{report.verdict}: {len(report.checks)} checks in {seconds:.1f} s\n")
+    told = f"\n{report.verdict}: {len(report.checks)} checks in {seconds:.1f} s\n"
+    sys.stdout.write(report_json(report) if args.json == STDOUT else told)
     return FAILED if report.verdict is Verdict.FAIL else OK
 
 
-def _show(check: Check) -> None:
-    sys.stdout.write(f"{check.verdict:<15} {check.name:<18} {check.reason}\n")
+def _show(bar: "tqdm[NoReturn]", to_stdout: bool, check: Check) -> None:
+    bar.update()
+    if to_stdout:
+        bar.write(f"{check.verdict:<15} {check.name:<18} {check.reason}")
 
 
 def _budget(args: argparse.Namespace) -> Budget:
@@ -106,5 +127,8 @@ def _convert(args: argparse.Namespace) -> int:
         sys.stderr.write(f"left out {dropped.place}: {dropped.reason}\n")
     if len(done.dropped) > MAX_DROPPED_SHOWN:
         sys.stderr.write(f"left out {len(done.dropped) - MAX_DROPPED_SHOWN} more\n")
-    sys.stdout.write(f"{done.num_written} records to {args.target}, {len(done.dropped)} rows left out\n")
+    text = f"{done.num_written} records to {args.target}, {len(done.dropped)} rows left out\n"
+    left_out = [{"place": str(d.place), "reason": d.reason} for d in done.dropped]
+    told = {"output": str(args.target), "num_records": done.num_written, "left_out": left_out}
+    sys.stdout.write(json.dumps(told) + "\n" if args.json else text)
     return OK

@@ -10,6 +10,7 @@ from typing import Any
 
 from guerdon_service.core.conversation import Conversation, check_conversation
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import whole_file
 from guerdon_training.convert.parquet import write_parquet
 from guerdon_training.convert.preference_record import preference_record
 from guerdon_training.convert.row_format import PARSERS, parse_row
@@ -84,13 +85,12 @@ def _why_no_comparison(pair: SidePair) -> str:
 
 
 def _write(target: Path, records: list[dict[str, Any]]) -> None:
-    partial = target.with_name(target.name + ".partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix == ".parquet":
-        write_parquet(partial, records)
-    else:
-        partial.write_bytes(_json_lines(records, compressed=target.suffix == ".gz"))
-    partial.replace(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as draft:
+        if target.suffix == ".parquet":
+            write_parquet(draft, records)
+        else:
+            draft.write_bytes(_json_lines(records, compressed=target.suffix == ".gz"))
 
 
 def _json_lines(records: Iterable[dict[str, Any]], *, compressed: bool) -> bytes:

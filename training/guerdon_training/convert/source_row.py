@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.convert.parquet import read_parquet
 
@@ -63,7 +65,7 @@ def read_rows(path: Path, container: str | None = None) -> Iterator[SourceRow]:
     if first is None:
         raise InvalidInput(f"{path} holds no row; give a file with data", param="data")
     yield first
-    yield from rows
+    yield from tqdm(rows, desc=f"read {path.name}", initial=1, unit="row", delay=2, disable=None)
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.config import BaseConfig, RewardConfig
 from guerdon_training.data import PreferencePair, read_pairs
@@ -73,25 +74,28 @@ def noise_ceilings(report: Mapping[str, Any]) -> dict[str, float]:
 
 def publish_reward(source: Path, target: Path, measured: Measured) -> Manifest:
     """Copy a reward artifact that stands on a package; its card is continued with what was measured."""
-    manifest = _copied(source, target)
-    assert manifest.base is not None, "train_reward pins the package that it adapts"
-    card = target / CARD
-    text = reward_card(measured.quality, measured.reactions, measured.groups)
-    card.write_text(f"{card.read_text('utf-8')}\n{text}", "utf-8")
-    base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
-    return seal(target, manifest, base)
+    shutil.rmtree(target, ignore_errors=True)
+    with whole_folder(target):
+        manifest = _copied(source, target)
+        assert manifest.base is not None, "train_reward pins the package that it adapts"
+        card = target / CARD
+        text = reward_card(measured.quality, measured.reactions, measured.groups)
+        card.write_text(f"{card.read_text('utf-8')}\n{text}", "utf-8")
+        base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
+        return seal(target, manifest, base)
 
 
 def publish_policy(method: str, source: Path, target: Path, comparison: Mapping[str, Any]) -> Manifest:
     """Copy a policy's artifact and add its card; the comparison joins the manifest's metrics."""
-    manifest = _copied(source, target)
-    (target / CARD).write_text(policy_card(method, manifest, comparison, read_log(target)), "utf-8")
-    return seal_whole(target, replace(manifest, metrics={**manifest.metrics, "comparison": comparison}))
+    shutil.rmtree(target, ignore_errors=True)
+    with whole_folder(target):
+        manifest = _copied(source, target)
+        (target / CARD).write_text(policy_card(method, manifest, comparison, read_log(target)), "utf-8")
+        return seal_whole(target, replace(manifest, metrics={**manifest.metrics, "comparison": comparison}))
 
 
 def _copied(source: Path, target: Path) -> Manifest:
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
     return replace(from_json((target / MANIFEST).read_text("utf-8")), digest="")
 
 

@@ -1,6 +1,8 @@
 """`guerdon train pipeline`: from data to published policies, one stage after the other."""
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,7 +28,7 @@ def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     """
     config = wire(override(read_mapping(config_path), overrides))
     check_pipeline(config)
-    run_stages(pipeline_stages(config), say=tqdm.write)
+    run_stages(pipeline_stages(config), say=partial(tqdm.write, file=sys.stderr))
     root = Path(config.output)
-    tqdm.write(f"report: {root / 'report' / 'report.html'}")
+    tqdm.write(f"report: {root / 'report' / 'report.html'}", file=sys.stderr)
     return from_json((root / "artifacts" / "ppo" / MANIFEST).read_text("utf-8"))

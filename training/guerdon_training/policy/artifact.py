@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, check_manifest, to_json
+from guerdon_service.core.whole_file import write_whole
 from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
@@ -124,7 +125,7 @@ def seal_whole(folder: Path, manifest: Manifest) -> Manifest:
     }
     digests[MANIFEST] = manifest_digest(manifest)
     sealed = replace(manifest, digest=artifact_digest(digests))
-    (folder / MANIFEST).write_text(to_json(sealed), "utf-8")
+    write_whole(folder / MANIFEST, to_json(sealed))
     return sealed
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import check_whole
 from guerdon_training.data import file_sha256
 
 
@@ -27,6 +28,7 @@ def policy_base(source: str) -> Path:
     """
     folder = Path(source)
     if folder.is_dir():
+        check_whole(folder)
         if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
             raise InvalidInput(
                 f"base {source} lacks config.json or *.safetensors; give a folder with whole weights (a run "

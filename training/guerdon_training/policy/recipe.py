@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
 from guerdon_training.distributed import begin_processes
@@ -88,9 +89,10 @@ def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Man
         metrics=metrics,
     )
     if recipe.accelerator.is_main_process:
-        (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
-        shutil.copyfile(recipe.run / "metrics.jsonl", folder / "metrics.jsonl")
-        manifest = write_policy(folder, model, recipe.tokenizer, manifest, config.save)
+        with whole_folder(folder):
+            (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
+            shutil.copyfile(recipe.run / "metrics.jsonl", folder / "metrics.jsonl")
+            manifest = write_policy(folder, model, recipe.tokenizer, manifest, config.save)
         shutil.rmtree(recipe.run)
     recipe.accelerator.wait_for_everyone()
     return manifest

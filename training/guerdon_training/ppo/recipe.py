@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, Norm
+from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256
 from guerdon_training.distributed import begin_processes
@@ -112,9 +113,11 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         metrics=metrics,
     )
     if accelerator.is_main_process:
-        (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
-        shutil.copyfile(job.run / "metrics.jsonl", folder / "metrics.jsonl")
-        manifest = write_policy(folder, networks.learner.policy, networks.tokenizer, manifest, config.save)
+        with whole_folder(folder):
+            (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
+            shutil.copyfile(job.run / "metrics.jsonl", folder / "metrics.jsonl")
+            policy, tokenizer = networks.learner.policy, networks.tokenizer
+            manifest = write_policy(folder, policy, tokenizer, manifest, config.save)
         shutil.rmtree(job.run)
     accelerator.wait_for_everyone()
     return manifest

@@ -15,13 +15,14 @@ from guerdon_service.app.bench.best_of_n import best_of_sixteen
 from guerdon_service.app.bench.bulk import interactive_beside_bulk
 from guerdon_service.app.bench.decoder import write_decoder
 from guerdon_service.app.bench.evaluation import evaluation_share
-from guerdon_service.app.bench.figure import Figure
+from guerdon_service.app.bench.figure import Figure, line
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
 from guerdon_service.app.bench.limit import share_of_limit
 from guerdon_service.app.bench.overhead import cached_overhead
 from guerdon_service.app.bench.overload import overload
 from guerdon_service.app.bench.plot import write_plot
 from guerdon_service.app.loader import DEFAULT_MODEL
+from guerdon_service.core.whole_file import write_whole
 
 
 def bench_command(argv: Sequence[str]) -> int:
@@ -31,13 +32,17 @@ def bench_command(argv: Sequence[str]) -> int:
     for name in args.rows or _rows_for(Path(args.model)):
         sys.stderr.write(f"measuring {name} ...\n")
         found = _ROWS[name](args)
-        sys.stdout.write("\n".join(map(_line, found)) + "\n")
-        sys.stdout.flush()
+        lines = sys.stderr if args.json else sys.stdout
+        lines.write("\n".join(map(line, found)) + "\n")
+        lines.flush()
         figures += found
     output: Path = args.output
     output.mkdir(parents=True, exist_ok=True)
     report = {"machine": _machine(), "argv": list(argv), "figures": [asdict(f) for f in figures]}
-    (output / "bench.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(report, indent=2) + "\n"
+    write_whole(output / "bench.json", text)
+    if args.json:
+        sys.stdout.write(text)
     write_plot(figures, output / "bench.png")
     sys.stderr.write(f"wrote {output / 'bench.json'} and {output / 'bench.png'}\n")
     return 0
@@ -53,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=256, help="items per round")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the overload lasts")
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for JSON and plot")
+    parser.add_argument("--json", action="store_true", help="print bench.json; the table goes to stderr")
     return parser
 
 
@@ -64,14 +70,6 @@ def _rows_for(model: Path) -> list[str]:
 def _with_decoder(measure: Callable[[str, int], list[Figure]], args: argparse.Namespace) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         return measure(str(write_decoder(Path(folder))), args.rounds)
-
-
-def _line(figure: Figure) -> str:
-    low, high = figure.spread
-    verdict = "" if figure.passed is None else ("   ok" if figure.passed else "   MISSED")
-    extra = "  ".join(f"{k} {v:.3g}" for k, v in figure.detail.items())
-    value = f"{figure.value:10.4g} {figure.unit:9} [{low:.4g}, {high:.4g}]"
-    return f"{figure.name:58} {value:42} {figure.asked:9}{verdict} {extra}".rstrip()
 
 
 def _machine() -> dict[str, str | int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from guerdon_service.app.bench.figure import Figure
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import whole_file
 
 
 def write_plot(figures: Sequence[Figure], path: Path) -> None:
@@ -28,4 +29,5 @@ def write_plot(figures: Sequence[Figure], path: Path) -> None:
     axes.set_yticks(range(len(asked)), [f"{f.name} ({f.asked} {f.unit})" for f in reversed(asked)])
     axes.axvline(1.0, color="black", linestyle="--", linewidth=1)
     axes.set_xlabel("measured / asked")
-    canvas.savefig(path, dpi=120)
+    with whole_file(path) as draft, draft.open("wb") as file:
+        canvas.savefig(file, dpi=120, format="png")
