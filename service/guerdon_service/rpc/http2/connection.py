@@ -24,6 +24,8 @@ HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
 HANDSHAKE_S = 30.0
 """For a peer's first bytes, its preface and settings."""
+LINGER_S = 1.0
+"""For a peer that is hung up on to read why."""
 SLACK_BYTES = 256 * 1024
 """What may wait to leave before nothing more is read: who does not read is not served."""
 
@@ -82,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._has_preface = self._has_settings = False
         self._last_stream = 0
-        self._is_leaving = False
+        self._is_leaving = self._is_deaf = False
         self._block: tuple[int, int, bytearray] | None = None
         """Stream, flags and bytes of a header block whose end has not come."""
         self._receive_left, self._uncredited = WINDOW, 0
@@ -111,6 +113,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frames, or parts of them."""
+        if self._is_deaf:
+            return
         try:
             self._read(self._rest + data if self._rest else data)
         except ConnectionFault as fault:
@@ -119,10 +123,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody waits for the calls under way any more."""
         self._handshake.cancel()
-        self._is_leaving = True
-        for stream, call in tuple(self._calls.items()):
-            self._drop(stream, call)
-        self._wake()
+        self._drop_all()
         self._host.disconnected(self)
 
     def pause_writing(self) -> None:
@@ -141,7 +142,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write frames, unless the connection is gone."""
-        if not self._transport.is_closing():
+        if not (self._is_deaf or self._transport.is_closing()):
             self._transport.write(data)
 
     def block_start(self) -> bytes:
@@ -185,7 +186,7 @@ class Connection(asyncio.Protocol):
         at, size = 0, len(data)
         if not self._has_preface:
             at = self._preface(data)
-        while self._has_preface and size - at >= f.HEAD_BYTES and not self._transport.is_closing():
+        while self._has_preface and size - at >= f.HEAD_BYTES:
             high, low, kind, flags, stream = f.HEAD.unpack_from(data, at)
             end = at + f.HEAD_BYTES + (high << 8 | low)
             if end - at - f.HEAD_BYTES > MAX_FRAME_BYTES:
@@ -442,9 +443,22 @@ class Connection(asyncio.Protocol):
         self._hang_up(Code.NO_ERROR, "no settings came in time")
 
     def _hang_up(self, code: Code, reason: str) -> None:
-        self._is_leaving = True
+        """Say why and end our half; what still comes is not read, but a reset would overtake the reason."""
         self.send(_goaway(self._last_stream, code, reason))
-        self._transport.close()
+        self._drop_all()
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._loop.call_later(LINGER_S, self._transport.close)
+        else:
+            self._transport.close()
+
+    def _drop_all(self) -> None:
+        self._is_leaving = self._is_deaf = True
+        for stream, call in tuple(self._calls.items()):
+            self._drop(stream, call)
+        self._wake()
 
 
 def _goaway(last_stream: int, code: Code, reason: str) -> bytes:

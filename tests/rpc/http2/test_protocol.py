@@ -1,0 +1,339 @@
+"""HTTP/2 as RFC 9113 and gRPC ask for it; what a peer may not do costs it the stream or the connection."""
+
+import asyncio
+import gzip
+import struct
+import zlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.limits import Limits
+from guerdon_service.rpc.http2 import frames as f
+from guerdon_service.rpc.http2.call import STREAM_WINDOW
+from guerdon_service.rpc.http2.calm import BURST
+from guerdon_service.rpc.http2.connection import MAX_FRAME_BYTES
+from guerdon_service.rpc.http2.frames import Code
+from tests.contract.harness import Gate, Served, Watching, served
+from tests.rpc.http2.peer import GOOD, block, connected, message
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STREAM = "/guerdon.v1.RewardService/ScoreStream"
+LIMITS = Limits(max_body_bytes=100_000, max_header_bytes=4000, max_streams=8)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running() -> AsyncIterator[Served]:
+    async with served(limits=LIMITS) as it:
+        yield it
+
+
+async def test_a_call_is_answered(running: Served) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.call(1)
+        peer.call(3)
+        found = await peer.answers(1, 3)
+    assert [(a.status, len(a.reply.scores)) for a in found.values()] == [(0, 1), (0, 1)]
+    assert found[1].headers[":status"] == "200"
+    assert found[1].headers["content-type"] == "application/grpc"
+
+
+async def test_every_byte_may_come_alone(running: Served) -> None:
+    whole = f.frame(f.HEADERS, f.END_HEADERS, 1, block()) + f.frame(f.DATA, f.END_STREAM, 1, message())
+    async with connected(running.grpc_port) as peer:
+        for byte in whole:
+            peer.writer.write(bytes((byte,)))
+            await peer.writer.drain()
+        assert (await peer.answer(1)).status == 0
+
+
+async def test_header_blocks_in_parts_with_padding_and_priority(running: Served) -> None:
+    first, rest = block()[:20], block()[20:]
+    async with connected(running.grpc_port) as peer:
+        flags = f.PADDED | f.HAS_PRIORITY
+        peer.send(f.HEADERS, flags, 1, b"\x03" + bytes(5) + first + bytes(3))
+        peer.send(f.CONTINUATION, 0, 1)
+        peer.send(f.CONTINUATION, f.END_HEADERS, 1, rest)
+        peer.send(f.DATA, f.PADDED | f.END_STREAM, 1, b"\x05" + message() + bytes(5))
+        assert (await peer.answer(1)).status == 0
+
+
+async def test_known_header_blocks_follow_the_table(running: Served) -> None:
+    """The same bytes mean another thing after the table has changed."""
+    indexed = b"".join(b"\x40" + field[1:] for field in _fields(block(x_request_id="first")))
+    refer = bytes(0x80 | 62 + i for i in reversed(range(7)))
+    longer = b"\x40" + _fields(block(x_request_id="second"))[-1][1:]
+    async with connected(running.grpc_port) as peer:
+        for stream, sent in ((1, indexed), (3, refer), (5, refer)):
+            peer.send(f.HEADERS, f.END_HEADERS, stream, sent)
+            peer.send(f.DATA, f.END_STREAM, stream, message())
+            assert (await peer.answer(stream)).headers["x-request-id"] == "first"
+        # One more entry moves every index by one; what was the id is now the newest of two.
+        moved = bytes(0x80 | 62 + i for i in reversed(range(2, 8))) + longer
+        peer.send(f.HEADERS, f.END_HEADERS, 7, bytes(b - 1 for b in moved[:6]) + longer)
+        peer.send(f.DATA, f.END_STREAM, 7, message())
+        assert (await peer.answer(7)).headers["x-request-id"] == "second"
+        peer.send(f.HEADERS, f.END_HEADERS, 9, refer)
+        assert (await peer.answer(9)).reset == Code.PROTOCOL_ERROR, "its method is gone: two ids, no method"
+
+
+def _fields(data: bytes) -> list[bytes]:
+    """Literal fields of a block, each below 127 bytes of name and value."""
+    fields = []
+    while data:
+        end = 2 + data[1]
+        end += 1 + data[end]
+        fields.append(data[:end])
+        data = data[end:]
+    return fields
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity"])
+async def test_compressed_messages(running: Served, encoding: str) -> None:
+    packs: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
+    pack = packs.get(encoding, bytes)
+    async with connected(running.grpc_port) as peer:
+        data = message(pack(GOOD.SerializeToString()), flag=int(encoding != "identity"))
+        peer.call(1, data, grpc_encoding=encoding)
+        assert (await peer.answer(1)).status == 0
+
+
+async def test_a_message_that_grows_beyond_its_bound_is_refused(running: Served) -> None:
+    async with connected(running.grpc_port) as peer:
+        bomb = gzip.compress(bytes(50_000_000))
+        assert len(bomb) < LIMITS.max_body_bytes
+        peer.call(1, message(bomb, flag=1), grpc_encoding="gzip")
+        assert (await peer.answer(1)).status == 8
+        for stream, encoding in ((3, "br"), (5, "identity"), (7, "gzip")):
+            peer.call(stream, message(b"\x00not it", flag=1), grpc_encoding=encoding)
+        assert [a.status for a in (await peer.answers(3, 5, 7)).values()] == [12, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"path": "/guerdon.v1.RewardService/Guess"}, 12),
+        ({"path": "/"}, 12),
+        ({"grpc_timeout": "soon"}, 3),
+        ({"grpc_timeout": "123456789S"}, 3),
+        ({"x_long": "y" * 5000}, 8),
+        ({"path": STREAM}, 0),
+    ],
+)
+async def test_calls_that_are_answered_by_their_status(
+    running: Served, changed: dict[str, str], status: int
+) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.call(1, b"", **changed)
+        assert (await peer.answer(1)).status == status
+
+
+@pytest.mark.parametrize(("data", "status"), [(b"", 12), (message() * 2, 12), (message()[:-1], 12)])
+async def test_one_message_means_one(running: Served, data: bytes, status: int) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.call(1, data)
+        assert (await peer.answer(1)).status == status
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"method": "GET"}, "405"),
+        ({"content_type": "application/json"}, "415"),
+        ({"content_type": ""}, "415"),
+    ],
+)
+async def test_what_is_no_grpc_is_told_so_over_http(
+    running: Served, changed: dict[str, str], status: str
+) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.call(1, None, **changed)
+        assert (await peer.answer(1)).headers == {":status": status}
+
+
+BAD_HEADS = {
+    "upper case": block() + b"\x00\x01X\x01y",
+    "a pseudo-header after others": block() + b"\x00\x05:path\x01/",
+    "an unknown pseudo-header": b"\x00\x03:me\x01y" + block(),
+    "no path": block().replace(b"\x05:path", b"\x05xpath"),
+    "of connections": block() + b"\x00\x0aconnection\x05close",
+    "a line's end in a value": block() + b"\x00\x01x\x03a\r\n",
+    "binary metadata that is none": block() + b"\x00\x05x-bin\x01!" + b"\x00\x06xy-bin\x01a",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("case", BAD_HEADS)
+async def test_a_malformed_head_costs_its_stream_alone(running: Served, case: str) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, BAD_HEADS[case])
+        peer.call(3)
+        found = await peer.answers(1, 3)
+    assert (found[1].reset, found[3].status) == (Code.PROTOCOL_ERROR, 0)
+
+
+H = f.frame(f.HEADERS, f.END_HEADERS, 1, block())
+FAULTS: dict[str, tuple[bytes, Code]] = {
+    "DATA on an idle stream": (f.frame(f.DATA, 0, 1, b"x"), Code.PROTOCOL_ERROR),
+    "RST_STREAM on an idle stream": (f.frame(f.RST_STREAM, 0, 9, bytes(4)), Code.PROTOCOL_ERROR),
+    "WINDOW_UPDATE on an idle stream": (f.frame(f.WINDOW_UPDATE, 0, 9, b"\0\0\0\1"), Code.PROTOCOL_ERROR),
+    "an even stream": (f.frame(f.HEADERS, f.END_HEADERS, 2, block()), Code.PROTOCOL_ERROR),
+    "a push": (f.frame(f.PUSH_PROMISE, 0, 1, bytes(4)), Code.PROTOCOL_ERROR),
+    "a header block interrupted": (
+        f.frame(f.HEADERS, 0, 1, block()) + f.frame(f.PING, 0, 0, bytes(8)),
+        Code.PROTOCOL_ERROR,
+    ),
+    "CONTINUATION of nothing": (f.frame(f.CONTINUATION, f.END_HEADERS, 1, b""), Code.PROTOCOL_ERROR),
+    "CONTINUATION without end": (
+        f.frame(f.HEADERS, 0, 1, block()) + f.frame(f.CONTINUATION, 0, 1, bytes(60_000)) * 5,
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "HPACK that is none": (
+        f.frame(f.HEADERS, f.END_HEADERS, 1, b"\xff\xff\xff\xff\xff"),
+        Code.COMPRESSION_ERROR,
+    ),
+    "an HPACK bomb": (
+        f.frame(f.HEADERS, f.END_HEADERS, 1, b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 200),
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "a long frame": (
+        f.HEAD.pack(MAX_FRAME_BYTES + 1 >> 8, MAX_FRAME_BYTES + 1 & 255, f.DATA, 0, 1),
+        Code.FRAME_SIZE_ERROR,
+    ),
+    "a short PING": (f.frame(f.PING, 0, 0, b"x"), Code.FRAME_SIZE_ERROR),
+    "PING on a stream": (f.frame(f.PING, 0, 1, bytes(8)), Code.PROTOCOL_ERROR),
+    "SETTINGS on a stream": (f.frame(f.SETTINGS, 0, 1), Code.PROTOCOL_ERROR),
+    "half a setting": (f.frame(f.SETTINGS, 0, 0, b"xyz"), Code.FRAME_SIZE_ERROR),
+    "an acknowledgement that says more": (f.frame(f.SETTINGS, f.ACK, 0, bytes(6)), Code.FRAME_SIZE_ERROR),
+    "too large a window": (f.settings({f.INITIAL_WINDOW: 2**31}), Code.FLOW_CONTROL_ERROR),
+    "too small a frame": (f.settings({f.MAX_FRAME_SIZE: 1}), Code.PROTOCOL_ERROR),
+    "a push that is neither": (f.settings({f.ENABLE_PUSH: 2}), Code.PROTOCOL_ERROR),
+    "a window of nothing": (f.frame(f.WINDOW_UPDATE, 0, 0, bytes(4)), Code.FLOW_CONTROL_ERROR),
+    "a window that overflows": (f.frame(f.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), Code.FLOW_CONTROL_ERROR),
+    "padding without end": (H + f.frame(f.DATA, f.PADDED, 1, b"\x09x"), Code.PROTOCOL_ERROR),
+    "a priority cut short": (
+        f.frame(f.HEADERS, f.END_HEADERS | f.HAS_PRIORITY, 1, b"x"),
+        Code.FRAME_SIZE_ERROR,
+    ),
+    "PINGs without end": (f.frame(f.PING, 0, 0, bytes(8)) * (BURST + 2000), Code.ENHANCE_YOUR_CALM),
+    "SETTINGS without end": (f.settings({}) * (BURST + 2000), Code.ENHANCE_YOUR_CALM),
+    "empty DATA without end": (H + f.frame(f.DATA, 0, 1) * (BURST + 2000), Code.ENHANCE_YOUR_CALM),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+async def test_a_broken_protocol_costs_the_connection_alone(running: Served, case: str) -> None:
+    sent, code = FAULTS[case]
+    async with connected(running.grpc_port) as peer:
+        peer.writer.write(sent)
+        assert await peer.farewell() == code
+    assert len((await running.stub.Score(GOOD)).scores) == 1
+
+
+async def test_other_protocols_are_hung_up_on(running: Served) -> None:
+    for sent in (b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nXX", b"\x16\x03\x01" + bytes(50)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.grpc_port)
+        writer.write(sent)
+        assert b"gRPC over HTTP/2" in await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+
+
+async def test_a_handler_that_does_not_read_holds_its_caller_back() -> None:
+    """And a caller who does not hold back loses the stream."""
+    gate = Gate()
+    async with served(load=gate.load, limits=Limits()) as it, connected(it.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM))
+        text = "x" * 10_000
+        one = pb.ScoreStreamRequest(
+            id="1", request=pb.ScoreRequest(items=[pb.ScoreItem(prompt=text, response="r")])
+        )
+        data = message(one.SerializeToString())
+        assert len(data) * 64 < STREAM_WINDOW
+        for _ in range(64 + 1 + STREAM_WINDOW // len(data) + 2):
+            peer.send(f.DATA, 0, 1, data)
+        assert (await peer.answer(1)).reset == Code.FLOW_CONTROL_ERROR
+        gate.opened.set()
+
+
+async def test_answers_wait_for_room_at_the_caller(running: Served) -> None:
+    async with connected(running.grpc_port, struct.pack(">HI", f.INITIAL_WINDOW, 10)) as peer:
+        peer.call(1)
+        data = (await peer.until(f.DATA, 1))[1]
+        assert len(data) == 10
+        peer.send(f.PING, 0, 0, b"no more!")
+        assert (await peer.until(f.PING))[1] == b"no more!"  # and no DATA was between
+        peer.send(f.SETTINGS, 0, 0, struct.pack(">HI", f.INITIAL_WINDOW, 20))
+        data += (await peer.until(f.DATA, 1))[1]
+        assert len(data) == 20
+        peer.send(f.WINDOW_UPDATE, 0, 1, f.UINT32.pack(100_000))
+        found = await peer.answer(1)
+    found.data = data + found.data
+    assert (found.status, len(found.reply.scores)) == (0, 1)
+
+
+async def test_a_smaller_table_is_acknowledged(running: Served) -> None:
+    async with connected(running.grpc_port, struct.pack(">HI", f.HEADER_TABLE_SIZE, 0)) as peer:
+        peer.decoder.max_allowed_table_size = 0
+        peer.call(1)
+        assert (await peer.answer(1)).status == 0
+
+
+async def test_no_more_streams_than_allowed_and_a_reset_frees_one() -> None:
+    gate, observer = Gate(), Watching()
+    async with (
+        served(load=gate.load, limits=LIMITS, observer=observer) as it,
+        connected(it.grpc_port) as peer,
+    ):
+        try:
+            for stream in range(1, 2 * LIMITS.max_streams, 2):
+                peer.call(stream)
+            await observer.until(lambda: observer.num_admitted == LIMITS.max_streams)
+            peer.call(101)
+            assert (await peer.answer(101)).reset == Code.REFUSED_STREAM
+            peer.send(f.RST_STREAM, 0, 1, f.UINT32.pack(Code.CANCEL))
+            await observer.until(lambda: "cancelled" in observer.codes)
+            peer.call(103)
+            await observer.until(lambda: observer.num_admitted == LIMITS.max_streams + 1)
+        finally:
+            gate.opened.set()
+        assert (await peer.answer(103)).status == 0
+
+
+async def test_a_request_that_never_ends_meets_its_deadline(running: Served) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(grpc_timeout="50m"))
+        assert (await peer.answer(1)).status == 4
+
+
+async def test_who_hangs_up_cancels_his_calls() -> None:
+    gate, observer = Gate(), Watching()
+    async with served(load=gate.load, observer=observer) as it:
+        try:
+            async with connected(it.grpc_port) as peer:
+                peer.call(1)
+                await observer.until(lambda: observer.num_admitted == 1)
+            await observer.until(lambda: observer.codes == ["cancelled"])
+        finally:
+            gate.opened.set()
+
+
+async def test_one_connection_too_many_is_told_so() -> None:
+    async with served(limits=Limits(max_connections=1)) as it:
+        async with connected(it.grpc_port) as first:
+            first.call(1)
+            assert (await first.answer(1)).status == 0
+            async with connected(it.grpc_port) as second:
+                assert await second.farewell() == Code.ENHANCE_YOUR_CALM
+        await it.rest.get("/health/live")
+
+
+async def test_a_ping_is_echoed_and_unknown_frames_are_ignored(running: Served) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.send(99, 255, 7, b"what?")
+        peer.send(f.PRIORITY, 0, 3, bytes(5))
+        peer.send(f.PING, 0, 0, b"12345678")
+        flags, payload = await peer.until(f.PING)
+        assert (flags, payload) == (f.ACK, b"12345678")
