@@ -129,6 +129,27 @@ async def test_tei_own_client(url: str, running: Served) -> None:
         assert TeiError.from_dict(reply.json()).error_type == TeiErrorType.VALIDATION
 
 
+async def test_tei_own_client_predicts_and_reranks(url: str, rewards: Rewards) -> None:
+    """Its only version has no call for either, so they go over its connection, its errors read."""
+    expected = await rewards()
+    async with TeiClient(base_url=f"{url}/tei", httpx_args={"trust_env": False}) as client:
+        wire = client.get_async_httpx_client()
+        for raw, values in ((True, expected), (False, sigmoid(expected))):
+            inputs = {"inputs": [[PROMPT, r] for r in RESPONSES], "raw_scores": raw, "truncate": True}
+            told = (await wire.post("/predict", json=inputs)).json()
+            assert [answer[0]["score"] for answer in told] == pytest.approx(values, abs=1e-6)
+            query = {"query": PROMPT, "texts": list(RESPONSES), "raw_scores": raw, "return_text": True}
+            ranks = (await wire.post("/rerank", json=query)).json()
+            assert [rank["text"] for rank in ranks] == [RESPONSES[i] for i in best_first(expected)]
+            assert {rank["index"]: rank["score"] for rank in ranks} == pytest.approx(
+                dict(enumerate(values)), abs=1e-6
+            )
+        for path in ("/predict", "/rerank"):
+            reply = await wire.post(path, json={})
+            assert reply.status_code == 422
+            assert TeiError.from_dict(reply.json()).error_type == TeiErrorType.VALIDATION
+
+
 async def test_tei_draining_is_unhealthy() -> None:
     async with served(dialects=("tei",)) as it:
         it.service.begin_drain()
