@@ -23,7 +23,7 @@ from guerdon_service.rpc.evaluation import EvaluationVerbs, scope_to_evaluate
 from guerdon_service.rpc.feedback import FeedbackVerbs
 from guerdon_service.rpc.gate import Gate
 from guerdon_service.rpc.health import Health
-from guerdon_service.rpc.http2.connection import Bounds
+from guerdon_service.rpc.http2.calls import Bounds
 from guerdon_service.rpc.http2.server import Http2Server
 from guerdon_service.rpc.policy_evaluation import PolicyEvaluationVerbs
 from guerdon_service.rpc.registry import RegistryVerbs

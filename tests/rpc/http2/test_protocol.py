@@ -14,7 +14,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
-from guerdon_service.rpc.http2.connection import MAX_FRAME_BYTES
+from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES
 from guerdon_service.rpc.http2.frames import Code
 from tests.contract.harness import Gate, Served, Watching, served
 from tests.rpc.http2.peer import GOOD, block, connected, message

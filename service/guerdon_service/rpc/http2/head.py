@@ -17,6 +17,8 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 MAX_KNOWN = 64
 """Header blocks that one connection keeps with what they said."""
+MAX_KNOWN_BYTES = 4096
+"""Of what each said."""
 _UNIT_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -73,7 +75,7 @@ class HeadReader:
         if not is_reference:
             self._known.clear()
         head = _head(self.fields(block))
-        if is_reference and len(self._known) < MAX_KNOWN:
+        if is_reference and len(self._known) < MAX_KNOWN and head.num_bytes <= MAX_KNOWN_BYTES:
             self._known[block] = head
         return head
 

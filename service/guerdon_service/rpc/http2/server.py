@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import grpc
 
-from guerdon_service.rpc.http2.connection import Bounds, Connection
+from guerdon_service.rpc.http2.calls import Bounds
+from guerdon_service.rpc.http2.connection import Connection
 from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import Refused
 from guerdon_service.rpc.http2.run import Handler

@@ -1,0 +1,175 @@
+"""The calls of one connection: how they begin, and every way in which they end."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+
+from guerdon_service.rpc.http2.call import RpcCall, Wire
+from guerdon_service.rpc.http2.fields import http_only
+from guerdon_service.rpc.http2.frames import Code, StreamFault
+from guerdon_service.rpc.http2.head import Head
+from guerdon_service.rpc.http2.messages import Refused
+from guerdon_service.rpc.http2.run import Handler, run
+
+HEAD_SLACK_BYTES = 256 * 1024
+"""Metadata that is too long by no more is read, so that its call can be told so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection may ask.
+
+    max_message_bytes: of one message; max_head_bytes: of one call's metadata; max_streams: calls at work.
+    """
+
+    max_message_bytes: int
+    max_head_bytes: int
+    max_streams: int
+
+    @property
+    def most_head_bytes(self) -> int:
+        """What costs a peer its connection, where `max_head_bytes` costs it the call."""
+        return self.max_head_bytes + HEAD_SLACK_BYTES
+
+
+class Host(Protocol):
+    """The server, as the calls see it."""
+
+    def accept(self, head: Head) -> Handler:
+        """The handler of a call; raises `Refused`."""
+        ...
+
+    def began(self) -> None:
+        """A call counts as at work."""
+        ...
+
+    def ended(self) -> None:
+        """It no longer does."""
+        ...
+
+
+class Calls:
+    """By stream, until their handlers have ended too: who resets streams in a hurry gains no more of them."""
+
+    def __init__(self, wire: Wire, host: Host, bounds: Bounds) -> None:
+        self._wire, self._host, self._bounds = wire, host, bounds
+        self._loop = asyncio.get_running_loop()
+        self._by_stream: dict[int, RpcCall] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_stream)
+
+    def __iter__(self) -> Iterator[RpcCall]:
+        return iter(self._by_stream.values())
+
+    def get(self, stream: int) -> RpcCall | None:
+        """The call of a stream, if it has one now."""
+        return self._by_stream.get(stream)
+
+    def begin(self, stream: int, head: Head, window: int, *, is_complete: bool) -> None:
+        """Take a call, or tell its caller why not.
+
+        Args:
+            window: bytes that the caller takes on this stream.
+
+        Raises:
+            StreamFault: too many are at work.
+        """
+        if len(self._by_stream) >= self._bounds.max_streams:
+            raise StreamFault(Code.REFUSED_STREAM)
+        call = RpcCall(self._wire, stream, head, window, self._bounds.max_message_bytes)
+        call.is_complete = is_complete
+        if head.http_status != 200:
+            call.end_by(http_only(head.http_status))
+            return
+        try:
+            call.handler = self._host.accept(head)
+        except Refused as refused:
+            call.end(refused.status, refused.details, refused.metadata)
+            return
+        self._by_stream[stream] = call
+        self._host.began()
+        if head.timeout_s is not None:
+            call.timer = self._loop.call_later(head.timeout_s, self._expire, stream, call)
+        if is_complete or call.handler.request_streaming:
+            self._start(stream, call)
+
+    def received(self, stream: int, data: bytes, num_bytes: int) -> None:
+        """More of a caller's bytes; `num_bytes` with padding. Those of a call that is over are dropped.
+
+        Raises:
+            StreamFault: its caller said that there would be none, or was not allowed so many.
+        """
+        call = self._by_stream.get(stream)
+        if call is None or call.is_over:
+            return
+        if call.is_complete:
+            raise StreamFault(Code.STREAM_CLOSED)
+        try:
+            call.received(data, num_bytes)
+        except Refused as refused:
+            call.end(refused.status, refused.details, refused.metadata)
+            self.drop(stream)
+
+    def complete(self, stream: int) -> None:
+        """A caller has sent all.
+
+        Raises:
+            StreamFault: it had said so before.
+        """
+        call = self._by_stream.get(stream)
+        if call is None or call.is_over:
+            return
+        if call.is_complete:
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        call.complete()
+        if call.task is None:
+            self._start(stream, call)
+
+    def drop(self, stream: int) -> None:
+        """Nobody waits for a call any more."""
+        call = self._by_stream.get(stream)
+        if call is None:
+            return
+        call.is_over = True
+        if call.task is None:
+            self._forget(stream, call)
+        else:
+            call.task.cancel()
+
+    def drop_all(self) -> None:
+        """Nobody waits for any."""
+        for stream in tuple(self._by_stream):
+            self.drop(stream)
+
+    def cancel_all(self) -> None:
+        """The service stops: every caller is told so."""
+        for call in self._by_stream.values():
+            if call.task is not None:
+                call.task.cancel()
+
+    def _start(self, stream: int, call: RpcCall) -> None:
+        call.task = self._loop.create_task(self._run(stream, call))
+
+    async def _run(self, stream: int, call: RpcCall) -> None:
+        try:
+            await run(call, call.handler)
+        finally:
+            self._forget(stream, call)
+
+    def _expire(self, stream: int, call: RpcCall) -> None:
+        call.is_expired = True
+        if call.task is not None:
+            call.task.cancel()
+            return
+        call.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was complete")
+        self._forget(stream, call)
+
+    def _forget(self, stream: int, call: RpcCall) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
+        if self._by_stream.pop(stream, None) is not None:
+            self._host.ended()
