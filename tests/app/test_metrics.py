@@ -91,6 +91,19 @@ def test_readiness() -> None:
     assert b'guerdon_model_ready{model="m"}' not in observer.render(), "nothing to raise an alarm about"
 
 
+def test_engine_processes_count_as_they_live_and_none_is_no_answer() -> None:
+    observer = PrometheusObserver()
+    for num_live, restarted in ((2, False), (1, False), (2, True), (0, False)):
+        observer.engine_processes("m", num_live, restarted)
+    assert value(observer, "guerdon_engine_processes", model="m") == 0
+    assert value(observer, "guerdon_engine_process_restarts_total", model="m") == 1
+    assert value(observer, "guerdon_model_ready", model="m") == 0
+    observer.engine_processes("m", 1, True)
+    assert value(observer, "guerdon_model_ready", model="m") == 1
+    observer.model_unloaded("m")
+    assert b'guerdon_engine_processes{model="m"}' not in observer.render()
+
+
 def test_two_observers_share_nothing() -> None:
     one, two = PrometheusObserver(), PrometheusObserver()
     one.cache("l1", "hit", 1)

@@ -100,6 +100,25 @@ def test_the_services_own_backend_dtype_and_device_are_its_models_defaults() -> 
     assert [(s.backend, s.dtype, s.device) for s in found.specs] == [("onnxruntime", "int8", "cpu")]
 
 
+def test_devices_are_of_models_that_name_no_device_of_their_own(tmp_path: Path) -> None:
+    file = config(
+        tmp_path,
+        "devices=['cuda:0','cuda:1']\n[models.a]\nsource='/a'\n[models.b]\nsource='/b'\ndevice='cpu'\n"
+        "[models.c]\nsource='/c'\ndevices=['cpu']\n[models.d]\nsource='/d'\ndevices=[]\n"
+        "[models.e]\nmembers=['a','b']\n",
+    )
+    found = {spec.name: spec.devices for spec in settings(file=file).specs}
+    assert found == {"a": ("cuda:0", "cuda:1"), "b": (), "c": ("cpu",), "d": (), "e": ()}
+    argv = ["--model", "a=/a", "--devices", "cpu", "--devices", "cpu"]
+    assert settings(argv).specs[0].devices == ("cpu", "cpu")
+
+
+@pytest.mark.parametrize("given", ["devices='cuda'", "devices=['gpu0']", "devices=['cpu']\ndevice='cuda'"])
+def test_devices_that_cannot_be_are_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(InvalidInput, match="device"):
+        settings(file=config(tmp_path, f"[models.a]\nsource='/a'\n{given}\n"))
+
+
 def test_other_programs_variables_and_the_clients_are_left_alone() -> None:
     environ = {"PORT": "1", "GUERDON_URL": "http://x", "GUERDON_API_KEY": "secret", "GUERDONPORT": "1"}
     assert settings(environ=environ) == Settings()

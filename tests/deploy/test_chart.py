@@ -149,6 +149,14 @@ def test_a_gpu_is_a_limit_of_the_pod() -> None:
     assert "--device=cuda" in container["args"]
 
 
+def test_each_of_several_gpus_has_an_engine_process() -> None:
+    values = VALUES["gpu"] | {"gpu": {"count": 3}}
+    container = only(render(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 3
+    asked = [arg for arg in container["args"] if arg.startswith("--device")]
+    assert asked == ["--devices=cuda:0", "--devices=cuda:1", "--devices=cuda:2"]
+
+
 def containers(manifests: tuple[Manifest, ...]) -> list[tuple[Manifest, Manifest]]:
     """Every pod template's spec with each of its containers."""
     pods = [m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {})]

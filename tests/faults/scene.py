@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.encoded import Encoded
-from guerdon_service.core.ports import ForwardStats
+from guerdon_service.core.ports import Backend, ForwardStats
 from guerdon_service.core.registry import CHAMPION
 from guerdon_service.scoring.catalog import Catalog, LoadModel
 from tests.contract.harness import Served, Watching, served
@@ -74,9 +74,16 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    *, redis_url: str | None = None, deadline_ms: int = DEADLINE_MS, load: LoadModel = load_versions
+    *,
+    redis_url: str | None = None,
+    deadline_ms: int = DEADLINE_MS,
+    load: LoadModel = load_versions,
+    backend_of: Callable[[str], Backend] | None = None,
 ) -> AsyncIterator[Scene]:
-    """Within, clients ask over REST while the champion changes; `load` reads sources that are no numbers."""
+    """Within, clients ask over REST while the champion changes.
+
+    `load` reads sources that are no numbers; `backend_of` a version is one without mischief.
+    """
     mischief, observer = Mischief(), Watching()
 
     def load_any(spec: ModelSpec) -> LoadedModel:
@@ -84,7 +91,8 @@ async def scene(
             return load(spec)
         model = load_versions(spec)
         assert isinstance(model.backend, WeightedSumBackend)
-        backend = MischievousBackend(model.backend, mischief)
+        mischievous = MischievousBackend(model.backend, mischief)
+        backend = backend_of(spec.source) if backend_of else mischievous
         return LoadedModel(spec, model.manifest, model.encoder, backend)
 
     cache = open_cache(observer, redis_url=redis_url, l1_bytes=0)  # each look-up asks Redis

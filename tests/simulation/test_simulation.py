@@ -64,7 +64,7 @@ def forget_to_wake(patch: pytest.MonkeyPatch) -> None:
     put = TokenQueue.put
 
     def silent(self: TokenQueue, pendings: Sequence[Pending]) -> bool:
-        patch.setattr(self._changed, "notify", lambda: None)
+        patch.setattr(self._changed, "notify_all", lambda: None)
         return put(self, pendings)
 
     patch.setattr(TokenQueue, "put", silent)

@@ -131,7 +131,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
         evaluations,
         catalog,
         ModelStore(settings.model_store),
-        ModelSpec("", "", settings.backend, settings.dtype, settings.device),
+        ModelSpec("", "", settings.backend, settings.dtype, settings.device, devices=settings.devices),
         policy=settings.gate,
     )
     return Domain(
@@ -196,4 +196,5 @@ async def load_models(scorer: ScoringService, settings: Settings) -> None:
 
 def specs(settings: Settings) -> tuple[ModelSpec, ...]:
     """What the settings name, or the embedded default model."""
-    return settings.specs or (default_spec(settings.backend, settings.dtype, settings.device),)
+    named = settings.specs
+    return named or (default_spec(settings.backend, settings.dtype, settings.device, settings.devices),)

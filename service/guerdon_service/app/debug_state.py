@@ -44,9 +44,10 @@ class DebugState:
         }
 
     def _queue(self, info: ModelInfo) -> Mapping[str, Any] | None:
-        """None for what has no queue of its own: an ensemble, or what is not ready."""
+        """None for what has no queue of its own: an ensemble, or what is loading or was refused."""
         reference = f"{info.name}@{info.version}" if info.version else info.name
         try:
-            return self.catalog.resolve(reference).ready_scorer().engine.state()
+            scorer = self.catalog.resolve(reference).scorer
         except GuerdonError:
             return None
+        return scorer.engine.state() if scorer else None

@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--backend", help="torch or onnxruntime (torch)")
     add("--dtype", help="float32, bfloat16, float16 or int8 (float32)")
     add("--device", help="cpu or cuda (cpu)")
+    devices = "an engine process of each model on this device (cpu, cuda:0), instead of --device; repeatable"
+    add("--devices", action="append", metavar="DEVICE", help=devices)
     add("--threads", metavar="N", help="threads of one forward (the back end's choice)")
     add("--host", help="address to listen on (127.0.0.1)")
     add("--port", metavar="N", help="REST port, 0 for any free one (8080)")

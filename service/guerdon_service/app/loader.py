@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from guerdon_service.app.launches import launches
 from guerdon_service.artifacts.golden import read_golden
 from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.backends.process.pool import EnginePool
 from guerdon_service.core.artifact import Artifact, LoadedModel, ModelSpec
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import Backend
@@ -19,9 +21,9 @@ DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
 """The artifact that ships inside the package."""
 
 
-def default_spec(backend: str, dtype: str, device: str) -> ModelSpec:
+def default_spec(backend: str, dtype: str, device: str, devices: tuple[str, ...] = ()) -> ModelSpec:
     """The embedded default model."""
-    return ModelSpec("guerdon-minilm", str(DEFAULT_MODEL), backend, dtype, device)
+    return ModelSpec("guerdon-minilm", str(DEFAULT_MODEL), backend, dtype, device, devices=devices)
 
 
 def load_model(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:
@@ -65,13 +67,15 @@ def load_model(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:
 
 
 def load_backend(spec: ModelSpec, artifact: Artifact, num_threads: int | None = None) -> Backend:
-    """The back end that `spec.backend` names.
+    """The back end that `spec.backend` names, in a process for each of `spec.devices` if there are any.
 
     Raises:
         InvalidInput: no such back end, or it cannot serve this artifact, dtype or device.
     """
     if spec.backend not in _BACKENDS:
         raise InvalidInput(f"backend is {spec.backend!r}; use one of {', '.join(_BACKENDS)}", param="backend")
+    if spec.devices:
+        return EnginePool(launches(spec, artifact.manifest.digest, num_threads))
     if artifact.manifest.implicit is not None:
         if spec.backend != "torch":
             raise InvalidInput(

@@ -80,6 +80,10 @@ class PrometheusObserver:
         self._cache = Counter("guerdon_cache", "Cache entries", ("layer", "outcome"), registry=r)
         self._refused = Counter("guerdon_refused", "Refused requests", (*model, "code"), registry=r)
         self._ready = Gauge("guerdon_model_ready", "1 when the model answers", model, registry=r)
+        self._processes = Gauge("guerdon_engine_processes", "Engine processes that live", model, registry=r)
+        self._restarts = Counter(
+            "guerdon_engine_process_restarts", "Engine processes started again", model, registry=r
+        )
         self._trial = Gauge(
             "guerdon_trial",
             "Candidate against champion on the same traffic; evidence: log e-value, signed by who leads",
@@ -160,9 +164,16 @@ class PrometheusObserver:
         self._models.add(model)
         self._ready.labels(model).set(ready)
 
+    def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
+        """So many engine processes of a model live now; without any it does not answer."""
+        self._processes.labels(model).set(num_live)
+        self._ready.labels(model).set(num_live > 0)
+        self._restarts.labels(model).inc(restarted)
+
     def model_unloaded(self, model: str) -> None:
         """A model was let go on purpose: no alarm is due."""
         self._ready.remove(model)
+        self._processes.remove(model)
 
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
         """A span, where tracing is on."""

@@ -28,6 +28,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 Port = Annotated[int, Field(ge=0, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Device = Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:\d{1,3})?)$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 DialectName = Literal["openrlhf", "slime", "vllm", "sglang", "tei", "cohere", "jina", "voyage", "oip"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -44,7 +45,7 @@ else:
 
 
 class ModelSettings(BaseModel):
-    """One model. What it leaves out is the service's own `backend`, `dtype` and `device`."""
+    """One model. What it leaves out is the service's own `backend`, `dtype`, `device` and `devices`."""
 
     model_config = _STRICT
 
@@ -52,6 +53,8 @@ class ModelSettings(BaseModel):
     backend: str | None = None
     dtype: str | None = None
     device: str | None = None
+    devices: tuple[Device, ...] | None = None
+    """Given, an engine process for each, which batches of one queue go to; ``[]`` is none, and `device`."""
     members: tuple[ModelName, ...] = ()
     """Names of other models; given, this one is their ensemble and has no source."""
     conservatism: float = 0.0
@@ -60,6 +63,8 @@ class ModelSettings(BaseModel):
     def _check(self) -> Self:
         if bool(self.source) == bool(self.members):
             raise ValueError("give either source or members")
+        if self.device and self.devices:
+            raise ValueError("give either device or devices")
         return self
 
 
@@ -158,8 +163,10 @@ class Settings(BaseModel):
     backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
+    devices: tuple[Device, ...] = ()
+    """Of models that name neither `device` nor `devices`: an engine process for each of these."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """Threads of one forward; None leaves the choice to the back end."""
+    """Threads of one forward; None: the back end's choice; of several processes, their part of the cores."""
 
     host: str = "127.0.0.1"
     """Loopback, because a service without keys is open; ``0.0.0.0`` serves other machines."""
@@ -263,12 +270,14 @@ class Settings(BaseModel):
         return tuple(key.named(name) for name, key in self.api_keys.items())
 
     def _spec(self, name: str, model: ModelSettings) -> ModelSpec:
+        inherited = () if model.device or model.members else self.devices
         return ModelSpec(
             name=name,
             source=model.source,
             backend=model.backend or self.backend,
             dtype=model.dtype or self.dtype,
             device=model.device or self.device,
+            devices=inherited if model.devices is None else model.devices,
             members=model.members,
             conservatism=model.conservatism,
         )

@@ -1,6 +1,6 @@
 """An artifact that was found and checked, and a model made from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from guerdon_service.core.certificate import UNCHECKED, Certificate, Check
@@ -17,6 +17,7 @@ class ModelSpec:
     backend: ``torch`` or ``onnxruntime``.
     dtype: ``float32``, ``bfloat16``, ``float16`` or ``int8``.
     device: ``cpu`` or ``cuda``.
+    devices: given, an engine process on each of these (``cpu``, ``cuda:0``), and no thread on `device`.
     members: names of loaded models; given, the model is their ensemble and `source` is empty.
     conservatism: k of an ensemble's mean - k * std.
     """
@@ -26,6 +27,7 @@ class ModelSpec:
     backend: str = "torch"
     dtype: str = "float32"
     device: str = "cpu"
+    devices: tuple[str, ...] = field(default=(), kw_only=True)
     members: tuple[str, ...] = ()
     conservatism: float = 0.0
 

@@ -1,9 +1,9 @@
 """The seams: what the engine and the scoring layer ask of adapters. All Protocols."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class ForwardStats:
 
 
 class Backend(Protocol):
-    """A loaded model. Only the engine's one back-end thread calls `forward`."""
+    """A loaded model. Only one of the engine's threads calls `forward`; see `ProcessBackend` for several."""
 
     @property
     def name(self) -> str:
@@ -71,6 +71,38 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the weights."""
+        ...
+
+
+class ProcessDied(Exception):
+    """Raised by `ProcessBackend.forward`: a process ended, or had to be ended, before it answered."""
+
+
+@runtime_checkable
+class ProcessBackend(Backend, Protocol):
+    """A back end in processes of its own, which may die and are started again.
+
+    As many threads as it has processes may call `forward` at once; `close` may be called at any time.
+    """
+
+    @property
+    def num_processes(self) -> int:
+        """How many there should be."""
+        ...
+
+    @property
+    def num_live(self) -> int:
+        """How many can take a batch now, or are at work on one."""
+        ...
+
+    def processes(self) -> Sequence[Mapping[str, Any]]:
+        """What whoever is on call wants to know of each."""
+        ...
+
+    def watch(self, changed: Callable[[int, bool], None]) -> None:
+        """Call `changed` now and, from any thread, with each change: how many live, and whether one was
+        started again.
+        """
         ...
 
 
@@ -128,6 +160,10 @@ class Observer(Protocol):
         """A model began or ceased to answer."""
         ...
 
+    def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
+        """So many processes of a `ProcessBackend` live now; `restarted`: one was started again."""
+        ...
+
     def model_unloaded(self, model: str) -> None:
         """A model was let go on purpose: whether it answers is no question any more."""
         ...
@@ -156,6 +192,9 @@ class NullObserver:
         """Ignore."""
 
     def model_ready(self, model: str, ready: bool) -> None:
+        """Ignore."""
+
+    def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
         """Ignore."""
 
     def model_unloaded(self, model: str) -> None:

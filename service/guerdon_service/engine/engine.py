@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import GuerdonError, NotReady, Overloaded
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.ports import Backend, BatchReport, Observer, RawScores
+from guerdon_service.core.ports import Backend, BatchReport, Observer, ProcessBackend, RawScores
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
@@ -35,7 +37,10 @@ class EngineScores:
 
 
 class Engine:
-    """Scores token sequences with one back end. Create it inside the event loop that will use it."""
+    """Scores token sequences with one back end. Create it inside the event loop that will use it.
+
+    One queue, and a thread that takes from it for each forward that the back end can run at once.
+    """
 
     def __init__(
         self,
@@ -54,21 +59,30 @@ class Engine:
         self._throughput = Throughput()
         self._in_flight: dict[bytes, Pending] = {}
         self._queue = TokenQueue(limits.max_batch_tokens)
-        self._worker = Worker(model, backend, self._queue, clock, self._scatter_threadsafe)
+        self._processes = backend if isinstance(backend, ProcessBackend) else None
+        num_workers = self._processes.num_processes if self._processes else 1
+        self._workers = [
+            Worker(model, backend, self._queue, clock, self._scatter_threadsafe, number)
+            for number in range(num_workers)
+        ]
+        if self._processes:
+            self._processes.watch(partial(observer.engine_processes, model))
 
     @property
     def is_healthy(self) -> bool:
-        """False once the back-end thread is gone or forwards keep failing; readiness follows it."""
-        return self._worker.is_healthy
+        """False once all threads or processes are gone or keep failing; readiness follows it."""
+        is_up = self._processes is None or self._processes.num_live > 0
+        return is_up and any(worker.is_healthy for worker in self._workers)
 
-    def state(self) -> Mapping[str, float | bool]:
+    def state(self) -> Mapping[str, Any]:
         """What whoever is on call wants to know; `wait_s` is how long what is queued should take."""
         return {
             "healthy": self.is_healthy,
             "queued_items": self._queue.num_items,
             "queued_tokens": self._queue.num_tokens,
             "in_flight_items": len(self._in_flight),
-            "wait_s": self._throughput.seconds_for(self._queue.num_tokens),
+            "wait_s": self._seconds_for(self._queue.num_tokens),
+            "processes": self._processes.processes() if self._processes else [],
         }
 
     async def score(
@@ -112,13 +126,19 @@ class Engine:
         return EngineScores(raw, queue_s, max(p.done_at for p in pendings) - started)
 
     async def close(self) -> None:
-        """Answer what waits, end the thread after its current forward, free the model.
+        """Answer what waits, end the threads after their current forwards, free the model.
 
-        A forward that hangs is left alone with the model, so that it keeps nobody from stopping.
+        A forward that hangs is left alone with the model, so that it keeps nobody from stopping; one in a
+        process ends with it.
         """
         left = self._queue.close()
         self._scatter(left, [NotReady("the model is being unloaded; ask again later")] * len(left), None)
-        if await asyncio.to_thread(self._worker.join, CLOSE_TIMEOUT_S):
+        ended = await asyncio.gather(
+            *(asyncio.to_thread(worker.join, CLOSE_TIMEOUT_S) for worker in self._workers)
+        )
+        if self._processes:
+            await asyncio.to_thread(self._processes.close)
+        elif all(ended):
             self._backend.close()
         else:
             log.error("a forward hangs; its model is not freed", extra={"model": self._model})
@@ -162,8 +182,8 @@ class Engine:
         )
         if excess > 0:
             reason = f"max_queued_tokens {limit} leaves no room for {num_tokens} more of this caller"
-            return self._overloaded(reason, self._throughput.seconds_for(excess))
-        wait_s = CAUTION * self._throughput.seconds_for(self._queue.tokens_before(lane, tenant, num_tokens))
+            return self._overloaded(reason, self._seconds_for(excess))
+        wait_s = CAUTION * self._seconds_for(self._queue.tokens_before(lane, tenant, num_tokens))
         if self._throughput.is_known and wait_s > left_s:
             reason = f"that is more work than can be done within {left_s:.3g} s"
             return self._overloaded(reason, wait_s - left_s)
@@ -174,6 +194,11 @@ class Engine:
         queued = self._queue.num_tokens
         message = f"model {self._model} has {queued} tokens waiting; {reason}; retry after {wait_ms} ms"
         return Overloaded(message, retry_after_ms=wait_ms)
+
+    def _seconds_for(self, num_tokens: float) -> float:
+        """Seconds that `num_tokens` should take, shared by the processes that live."""
+        num_live = self._processes.num_live if self._processes else 1
+        return self._throughput.seconds_for(num_tokens) / max(1, num_live)
 
     def _leave(self, pendings: Sequence[Pending]) -> None:
         """One waiter of each has gone; what nobody waits for is dropped before its forward."""

@@ -43,7 +43,7 @@ class _Batch:
 
 
 class TokenQueue:
-    """Thread-safe. The event loop puts, the back-end thread takes.
+    """Thread-safe. The event loop puts, each back-end thread takes, waits, and takes again.
 
     Bulk work earns credit with each token of interactive work (deficit round robin, Shreedhar and Varghese
     1995), so neither lane can starve the other, whatever the sizes of their items. It does not fill up a
@@ -59,7 +59,7 @@ class TokenQueue:
         self._num_tokens = 0
         self._num_items = 0
         self._num_forgotten = 0
-        self._num_running = 0
+        self._running: dict[int, int] = {}
         self._closed = False
         self._changed = threading.Condition()
 
@@ -87,7 +87,7 @@ class TokenQueue:
             own = waiting[tenant] + num_tokens
             fair = own + sum(min(own, count) for name, count in waiting.items() if name != tenant)
             share = BULK_SHARE if lane is Lane.BULK else 1 - BULK_SHARE
-            return self._num_running + fair + min(sum(other.values()), fair * (1 - share) / share)
+            return sum(self._running.values()) + fair + min(sum(other.values()), fair * (1 - share) / share)
 
     def put(self, pendings: Iterable[Pending]) -> bool:
         """Append in order, so candidates of one prompt stay neighbours; False once closed."""
@@ -97,7 +97,7 @@ class TokenQueue:
             for pending in pendings:
                 self._lanes[pending.lane].append(pending)
                 self._count(pending)
-            self._changed.notify()
+            self._changed.notify_all()  # it may be more than one batch
             return True
 
     def join(self, pending: Pending, deadline: float, lane: Lane, now: float) -> bool:
@@ -129,17 +129,25 @@ class TokenQueue:
                 for lane in self._lanes.values():
                     lane.prune()
 
-    def take(self, now: float) -> tuple[list[Pending], list[Pending]]:
-        """Next batch, and what was dropped on the way because its deadline has passed; never waits."""
+    def take(self, now: float, taker: int = 0) -> tuple[list[Pending], list[Pending]]:
+        """Next batch, and what was dropped on the way because its deadline has passed; never waits.
+
+        Args:
+            taker: which of the threads that take.
+        """
         with self._changed:
             batch = _Batch(now)
-            self._num_running = round(self._pack(batch))
+            self._running[taker] = round(self._pack(batch))
             return batch.items, batch.expired
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Block until something waits, for `timeout_s` at most; False once closed and empty."""
+    def wait(self, timeout_s: float | None = None, taker: int = 0) -> bool:
+        """Block until something waits, for `timeout_s` at most; False once closed and empty.
+
+        Args:
+            taker: as in `take`; its last batch is done.
+        """
         with self._changed:
-            self._num_running = 0
+            self._running[taker] = 0
             self._changed.wait_for(lambda: self._closed or self._waiting(), timeout_s)
             return self._waiting() or not self._closed
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import BackendFailed, DeadlineExceeded, GuerdonError
-from guerdon_service.core.ports import Backend, BatchReport, RawScores
+from guerdon_service.core.ports import Backend, BatchReport, ProcessDied, RawScores
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.token_queue import TokenQueue
 
@@ -24,8 +24,8 @@ MAX_FAILED_BATCHES = 5
 """Forwards in a row that may fail whole, a known good item among them, before the worker is unhealthy."""
 PROBE_S = 1.0
 """How often an unhealthy worker tries again by itself: readiness keeps requests away from it meanwhile."""
-
-
+MAX_DEATHS = 16
+"""Of processes, by one batch: enough to find the one item that kills them among thousands."""
 STALL_S = 60.0
 """A forward under way for so long has stalled: nobody who gave no deadline of his own still waits for it."""
 
@@ -38,21 +38,30 @@ class _Health:
 
 
 class Worker:
-    """Owns the back end on one daemon thread. Work-conserving: no timer, it takes whatever waits.
+    """Asks the back end on one daemon thread. Work-conserving: no timer, it takes whatever waits.
 
     Args:
         scatter: called on the thread with a batch, its answers in order, and what the forward cost.
+        number: among the workers of one queue.
     """
 
     def __init__(
-        self, model: str, backend: Backend, queue: TokenQueue, clock: Callable[[], float], scatter: Scatter
+        self,
+        model: str,
+        backend: Backend,
+        queue: TokenQueue,
+        clock: Callable[[], float],
+        scatter: Scatter,
+        number: int = 0,
     ) -> None:
         self._model = model
         self._backend = backend
         self._queue = queue
         self._clock = clock
         self._scatter = scatter
+        self._number = number
         self._health = _Health()
+        self._num_deaths = 0
         self._known: Encoded | None = None
         """The last item that was scored; until there is one, the last that was not."""
         self._thread = threading.Thread(target=self._run, name=f"guerdon-{model}", daemon=True)
@@ -73,8 +82,10 @@ class Worker:
     def _run(self) -> None:
         batch: list[Pending] = []
         try:
-            while self._queue.wait(PROBE_S if self._health.failed_batches >= MAX_FAILED_BATCHES else None):
-                batch, expired = self._queue.take(self._clock())
+            while self._queue.wait(
+                PROBE_S if self._health.failed_batches >= MAX_FAILED_BATCHES else None, self._number
+            ):
+                batch, expired = self._queue.take(self._clock(), self._number)
                 if expired:
                     late = DeadlineExceeded("the deadline passed while the item waited; allow more time")
                     self._scatter(expired, [late] * len(expired), None)
@@ -93,6 +104,7 @@ class Worker:
             self._scatter(left, [gone] * len(left), None)
 
     def _forward(self, batch: list[Pending]) -> None:
+        self._num_deaths = 0
         started = self._health.busy_since = self._clock()
         answers, num_computed = self._answers([p.encoded for p in batch])
         self._health.busy_since = inf
@@ -102,7 +114,7 @@ class Worker:
         scored = [p.encoded for p, a in zip(batch, answers, strict=True) if not isinstance(a, GuerdonError)]
         if scored:
             self._known, self._health.failed_batches = scored[-1], 0
-        else:
+        elif not self._num_deaths:  # a process that was started again has proved itself before it takes work
             self._known = self._known or batch[-1].encoded
             self._note_failure()
         num_tokens = sum(p.encoded.num_tokens for p in batch)
@@ -116,14 +128,18 @@ class Worker:
         """Answers in order, and how many tokens were computed for them.
 
         A forward that fails is tried again in halves: what was too large fits, and of a batch with one bad
-        item only that item fails, at three times the batch's cost at most.
+        item only that item fails, at three times the batch's cost at most. A batch with many that kill
+        processes is given up.
         """
+        if self._num_deaths >= MAX_DEATHS:
+            return [BackendFailed("too many back-end processes died of this item's batch")] * len(batch), 0
         try:
             rows, stats = self._backend.forward(batch)
             if rows.shape != (len(batch), self._backend.num_heads):
                 raise ValueError(f"{len(batch)} items gave scores of shape {rows.shape}")
             return [self._checked(row) for row in rows], stats.num_computed
-        except Exception:
+        except Exception as err:
+            self._num_deaths += isinstance(err, ProcessDied)
             log.exception("forward failed", extra={"model": self._model, "num_items": len(batch)})
         if len(batch) == 1:
             return [BackendFailed("the back end failed on this item; see the service's log")], 0
@@ -134,6 +150,7 @@ class Worker:
     def _note_failure(self) -> None:
         """Tell bad items from a bad back end: a known good item can be scored, or it counts."""
         assert self._known is not None
+        self._num_deaths = 0
         answers, _ = self._answers([self._known])
         works = not isinstance(answers[0], GuerdonError)
         self._health.failed_batches = 0 if works else self._health.failed_batches + 1

@@ -1,0 +1,34 @@
+"""``python -m guerdon_service.app.engine_process``: one engine process, started by its service."""
+
+from guerdon_service.backends.process.serve import Order, serve_stdin
+from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.ports import Backend
+
+
+def load(order: Order) -> Backend:
+    """The back end that `launches.launches` ordered.
+
+    Raises:
+        InvalidInput: it cannot be loaded here, or the artifact is another than the service has read.
+    """
+    # torch takes seconds to import: until then signals must find this process deaf to them already.
+    from guerdon_service.app.loader import load_backend
+    from guerdon_service.app.logs import configure_logging
+    from guerdon_service.artifacts.read import read_artifact
+
+    configure_logging("WARNING")
+    spec = ModelSpec(order["name"], order["source"], order["backend"], order["dtype"], order["device"])
+    artifact = read_artifact(spec.source, spec.name)
+    digest = artifact.manifest.digest
+    if digest != order["digest"]:
+        raise InvalidInput(
+            f"model {spec.name} changed at its source (digest {digest[:12]}, not {order['digest'][:12]}); "
+            "restore it, or register it as a new version",
+            param="source",
+        )
+    return load_backend(spec, artifact, order["num_threads"])
+
+
+if __name__ == "__main__":
+    serve_stdin(load)
