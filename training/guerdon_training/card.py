@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
-from guerdon_training.config import RewardConfig, SourceConfig
+from guerdon_training.config import OptimConfig, RewardConfig, SourceConfig
 
 Figures = Mapping[str, Any]
 """`evaluate.Accuracy` as plain JSON values: what `manifest.metrics` holds."""
@@ -60,19 +60,26 @@ disagreement among people."""
 
 def _summary(config: RewardConfig, config_file: str) -> str:
     heads = " and ".join(f"`{h.name}`" for h in config.heads)
-    optim = config.optim
-    several = optim.epochs > 1
-    epochs = f"{optim.epochs} epochs" if several else "one epoch"
-    chosen = "; the epoch is chosen on the valid pairs" if several else ""
     return (
         f"A small reward model: the heads {heads} on {_trunk(config)}. English only. It reads at most "
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
         f"Trained with `guerdon train reward {config_file}` (`config.yaml` holds every setting): "
         f"{_objective(config)}, "
-        f"each pair trains its own head, {epochs}, learning rate {optim.learning_rate:g}, "
-        f"{optim.pairs_per_step} pairs a step, assumed flip rate {optim.flip_rate:g}, averaged weights "
-        f"(decay {optim.ema_decay:g} a step){chosen}."
+        f"each pair trains its own head, {_optimisation(config.optim)}."
+    )
+
+
+def _optimisation(optim: OptimConfig) -> str:
+    """How the loss was minimised."""
+    if optim.l2:
+        return f"fitted by Newton's method to its one minimum with an L2 penalty of {optim.l2:g}"
+    several = optim.epochs > 1
+    epochs = f"{optim.epochs} epochs" if several else "one epoch"
+    chosen = "; the epoch is chosen on the valid pairs" if several else ""
+    return (
+        f"{epochs}, learning rate {optim.learning_rate:g}, {optim.pairs_per_step} pairs a step, assumed flip "
+        f"rate {optim.flip_rate:g}, averaged weights (decay {optim.ema_decay:g} a step){chosen}"
     )
 
 

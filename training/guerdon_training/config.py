@@ -74,10 +74,13 @@ class OptimConfig:
     flip_rate: assumed share of wrong labels; single-vote crowd labels agree about 63 to 73 % of the time.
     centring: weight of the centring penalty; 0.01 is the source's value.
     ema_decay: per step.
+    l2: above 0, the heads of a frozen trunk are fitted at their optimum with this penalty, see `convex`; what
+        is about steps is not used then.
     """
 
-    epochs: int
-    learning_rate: float
+    epochs: int = 1
+    learning_rate: float = 1e-4
+    l2: float = 0.0
     pairs_per_step: int = 64
     weight_decay: float = 0.01
     warmup_share: float = 0.06

@@ -23,6 +23,7 @@ from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.card import render_card
 from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
 from guerdon_training.config_file import config_yaml, read_config
+from guerdon_training.convex import check_convex, fit_convex
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
@@ -65,6 +66,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     config = read_config(config_path, RewardConfig, overrides)
     check_objective(config.objective, config.ensemble, config.length, config.optim.flip_rate)
+    check_convex(config)
     accelerator = begin_processes(cpu=True)
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     names = [head.name for head in config.heads]
@@ -178,6 +180,8 @@ def _run(
     first_layer = min(config.lora.layers, default=None)
     pooling = check_pooling(config.pooling)
     encoder = SplitEncoder(model.get_base_model(), first_layer, tokenizer.pad_token_id, pooling=pooling)
+    if config.optim.l2:
+        return fit_convex(model, encoder, train, config, run, is_writer=accelerator.is_main_process)
     return fit(
         model, encoder, train, valid, config, config.seed + number, run, run_identity(parents), accelerator
     )

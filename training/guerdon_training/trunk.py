@@ -74,7 +74,12 @@ class SplitEncoder:
         return states
 
     def upper(self, states: Sequence[LowerStates]) -> Tensor:
-        """Head outputs of rows given by their lower states: float32 [B, H], with gradient.
+        """Head outputs of rows given by their lower states: float32 [B, H], with gradient."""
+        logits: Tensor = self._model.classifier(self.features(states))
+        return logits
+
+    def features(self, states: Sequence[LowerStates]) -> Tensor:
+        """What the head reads of these rows: float32 [B, D], with gradient.
 
         The last layer runs for the pooled tokens alone; of the others it needs keys and values.
         """
@@ -88,10 +93,11 @@ class SplitEncoder:
             pooled, kept = _padded([h[a:b] for h, a, b in zip(hidden, starts, ends, strict=True)])
             for layer in self._trained[-1:]:
                 pooled = _some_tokens(layer, pooled, hidden, mask)
-            if self._pooling == "response":
-                pooled = pooled_responses(pooled.float(), kept)[:, None]
-            logits: Tensor = self._model.classifier(self._encoder.pooler(pooled))
-        return logits.float()
+        pooled = pooled.float()
+        if self._pooling == "response":
+            pooled = pooled_responses(pooled, kept)[:, None]
+        features: Tensor = self._encoder.pooler(pooled)
+        return features
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._dtype == torch.bfloat16)
