@@ -14,9 +14,9 @@ import torch
 
 from tests.bench_peers import table
 from tests.bench_peers.catalogue import guerdon_servers, peer_servers
-from tests.bench_peers.install import install
+from tests.bench_peers.install import EXPORT, STEPS, install
 from tests.bench_peers.reference import Reference
-from tests.bench_peers.rows import ROWS, Bench, Row
+from tests.bench_peers.rows import NEEDS, ROWS, Bench, Row
 from tests.bench_peers.server import Live, Server, started
 from tests.redis_server import RedisServer
 
@@ -27,10 +27,10 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end with this process
     began = time.monotonic()
     folder: Path = args.folder.resolve()
-    install(folder, args.int8_backend)
+    install(folder, [*STEPS, EXPORT] if args.int8_backend == "onnxruntime" else STEPS)
     with RedisServer() as redis:
         servers = _chosen(guerdon_servers(args.int8_backend, redis.url), peer_servers(), args.peers)
-        run = _Run(folder, servers, args.rounds, args.scale)
+        run = Comparison(folder, servers, args.rounds, args.scale)
         rows, missing = run.measure(_in_order(args.rows))
     sys.stdout.write(table.text(rows) + "\n")
     args.output.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Comparison:
+    """Servers that are measured together.
+
+    scale: of the work per round; 1 is what the goals are stated for.
+    """
+
     folder: Path
     servers: Sequence[Server]
     rounds: int
@@ -55,25 +60,38 @@ class _Run:
             of_model = [name for name in names if ROWS[name][0] == model]
             wanted = [s for s in self.servers if s.model == model and s.rows & set(of_model)]
             with ExitStack() as stack:
-                lives = self._ready([stack.enter_context(started(s, self.folder)) for s in wanted])
+                lives = _ready(_begun(stack, wanted, self.folder))
                 missing += [s.label for s in wanted if s not in [live.server for live in lives]]
                 bench = Bench(lives, Reference(self.folder / "models" / model), self.rounds, self.scale)
                 for name in of_model:
                     done[name] = ROWS[name][1](bench, done)
         return list(done.values()), missing
 
-    def _ready(self, lives: Sequence[Live]) -> list[Live]:
-        ready = []
-        for live in lives:
-            try:
-                seconds = live.wait_ready()
-            except RuntimeError as error:
-                _tell(f"left out: {error}")
-                live.stop()
-            else:
-                _tell(f"{live.server.model}: {live.server.label} is ready after {seconds:.0f} s")
-                ready.append(live)
-        return ready
+
+def _begun(stack: ExitStack, servers: Sequence[Server], folder: Path) -> list[Live]:
+    """The servers whose program is there, all starting; `stack` stops them."""
+    lives = []
+    for server in servers:
+        try:
+            lives.append(stack.enter_context(started(server, folder)))
+        except OSError as error:
+            _tell(f"left out: {server.label}: {error}")
+    return lives
+
+
+def _ready(lives: Sequence[Live]) -> list[Live]:
+    """Those that became ready."""
+    ready = []
+    for live in lives:
+        try:
+            seconds = live.wait_ready()
+        except RuntimeError as error:
+            _tell(f"left out: {error}")
+            live.stop()
+        else:
+            _tell(f"{live.server.model}: {live.server.label} is ready after {seconds:.0f} s")
+            ready.append(live)
+    return ready
 
 
 def _chosen(ours: list[Server], peers: list[Server], words: Sequence[str]) -> list[Server]:
@@ -82,8 +100,8 @@ def _chosen(ours: list[Server], peers: list[Server], words: Sequence[str]) -> li
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
-    """Names in the table's order; W3 brings W1 with it, whose misses it is compared with."""
-    wanted = set(names) | ({"W1"} if "W3" in names else set())
+    """Names in the table's order, with the rows that they need."""
+    wanted = {*names, *(NEEDS[name] for name in names if name in NEEDS)}
     return [name for name in ROWS if name in wanted]
 
 

@@ -11,6 +11,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 ENCODER, DECODER = "minilm-rm", "smollm2-rm"
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 ENCODER_ROWS = frozenset({"W1", "W2", "W4"})
+CACHED_ROWS = frozenset({"W3", "W3-of-16"})
 DECODER_ROWS = frozenset({"W1-decoder", "W2-decoder"})
 L1, REDIS = "guerdon L1", "guerdon Redis"
 
@@ -28,8 +29,8 @@ def guerdon_servers(int8_backend: str, redis_url: str) -> list[Server]:
     ]
     decoder = _guerdon("guerdon", DECODER, "bf16", DECODER_ROWS, "torch")
     cached = [
-        _guerdon(L1, ENCODER, "fp32", frozenset({"W3"}), "torch", {"GUERDON_CACHE_BYTES": str(64 << 20)}),
-        _guerdon(REDIS, ENCODER, "fp32", frozenset({"W3"}), "torch", {"GUERDON_REDIS_URL": redis_url}),
+        _guerdon(L1, ENCODER, "fp32", CACHED_ROWS, "torch", {"GUERDON_CACHE_BYTES": str(64 << 20)}),
+        _guerdon(REDIS, ENCODER, "fp32", CACHED_ROWS, "torch", {"GUERDON_REDIS_URL": redis_url}),
     ]
     return [*computed, *cached, decoder]
 

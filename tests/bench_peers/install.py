@@ -33,14 +33,13 @@ class Step:
     run: Callable[[Path], None]
 
 
-def install(peers: Path, int8_backend: str) -> None:
-    """Do what has not been done yet; minutes the first time.
+def install(peers: Path, steps: Sequence[Step]) -> None:
+    """Do the steps that have not been done yet; minutes the first time.
 
     Raises:
         InvalidInput: a command failed; its output says why.
     """
     peers.mkdir(parents=True, exist_ok=True)
-    steps = [*STEPS, EXPORT] if int8_backend == "onnxruntime" else STEPS
     for number, step in enumerate(steps, 1):
         if not (peers / step.proof).exists():
             sys.stderr.write(f"[{number}/{len(steps)}] {step.name} ...\n")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from guerdon_service.app.bench.bare import Bare, padded_model, padded_tokens_per_s
-from guerdon_service.app.bench.figure import Figure, at_least, at_most, plain
+from guerdon_service.app.bench.figure import Figure, at_least, at_most, median, plain
 from guerdon_service.app.bench.http_load import Load, closed_loop, open_loop
 from guerdon_service.app.bench.process import running, service
 from guerdon_service.app.bench.texts import Item, candidates, mixed_items
@@ -135,14 +135,30 @@ def cache_hits(source: str, rounds: int, count: int) -> list[Figure]:
     ]
 
 
-def open_arrivals(source: str, share: float, count: int) -> list[Figure]:
-    """Latency under Poisson arrivals at a share of what the closed loop reached."""
-    bodies = singles(mixed_items(count, seed=4))
+def open_arrivals(source: str, share: float, rounds: int, count: int) -> list[Figure]:
+    """Latency under Poisson arrivals at a share of what the closed loop reached, in ms and in batch times.
+
+    A batch time is how long a full batch takes at the closed loop's pace.
+    """
+    loads, batches = [], []
     with running(*service(source)) as process:
-        capacity = drive(process.port, bodies, 64).requests_per_s
-        load = asyncio.run(open_loop(process.port, SCORE, bodies, share * capacity, seed=4))
-    p50, p95, p99 = (load.quantile_ms(q) for q in (0.5, 0.95, 0.99))
-    return [plain(f"open loop at {share:.0%} of capacity: p99", [p99], "ms", p50_ms=p50, p95_ms=p95)]
+        drive(process.port, singles(mixed_items(64, seed=40)), 64)
+        for i in range(rounds):
+            bodies = singles(mixed_items(count, seed=41 + i))
+            before = process.metrics()
+            closed = drive(process.port, bodies, 64)
+            tokens = delta(before, process.metrics(), "guerdon_tokens_total")
+            batches.append(1000 * BUDGET * closed.elapsed_s / tokens)
+            rate_per_s = share * closed.requests_per_s
+            loads.append(asyncio.run(open_loop(process.port, SCORE, bodies, rate_per_s, seed=4)))
+    p50, p95 = ([load.quantile_ms(q) for load in loads] for q in (0.5, 0.95))
+    p99 = [load.quantile_ms(0.99) for load in loads]
+    name = f"open loop at {share:.0%} of capacity: p99"
+    in_batches = [latency / batch for latency, batch in zip(p99, batches, strict=True)]
+    return [
+        plain(name, p99, "ms", p50_ms=median(p50), p95_ms=median(p95), batch_ms=median(batches)),
+        at_most(f"{name} / time of a full batch", in_batches, 1.5, ""),
+    ]
 
 
 def start_up(source: str, rounds: int) -> list[Figure]:
