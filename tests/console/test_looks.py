@@ -32,6 +32,7 @@ PLACES = {
     "feedback": "feedback",
     "labelling": "feedback",
     "live": "live",
+    "api": "api/ScoreRequest",
 }
 LOOKS: tuple[tuple[tuple[int, int], Literal["light", "dark"]], ...] = (
     (DESK, "light"),
@@ -66,6 +67,9 @@ async def arrange(person: Person, name: str, service: Served) -> None:
     elif name == "model":
         await page.get_by_text("Model card").click()
         await expect(page.locator(".prose table").last).to_be_visible()
+    elif name == "api":
+        await page.get_by_text("/v1/models/{name}/versions/{version}/card").click()
+        await expect(page.get_by_role("table")).to_have_count(3)
     elif name == "promote":
         await page.get_by_role("button", name="Promote").click()
         await page.get_by_role("button", name="Ask the gate").click()

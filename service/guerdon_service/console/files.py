@@ -22,6 +22,9 @@ HEADERS = {
     "cache-control": "no-cache",  # asked for again each time, and answered 304: an upgrade shows at once
 }
 
+_MOVED = {"/console": "console/", "/docs": "console/#/api"}
+"""Where these are; relative, so that it also holds behind a proxy that strips a prefix."""
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -58,15 +61,15 @@ class Console:
     files: Mapping[str, File] = field(default_factory=read_files)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer GET and HEAD of ``/console`` and of the files below it."""
+        """Answer GET and HEAD of ``/console``, of the files below it, and of ``/docs``, a page of it."""
         response = self._response(scope) if scope["type"] == "http" else None
         await (response or self.app)(scope, receive, send)
 
     def _response(self, scope: Scope) -> Response | None:
         if scope["method"] not in ("GET", "HEAD"):
             return None
-        if scope["path"] == "/console":  # relative, so that it also holds behind a proxy that strips a prefix
-            return RedirectResponse("console/", 308, HEADERS)
+        if (page := _MOVED.get(scope["path"])) is not None:
+            return RedirectResponse(page, 308, HEADERS)
         is_below = scope["path"].startswith("/console/")
         file = self.files.get(scope["path"].removeprefix("/console/")) if is_below else None
         if file is None:

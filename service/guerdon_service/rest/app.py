@@ -44,7 +44,8 @@ def create_app(
     ]
     mounted = mount(dialects, context, taken={row.path for row in TABLE})
     routes += mounted.routes
-    app = FastAPI(title="Guerdon", routes=routes, redoc_url=None, redirect_slashes=False)
+    # Its own pages of the API would come from another host; the console has one, from here.
+    app = FastAPI(title="Guerdon", routes=routes, docs_url=None, redoc_url=None, redirect_slashes=False)
     document = partial(openapi_document, version("guerdon"), limits, rows)
     app.openapi = lambda: with_dialects(document(), mounted)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, http_exception_response)

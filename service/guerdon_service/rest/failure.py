@@ -33,7 +33,7 @@ async def http_exception_response(request: Request, error: Exception) -> Respons
     """What the router raises (404, 405) in the same shape."""
     assert isinstance(error, HTTPException)
     code = _FRAMEWORK_CODES.get(error.status_code, "http_error")
-    message = f"{request.method} {request.url.path}: {error.detail}; /docs lists the routes"
+    message = f"{request.method} {request.url.path}: {error.detail}; /openapi.json lists the routes"
     headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
     return Response(render_error(code, message, None, None), error.status_code, headers, "application/json")
 

@@ -7,9 +7,10 @@ import feedback from "./pages/feedback.js";
 import live from "./pages/live.js";
 import models from "./pages/models.js";
 import playground from "./pages/playground.js";
+import reference from "./pages/reference.js";
 
 /** A page is called with where it is drawn, the rest of its address, and a signal of when it is left. */
-const PAGES = { playground, models, evaluations, feedback, live };
+const PAGES = { playground, models, evaluations, feedback, live, api: reference };
 const view = document.getElementById("view");
 let leaving = new AbortController();
 
@@ -30,7 +31,7 @@ async function navigate() {
   leaving = new AbortController();
   const { signal } = leaving;
   document.title = `${page.title} · Guerdon`;
-  for (const link of document.querySelectorAll("nav a")) {
+  for (const link of document.querySelectorAll("nav a, .tools a")) {
     const isHere = link.getAttribute("href") === `#/${known}`;
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

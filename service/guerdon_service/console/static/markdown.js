@@ -81,7 +81,8 @@ function cells(line) {
   return inner.split(/(?<!\\)\|/).map((cell) => cell.replaceAll("\\|", "|").trim());
 }
 
-function inline(text) {
+/** What stands within a line. */
+export function inline(text) {
   return text.split(INLINE).map((part) => {
     if (/^`[^`]+`$/.test(part)) return h("code", {}, part.slice(1, -1));
     if (/^\*\*.+\*\*$/.test(part)) return h("strong", {}, inline(part.slice(2, -2)));

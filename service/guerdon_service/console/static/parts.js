@@ -186,6 +186,13 @@ function reveal(output) {
   if (output.getBoundingClientRect().top > innerHeight * 0.7) output.scrollIntoView({ block: "start" });
 }
 
+/** Something that is drawn, by `fill(box)`, once somebody opens it. */
+export function folded(summary, fill, isOpen = false) {
+  const box = h("div", { class: "stack" });
+  const draw = () => box.firstChild ?? fill(box);
+  return h("details", { open: isOpen, on: { toggle: draw } }, h("summary", {}, summary), box);
+}
+
 /** Ctrl+Enter (or Cmd+Enter) anywhere in the form submits it. */
 export function form(onSubmit, ...children) {
   const made = h("form", { class: "stack", novalidate: true }, children);

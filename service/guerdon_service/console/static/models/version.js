@@ -3,7 +3,7 @@ import { ApiError, ask, text } from "../api.js";
 import { h, show } from "../dom.js";
 import { interval, plain, signed, when } from "../format.js";
 import { markdown } from "../markdown.js";
-import { badge, facts, notice, table, tree } from "../parts.js";
+import { badge, facts, folded, notice, table, tree } from "../parts.js";
 
 export default async function versionView(box, context) {
   const { name, version, history, signal } = context;
@@ -32,16 +32,14 @@ async function loadedModel(reference, signal) {
 
 /** Asked for once somebody opens it: it may be long, and a version may have none. */
 function card(name, version, signal) {
-  const box = h("div", { class: "prose" });
   const path = `v1/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/card`;
-  const read = async () => {
+  return folded("Model card", async (box) => {
     try {
-      show(box, markdown(await text(path, { signal })));
+      show(box, h("div", { class: "prose" }, markdown(await text(path, { signal }))));
     } catch (error) {
       if (!signal.aborted) show(box, notice(error));
     }
-  };
-  return h("details", { on: { toggle: () => box.firstChild ?? read() } }, h("summary", {}, "Model card"), box);
+  });
 }
 
 function described(model) {
