@@ -1,7 +1,8 @@
-"""``python -m tests.fuzz --count N``: N inputs over all parsers, a hundredth as many streams to both ports.
+"""``python -m tests.fuzz --count N``: N inputs, one in a hundred to the ports and the others to parsers.
 
-Parsers run in a process each, under atheris' coverage guidance where it is installed. What fails is kept in
-``--findings`` and makes the exit status 1.
+Parsers run in a process each, under atheris' coverage guidance where it is installed; the ports get byte
+streams and, over REST, histories of calls that schemathesis plays. What fails is kept in ``--findings`` and
+makes the exit status 1.
 """
 
 import argparse
@@ -16,10 +17,13 @@ from pathlib import Path
 from guerdon_service.core.limits import Limits
 from tests.contract.harness import served
 from tests.fuzz.mutate import mutations
+from tests.fuzz.stateful import run_histories
 from tests.fuzz.streams import HTTP1, HTTP2, throw
 from tests.fuzz.targets import SEEDS, TARGETS
 
 STREAM_SHARE = 0.01
+HISTORY_CALLS = 8
+"""At most, of one history."""
 
 
 def main() -> int:
@@ -30,9 +34,12 @@ def main() -> int:
     args = parser.parse_args()
     args.findings.mkdir(parents=True, exist_ok=True)
     engine = "atheris" if find_spec("atheris") else "mutations"
-    sys.stdout.write(f"{'target':20} {'engine':10} {'inputs':>9} {'seconds':>8} failures\n")
-    failures = sum(_parser(name, args.count // len(TARGETS), engine, args.findings) for name in TARGETS)
-    failures += asyncio.run(_ports(round(args.count * STREAM_SHARE / 2)))
+    sys.stdout.write(f"{'target':20} {'engine':12} {'inputs':>9} {'seconds':>8} failures\n")
+    to_ports = round(args.count * STREAM_SHARE / 3)
+    to_each = -(-(args.count - 3 * to_ports) // len(TARGETS))
+    failures = sum(_parser(name, to_each, engine, args.findings) for name in TARGETS)
+    failures += asyncio.run(_ports(to_ports))
+    failures += _histories(to_ports)
     return int(failures > 0)
 
 
@@ -64,8 +71,21 @@ async def _ports(count: int) -> int:
     return failures
 
 
+def _histories(count: int) -> int:
+    """At least `count` calls over REST, in histories; 1 if an answer is not what the document allows."""
+    started, failed, num_calls = time.monotonic(), 0, 0
+    try:
+        while num_calls < count:
+            num_calls += run_histories(-(-(count - num_calls) // HISTORY_CALLS))
+    except BaseExceptionGroup as found:
+        failed = 1
+        sys.stderr.write(f"{found.exceptions}\n")
+    _row("REST histories", "schemathesis", num_calls, started, failed)
+    return failed
+
+
 def _row(name: str, engine: str, count: int, started: float, failures: int) -> None:
-    sys.stdout.write(f"{name:20} {engine:10} {count:9} {time.monotonic() - started:8.1f} {failures}\n")
+    sys.stdout.write(f"{name:20} {engine:12} {count:9} {time.monotonic() - started:8.1f} {failures}\n")
     sys.stdout.flush()
 
 

@@ -24,7 +24,7 @@ def _literal(name: bytes, value: bytes) -> bytes:
 
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b"")
-_HEADERS = b"".join(
+CALL_HEADERS = b"".join(
     _literal(name, value)
     for name, value in (
         (b":method", b"POST"),
@@ -45,9 +45,10 @@ HTTP1 = (
     b"DELETE /v1/models/none HTTP/1.0\r\n\r\n",
 )
 HTTP2 = (
-    _PREFACE + _frame(1, 4, 1, _HEADERS) + _frame(0, 1, 1, _DATA),
-    _PREFACE + _frame(1, 0, 1, _HEADERS[:9]) + _frame(9, 4, 1, _HEADERS[9:]) + _frame(0, 1, 1, _DATA),
-    _PREFACE + b"".join(_frame(1, 5, n, _HEADERS) + _frame(3, 0, n, b"\0\0\0\x08") for n in range(1, 40, 2)),
+    _PREFACE + _frame(1, 4, 1, CALL_HEADERS) + _frame(0, 1, 1, _DATA),
+    _PREFACE + _frame(1, 0, 1, CALL_HEADERS[:9]) + _frame(9, 4, 1, CALL_HEADERS[9:]) + _frame(0, 1, 1, _DATA),
+    _PREFACE
+    + b"".join(_frame(1, 5, n, CALL_HEADERS) + _frame(3, 0, n, b"\0\0\0\x08") for n in range(1, 40, 2)),
     _PREFACE
     + _frame(6, 0, 0, b"pingping") * 5
     + _frame(8, 0, 0, b"\x7f\xff\xff\xff")

@@ -1,9 +1,12 @@
 """What is fuzzed: each target takes bytes and may raise nothing but the errors that its callers expect."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
+
+import grpc
 
 from guerdon.errors import GuerdonError as ClientError
 from guerdon.transport import rest as client_rest
@@ -29,8 +32,14 @@ from guerdon_service.rpc import decode as rpc_decode
 from guerdon_service.rpc import evaluation as rpc_evaluation
 from guerdon_service.rpc import feedback as rpc_feedback
 from guerdon_service.rpc import policy_evaluation as rpc_policy_evaluation
+from guerdon_service.rpc.http2.calls import Bounds
+from guerdon_service.rpc.http2.connection import Connection
+from guerdon_service.rpc.http2.frames import HEAD_BYTES, PREFACE, ConnectionFault, StreamFault, settings
+from guerdon_service.rpc.http2.head import Head, HeadReader
+from guerdon_service.rpc.http2.messages import Refused
 from guerdon_service.scoring.admission import compare_entries, rank_entries, score_entries
 from tests.fakes import manifest
+from tests.fuzz.streams import CALL_HEADERS, HTTP2
 
 Target = Callable[[bytes], None]
 
@@ -137,6 +146,110 @@ def client_replies(data: bytes) -> None:
     client_rpc.parse_pushback(data)
 
 
+class _Wire(asyncio.Transport):
+    """Takes what a connection writes; as in life, none of it after the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        assert not self.is_closed
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.is_closed = True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """All of it fits."""
+
+
+class _Echo:
+    """A server whose every method sends back what it gets."""
+
+    num_calls = num_connections = 0
+
+    def accept(self, head: Head) -> Any:
+        if not head.path.startswith("/guerdon"):
+            raise Refused(grpc.StatusCode.UNIMPLEMENTED, head.path)
+        return _ECHO_STREAM if head.path.endswith("Stream") else _ECHO
+
+    def began(self) -> None:
+        self.num_calls += 1
+
+    def ended(self) -> None:
+        self.num_calls -= 1
+
+    def connected(self, connection: Connection) -> bool:
+        self.num_connections += 1
+        return True
+
+    def disconnected(self, connection: Connection) -> None:
+        self.num_connections -= 1
+
+
+async def _echo(data: bytes, context: Any) -> bytes:
+    return data
+
+
+async def _echo_stream(messages: Any, context: Any) -> None:
+    async for data in messages:
+        await context.write(data)
+
+
+_ECHO: Any = grpc.unary_unary_rpc_method_handler(_echo)
+_ECHO_STREAM: Any = grpc.stream_stream_rpc_method_handler(_echo_stream)
+_LOOP = asyncio.Runner()
+_BOUNDS = Bounds(max_message_bytes=1000, max_head_bytes=500, max_streams=4)
+
+
+def http2_connection(data: bytes) -> None:
+    """Frames of a peer, in one piece and in two: nothing is left of it once it is gone."""
+    _LOOP.run(_connect([data]))
+    _LOOP.run(_connect([data[: len(data) // 2], data[len(data) // 2 :]]))
+
+
+async def _connect(parts: Sequence[bytes]) -> None:
+    host, wire = _Echo(), _Wire()
+    connection = Connection(host, _BOUNDS)
+    connection.connection_made(wire)
+    for part in (PREFACE + settings({}), *parts):
+        connection.data_received(part)
+        await asyncio.sleep(0)
+    connection.connection_lost(None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (host.num_calls, host.num_connections) == (0, 0)
+    at = 0
+    while at < len(wire.written):  # whole frames, whatever came
+        at += HEAD_BYTES + int.from_bytes(wire.written[at : at + 3])
+    assert at == len(wire.written)
+
+
+def header_block(data: bytes) -> None:
+    """A call's headers, twice: what is remembered says the same."""
+    reader, heads = HeadReader(5000), list[Head | None]()
+    for _ in range(2):
+        try:
+            heads.append(reader.read(data))
+        except StreamFault:
+            heads.append(None)
+        except ConnectionFault:
+            return
+    if data and min(data) >= 0x80:
+        assert heads[0] == heads[1]
+
+
 def _is_fit_for_the_wire(error: GuerdonError) -> None:
     assert error.http_status < 500, error.message
     wire_text(error.message).encode()
@@ -153,6 +266,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             manifest_file,
             short_texts,
             client_replies,
+            http2_connection,
+            header_block,
         )
     }
 )
@@ -186,6 +301,13 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = MappingProxyType(
             b"Wed, 21 Oct 2015 07:28:00 GMT",
             b"Wed, 21 Oct 2015 99999999999999999999:28:00 GMT",
             b"120",
+        ),
+        "http2_connection": tuple(stream[len(PREFACE) :] for stream in HTTP2),
+        "header_block": (
+            CALL_HEADERS,
+            b"\x82\x86\x84",
+            b"\x40\x05x-bin\x04AAAA" + CALL_HEADERS,
+            b"\x3f\xe1\x1f\x88",
         ),
     }
 )

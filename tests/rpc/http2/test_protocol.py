@@ -337,3 +337,16 @@ async def test_a_ping_is_echoed_and_unknown_frames_are_ignored(running: Served) 
         peer.send(f.PING, 0, 0, b"12345678")
         flags, payload = await peer.until(f.PING)
         assert (flags, payload) == (f.ACK, b"12345678")
+
+
+async def test_calls_reset_in_one_breath_leave_nothing_behind(running: Served) -> None:
+    """Their tasks are cancelled before they begin, found by `make fuzz`."""
+    async with connected(running.grpc_port) as peer:
+        for stream in range(1, 20 * LIMITS.max_streams, 2):
+            peer.call(stream)
+            peer.send(f.RST_STREAM, 0, stream, f.UINT32.pack(Code.CANCEL))
+            if stream % (2 * LIMITS.max_streams) == 2 * LIMITS.max_streams - 1:
+                peer.send(f.PING, 0, 0, bytes(8))
+                await peer.until(f.PING)
+        peer.call(1001)
+        assert (await peer.answer(1001)).status == 0

@@ -12,7 +12,7 @@ from guerdon_service.rpc.http2.fields import http_only
 from guerdon_service.rpc.http2.frames import Code, StreamFault
 from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import Refused
-from guerdon_service.rpc.http2.run import Handler, run
+from guerdon_service.rpc.http2.run import Handler, end_cancelled, run
 
 HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
@@ -152,13 +152,12 @@ class Calls:
                 call.task.cancel()
 
     def _start(self, stream: int, call: RpcCall) -> None:
-        call.task = self._loop.create_task(self._run(stream, call))
+        call.task = self._loop.create_task(run(call, call.handler))
+        call.task.add_done_callback(lambda _: self._ended(stream, call))
 
-    async def _run(self, stream: int, call: RpcCall) -> None:
-        try:
-            await run(call, call.handler)
-        finally:
-            self._forget(stream, call)
+    def _ended(self, stream: int, call: RpcCall) -> None:
+        end_cancelled(call)  # one that was cancelled before it began to run has told nobody
+        self._forget(stream, call)
 
     def _expire(self, stream: int, call: RpcCall) -> None:
         call.is_expired = True

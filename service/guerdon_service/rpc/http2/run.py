@@ -23,13 +23,18 @@ async def run(call: RpcCall, handler: Handler) -> None:
     except Refused as refused:
         call.end(refused.status, refused.details, refused.metadata)
     except asyncio.CancelledError:
-        if call.is_expired:
-            call.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer was ready")
-        else:
-            call.end(grpc.StatusCode.UNAVAILABLE, "the service stops; ask another replica")
+        end_cancelled(call)
     except Exception:
         _LOG.exception("call failed")
         call.end(grpc.StatusCode.UNKNOWN, "the service failed; its log has the details")
+
+
+def end_cancelled(call: RpcCall) -> None:
+    """Tell the caller, if nothing was told, why nobody works for him any more."""
+    if call.is_expired:
+        call.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer was ready")
+    else:
+        call.end(grpc.StatusCode.UNAVAILABLE, "the service stops; ask another replica")
 
 
 async def _answer(call: RpcCall, handler: Handler) -> None:
