@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,10 @@ def test_a_server_is_waited_for_and_ends_with_its_children(tmp_path: Path) -> No
         child = int((tmp_path / "logs" / "model-program-fp32.log").read_text().split()[0])
         os.kill(child, 0)
     assert live.child.poll() is not None
-    assert not is_running(child)
+    give_up_at = time.monotonic() + 60.0  # what was killed ends when the kernel comes to it
+    while is_running(child):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
 
 
 def test_a_server_that_ends_early_is_told_with_its_log(tmp_path: Path) -> None:
