@@ -139,6 +139,7 @@ class _Crowd:
         connection = self._idle.pop() if self._idle else await Connection.open(self._port)
         status, reply = await connection.post(path, body)
         if status != 200:
+            connection.close()
             raise RuntimeError(f"{path} answered {status}: {reply[:300].decode(errors='replace')}")
         self._idle.append(connection)
         return reply
