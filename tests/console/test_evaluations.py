@@ -13,8 +13,10 @@ from tests.console.service import DATASET, Served
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-async def start(page: Page, candidate: str, baseline: str | None = None) -> None:
+async def start(page: Page, candidate: str, baseline: str | None = None, profile: str | None = None) -> None:
     await page.get_by_label("Candidate").select_option(candidate)
+    if profile:
+        await page.get_by_label("Profile").select_option(profile)
     if baseline:
         await page.get_by_label("Baseline").select_option(baseline)
     await page.get_by_role("button", name="Start").click()
@@ -26,13 +28,19 @@ async def test_an_evaluation_is_started_watched_and_its_report_read(
     page = person.page
     await person.goes_to("evaluations")
     await page.get_by_label("Data set").fill(DATASET)
-    await start(page, "demo@2", "demo@1")
+    await page.get_by_label("Robustness").fill("3")
+    await start(page, "demo@2", "demo@1", "helpfulness")
     await expect(page.get_by_role("heading", name="demo@2 against demo@1")).to_be_visible()
     found = page.get_by_role("region", name="What it found")
     await expect(found).to_contain_text("Verdict")
     await expect(page.get_by_role("heading", name="Calibration")).to_be_visible()
+    robustness = page.get_by_role("region", name="Robustness").locator("tbody tr")
+    assert {"candidate", "baseline"} == set(await robustness.locator("td:first-child").all_inner_texts())
+    await expect(page.get_by_text("Log loss less the baseline's")).to_be_visible()
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
     done = await service.ask("GET", f"/v1/evaluations/{page.url.rsplit('/', 1)[1]}")
+    assert done["report"]["candidate"]["model"]["profile"] == "helpfulness"
+    assert done["report"]["candidate"]["robustness"][0]["num_pairs"] == 3
     await expect(found).to_contain_text(f"{done['accuracy']['value'] * 100:.1f}\u2009%")
     await expect(found).to_contain_text(done["verdict"])
     async with page.expect_download() as saving:

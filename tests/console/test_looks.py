@@ -48,7 +48,7 @@ SUBMIT = {"score": "Score", "compare": "Compare", "rank": "Rank", "best-of-n": "
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
 async def done(service: Served) -> str:
     """A finished evaluation."""
-    body = {"candidate": "demo@2", "baseline": "demo@1", "dataset": DATASET}
+    body = {"candidate": "demo@2", "baseline": "demo@1", "dataset": DATASET, "robustness": 2}
     started = await service.ask("POST", "/v1/evaluations", body)
     async with service.rest.stream("GET", f"/v1/evaluations/{started['id']}/events") as events:
         await events.aread()

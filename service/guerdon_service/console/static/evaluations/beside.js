@@ -43,6 +43,7 @@ function figures(both) {
     ["Model", ...both.map((it) => h("a", { href: `#/evaluations/${it.id}` }, it.candidate))],
     ["Data", ...both.map((it) => it.dataset)],
     ["Started", ...both.map((it) => when(it.created_at))],
+    ["Items", ...both.map((it) => String(it.num_items))],
     ["Accuracy", ...both.map((it) => [interval(it.accuracy), forest(it.accuracy)])],
     [
       "Against",

@@ -4,6 +4,7 @@ import { interval, percent, plain, signed } from "../format.js";
 import { badge, facts, table } from "../parts.js";
 import { verdictMark } from "./marks.js";
 import { forest, reliability } from "./plots.js";
+import robustness from "./robustness.js";
 
 export default function report({ report: found }) {
   const { candidate } = found;
@@ -12,7 +13,9 @@ export default function report({ report: found }) {
     h("section", { class: "card" }, h("h2", {}, "Slices"), slices(candidate.slices, found.comparison)),
     candidate.calibration &&
       h("section", { class: "card" }, h("h2", {}, "Calibration"), calibration(candidate.calibration)),
-    h("section", { class: "card" }, h("h2", {}, "Length, ties, refusals"), otherFigures(candidate)),
+    candidate.robustness.length > 0 &&
+      h("section", { class: "card" }, h("h2", {}, "Robustness"), robustness(found)),
+    h("section", { class: "card" }, h("h2", {}, "Other figures"), otherFigures(found)),
     h("section", { class: "card" }, h("h2", {}, "Worst disagreements"), disagreements(found.disagreements)),
   ];
 }
@@ -108,9 +111,25 @@ function calibration({ num_pairs, slope, error }) {
   );
 }
 
-function otherFigures({ length, ties, num_refused }) {
+function otherFigures({ candidate, ceiling, nll_difference }) {
+  const { length, ties, num_refused, style, rewardbench } = candidate;
   return facts(
     [
+      nll_difference && ["Log loss less the baseline's", `${interval(nll_difference, signed)} nats`],
+      ceiling && [
+        "A perfect model reaches",
+        `${plain(ceiling.low)} to ${plain(ceiling.high)} on the ${ceiling.num_items} pairs with votes; this one ${plain(ceiling.accuracy)}`,
+      ],
+      rewardbench && [
+        `RewardBench ${rewardbench.version}`,
+        `${plain(rewardbench.score)} (${Object.entries(rewardbench.sections)
+          .map(([name, value]) => `${name} ${plain(value)}`)
+          .join(", ")})`,
+      ],
+      style && [
+        "Against style",
+        `easy ${plain(style.easy)}, normal ${plain(style.normal)}, hard ${plain(style.hard)}, overall ${plain(style.overall)}`,
+      ],
       length && ["Correlation with length", signed(length.correlation)],
       length?.matched && ["Accuracy, lengths matched", interval(length.matched)],
       length && [`Over \u201c${length.heuristic}\u201d`, interval(length.over_heuristic, signed)],

@@ -13,6 +13,14 @@ export default function startForm(models, signal) {
   const candidate = select(names, names.at(-1)?.[0]);
   const baseline = select([["", "None: measure it alone"], ...names], "");
   const dataset = h("input", { required: true, autocomplete: "off", spellcheck: "false" });
+  const profile = h("select");
+  const fillProfiles = () => {
+    const known = models.find((model) => reference(model) === candidate.value)?.profiles ?? [];
+    show(profile, h("option", { value: "" }, "Each model's default"), known.map((name) => h("option", {}, name)));
+  };
+  candidate.addEventListener("change", fillProfiles);
+  fillProfiles();
+  const robustness = h("input", { type: "number", min: 0, step: 1, value: 0 });
   const margin = h("input", { type: "number", min: 0, max: 0.99, step: 0.01, value: 0.02 });
   const records = jsonlInput(
     "Records",
@@ -27,6 +35,8 @@ export default function startForm(models, signal) {
       show(output);
       const body = { candidate: candidate.value, dataset: dataset.value.trim() };
       if (baseline.value) body.baseline = baseline.value;
+      if (profile.value) body.profile = profile.value;
+      if (robustness.valueAsNumber > 0) body.robustness = robustness.valueAsNumber;
       if (margin.value) body.margin = margin.valueAsNumber;
       if (own.open)
         await ask("POST", "v1/datasets", { body: { name: body.dataset, records: records.read() }, signal });
@@ -50,6 +60,8 @@ export default function startForm(models, signal) {
         field("Baseline", baseline),
         field("Data set", dataset, "A file of the service's data folder"),
         field("Margin", margin, "How much less accuracy is not worse"),
+        field("Profile", profile),
+        field("Robustness", robustness, "Pairs that are also scored with the better answer changed"),
       ),
       own,
       output,
