@@ -1,5 +1,8 @@
 """The chart: valid for Kubernetes, safe to stop, and in step with the service that it starts."""
 
+import asyncio
+import json
+import sys
 import tomllib
 from itertools import chain
 from typing import Any
@@ -14,6 +17,8 @@ from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.metrics import PrometheusObserver
 from tests.deploy.chart import CHART, VALUES, Manifest, only, render, rendered
+from tests.security.doors import opened
+from tests.security.test_tls import Party
 
 KUBERNETES = ("1.30.0", "1.37.0")
 """Oldest and newest versions whose schemas every manifest must meet."""
@@ -50,6 +55,8 @@ def test_the_schemas_would_find_an_unknown_field() -> None:
         {"autoscaling": {"mode": "cpu"}},
         {"settings": {"redis_url": "redis://in-a-config-map"}},
         {"postgresql": {"enabled": True}},
+        {"tls": {"mutual": True}},
+        {"admin": {"httpPort": 0}},
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, Any]) -> None:
@@ -155,6 +162,88 @@ def test_each_of_several_gpus_has_an_engine_process() -> None:
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 3
     asked = [arg for arg in container["args"] if arg.startswith("--device")]
     assert asked == ["--devices=cuda:0", "--devices=cuda:1", "--devices=cuda:2"]
+
+
+def test_every_value_is_described() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    free = {"settings", "redis", "postgresql"}  # the service's own settings, and subcharts' own values
+    for name, value in yaml.safe_load((CHART / "values.yaml").read_text("utf-8")).items():
+        described = schema["properties"][name]
+        if isinstance(value, dict) and "properties" in described and name not in free:
+            assert value.keys() <= described["properties"].keys(), name
+            assert described.get("additionalProperties") is False, name
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_mount_has_a_volume_and_every_port_a_name(name: str) -> None:
+    for pod, container in containers(rendered(name)):
+        mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
+        claimed = {"data"} if container["name"] == "postgresql" else set()  # by its own template of a claim
+        assert mounted - claimed <= {volume["name"] for volume in pod.get("volumes", ())}
+    pod = only(rendered(name), "Deployment")["spec"]["template"]["spec"]
+    named = {port["name"] for port in pod["containers"][0]["ports"]}
+    services = [m for m in rendered(name) if m["kind"] == "Service" and "guerdon" in m["metadata"]["name"]]
+    assert {port["targetPort"] for service in services for port in service["spec"]["ports"]} == named
+
+
+def test_administrators_ports_are_reached_by_those_named_alone() -> None:
+    admin = {"admin-http", "admin-grpc"}
+    main = only(rendered("secure"), "Service")["spec"]["ports"]
+    assert not admin & {port["targetPort"] for port in main}
+    own = only(rendered("secure"), "Service", "rel-guerdon-admin")["spec"]["ports"]
+    assert {port["targetPort"] for port in own} == admin
+    for values, peers in (
+        (VALUES["secure"], VALUES["secure"]["admin"]["from"]),
+        ({"admin": {"enabled": True}}, None),
+    ):
+        rules = only(render(values), "NetworkPolicy")["spec"]["ingress"]
+        found = [rule.get("from") for rule in rules if admin & {port["port"] for port in rule["ports"]}]
+        assert found == ([peers] if peers else [])
+    assert not admin & {port["targetPort"] for port in only(rendered("default"), "Service")["spec"]["ports"]}
+
+
+def test_replicas_spread_over_zones_and_machines() -> None:
+    spread = only(rendered("default"), "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert {s["topologyKey"].rpartition("/")[2] for s in spread} == {"zone", "hostname"}
+
+
+def test_migrations_run_before_an_upgrade_and_with_the_same_database() -> None:
+    job = only(rendered("production"), "Job", "rel-guerdon-migrate")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    served = only(rendered("production"), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    assert (container["args"], container["image"]) == (["migrate"], served["image"])
+    assert container["env"] == served["env"]
+    assert not [m for m in render({"migrations": {"enabled": False}}) if m["kind"] == "Job"]
+
+
+def probes(values: dict[str, Any]) -> list[Manifest]:
+    container = only(render(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return [container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")]
+
+
+def test_probes_speak_what_the_port_speaks() -> None:
+    assert all("scheme" not in probe["httpGet"] for probe in probes({}))
+    assert all(p["httpGet"]["scheme"] == "HTTPS" for p in probes({"tls": {"existingSecret": "a"}}))
+    assert all("httpGet" not in probe for probe in probes(VALUES["secure"]))
+
+
+async def test_the_probe_of_mutual_tls_is_answered(tmp_path: Any) -> None:
+    """The command of the manifest, against a service that wants certificates."""
+    server, own = Party(tmp_path / "server", "localhost"), Party(tmp_path / "own", "probe")
+    (tmp_path / "ca.crt").write_bytes(server.ca.read_bytes())
+    (tmp_path / "probe.crt").write_bytes(own.certificate.read_bytes())
+    (tmp_path / "probe.key").write_bytes(own.key.read_bytes())
+    command = probes(VALUES["secure"])[1]["exec"]["command"]
+    for trusted, status in ((own.ca, 0), (server.ca, 1)):
+        own_files = {"tls_certificate": server.certificate, "tls_key": server.key}
+        async with opened(host="127.0.0.1", **own_files, tls_client_ca=trusted) as at:  # type: ignore[arg-type]
+            script = command[2].replace("/etc/guerdon-tls", str(tmp_path)).replace(":8080", f":{at.port}")
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", script, stderr=asyncio.subprocess.DEVNULL
+            )
+            assert await child.wait() == status
 
 
 def containers(manifests: tuple[Manifest, ...]) -> list[tuple[Manifest, Manifest]]:

@@ -1,4 +1,4 @@
-"""Fenced code blocks of the pages."""
+"""Fenced code blocks of the pages, and of the README."""
 
 import re
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Block:
 def blocks_of(path: Path) -> list[Block]:
     """Every fenced block of a page, in order."""
     text = path.read_text("utf-8")
-    page = str(path.relative_to(DOCS))
+    page = str(path.relative_to(DOCS if path.is_relative_to(DOCS) else ROOT))
     return [
         Block(page, text[: found.start()].count("\n") + 2, found[2], found[3])
         for found in _BLOCK.finditer(text)
@@ -40,5 +40,6 @@ def blocks_of(path: Path) -> list[Block]:
 
 
 def all_blocks() -> list[Block]:
-    """Of every page."""
-    return [block for path in sorted(DOCS.rglob("*.md")) for block in blocks_of(path)]
+    """Of every page, the README last."""
+    paths = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+    return [block for path in paths for block in blocks_of(path)]

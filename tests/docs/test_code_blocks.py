@@ -6,6 +6,7 @@ policy is a tiny one under its name. Python blocks of a page share their names, 
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,17 +19,21 @@ from typing import Any
 
 import pytest
 
+from guerdon.cli.demo_preferences import held_out
 from guerdon.cli.demo_versions import make_candidate, make_incumbent
 from guerdon.cli.service_process import Addresses, running_service
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
-from tests.docs.code_blocks import RUNNABLE, Block, all_blocks
+from tests.docs.code_blocks import DOCS, RUNNABLE, Block, all_blocks
+from tests.docs.module_list import ROOT
+from tests.evaluation.data import write
 from tests.policies.tiny_policy import build_policy
 
 pytestmark = pytest.mark.timeout(600)
 START_S = 400.0
 NOT_HERE = {
     "make serve": "starts the service that is running already",
+    "make demo": "makes environments; CI runs both targets, and below is that they exist",
     "guerdon serve ": "starts the service that is running already; its flags are parsed below",
     "docker ": "needs a container engine; tests/deploy/test_image.py runs the same steps without one",
     "helm install": "needs a cluster; tests/deploy/test_chart.py renders the same values",
@@ -76,7 +81,7 @@ class Place:
             ["bash", "-euo", "pipefail", "-c", self.here(script)],
             check=False,
             cwd=self.folder,
-            env=os.environ | {"PATH": path},
+            env=os.environ | {"PATH": path, "GUERDON_URL": self.service.rest},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -93,6 +98,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "models").mkdir()
     make_incumbent(folder / "models" / "v1")
     make_candidate(folder / "models" / "v2", None)
+    write(folder / "data" / "heldout.jsonl", held_out()[::6])
     policy = build_policy(folder / "policy")
     command = (
         *(sys.executable, "-m", "guerdon", "serve", "--port", "0", "--grpc-port", "0"),
@@ -125,7 +131,9 @@ def test_every_block_says_what_it_is_in() -> None:
     assert [f"{b.page}:{b.line}" for b in BLOCKS if b.language not in (*RUNNABLE, *DATA)] == []
 
 
-@pytest.mark.parametrize("page", ["quickstart.md", "clients.md", "models.md", "best-of-n.md", "deploy.md"])
+@pytest.mark.parametrize(
+    "page", ["quickstart.md", "clients.md", "models.md", "best-of-n.md", "deploy.md", "README.md"]
+)
 def test_a_task_page_has_something_that_runs(page: str) -> None:
     assert any(block.page == page and why_not(block) is None for block in RUN)
 
@@ -144,6 +152,18 @@ def test_data_of_other_kinds_parses() -> None:
     for block in BLOCKS:
         if block.language == "json":
             assert [json.loads(line) for line in block.text.splitlines()]
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    pages = [*DOCS.rglob("*.md"), ROOT / "README.md"]
+    named = {
+        target
+        for page in pages
+        for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {"demo", "test", "serve"} <= named <= targets
 
 
 def test_flags_of_serve_are_parsed() -> None:

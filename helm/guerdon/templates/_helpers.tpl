@@ -53,6 +53,26 @@ postgresql+psycopg://guerdon:{{ required "postgresql.password is empty; give one
     secretKeyRef: {name: {{ include "guerdon.secretName" . }}, key: state-url, optional: true}
 {{- end -}}
 
+{{- /* An HTTP probe; behind mutual TLS, where the kubelet has no certificate, the pod asks itself with one. */ -}}
+{{- define "guerdon.probe" -}}
+{{- if .root.Values.tls.mutual -}}
+exec:
+  command:
+    - python
+    - -c
+    - |
+      import ssl, urllib.request
+      tls = ssl.create_default_context(cafile="/etc/guerdon-tls/ca.crt")
+      tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+      tls.load_cert_chain("/etc/guerdon-tls/probe.crt", "/etc/guerdon-tls/probe.key")
+      urllib.request.urlopen("https://127.0.0.1:8080{{ .path }}", timeout=4, context=tls)
+timeoutSeconds: 5
+{{- else -}}
+httpGet: {path: {{ .path }}, port: http{{ if .root.Values.tls.existingSecret }}, scheme: HTTPS{{ end }}}
+timeoutSeconds: 5
+{{- end -}}
+{{- end -}}
+
 {{- define "guerdon.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
