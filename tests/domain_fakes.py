@@ -134,6 +134,8 @@ class StepEvaluator:
     async def add_dataset(self, name: str, records: Sequence[Mapping[str, Any]]) -> Dataset:
         if not name.endswith(".jsonl"):
             raise InvalidInput("name does not end in .jsonl", param="name")
+        if not records:
+            raise InvalidInput("records is empty; give at least one preference", param="records")
         return Dataset(name, "s" * 64, len(records))
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
