@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -49,6 +49,7 @@ class PrometheusObserver:
         ProcessCollector(registry=r)
         self._registry = r
         self._models: set[str] = set()
+        self._children: dict[tuple[object, ...], Any] = {}
         call, model = ("verb", "transport"), ("model",)
         self._requests = Counter("guerdon_requests", "Answered requests", (*call, "code"), registry=r)
         self._request_s = Histogram(
@@ -103,16 +104,9 @@ class PrometheusObserver:
             registry=r,
         )
 
-    @contextmanager
-    def under_way(self, transport: str, trace_id: str) -> Iterator[None]:
+    def under_way(self, transport: str, trace_id: str) -> AbstractContextManager[None]:
         """Within, a call is at work, as a part of that trace where tracing is on."""
-        calls = self._under_way.labels(transport)
-        calls.inc()
-        try:
-            with within_trace(trace_id):
-                yield
-        finally:
-            calls.dec()
+        return _UnderWay(self._of(self._under_way, transport), within_trace(trace_id))
 
     def request(
         self,
@@ -126,8 +120,8 @@ class PrometheusObserver:
     ) -> None:
         """One request was answered: ``ok`` or an error's code, `seconds` after it arrived."""
         exemplar = {"trace_id": trace_id} if trace_id else None
-        self._requests.labels(verb, transport, code).inc(exemplar=exemplar)
-        self._request_s.labels(verb, transport).observe(seconds, exemplar)
+        self._of(self._requests, verb, transport, code).inc(exemplar=exemplar)
+        self._of(self._request_s, verb, transport).observe(seconds, exemplar)
         if self._slow_request_s is not None and seconds >= self._slow_request_s:
             fields = {"verb": verb, "transport": transport, "code": code, "seconds": round(seconds, 3)}
             _LOG.warning("slow request", extra=fields | {"request_id": request_id, "trace_id": trace_id})
@@ -149,11 +143,11 @@ class PrometheusObserver:
 
     def tokenized(self, model: str, num_items: int, tokenize_s: float) -> None:
         """One request's items were encoded."""
-        self._tokenize_s.labels(model).observe(tokenize_s)
+        self._of(self._tokenize_s, model).observe(tokenize_s)
 
     def cache(self, layer: str, outcome: str, count: int) -> None:
         """`count` entries of a cache layer had this outcome."""
-        self._cache.labels(layer, outcome).inc(count)
+        self._of(self._cache, layer, outcome).inc(count)
 
     def refused(self, model: str, code: str) -> None:
         """A request was refused; a model that never was loaded counts as `UNKNOWN_MODEL`."""
@@ -208,6 +202,14 @@ class PrometheusObserver:
         """The event loop ran a timer `lag_s` seconds late."""
         self._lag_s.observe(lag_s)
 
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """``metric.labels(...)`` of a series that is never removed, without checking the labels again."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
     def render(self) -> bytes:
         """Every series in Prometheus' text format, `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -216,6 +218,23 @@ class PrometheusObserver:
         """Every series and the content type: OpenMetrics, with exemplars, where `accept` asks for it."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+
+class _UnderWay:
+    """Counts a call while it is at work."""
+
+    __slots__ = ("_calls", "_trace")
+
+    def __init__(self, calls: Gauge, trace: AbstractContextManager[None]) -> None:
+        self._calls, self._trace = calls, trace
+
+    def __enter__(self) -> None:
+        self._calls.inc()
+        self._trace.__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        self._calls.dec()
+        return self._trace.__exit__(*error)
 
 
 async def watch_loop_lag(observer: PrometheusObserver, interval_s: float = 0.1) -> None:

@@ -3,36 +3,48 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
+from typing import Any
 
 from guerdon_service.core.errors import InvalidInput
 
 SERVICE_NAME = "guerdon"
 
 
-@contextmanager
-def span(name: str, **attributes: str | int | float | bool) -> Iterator[None]:
+_NOTHING = nullcontext()
+
+
+def span(name: str, **attributes: str | int | float | bool) -> AbstractContextManager[Any]:
     """Time the body as a span; an exception is recorded on it and goes on.
 
-    Nothing is imported here: when nobody has configured tracing, the API is not even loaded, or hands
-    out spans that record nothing.
+    Nothing is imported here: when nobody has configured tracing, the API is not even loaded, or is not asked.
+    """
+    trace = _configured()
+    if trace is None:
+        return _NOTHING
+    spans: AbstractContextManager[Any] = trace.get_tracer(SERVICE_NAME).start_as_current_span(
+        name, attributes=attributes
+    )
+    return spans
+
+
+def within_trace(trace_id: str) -> AbstractContextManager[None]:
+    """Within, spans belong to the trace of that id, 32 hex digits; empty, or without tracing: nothing."""
+    trace = _configured()
+    return _NOTHING if trace is None or not trace_id else _attached(trace, trace_id)
+
+
+def _configured() -> Any:
+    """OpenTelemetry's API if somebody gave it a provider; libraries load it without. Each call asks, so that
+    it must cost nothing: the API's own way to tell reads the environment.
     """
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        yield
-        return
-    with trace.get_tracer(SERVICE_NAME).start_as_current_span(name, attributes=attributes):
-        yield
+    return None if getattr(trace, "_TRACER_PROVIDER", trace) is None else trace
 
 
 @contextmanager
-def within_trace(trace_id: str) -> Iterator[None]:
-    """Within, spans belong to the trace of that id, 32 hex digits; empty, or without tracing: nothing."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None or not trace_id:
-        yield
-        return
+def _attached(trace: Any, trace_id: str) -> Iterator[None]:
     context = import_module("opentelemetry.context")
     number = int(trace_id, 16)
     # Whoever called has a span of his own, of which only the trace is known here.

@@ -1,7 +1,6 @@
 """The domain layer's faces with every call known to an `InFlight` and paid for. Each method passes it on."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +19,13 @@ from guerdon_service.core.policy_evaluation import (
     PolicyEvaluationQuery,
     PolicyEvaluator,
 )
-from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
+from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
 from guerdon_service.core.registry import AliasChange, ModelHistory, ModelVersion, PromoteQuery, Registrar
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.core.streams import closed_after
-from guerdon_service.quota.limiter import Charge, Limiter
+from guerdon_service.quota.limiter import Limiter
 
 CHARS_PER_TOKEN = 4
 """What a request is charged for before anything is tokenized; the difference is settled after it."""
@@ -73,34 +72,36 @@ class _Scorer:
 
     async def score(self, query: ScoreQuery) -> ScoreResult:
         tokens = sum(item.num_chars for item in query.items) / CHARS_PER_TOKEN
-        async with self._call(query.options, tokens) as charge:
-            result = await self.inner.score(query)
-            charge.tokens = result.usage.num_tokens
-            return result
+        options = query.options
+        with self.calls.call(options.request_id):
+            async with self.limiter.charged(options.tenant, tokens) as charge:
+                result = await self.inner.score(query)
+                charge.tokens = result.usage.num_tokens
+                return result
 
     async def compare(self, query: CompareQuery) -> CompareResult:
         tokens = sum(2 * _turns(pair.prompt) + _tokens((pair.a, pair.b)) for pair in query.pairs)
-        async with self._call(query.options, tokens) as charge:
-            result = await self.inner.compare(query)
-            charge.tokens = result.usage.num_tokens
-            return result
+        options = query.options
+        with self.calls.call(options.request_id):
+            async with self.limiter.charged(options.tenant, tokens) as charge:
+                result = await self.inner.compare(query)
+                charge.tokens = result.usage.num_tokens
+                return result
 
     async def rank(self, query: RankQuery) -> RankResult:
         tokens = len(query.candidates) * _turns(query.prompt) + _tokens(query.candidates)
-        async with self._call(query.options, tokens) as charge:
-            result = await self.inner.rank(query)
-            charge.tokens = result.usage.num_tokens
-            return result
-
-    async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
-        async with self._call(query.options, 0.0):
-            return await self.inner.token_ids(query)
-
-    @asynccontextmanager
-    async def _call(self, options: Options, tokens: float) -> AsyncIterator[Charge]:
+        options = query.options
         with self.calls.call(options.request_id):
             async with self.limiter.charged(options.tenant, tokens) as charge:
-                yield charge
+                result = await self.inner.rank(query)
+                charge.tokens = result.usage.num_tokens
+                return result
+
+    async def token_ids(self, query: ScoreQuery) -> tuple[tuple[int, ...], ...]:
+        options = query.options
+        with self.calls.call(options.request_id):
+            async with self.limiter.charged(options.tenant):
+                return await self.inner.token_ids(query)
 
     def models(self) -> tuple[ModelInfo, ...]:
         return self.inner.models()

@@ -1,7 +1,7 @@
 """What every transport must do alike with a call: its id, its turns, its options."""
 
+import os
 import re
-import secrets
 from dataclasses import dataclass
 
 from guerdon_service.core.conversation import Message
@@ -50,7 +50,7 @@ def request_id(given: str | None) -> str:
     """The caller's id when it is 1 to 128 printable ASCII characters without spaces, else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def trace_id(traceparent: str | None, request_id: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,7 @@ class Limiter:
         """Whether a Redis is configured and away."""
         return self._shared is not None and self._shared.is_away
 
-    @asynccontextmanager
-    async def charged(self, tenant: str, tokens: float = 0.0) -> AsyncIterator[Charge]:
+    def charged(self, tenant: str, tokens: float = 0.0) -> AbstractAsyncContextManager[Charge]:
         """Charge one request and `tokens`; the body is its work, and may correct `Charge.tokens`.
 
         Work that is refused or fails is charged as a request and no token; work whose caller left, what was
@@ -54,10 +53,14 @@ class Limiter:
         Raises:
             RateLimited: one of the tenant's limits is spent; nothing was charged.
         """
-        buckets, charge = self._buckets.get(tenant), Charge(tokens)
-        if buckets is None:
-            yield charge
-            return
+        buckets = self._buckets.get(tenant)
+        return nullcontext(Charge(tokens)) if buckets is None else self._charged(tenant, buckets, tokens)
+
+    @asynccontextmanager
+    async def _charged(
+        self, tenant: str, buckets: tuple[Bucket, ...], tokens: float
+    ) -> AsyncIterator[Charge]:
+        charge = Charge(tokens)
         taken = await self._take(tenant, buckets, 1.0, tokens)
         if taken.refused is not None:
             raise _refusal(tenant, taken)
