@@ -8,6 +8,7 @@ from math import log
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from guerdon.cli.main import main
 from guerdon_service.core.capacity import MAX_UTILISATION, Capacity, Device, Workload, capacity, replicas_for
@@ -103,6 +104,38 @@ async def test_the_replicas_that_it_names_keep_the_percentile_and_one_fewer_does
     assert found.p99_s <= p99_s < capacity(workload, CPU, found.replicas - 1).p99_s
     assert p99[found.replicas] <= p99_s * (1 + STATED_ERROR)
     assert p99[found.replicas - 1] > p99_s * (1 - STATED_ERROR)
+
+
+V100 = (0.1438e-3, 1.8874e-3)
+"""Seconds an item and a batch, as Inoue (arXiv 1912.06322, section 3.3) fits them to a GPU's figures."""
+
+
+def exact_mean_s(rate: float, item_s: float, batch_s: float, num_states: int = 400) -> float:
+    """Mean latency of equal items, exactly: his chain of batch sizes (equations 3 to 5) and equation 36.
+
+    The next batch is what arrived during this one, or the one item that ends the idleness.
+    """
+    sizes = np.arange(1, num_states + 1)
+    arrivals = poisson.pmf(np.arange(num_states + 1), rate * (batch_s + item_s * sizes)[:, None])
+    chain_of = arrivals[:, 1:]
+    chain_of[:, 0] += arrivals[:, 0]
+    chain_of /= chain_of.sum(axis=1, keepdims=True)
+    share = np.linalg.lstsq(
+        np.vstack([chain_of.T - np.eye(num_states), np.ones(num_states)]),
+        np.r_[np.zeros(num_states), 1],
+        rcond=None,
+    )[0]
+    size1, size2 = share @ sizes, share @ sizes**2
+    return float(item_s + batch_s + (1 + 2 * rate * item_s) * (size2 - size1) / (2 * rate * size1))
+
+
+@pytest.mark.parametrize("used", [0.05, 0.1, 0.3, 0.5, 0.7])
+def test_equal_items_wait_as_long_as_the_exact_chain_says(used: float) -> None:
+    item_s, batch_s = V100
+    budget = 1_000_000  # his batches have no bound
+    device = Device(1 / (item_s + batch_s / budget), batch_s, budget)
+    found = capacity(Workload(used / item_s, 1, 1e-6), device, 1)
+    assert found.mean_s == pytest.approx(exact_mean_s(used / item_s, item_s, batch_s), rel=1e-4)
 
 
 def test_utilisation_bounds_the_replicas_where_the_percentile_does_not() -> None:

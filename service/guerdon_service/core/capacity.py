@@ -10,11 +10,12 @@ one batch:
 
 because a batch holds what arrived during the one before, or, with probability p0, the one item that ended
 the idleness (Bailey, "On queueing processes with bulk service", J. R. Stat. Soc. B 16, 1954; for inference
-servers Inoue, "Queueing analysis of GPU-based inference servers with dynamic batching", arXiv 1912.06322).
+servers Inoue, "Queueing analysis of GPU-based inference servers with dynamic batching", arXiv 1912.06322,
+whose exact mean for items of one length tests/core compare with this one's).
 p0 takes H as a gamma variable. An item that finds the replica busy waits for a uniform rest U of the
 length-biased batch, and is then in a batch with all that arrived during it: U H + t0 + rho H + S, and noise
 of variance lambda E[S^2] H. The quantile is that of a gamma variable with the mean and the variance of this
-mixture (Wilson and Hilferty, "The distribution of chi-square", 1931).
+mixture (Wilson and Hilferty, "The distribution of chi-square", PNAS 17, 1931).
 """
 
 from bisect import bisect_left
