@@ -54,6 +54,17 @@ async def test_versions_are_registered_promoted_and_rolled_back(
     assert json.loads(capsys.readouterr().out)["aliases"] == {"champion": "1", "next": "2"}
 
 
+async def test_a_card_is_printed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("models", "register", "m", "folder", "--url", url) == 0
+    capsys.readouterr()
+    assert await run("models", "card", "m", "1", "--url", url) == 0
+    assert capsys.readouterr().out.startswith("# m 1\n")
+    assert await run("models", "card", "m", "1", "--json", "--url", url) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["version"], found["card"][:5]) == ("m", "1", "# m 1")
+    assert await run("models", "card", "m", "2", "--url", url) == 2
+
+
 async def test_models_are_listed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert await run("models", "list", "--url", url) == 0
     lines = capsys.readouterr().out.splitlines()

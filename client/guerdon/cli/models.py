@@ -38,6 +38,7 @@ def add_parser(commands: Any) -> None:
     rollback.add_argument("--reason", required=True, help="why; it is kept")
     for changing in (promote, rollback):
         changing.add_argument("--alias", help="which alias (champion)")
+    _add(verbs, "card", "the model card of a version, as Markdown", _card, _show_card, "NAME", "VERSION")
     _add(verbs, "history", "versions, aliases and changes", _history, _show_history, "NAME")
 
 
@@ -84,6 +85,11 @@ def _rollback(client: Client, args: argparse.Namespace) -> AliasChange:
     return client.rollback(args.name, args.reason, alias=args.alias)
 
 
+def _card(client: Client, args: argparse.Namespace) -> dict[str, str]:
+    card = client.model_card(args.name, args.version)
+    return {"name": args.name, "version": args.version, "card": card}
+
+
 def _history(client: Client, args: argparse.Namespace) -> ModelHistory:
     return client.history(args.name)
 
@@ -106,6 +112,10 @@ def _show_version(version: ModelVersion) -> str:
 def _show_change(change: AliasChange) -> str:
     checks = [f"  {_mark(check.passed)} {check.name}: {check.detail}" for check in change.checks]
     return "\n".join([_change_line(change), *checks])
+
+
+def _show_card(found: dict[str, str]) -> str:
+    return found["card"]
 
 
 def _show_history(history: ModelHistory) -> str:

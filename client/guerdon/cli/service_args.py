@@ -28,6 +28,5 @@ def open_client(args: argparse.Namespace) -> Client:
 
 
 def print_json(value: Any) -> None:
-    """A result (or several) as one JSON document."""
-    plain = [asdict(v) for v in value] if isinstance(value, tuple) else asdict(value)
-    sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    """A result, several, or plain values as one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, default=asdict) + "\n")
