@@ -1,14 +1,18 @@
 """The image's recipe, without a container engine."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from guerdon_service.app.load_settings import load_settings
 from tests.deploy.clean_install import clean_install
+from tests.security.doors import opened
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docs" / "compose.yaml").read_text())
@@ -32,6 +36,44 @@ def test_the_image_is_pinned_and_runs_as_nobody_of_importance() -> None:
     bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
     assert bases <= {"${PYTHON_IMAGE}", "source", "runtime"}
     assert "USER 10001:10001" in lines
+
+
+def stages() -> dict[str, list[str]]:
+    """Instructions by the stage that they stand in, continued lines joined."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines():
+        words = line.split()
+        if words[:1] == ["FROM"]:
+            found[words[3]] = [line]
+        elif words and found and not line.startswith("#"):
+            list(found.values())[-1].append(" ".join(words))
+    return found
+
+
+@pytest.mark.parametrize("variant", ["cpu", "cuda"])
+def test_a_target_holds_what_the_script_installed_and_no_build_stage(variant: str) -> None:
+    found = stages()
+    assert f"RUN .ci/install /opt/guerdon {variant}" in found[f"build-{variant}"]
+    assert found[variant] == [
+        f"FROM runtime AS {variant}",
+        f"COPY --from=build-{variant} /opt/guerdon /opt/guerdon",
+    ]
+    runtime = [line.split()[0] for line in found["runtime"]]
+    assert "COPY" not in runtime and runtime.count("RUN") == 1, "a user is made, nothing else"
+    assert list(found)[-1] == "cpu", "the target of a plain docker build"
+
+
+async def test_the_health_check_asks_whether_it_is_ready() -> None:
+    (line,) = [line for line in stages()["runtime"] if line.startswith("HEALTHCHECK")]
+    _, _, script = json.loads(line.partition(" CMD ")[2])
+    async with opened(host="127.0.0.1") as at:
+        for port, status in ((at.port, 0), (1, 1)):
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", script.replace(":8080", f":{port}")),
+                env={"no_proxy": "*"},
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            assert await child.wait() == status
 
 
 def test_the_service_takes_the_variables_that_image_and_compose_file_set() -> None:

@@ -65,7 +65,7 @@ def read_rows(path: Path, container: str | None = None) -> Iterator[SourceRow]:
     if first is None:
         raise InvalidInput(f"{path} holds no row; give a file with data", param="data")
     yield first
-    yield from tqdm(rows, desc=f"read {path.name}", initial=1, unit="row", delay=2, disable=None)
+    yield from tqdm(rows, desc=f"read {path.name}", initial=1, unit="row", disable=None, delay=2)
 
 
 def _text(path: Path) -> str:
