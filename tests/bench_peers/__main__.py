@@ -5,13 +5,14 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from guerdon_service.core.whole_file import write_whole
 from tests.bench_peers import table
 from tests.bench_peers.catalogue import guerdon_servers, peer_servers
 from tests.bench_peers.install import EXPORT, STEPS, install
@@ -28,44 +29,47 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
     folder: Path = args.folder.resolve()
     install(folder, [*STEPS, EXPORT] if args.int8_backend == "onnxruntime" else STEPS)
+    rows: list[Row] = []
     with RedisServer() as redis:
         servers = _chosen(guerdon_servers(args.int8_backend, redis.url), peer_servers(), args.peers)
-        run = Comparison(folder, servers, args.rounds, args.scale)
-        rows, missing = run.measure(_in_order(args.rows))
+        comparison = Comparison(folder, servers, args.rounds, args.scale)
+        for row in comparison.rows(_in_order(args.rows)):
+            rows.append(row)
+            report = {"argv": list(argv), "seconds": time.monotonic() - began, "rows": table.as_json(rows)}
+            args.output.mkdir(parents=True, exist_ok=True)
+            write_whole(args.output / "peers.json", json.dumps(report, indent=2) + "\n")
     sys.stdout.write(table.text(rows) + "\n")
-    args.output.mkdir(parents=True, exist_ok=True)
-    report = {"argv": list(argv), "seconds": time.monotonic() - began, "rows": table.as_json(rows)}
-    (args.output / "peers.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     _tell(f"{time.monotonic() - began:.0f} s; wrote {args.output / 'peers.json'}")
-    return int(bool(missing))
+    return int(bool(comparison.missing))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Comparison:
     """Servers that are measured together.
 
     scale: of the work per round; 1 is what the goals are stated for.
+    missing: labels of servers that did not start, so far.
     """
 
     folder: Path
     servers: Sequence[Server]
     rounds: int
     scale: float
+    missing: list[str] = field(default_factory=list)
 
-    def measure(self, names: Sequence[str]) -> tuple[list[Row], list[str]]:
-        """Rows in order, and labels of servers that did not start; all servers of a model are up together."""
+    def rows(self, names: Sequence[str]) -> Iterator[Row]:
+        """Each row when it is measured; all servers of a model are up together."""
         done: dict[str, Row] = {}
-        missing: list[str] = []
         for model in dict.fromkeys(ROWS[name][0] for name in names):
             of_model = [name for name in names if ROWS[name][0] == model]
             wanted = [s for s in self.servers if s.model == model and s.rows & set(of_model)]
             with ExitStack() as stack:
                 lives = _ready(_begun(stack, wanted, self.folder))
-                missing += [s.label for s in wanted if s not in [live.server for live in lives]]
+                self.missing += [s.label for s in wanted if s not in [live.server for live in lives]]
                 bench = Bench(lives, Reference(self.folder / "models" / model), self.rounds, self.scale)
                 for name in of_model:
                     done[name] = ROWS[name][1](bench, done)
-        return list(done.values()), missing
+                    yield done[name]
 
 
 def _begun(stack: ExitStack, servers: Sequence[Server], folder: Path) -> list[Live]:

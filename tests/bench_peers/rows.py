@@ -16,7 +16,7 @@ from tests.bench_peers.wire import Encoding
 from tests.bench_peers.workload import Ask, best_of_16, items_of, mixed_singles, short_and_long
 
 CONCURRENCY = 64
-W1_ITEMS, W1_DECODER_ITEMS, W2_PROMPTS, W2_DECODER_PROMPTS, W4_ITEMS = 192, 48, 4, 1, 160
+W1_ITEMS, W1_DECODER_ITEMS, W2_PROMPTS, W2_DECODER_PROMPTS, W4_ITEMS = 160, 40, 4, 1, 160
 W3_REPEATS, W3_REPEATS_OF_16, W3_MISSES = 40, 400, 0.01
 """Times that each item is asked again in a round; the share of misses allowed, as Redis may be slow."""
 W4_SHARE, W4_SECONDS = 0.7, 8.0

@@ -22,14 +22,14 @@ def test_guerdon_and_a_peer_are_measured_and_their_scores_checked(tmp_path: Path
         for s in [*guerdon_servers("torch", "redis://localhost"), *peer_servers()]
         if s.label in ("guerdon fp32", "naive fp32", "infinity torch fp32")
     ]
-    rows, missing = Comparison(tmp_path, servers, rounds=2, scale=0.02).measure(["W1"])
-    assert missing == ["infinity torch fp32"]
-    (w1,) = rows
+    comparison = Comparison(tmp_path, servers, rounds=2, scale=0.02)
+    (w1,) = comparison.rows(["W1"])
+    assert comparison.missing == ["infinity torch fp32"]
     assert sorted(m.label for m in w1.measured) == ["guerdon fp32", "naive fp32"]
     assert all(len(m.runs) == 2 for m in w1.measured)
     assert max(a.max_abs for a in w1.agreements.values()) < 1e-4
     assert min(a.spearman for a in w1.agreements.values()) > 0.999
-    assert "W1 singles, minilm-rm: guerdon fp32 / naive fp32" in table.text(rows)
+    assert "W1 singles, minilm-rm: guerdon fp32 / naive fp32" in table.text([w1])
 
 
 def test_a_shared_prompt_counts_once() -> None:
