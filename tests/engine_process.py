@@ -11,23 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.backends.process.engine_process import Launch
-from guerdon_service.backends.process.pool import EnginePool, Patience
+from guerdon_service.backends.process.patience import Patience
+from guerdon_service.backends.process.pool import EnginePool
 from guerdon_service.backends.process.serve import Order, serve_stdin
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import ForwardStats
 
-KILL, HANG, RAISE = map(ord, "☠⏳💥")
-"""Tokens of which the process dies, never answers, or raises."""
-PATIENCE = Patience(start_s=60.0, forward_s=60.0, down_s=60.0, delay_s=0.01, max_delay_s=0.1)
+KILL, HANG, RAISE, BREAK = map(ord, "☠⏳💥💔")
+"""Tokens of which the process dies, never answers, raises, or raises from then on."""
+COMMAND = (sys.executable, "-m", "tests.engine_process")
+PATIENCE = Patience(start_s=60.0, forward_s=60.0, down_s=60.0, delay_s=0.01, max_delay_s=0.5)
 
 
 def pool_of(
     num_processes: int, scale: float = 1e-4, patience: Patience = PATIENCE, order: Order | None = None
 ) -> EnginePool:
     """Processes whose scores are those of `tests.fakes.WeightedSumBackend`."""
-    command = (sys.executable, "-m", "tests.engine_process")
-    return EnginePool([Launch(command, {"scale": scale} | (order or {}))] * num_processes, patience)
+    return EnginePool([Launch(COMMAND, {"scale": scale} | (order or {}))] * num_processes, patience)
 
 
 class TokenTold:
@@ -40,6 +41,7 @@ class TokenTold:
 
     def __init__(self, scale: float) -> None:
         self._scale = scale
+        self._is_broken = False
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         tokens = {int(token) for item in batch for token in item.input_ids}
@@ -47,7 +49,8 @@ class TokenTold:
             os.kill(os.getpid(), signal.SIGKILL)
         if HANG in tokens:
             threading.Event().wait()
-        if RAISE in tokens:
+        self._is_broken = self._is_broken or BREAK in tokens
+        if RAISE in tokens or self._is_broken:
             raise RuntimeError("injected")
         rows = [
             [float(e.input_ids @ np.arange(1, e.num_tokens + 1)) * self._scale, e.num_tokens - e.prefix_len]

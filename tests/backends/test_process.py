@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guerdon_service.backends.process.pool import EnginePool, Patience
+from guerdon_service.backends.process.engine_process import Launch
+from guerdon_service.backends.process.patience import Patience
+from guerdon_service.backends.process.pool import EnginePool
+from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import Backend, ProcessBackend, ProcessDied
-from tests.engine_process import HANG, KILL, PATIENCE, RAISE, pool_of
-from tests.fakes import WeightedSumBackend
+from guerdon_service.scoring.certificate import certify
+from tests.engine_process import BREAK, COMMAND, HANG, KILL, PATIENCE, RAISE, pool_of
+from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest
 
 
 def item(*tokens: int) -> Encoded:
@@ -100,6 +104,17 @@ def test_batches_take_turns_and_run_beside_each_other() -> None:
             assert isinstance(stuck.exception(), ProcessDied), "a process that hangs is killed"
 
 
+@pytest.mark.parametrize(("scale", "passes"), [(1e-4, True), (1.000001e-4, False)])
+def test_a_certificate_is_taken_of_every_process(scale: float, passes: bool) -> None:
+    artifact = Artifact(Path(), Path(), None, manifest())
+    pool = EnginePool([Launch(COMMAND, {"scale": s}) for s in (1e-4, scale)], PATIENCE)
+    found = certify(
+        artifact, CodePointEncoder(), pool, (), lambda _, batch: WeightedSumBackend().forward(batch)[0]
+    )
+    pool.close()
+    assert found.passed == passes, found.failure
+
+
 def test_a_killed_process_is_started_again() -> None:
     with running(2) as it:
         it.pool.forward(BATCH)
@@ -134,10 +149,21 @@ def test_a_lone_item_is_tried_once_more_and_then_fails() -> None:
 
 def test_an_error_in_the_process_is_told_and_leaves_it_alive() -> None:
     with running(1) as it:
+        it.pool.forward(BATCH)
         with pytest.raises(RuntimeError, match="injected"):
             it.pool.forward([item(RAISE)])
         assert it.pool.forward(BATCH)[0].tobytes() == expected(BATCH)
         assert it.told == [(1, False)]
+
+
+def test_a_process_that_fails_from_then_on_is_ended_and_another_one_scores() -> None:
+    with running(2) as it:
+        it.pool.forward(BATCH)
+        with pytest.raises(ProcessDied, match="fails on what it scored before"):
+            it.pool.forward([item(BREAK), item(7)])
+        for _ in range(4):
+            assert it.pool.forward(BATCH)[0].tobytes() == expected(BATCH)
+        it.until(lambda: it.told[-1] == (2, True))
 
 
 def test_a_model_that_is_refused_is_refused_with_its_reason_and_leaves_no_process() -> None:

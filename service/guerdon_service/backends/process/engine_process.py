@@ -99,7 +99,7 @@ class EngineProcess:
     def wait(self) -> str:
         """Return once it has ended, however, with how."""
         status = self._popen.wait()
-        return signal.Signals(-status).name if status < 0 else f"status {status}"
+        return f"signal {-status} ({signal.strsignal(-status)})" if status < 0 else f"status {status}"
 
     def kill(self) -> None:
         """End it at once; no error if it has ended."""

@@ -1,13 +1,11 @@
 """All engine processes of one model, as one back end."""
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -15,51 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.backends.process.engine_process import EngineProcess, Greeting, Launch
+from guerdon_service.backends.process.keeper import Keeper
+from guerdon_service.backends.process.patience import Patience
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import ForwardStats, ProcessDied
 
-log = logging.getLogger(__name__)
-
 Scored = tuple[NDArray[np.float32], ForwardStats]
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for what, in seconds.
-
-    start_s: for a process to have loaded its weights.
-    forward_s: for a batch; a process that takes longer hangs, and is killed.
-    down_s: for a process to be there again, while none is; then batches fail.
-    delay_s, max_delay_s: before a process is started again: doubled with each that died within `stable_s` of
-        its start, and bounded.
-    """
-
-    start_s: float = 600.0
-    forward_s: float = 120.0
-    down_s: float = 60.0
-    delay_s: float = 0.1
-    max_delay_s: float = 10.0
-    stable_s: float = 60.0
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A device, and the process that has it now."""
-
-    launch: Launch
-    process: EngineProcess
-    is_live: bool = False
-    started_at: float = 0.0
-    num_restarts: int = 0
-    num_quick_ends: int = 0
 
 
 class EnginePool:
     """`core.ports.ProcessBackend`: a process for each launch, started again whenever it ends.
 
-    A batch goes to whichever process has been free for longest. A process that was started again must first
-    give the first batch that was ever scored the same bits.
+    A batch goes to whichever process has been free for longest. A process that was started again, or whose
+    forward raised, must first give the first batch that was ever scored the same bits; else it is ended.
 
     Raises:
         InvalidInput: a process refuses to load, cannot, or is another back end than the others.
@@ -71,22 +38,17 @@ class EnginePool:
         self._free: deque[EngineProcess] = deque()
         self._down_since = inf
         self._closed = False
-        self._proof: tuple[Sequence[Encoded], NDArray[np.float32]] | None = None
+        self._proof: tuple[Sequence[Encoded], bytes] | None = None
         self._tell: Callable[[int, bool], None] = lambda num_live, restarted: None
-        self._slots = [_Slot(launch, EngineProcess(launch)) for launch in launches]
+        self._keepers = [Keeper(launch, self._patience) for launch in launches]
         try:
-            with ThreadPoolExecutor(len(launches)) as threads:
-                greetings = list(threads.map(self._greet, self._slots))
-            self._greeting = greetings[0]
-            if len(set(greetings)) > 1:
-                raise InvalidInput(f"devices differ in what they serve: {greetings}", param="devices")
+            self._greeting = self._greet_all()
         except BaseException:
-            for slot in self._slots:
-                slot.process.close()
+            self.close()
             raise
-        for slot in self._slots:
-            self._join(slot, restarted=False)
-        self._supervisors = [self._supervisor(slot) for slot in self._slots]
+        for keeper in self._keepers:
+            self._join(keeper)
+            keeper.keep(self._admit, self._lose)
 
     @property
     def name(self) -> str:
@@ -111,25 +73,16 @@ class EnginePool:
     @property
     def num_processes(self) -> int:
         """One for each launch."""
-        return len(self._slots)
+        return len(self._keepers)
 
     @property
     def num_live(self) -> int:
         """How many can take a batch now, or are at work on one."""
-        return sum(slot.is_live for slot in self._slots)
+        return sum(keeper.is_live for keeper in self._keepers)
 
     def processes(self) -> Sequence[Mapping[str, Any]]:
         """Device, process id, whether it lives, what it did, how often it was started again."""
-        return [
-            {
-                "device": slot.launch.device,
-                "pid": slot.process.pid,
-                "live": slot.is_live,
-                "forwards": slot.process.num_forwards,
-                "restarts": slot.num_restarts,
-            }
-            for slot in self._slots
-        ]
+        return [keeper.state() for keeper in self._keepers]
 
     def watch(self, changed: Callable[[int, bool], None]) -> None:
         """Call `changed` now and with each change: how many live, and whether one was started again."""
@@ -159,20 +112,18 @@ class EnginePool:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            processes = [slot.process for slot in self._slots]
-        for process in processes:
-            process.close()
-        for supervisor in self._supervisors:
-            supervisor.join()
+        for keeper in self._keepers:
+            keeper.close()
 
     def _forward(self, batch: Sequence[Encoded]) -> Scored:
         process = self._take()
         try:
             scored = process.forward(batch, self._patience.forward_s)
         except RuntimeError:
+            self._prove(process)
             self._give_back(process)
             raise
-        self._proof = self._proof or (list(batch), scored[0])
+        self._proof = self._proof or (list(batch), scored[0].tobytes())
         self._give_back(process)
         return scored
 
@@ -187,86 +138,67 @@ class EnginePool:
 
     def _give_back(self, process: EngineProcess) -> None:
         with self._changed:
-            if any(slot.process is process and slot.is_live for slot in self._slots):
+            if any(keeper.process is process and keeper.is_live for keeper in self._keepers):
                 self._free.append(process)
                 self._changed.notify()
 
-    def _supervisor(self, slot: _Slot) -> threading.Thread:
-        thread = threading.Thread(
-            target=self._supervise, args=(slot,), name=f"guerdon-{slot.launch.device}", daemon=True
-        )
-        thread.start()
-        return thread
+    def _greet_all(self) -> Greeting:
+        with ThreadPoolExecutor(len(self._keepers)) as threads:
+            greetings = list(threads.map(self._greet, self._keepers))
+        if len(set(greetings)) > 1:
+            raise InvalidInput(f"devices differ in what they serve: {greetings}", param="devices")
+        return greetings[0]
 
-    def _supervise(self, slot: _Slot) -> None:
-        """One device's processes, one after the other, until closed."""
-        while True:
-            how = slot.process.wait()
-            self._leave(slot, how)
-            if not self._pause(slot) or not self._spawn(slot):
-                return
-            try:
-                self._prove(slot)
-                self._join(slot, restarted=True)
-            except Exception as err:  # whatever it is, the next one may start
-                log.error("an engine process did not start again", extra=_about(slot) | {"reason": str(err)})
-                slot.process.kill()
-
-    def _greet(self, slot: _Slot) -> Greeting:
+    def _greet(self, keeper: Keeper) -> Greeting:
         try:
-            return slot.process.greet(self._patience.start_s)
+            return keeper.process.greet(self._patience.start_s)
         except (ProcessDied, RuntimeError) as err:
-            raise InvalidInput(f"device {slot.launch.device} cannot serve: {err}", param="devices") from err
+            raise InvalidInput(f"an engine process cannot serve: {err}", param="devices") from err
 
-    def _prove(self, slot: _Slot) -> None:
-        """It is what the others are, to the bit."""
-        if self._greet(slot) != self._greeting:
+    def _admit(self, keeper: Keeper) -> None:
+        """Let a process that was started again take batches, if it is what the others are, to the bit."""
+        if self._greet(keeper) != self._greeting:
             raise ValueError("it loaded another back end than before")
-        if self._proof is not None:
-            batch, expected = self._proof
-            scores, _ = slot.process.forward(batch, self._patience.forward_s)
-            if scores.tobytes() != expected.tobytes():
-                raise ValueError("it gives other scores than before")
+        self._prove(keeper.process)
+        keeper.num_restarts += 1
+        self._join(keeper)
+        self._report(restarted=True)
 
-    def _join(self, slot: _Slot, *, restarted: bool) -> None:
+    def _prove(self, process: EngineProcess) -> None:
+        """End a process that does not give the proof's scores, such as one with a broken device.
+
+        Raises:
+            ProcessDied: it was ended.
+        """
+        if self._proof is None:
+            return
+        batch, expected = self._proof
+        try:
+            scores, _ = process.forward(batch, self._patience.forward_s)
+        except RuntimeError as err:
+            process.kill()
+            raise ProcessDied(f"it fails on what it scored before: {err}") from err
+        if scores.tobytes() != expected:
+            process.kill()
+            raise ProcessDied("it gives other scores than before")
+
+    def _join(self, keeper: Keeper) -> None:
         with self._changed:
-            if self._closed:
-                return
-            slot.is_live, slot.started_at = True, time.monotonic()
-            slot.num_restarts += restarted
+            keeper.is_live = True
             self._down_since = inf
-            self._free.append(slot.process)
+            self._free.append(keeper.process)
             self._changed.notify()
-            self._tell(self.num_live, restarted)
 
-    def _leave(self, slot: _Slot, how: str) -> None:
+    def _lose(self, keeper: Keeper) -> None:
         with self._changed:
-            if self._closed:
-                return
-            log.error("an engine process ended", extra=_about(slot) | {"how": how})
-            lived_s = time.monotonic() - slot.started_at if slot.is_live else 0.0
-            slot.num_quick_ends = 1 if lived_s > self._patience.stable_s else slot.num_quick_ends + 1
-            slot.is_live = False
+            keeper.is_live = False
             with suppress(ValueError):
-                self._free.remove(slot.process)
+                self._free.remove(keeper.process)
             if not self.num_live and self._down_since == inf:
                 self._down_since = time.monotonic()
-            self._tell(self.num_live, False)
+        self._report(restarted=False)
 
-    def _pause(self, slot: _Slot) -> bool:
-        """Back off; False once closed."""
-        delay_s = self._patience.delay_s * 2.0 ** min(slot.num_quick_ends - 1, 32)
-        with self._changed:
-            return not self._changed.wait_for(lambda: self._closed, min(delay_s, self._patience.max_delay_s))
-
-    def _spawn(self, slot: _Slot) -> bool:
-        """Start a process; False once closed."""
+    def _report(self, *, restarted: bool) -> None:
         with self._changed:
             if not self._closed:
-                slot.process.close()
-                slot.process = EngineProcess(slot.launch)
-            return not self._closed
-
-
-def _about(slot: _Slot) -> dict[str, Any]:
-    return {"device": slot.launch.device, "pid": slot.process.pid}
+                self._tell(self.num_live, restarted)
