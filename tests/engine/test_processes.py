@@ -14,7 +14,7 @@ from guerdon_service.core.errors import BackendFailed, Overloaded
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import ForwardStats, NullObserver, ProcessDied
 from guerdon_service.engine import worker
-from guerdon_service.engine.engine import Engine
+from guerdon_service.engine.engine import CLOSE_TIMEOUT_S, Engine
 from tests.engine.gated_backend import GatedBackend, item
 from tests.engine.test_engine import Clock, ask, started, until_queued
 
@@ -142,6 +142,22 @@ async def test_closing_frees_the_processes() -> None:
     async with running(backend):
         pass
     assert backend.closed
+
+
+async def test_closing_waits_for_no_process_that_is_not_there() -> None:
+    class Waiting(Processes):
+        def close(self) -> None:
+            super().close()
+            self.open_for_good()
+
+    backend = Waiting()
+    async with running(backend) as engine:
+        asking = asyncio.create_task(ask(engine, [item(1)]))
+        await started(backend)
+        backend.live(0)
+        async with asyncio.timeout(CLOSE_TIMEOUT_S / 2):
+            await engine.close()
+        assert await asking == [1]
 
 
 async def test_two_processes_do_twice_as_much_before_a_deadline() -> None:

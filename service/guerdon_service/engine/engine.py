@@ -133,6 +133,8 @@ class Engine:
         """
         left = self._queue.close()
         self._scatter(left, [NotReady("the model is being unloaded; ask again later")] * len(left), None)
+        if self._processes and not self._processes.num_live:
+            await asyncio.to_thread(self._processes.close)  # else who waits for one to come back waits on
         ended = await asyncio.gather(
             *(asyncio.to_thread(worker.join, CLOSE_TIMEOUT_S) for worker in self._workers)
         )
