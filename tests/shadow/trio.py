@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
-from guerdon_service.core.feedback import Feedback, Reliability
+from guerdon_service.core.feedback import Agreement, Feedback
 from guerdon_service.core.registry import CANDIDATE
 from guerdon_service.scoring.service import ScoringService
 from guerdon_service.shadow.drift import DriftFigures
@@ -45,7 +45,7 @@ class Kept:
         self.all.append(feedback)
         return feedback
 
-    async def agreement(self, tenant: str | None) -> Reliability:
+    async def agreement(self, tenant: str | None) -> Agreement:
         raise AssertionError("a shadow asks for no agreement")
 
 

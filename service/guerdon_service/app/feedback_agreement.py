@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.feedback import Reliability
-from guerdon_service.feedback.reliability import measure_reliability
+from guerdon_service.core.feedback import Agreement
+from guerdon_service.feedback.agreement import measure_agreement
 from guerdon_service.state.database import open_database
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 
@@ -25,14 +25,14 @@ def feedback_agreement_command(argv: Sequence[str]) -> int:
         raise InvalidInput("state-url is missing; give the service's --state-url", param="--state-url")
     database = open_database(args.state_url)
     try:
-        found = measure_reliability(SqlFeedbackStore(database).read(args.tenant))
+        found = measure_agreement(SqlFeedbackStore(database).read(args.tenant))
     finally:
         database.close()
     sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n" if args.json else _text(found))
     return 0
 
 
-def _text(found: Reliability) -> str:
+def _text(found: Agreement) -> str:
     if found.alpha is None:
         return "no two judgements are about the same two answers\n"
     alpha = found.alpha

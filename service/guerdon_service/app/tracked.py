@@ -10,7 +10,7 @@ from guerdon_service.core.best_of_n import BestOfN, BestOfNQuery, BestOfNResult,
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, Evaluator
-from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
+from guerdon_service.core.feedback import Agreement, Feedback, FeedbackTaker
 from guerdon_service.core.inspection import Inspector
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.policy_evaluation import (
@@ -270,6 +270,6 @@ class _FeedbackTaker:
             async with self.limiter.charged(feedback.tenant):
                 return await self.inner.submit(feedback)
 
-    async def agreement(self, tenant: str | None) -> Reliability:
+    async def agreement(self, tenant: str | None) -> Agreement:
         with self.calls.call():
             return await self.inner.agreement(tenant)

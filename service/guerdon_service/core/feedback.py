@@ -33,7 +33,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Reliability:
+class Agreement:
     """Of the questions (a prompt and two texts) that two or more judgements are about.
 
     alpha: Krippendorff's, ordinal, with a 95 % interval; None without such questions.
@@ -67,6 +67,6 @@ class FeedbackTaker(Protocol):
         """Check and store one judgement; `id` and `at` are filled when empty."""
         ...
 
-    async def agreement(self, tenant: str | None) -> Reliability:
+    async def agreement(self, tenant: str | None) -> Agreement:
         """How far what is stored agrees; None is of every tenant."""
         ...

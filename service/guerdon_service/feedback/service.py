@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from guerdon_service.core.conversation import Conversation, check_conversation
 from guerdon_service.core.errors import InputTooLong, InvalidInput
-from guerdon_service.core.feedback import Feedback, FeedbackStore, Reliability
+from guerdon_service.core.feedback import Agreement, Feedback, FeedbackStore
 from guerdon_service.core.limits import Limits
-from guerdon_service.feedback.reliability import measure_reliability
+from guerdon_service.feedback.agreement import measure_agreement
 
 MAX_TAGS = 64
 """Most tags of one judgement."""
@@ -46,9 +46,9 @@ class FeedbackService:
         await asyncio.to_thread(self._store.add, kept)
         return kept
 
-    async def agreement(self, tenant: str | None) -> Reliability:
+    async def agreement(self, tenant: str | None) -> Agreement:
         """How far what is stored agrees, read anew each time; None is of every tenant."""
-        return await asyncio.to_thread(lambda: measure_reliability(self._store.read(tenant)))
+        return await asyncio.to_thread(lambda: measure_agreement(self._store.read(tenant)))
 
 
 def check_feedback(feedback: Feedback, limits: Limits) -> None:

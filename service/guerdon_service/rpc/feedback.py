@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.call import Call
-from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
+from guerdon_service.core.feedback import Agreement, Feedback, FeedbackTaker
 from guerdon_service.rpc.decode import decode_turns, parse
 
 
@@ -42,7 +42,7 @@ def decode_feedback(message: pb.SubmitFeedbackRequest, call: Call) -> Feedback:
     )
 
 
-def _agreement(found: Reliability) -> pb.Agreement:
+def _agreement(found: Agreement) -> pb.Agreement:
     alpha = found.alpha
     return pb.Agreement(
         num_questions=found.num_questions,

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from guerdon_service.core.errors import GuerdonError
-from guerdon_service.core.feedback import Feedback, FeedbackTaker, Reliability
+from guerdon_service.core.feedback import Agreement, Feedback, FeedbackTaker
 from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.query import CompareQuery, Lane, Options, Pair
 from guerdon_service.core.scorer import Scorer
@@ -57,7 +57,7 @@ class JudgingFeedback:
             del self._seen[next(iter(self._seen))]
         return True
 
-    async def agreement(self, tenant: str | None) -> Reliability:
+    async def agreement(self, tenant: str | None) -> Agreement:
         """See `FeedbackTaker.agreement`."""
         return await self._inner.agreement(tenant)
 

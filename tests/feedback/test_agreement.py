@@ -12,7 +12,7 @@ import pytest
 from guerdon.cli.main import main
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.feedback import Feedback
-from guerdon_service.feedback.reliability import measure_reliability
+from guerdon_service.feedback.agreement import measure_agreement
 from guerdon_service.state.database import open_database
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 
@@ -41,7 +41,7 @@ def judgements(count: int) -> list[Feedback]:
 
 def test_alpha_is_that_of_the_reference_and_unreliable_people_are_found() -> None:
     found = judgements(300)
-    measured = measure_reliability(found)
+    measured = measure_agreement(found)
     labels = [[_label(f) for f in found if f.annotator == name] for name in ERROR_RATE]
     expected = krippendorff.alpha(np.array(labels), level_of_measurement="ordinal", value_domain=[0, 1, 2])
     assert measured.alpha is not None
@@ -58,8 +58,8 @@ def _label(feedback: Feedback) -> int:
 
 
 def test_what_one_person_judged_alone_says_nothing() -> None:
-    assert measure_reliability([]).alpha is None
-    alone = measure_reliability([judged(i, "ann", 0) for i in range(3)])
+    assert measure_agreement([]).alpha is None
+    alone = measure_agreement([judged(i, "ann", 0) for i in range(3)])
     assert (alone.num_questions, alone.alpha, dict(alone.accuracy)) == (0, None, {})
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from guerdon_service.core.feedback import Feedback, Reliability
+from guerdon_service.core.feedback import Agreement, Feedback
 from guerdon_service.core.statistics.agreement import Counts, krippendorff_alpha
 from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
 from guerdon_service.feedback.question import question_key
@@ -17,7 +17,7 @@ _LABELS = 3
 """Preferred the first of the two texts (in alphabetical order), neither, the second: ordinal."""
 
 
-def measure_reliability(judgements: Iterable[Feedback]) -> Reliability:
+def measure_agreement(judgements: Iterable[Feedback]) -> Agreement:
     """Agreement and reliability; memory grows with the number of judgements, not with their texts."""
     questions: dict[bytes, int] = {}
     annotators: dict[str, int] = {}
@@ -27,24 +27,24 @@ def measure_reliability(judgements: Iterable[Feedback]) -> Reliability:
         item = questions.setdefault(key, len(questions))
         rows.append((item, annotators.setdefault(judgement.annotator, len(annotators)), label))
     if not rows:
-        return Reliability(0, None, {}, {})
+        return Agreement(0, None, {}, {})
     items, people, labels = np.array(rows, dtype=np.int64).T
     counts = np.zeros((len(questions), _LABELS))
     np.add.at(counts, (items, labels), 1.0)
     shared = counts.sum(axis=1) >= 2
     if not shared.any():
-        return Reliability(0, None, {}, {})
+        return Agreement(0, None, {}, {})
     kept = shared[items]
     return _measured(counts[shared], items[kept], people[kept], labels[kept], tuple(annotators))
 
 
 def _measured(
     counts: Counts, items: Indices, people: Indices, labels: Indices, names: tuple[str, ...]
-) -> Reliability:
+) -> Agreement:
     known, places = np.unique(people, return_inverse=True)
     fitted = fit_dawid_skene(np.unique(items, return_inverse=True)[1], places, labels, _LABELS)
     who = [names[i] for i in known]
-    return Reliability(
+    return Agreement(
         num_questions=len(counts),
         alpha=krippendorff_alpha(counts, ordinal=True),
         accuracy={name: float(value) for name, value in zip(who, fitted.accuracy, strict=True)},
