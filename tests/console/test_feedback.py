@@ -111,6 +111,20 @@ async def test_agreement_with_labels_model_and_others_is_told(person: Person) ->
         await expect(agreement).to_contain_text(annotator)
 
 
+async def test_agreement_moves_while_somebody_judges(person: Person, service: Served) -> None:
+    pairs = [{"prompt": f"So far {i}?", "chosen": f"Yes {i}.", "rejected": f"No {i}."} for i in range(5)]
+    for pair in pairs:
+        await service.ask("POST", "/v1/feedback", {**pair, "annotator": "dan"})
+    await begin(person, "eve", pairs)
+    agreement = person.page.get_by_role("region", name="Agreement")
+    await expect(agreement).to_contain_text("Agreement so far")
+    await expect(agreement).not_to_contain_text("eve")
+    for _ in range(4):  # the last three wait
+        await person.page.keyboard.press("ArrowLeft")
+    await expect(agreement.get_by_role("row").filter(has_text="eve")).to_contain_text("1")
+    await expect(person.page.get_by_text("4 of 5 seen, 1 stored, 3 waiting")).to_be_visible()
+
+
 async def test_answers_can_be_sampled_and_their_text_stays_text(person: Person, service: Served) -> None:
     page = person.page
     await person.goes_to("feedback")

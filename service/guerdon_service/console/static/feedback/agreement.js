@@ -4,9 +4,32 @@ import { h, show } from "../dom.js";
 import { count, interval, plain } from "../format.js";
 import { notice, table } from "../parts.js";
 
-/** Draw what is known of all stored judgements. */
+/** Judgements come fast, and every look reads all that is stored. */
+const PERIOD_MS = 5000;
+
+/** A function that draws anew: at once, and at most every `PERIOD_MS`. */
+export function agreementWatch(box, signal) {
+  let timer = null;
+  let isDue = false;
+  const look = () => {
+    isDue = false;
+    agreementView(box, signal);
+    timer = setTimeout(() => {
+      timer = null;
+      if (isDue) look();
+    }, PERIOD_MS);
+  };
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  return () => {
+    if (timer === null) look();
+    else isDue = true;
+  };
+}
+
+/** Draw what is known of all stored judgements; until that is read, what was known before stays. */
 export async function agreementView(box, signal) {
-  show(box, h("h2", {}, "Agreement so far"), h("p", { class: "hint" }, "Reading \u2026"));
+  if (!box.firstChild)
+    show(box, h("h2", {}, "Agreement so far"), h("p", { class: "hint" }, "Reading \u2026"));
   try {
     const found = await ask("GET", "v1/feedback/agreement", { signal });
     show(box, h("h2", {}, "Agreement so far"), ...told(found));

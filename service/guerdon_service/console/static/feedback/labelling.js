@@ -18,7 +18,7 @@ const KEYS = {
   u: "undo",
 };
 
-export default function labelling({ pairs, annotator, model, signal, onEnd }) {
+export default function labelling({ pairs, annotator, model, signal, onEnd, onStored }) {
   const order = shuffled(pairs);
   const given = [];
   const errors = h("div");
@@ -27,7 +27,11 @@ export default function labelling({ pairs, annotator, model, signal, onEnd }) {
   const progress = h("progress", { max: order.length, "aria-label": "Pairs judged" });
   const undoButton = button("Undo", undo, "");
   const judge = model ? modelJudge(model, signal) : null;
-  const outbox = new Outbox(tell, (error) => show(errors, notice(error)));
+  const stored = () => {
+    tell();
+    onStored();
+  };
+  const outbox = new Outbox(stored, (error) => show(errors, notice(error)));
   const region = h(
     "section",
     {

@@ -2,7 +2,7 @@
 import { ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { notice } from "../parts.js";
-import { agreementView } from "../feedback/agreement.js";
+import { agreementView, agreementWatch } from "../feedback/agreement.js";
 import labelling from "../feedback/labelling.js";
 import setUp from "../feedback/set_up.js";
 
@@ -19,7 +19,7 @@ export default async function feedback(view, _, signal) {
     agreementView(agreement, signal);
   };
   const label = (task) => {
-    const region = labelling({ ...task, signal, onEnd: prepare });
+    const region = labelling({ ...task, signal, onEnd: prepare, onStored: agreementWatch(agreement, signal) });
     show(work, region);
     region.focus(); // so that its keys work at once
   };
