@@ -1,10 +1,14 @@
 """Raw heads to one reward: normalise, average ensemble members, weigh attributes."""
 
+from collections.abc import Callable
 from math import sqrt
 
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.ports import RawScores
 from guerdon_service.core.result import Score
+
+Combiner = Callable[[RawScores, int, bool, bool], Score]
+"""Raw heads of a conversation, its tokens, whether it was truncated, whether it was cached: to its score."""
 
 
 def combine(
@@ -18,20 +22,42 @@ def combine(
     Args:
         raw: float32 [num_heads], in the order of ``manifest.heads``.
     """
-    heads, values = manifest.heads, raw.tolist()
-    members = _members(values, heads)
-    attributes = {name: sum(own) / len(own) for name, own in members.items()}
-    std = _std(members, profile) if len(members) < len(heads) else 0.0
-    total = sum(weight * attributes[name] for name, weight in profile.weights.items())
-    return Score(
-        reward=total - profile.conservatism * std,
-        attributes=attributes,
-        raw={head.name: value for head, value in zip(heads, values, strict=True)},
-        std=std,
-        tokens=tokens,
-        truncated=truncated,
-        cached=cached,
-    )
+    return combiner(manifest, profile)(raw, tokens, truncated, cached)
+
+
+def combiner(manifest: Manifest, profile: Profile) -> Combiner:
+    """`combine` for many conversations: what is the same for all is looked up once."""
+    heads, conservatism = manifest.heads, profile.conservatism
+    names = [head.name for head in heads]
+    norms = [(head.attribute, head.norm.mean, head.norm.std) for head in heads]
+    weights = tuple(profile.weights.items())
+    has_members = len({head.attribute for head in heads}) < len(heads)
+
+    def combined(raw: RawScores, tokens: int, truncated: bool, cached: bool) -> Score:
+        values, std = raw.tolist(), 0.0
+        if has_members:
+            members = _members(values, heads)
+            attributes = {name: sum(own) / len(own) for name, own in members.items()}
+            std = _std(members, profile)
+        else:
+            attributes = {
+                name: (value - mean) / spread
+                for (name, mean, spread), value in zip(norms, values, strict=True)
+            }
+        total = 0.0
+        for name, weight in weights:
+            total += weight * attributes[name]
+        return Score(
+            total - conservatism * std,
+            attributes,
+            dict(zip(names, values, strict=True)),
+            std,
+            tokens,
+            truncated,
+            cached,
+        )
+
+    return combined
 
 
 def _members(raw: list[float], heads: tuple[Head, ...]) -> dict[str, list[float]]:

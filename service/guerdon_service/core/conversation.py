@@ -28,7 +28,10 @@ class Conversation:
     @property
     def num_chars(self) -> int:
         """Characters in all turns, the response included."""
-        return len(self.response) + sum(len(m.content) for m in self.prompt)
+        total = len(self.response)
+        for turn in self.prompt:  # as each request counts each item, a generator would be felt
+            total += len(turn.content)
+        return total
 
     @staticmethod
     def of(prompt: str | tuple[Message, ...], response: str) -> "Conversation":
@@ -48,12 +51,15 @@ def check_conversation(conversation: Conversation, prompt_param: str, response_p
         InvalidInput: no turn before the response, an unknown role, an empty prompt or response, or
             text that is not valid Unicode (lone surrogates).
     """
+    is_empty = True
     for i, message in enumerate(conversation.prompt):
         if message.role not in ROLES:
             param = f"{prompt_param.removesuffix('prompt')}messages[{i}].role"
             raise InvalidInput(f"{param} is {message.role!r}; use one of {', '.join(ROLES)}", param=param)
-        _check_unicode(message.content, prompt_param)
-    if not any(m.content for m in conversation.prompt):
+        if message.content:
+            is_empty = False
+            _check_unicode(message.content, prompt_param)
+    if is_empty:
         raise InvalidInput(f"{prompt_param} is empty; give the text to respond to", param=prompt_param)
     if not conversation.response:
         raise InvalidInput(f"{response_param} is empty; give the text to score", param=response_param)
@@ -61,6 +67,8 @@ def check_conversation(conversation: Conversation, prompt_param: str, response_p
 
 
 def _check_unicode(text: str, param: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as err:

@@ -29,10 +29,10 @@ def parse(kind: type[M], data: bytes) -> M:
     except DecodeError as err:
         raise InvalidInput(f"{err}; send what this service's proto says", param="message") from None
     size = message.ByteSize()
-    unknown = UnknownFieldSet(message)
-    where = f"field {unknown[0].field_number}" if len(unknown) else "a field of a nested message"
     message.DiscardUnknownFields()  # in nested messages too
     if message.ByteSize() != size:
+        unknown = UnknownFieldSet(kind.FromString(data))
+        where = f"field {unknown[0].field_number}" if len(unknown) else "a field of a nested message"
         raise InvalidInput(
             f"{kind.DESCRIPTOR.full_name} has {where} that is unknown here; use this service's proto",
             param="message",

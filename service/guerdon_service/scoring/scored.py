@@ -6,7 +6,7 @@ from math import sqrt
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.calibration import Calibration
-from guerdon_service.core.combine import combine
+from guerdon_service.core.combine import combiner
 from guerdon_service.core.fingerprint import artifact_digest
 from guerdon_service.core.result import Provenance, Score, Usage
 from guerdon_service.scoring.model_scorer import RawBatch
@@ -29,8 +29,9 @@ def of_model(model: LoadedModel, profile_name: str | None, batch: RawBatch, tota
         InvalidInput: the model defines no such profile.
     """
     name, profile = model.manifest.profile(profile_name)
+    combined = combiner(model.manifest, profile)
     scores = [
-        combine(raw, model.manifest, profile, tokens=e.num_tokens, truncated=e.truncated, cached=cached)
+        combined(raw, e.num_tokens, e.truncated, cached)
         for raw, e, cached in zip(batch.raw, batch.encoded, batch.cached, strict=True)
     ]
     provenance = Provenance(

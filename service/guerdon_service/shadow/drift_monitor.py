@@ -29,10 +29,14 @@ class DriftMonitor:
         scores, margins = _scores(result)
         self._take(model, "reward", [s.reward for s in scores])
         self._take(model, "tokens", [float(s.tokens) for s in scores])
-        self._take(model, "margin", margins)
+        if margins:
+            self._take(model, "margin", margins)
 
     def _take(self, model: str, measure: str, values: Sequence[float]) -> None:
-        figures = self._watches.setdefault((model, measure), DriftWatch()).observe(values)
+        watch = self._watches.get((model, measure))
+        if watch is None:
+            watch = self._watches[model, measure] = DriftWatch()
+        figures = watch.observe(values)
         if figures is not None:
             self._observer.drift(model, measure, figures)
 
