@@ -23,11 +23,13 @@ from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
 from guerdon_service.core.strict_json import check_depth, parse_json
 from guerdon_service.rest import decode as rest_decode
 from guerdon_service.rest.best_of_n_wire import decode_best_of_n
+from guerdon_service.rest.dataset import decode_dataset
 from guerdon_service.rest.evaluation_wire import decode_evaluation
 from guerdon_service.rest.feedback_wire import decode_feedback
 from guerdon_service.rest.policy_evaluation_wire import decode_policy_evaluation
 from guerdon_service.rest.registry_wire import decode_promote, decode_register, decode_rollback
 from guerdon_service.rpc import best_of_n as rpc_best_of_n
+from guerdon_service.rpc import dataset as rpc_dataset
 from guerdon_service.rpc import decode as rpc_decode
 from guerdon_service.rpc import evaluation as rpc_evaluation
 from guerdon_service.rpc import feedback as rpc_feedback
@@ -51,6 +53,7 @@ REST: tuple[Callable[[object, Call], object], ...] = (
     rest_decode.decode_rank,
     rest_decode.decode_spec,
     decode_best_of_n,
+    decode_dataset,
     decode_evaluation,
     decode_policy_evaluation,
     decode_feedback,
@@ -63,6 +66,7 @@ RPC: tuple[tuple[Any, Callable[[Any, Call], object]], ...] = (
     (pb.CompareRequest, rpc_decode.decode_compare),
     (pb.RankRequest, rpc_decode.decode_rank),
     (pb.BestOfNRequest, rpc_best_of_n.decode_best_of_n),
+    (pb.AddDatasetRequest, rpc_dataset.decode_dataset),
     (pb.EvaluateRequest, rpc_evaluation.decode_evaluation),
     (pb.EvaluatePolicyRequest, rpc_policy_evaluation.decode_policy_evaluation),
     (pb.SubmitFeedbackRequest, rpc_feedback.decode_feedback),

@@ -19,10 +19,15 @@ class DatasetVerbs:
 
     async def add(self, data: bytes, call: Call) -> pb.Dataset:
         """Keep records as a file of the data folder, which evaluations then name."""
-        message = required(parse(pb.AddDatasetRequest, data), "name")
-        records = [_record(text, f"records[{i}]") for i, text in enumerate(message.records)]
-        kept = await self.service.add_dataset(message.name, records)
+        name, records = decode_dataset(parse(pb.AddDatasetRequest, data), call)
+        kept = await self.service.add_dataset(name, records)
         return pb.Dataset(name=kept.name, sha256=kept.sha256, num_items=kept.num_items)
+
+
+def decode_dataset(message: pb.AddDatasetRequest, call: Call) -> tuple[str, list[dict[str, Any]]]:
+    """Its name, and its records, each read as strictly as a body over REST."""
+    name = required(message, "name").name
+    return name, [_record(text, f"records[{i}]") for i, text in enumerate(message.records)]
 
 
 def _record(text: str, name: str) -> dict[str, Any]:
