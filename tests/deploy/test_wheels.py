@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from email.parser import Parser
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -95,3 +97,23 @@ sys.exit(main(sys.argv[1:]))
         )
         assert ran.returncode == 2
         assert f"pip install 'guerdon[{extra}]'" in ran.stderr
+
+
+def test_nothing_that_the_client_needs_needs_torch(wheels: dict[str, Path]) -> None:
+    """The whole closure of what `pip install guerdon` brings, by the metadata of what is installed here."""
+    seen: set[str] = set()
+    todo = wanted(metadata(wheels["guerdon"]).get_all("Requires-Dist"), set())
+    while todo:
+        asked = todo.pop()
+        if asked.name not in seen:
+            seen.add(asked.name)
+            todo += wanted(requires(asked.name) or (), asked.extras)
+    assert {"grpcio", "httpx", "anyio", "certifi"} <= seen
+    assert not seen & {"torch", "transformers", "numpy", "fastapi"}
+
+
+def wanted(texts: Iterable[str], extras: set[str]) -> list[Requirement]:
+    """Of a package's requirements those that this machine and these extras of it ask for."""
+    environments = [{"extra": extra} for extra in ("", *extras)]
+    asked = map(Requirement, texts)
+    return [r for r in asked if r.marker is None or any(map(r.marker.evaluate, environments))]
