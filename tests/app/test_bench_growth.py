@@ -6,6 +6,8 @@ from guerdon_service.app.bench import growth, rows
 from guerdon_service.app.bench.texts import mixed_items
 from tests.tiny import tiny
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def test_growth_compares_requests_and_connections_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "ITEMS_PER_REQUEST", (1, 8, 64))
@@ -21,7 +23,7 @@ def test_growth_compares_requests_and_connections_of_all_sizes(monkeypatch: pyte
 
 
 def test_open_arrivals_are_timed_in_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "mixed_items", lambda count, seed: mixed_items(count, seed, 5, 20))
+    monkeypatch.setattr(rows, "mixed_items", lambda count, seed: mixed_items(count, seed, 12, 20))
     p99, in_batches = rows.open_arrivals(str(tiny("bert")), share=0.7, rounds=2, count=24)
     assert p99.value >= p99.detail["p50_ms"] > 0
     assert in_batches.asked == "<= 1.5"

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bench_peers import table
 from tests.bench_peers.__main__ import Comparison
 from tests.bench_peers.catalogue import ENCODER, guerdon_servers, peer_servers
@@ -10,6 +12,8 @@ from tests.bench_peers.reference import Reference
 from tests.bench_peers.rows import tokens_once
 from tests.bench_peers.workload import best_of_16, mixed_singles
 from tests.tiny import tiny
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_guerdon_and_a_peer_are_measured_and_their_scores_checked(tmp_path: Path) -> None:
