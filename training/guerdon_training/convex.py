@@ -14,7 +14,6 @@ from torch import nn
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig
 from guerdon_training.fit import Fitted
-from guerdon_training.forward import by_budget
 from guerdon_training.newton import fit_differences
 from guerdon_training.objective_config import EnsembleConfig, LengthConfig, ObjectiveConfig
 from guerdon_training.policy.metrics import MetricsLog
@@ -60,33 +59,18 @@ def fit_convex(
     Raises:
         GuerdonError: the fit does not converge.
     """
-    features = _features(encoder, train, config.optim.max_batch_tokens)
+    found = encoder.all_features(train.tokens, config.optim.max_batch_tokens, "features, train")
+    features: Floats = found.numpy().astype(np.float64)
     scale = 1.0 / (np.sqrt(features.shape[1]) * (features.std(0) + 1e-6))
     weights, losses = [], {}
     for number, head in enumerate(config.heads):
         own = [c for c in train.comparisons if c.head == number]
         scaled = (features[[c.chosen for c in own]] - features[[c.rejected for c in own]]) * scale
-        found = fit_differences(scaled, config.optim.l2)
-        losses[f"train/log_loss/{head.name}"] = float(np.logaddexp(0.0, -scaled @ found).mean())
-        weights.append(found * scale)
+        best = fit_differences(scaled, config.optim.l2)
+        losses[f"train/log_loss/{head.name}"] = float(np.logaddexp(0.0, -scaled @ best).mean())
+        weights.append(best * scale)
     MetricsLog(run / "metrics.jsonl", is_writer).write(1, losses)
     fitted = {"weight": torch.tensor(np.stack(weights), dtype=torch.float32)}
     fitted["bias"] = torch.zeros(len(weights))
     named = [n for n, p in model.named_parameters() if p.requires_grad and ".classifier." in n]
     return Fitted({name: fitted[name.rsplit(".", 1)[1]] for name in named}, torch.ones(len(weights)))
-
-
-@torch.inference_mode()
-def _features(encoder: SplitEncoder, rows: Rows, max_batch_tokens: int) -> Floats:
-    """What the heads read: float64 [R, D]."""
-    states = encoder.lower(rows.tokens, max_batch_tokens, "frozen layers, train")
-    widths = [len(s) for s in states]
-    order = sorted(range(len(states)), key=widths.__getitem__)
-    parts = [
-        (batch, encoder.features([states[i] for i in batch]).numpy().astype(np.float64))
-        for batch in by_budget(widths, order, max_batch_tokens)
-    ]
-    found = np.empty((len(states), parts[0][1].shape[1]))
-    for batch, part in parts:
-        found[batch] = part
-    return found

@@ -26,7 +26,6 @@ from guerdon_training.config import BaseConfig, DataConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import PreferencePair, file_sha256, read_pairs
 from guerdon_training.evaluate import Judged, measure
-from guerdon_training.forward import score_rows
 from guerdon_training.golden import write_golden
 from guerdon_training.measure import MAX_BATCH_TOKENS
 from guerdon_training.model import base_folder, load_tokenizer
@@ -34,6 +33,7 @@ from guerdon_training.newton import fit_differences
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import LocalReward, open_local_reward
+from guerdon_training.trunk import SplitEncoder
 
 Floats = NDArray[np.float64]
 PREFIX = "base_model.model.classifier."
@@ -150,17 +150,13 @@ def _features(reward: LocalReward, file: str, dtype: torch.dtype) -> _Split:
     kept = [i for i, both in enumerate(encoded) if None not in both]
     if not kept:
         raise InvalidInput(f"no pair of {file} fits {reward.manifest.max_tokens} tokens", param="data")
-    reward.model.classifier = nn.Identity()
-    rows = [tokens for i in kept for tokens in encoded[i] if tokens is not None]
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        found = score_rows(
-            Pooled(reward.model, reward.manifest.pooling),
-            rows,
-            reward.pad_token_id or 0,
-            max_batch_tokens=MAX_BATCH_TOKENS,
-            label=f"features of {Path(file).name}",
-        )
-    return _Split([pairs[i] for i in kept], found.astype(np.float64).reshape(len(kept), 2, -1))
+    sides = [tokens for i in kept for tokens in encoded[i] if tokens is not None]
+    rows = list(dict.fromkeys(sides))  # four ranked answers are in six pairs, and are four rows
+    number = {tokens: i for i, tokens in enumerate(rows)}
+    encoder = SplitEncoder(reward.model, -1, reward.pad_token_id or 0, dtype, reward.manifest.pooling)
+    found = encoder.all_features(rows, MAX_BATCH_TOKENS, f"features of {Path(file).name}").numpy()
+    features = found.astype(np.float64)[[number[tokens] for tokens in sides]]
+    return _Split([pairs[i] for i in kept], features.reshape(len(kept), 2, -1))
 
 
 def _figures(split: _Split, weights: Floats) -> dict[str, Any]:

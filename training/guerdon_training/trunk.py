@@ -33,7 +33,7 @@ class SplitEncoder:
 
     Args:
         model: ``*ForSequenceClassification`` (no PEFT wrapper) whose layers below `first_layer` are frozen;
-            None: all of them.
+            None: all of them; -1: all but the last, of which `features` then runs the pooled tokens alone.
         dtype: of the matrix products and the kept outputs. bfloat16 halves the time on a CPU, and its
             rounding is far below the noise of the labels.
     """
@@ -63,15 +63,34 @@ class SplitEncoder:
         states = [LowerStates(torch.empty(0), t.prefix_len) for t in tokens]
         with tqdm(total=len(tokens), desc=label, unit="row") as progress, self._autocast():
             for batch in by_budget(lengths, order, max_batch_tokens):
-                inputs = collate([tokens[i] for i in batch], self._pad_token_id)
-                mask = inputs.pop("attention_mask")[:, None, None, :].bool()
-                hidden = self._encoder.embeddings(**inputs)
-                for layer in self._frozen:
-                    hidden = layer(hidden, mask)
-                for i, row in zip(batch, hidden.to(self._dtype), strict=True):
-                    states[i] = LowerStates(row[: lengths[i]].clone(), tokens[i].prefix_len)
+                for i, state in zip(batch, self._lower([tokens[i] for i in batch]), strict=True):
+                    states[i] = LowerStates(state.hidden.clone(), state.prefix_len)
                 progress.update(len(batch))
         return states
+
+    @torch.inference_mode()
+    def all_features(self, tokens: Sequence[PairTokens], max_batch_tokens: int, label: str) -> Tensor:
+        """`features` of many rows, from their tokens: float32 [R, D], without gradient."""
+        lengths = [len(t.input_ids) for t in tokens]
+        order = sorted(range(len(tokens)), key=lengths.__getitem__)
+        found = torch.empty(len(tokens), self._model.classifier.in_features)
+        with tqdm(total=len(tokens), desc=label, unit="row") as progress:
+            for batch in by_budget(lengths, order, max_batch_tokens):
+                with self._autocast():
+                    states = self._lower([tokens[i] for i in batch])
+                found[batch] = self.features(states)
+                progress.update(len(batch))
+        return found
+
+    def _lower(self, tokens: Sequence[PairTokens]) -> list[LowerStates]:
+        """States of one batch, as views of what is computed."""
+        inputs = collate(tokens, self._pad_token_id)
+        mask = inputs.pop("attention_mask")[:, None, None, :].bool()
+        hidden = self._encoder.embeddings(**inputs)
+        for layer in self._frozen:
+            hidden = layer(hidden, mask)
+        rows = hidden.to(self._dtype)
+        return [LowerStates(r[: len(t.input_ids)], t.prefix_len) for r, t in zip(rows, tokens, strict=True)]
 
     def upper(self, states: Sequence[LowerStates]) -> Tensor:
         """Head outputs of rows given by their lower states: float32 [B, H], with gradient."""
