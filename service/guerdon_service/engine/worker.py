@@ -24,8 +24,8 @@ MAX_FAILED_BATCHES = 5
 """Forwards in a row that may fail whole, a known good item among them, before the worker is unhealthy."""
 PROBE_S = 1.0
 """How often an unhealthy worker tries again by itself: readiness keeps requests away from it meanwhile."""
-MAX_DEATHS = 16
-"""Of processes, by one batch: enough to find the one item that kills them among thousands."""
+MAX_DEATHS = 32
+"""Of processes, by one batch: enough to find the one or two items that kill them among thousands."""
 STALL_S = 60.0
 """A forward under way for so long has stalled: nobody who gave no deadline of his own still waits for it."""
 

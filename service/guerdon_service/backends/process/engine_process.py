@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ class EngineProcess:
                 env={**os.environ, **launch.environ},
             )
         self._order = launch.order
+        self._asking = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -114,13 +116,15 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
-        self._sock.close()
+        with self._asking:  # whoever reads must not read from the number's next owner
+            self._sock.close()
 
     def _ask(self, head: Mapping[str, Any], body: bytes, timeout_s: float) -> tuple[Head, bytes]:
-        self._sock.settimeout(timeout_s)
         try:
-            send(self._sock, head, body)
-            reply, scores = receive(self._sock)
+            with self._asking:
+                self._sock.settimeout(timeout_s)
+                send(self._sock, head, body)
+                reply, scores = receive(self._sock)
         except (OSError, EOFError, ValueError) as err:
             raise self._dead(err) from err
         if "failed" in reply:
