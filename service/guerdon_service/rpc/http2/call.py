@@ -69,7 +69,6 @@ class RpcCall:
         "is_complete",
         "is_expired",
         "is_over",
-        "is_running",
         "task",
         "timer",
         "window",
@@ -91,8 +90,6 @@ class RpcCall:
         """Whether nothing more may be sent."""
         self.is_expired = False
         """Whether its deadline passed."""
-        self.is_running = False
-        """Whether its task has begun to run."""
         self.handler: Any = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

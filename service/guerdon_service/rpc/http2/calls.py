@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import grpc
+
 from guerdon_service.rpc.http2.call import RpcCall, Wire
 from guerdon_service.rpc.http2.fields import http_only
 from guerdon_service.rpc.http2.frames import Code, StreamFault
@@ -133,7 +135,10 @@ class Calls:
         if call is None:
             return
         call.is_over = True
-        self._cancel(stream, call)
+        if call.task is None:
+            self._forget(stream, call)
+        else:
+            call.task.cancel()
 
     def drop_all(self) -> None:
         """Nobody waits for any."""
@@ -142,30 +147,25 @@ class Calls:
 
     def cancel_all(self) -> None:
         """The service stops: every caller is told so."""
-        for stream, call in tuple(self._by_stream.items()):
-            self._cancel(stream, call)
+        for call in self._by_stream.values():
+            if call.task is not None:
+                call.task.cancel()
 
     def _start(self, stream: int, call: RpcCall) -> None:
-        call.task = self._loop.create_task(self._run(stream, call))
+        call.task = self._loop.create_task(run(call, call.handler))
+        call.task.add_done_callback(lambda _: self._ended(stream, call))
 
-    async def _run(self, stream: int, call: RpcCall) -> None:
-        call.is_running = True
-        try:
-            await run(call, call.handler)
-        finally:
-            self._forget(stream, call)
-
-    def _cancel(self, stream: int, call: RpcCall) -> None:
-        """A task that is cancelled before it runs never will: then nobody else ends the call."""
-        if call.task is not None:
-            call.task.cancel()
-        if not call.is_running:
-            end_cancelled(call)
-            self._forget(stream, call)
+    def _ended(self, stream: int, call: RpcCall) -> None:
+        end_cancelled(call)  # one that was cancelled before it began to run has told nobody
+        self._forget(stream, call)
 
     def _expire(self, stream: int, call: RpcCall) -> None:
         call.is_expired = True
-        self._cancel(stream, call)
+        if call.task is not None:
+            call.task.cancel()
+            return
+        call.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was complete")
+        self._forget(stream, call)
 
     def _forget(self, stream: int, call: RpcCall) -> None:
         if call.timer is not None:
