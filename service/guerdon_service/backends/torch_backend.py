@@ -14,6 +14,7 @@ from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.packed import packed_logits
+from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.rows import row_logits
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
@@ -83,6 +84,8 @@ class TorchBackend:
         """
         check_placement(dtype, device)
         model = load_classifier(artifact, DTYPES[dtype], device)
+        if device == "cpu":
+            prepack(model.base_model)
         return TorchBackend(model, artifact.manifest, dtype, rows_on(device, artifact.manifest))
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:

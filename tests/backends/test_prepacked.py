@@ -1,0 +1,79 @@
+"""Prepacked linear layers: torch's own layer is the oracle."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+from transformers.activations import GELUActivation
+
+from guerdon_service.backends.prepacked import PrepackedLinear, prepack
+
+DTYPES = (torch.float32, torch.bfloat16)
+ROWS = 264
+
+
+class Block(nn.Module):
+    """What BERT calls an intermediate layer."""
+
+    def __init__(self, act: nn.Module) -> None:
+        super().__init__()
+        self.dense, self.intermediate_act_fn = nn.Linear(48, 96), act
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[..., 48] to [..., 96]."""
+        return self.intermediate_act_fn(self.dense(rows))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        yield
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("gelu", [True, False])
+def test_a_layer_computes_what_torch_does(gelu: bool, bias: bool) -> None:
+    linear = nn.Linear(48, 96, bias=bias)
+    rows = torch.randn(2, 13, 48)
+    expected = linear.double()(rows.double())
+    expected = nn.functional.gelu(expected) if gelu else expected
+    found = PrepackedLinear(linear.float(), gelu=gelu)(rows)
+    torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gelu", [True, False])
+def test_a_row_has_the_same_bits_beside_any_others(dtype: torch.dtype, gelu: bool) -> None:
+    layer = PrepackedLinear(nn.Linear(384, 1536, dtype=dtype), gelu=gelu)
+    rows = torch.randn(ROWS, 384, dtype=dtype)
+    whole = layer(rows)
+    for size in (8, 16, 40, 72, 136, ROWS - 8):
+        for start in (0, 8, ROWS - size):
+            part = layer(rows[start : start + size].contiguous())
+            assert torch.equal(part, whole[start : start + size]), (size, start)
+
+
+def test_an_exact_gelu_is_fused_and_another_is_not() -> None:
+    rows = torch.randn(5, 48)
+    for act, fused in ((GELUActivation(), True), (nn.GELU(approximate="tanh"), False)):
+        block = Block(act)
+        expected = block(rows)
+        prepack(block)
+        assert isinstance(block.intermediate_act_fn, nn.Identity) == fused
+        torch.testing.assert_close(block(rows), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_whole_trunk_is_prepacked_and_half_precision_is_left() -> None:
+    config = BertConfig(hidden_size=16, num_attention_heads=2, intermediate_size=24, num_hidden_layers=2)
+    trunk = BertModel(config, add_pooling_layer=False).eval()
+    ids = torch.arange(12)[None]
+    expected = trunk(ids).last_hidden_state
+    prepack(trunk)
+    assert not [m for m in trunk.modules() if isinstance(m, nn.Linear)]
+    torch.testing.assert_close(trunk(ids).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
+    half = nn.Sequential(nn.Linear(4, 4, dtype=torch.float16))
+    prepack(half)
+    assert isinstance(half[0], nn.Linear)
