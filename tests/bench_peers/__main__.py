@@ -15,7 +15,7 @@ import torch
 from guerdon_service.core.whole_file import write_whole
 from tests.bench_peers import table
 from tests.bench_peers.catalogue import guerdon_servers, peer_servers
-from tests.bench_peers.install import EXPORT, STEPS, install
+from tests.bench_peers.install import STEPS, install
 from tests.bench_peers.reference import Reference
 from tests.bench_peers.rows import NEEDS, ROWS, Bench, Row
 from tests.bench_peers.server import Live, Server, started
@@ -28,10 +28,10 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end with this process
     began = time.monotonic()
     folder: Path = args.folder.resolve()
-    install(folder, [*STEPS, EXPORT] if args.int8_backend == "onnxruntime" else STEPS)
+    install(folder, STEPS)
     rows: list[Row] = []
     with RedisServer() as redis:
-        servers = _chosen(guerdon_servers(args.int8_backend, redis.url), peer_servers(), args.peers)
+        servers = _chosen(guerdon_servers(redis.url), peer_servers(), args.peers)
         comparison = Comparison(folder, servers, args.rounds, args.scale)
         for row in comparison.rows(_in_order(args.rows)):
             rows.append(row)
@@ -118,9 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=tuple(ROWS), help="what to measure")
     parser.add_argument("--peers", nargs="+", default=(), help="words of the peers' names; left out, all")
     parser.add_argument("--scale", type=float, default=1.0, help="of the work per round (1)")
-    parser.add_argument(
-        "--int8-backend", choices=("torch", "onnxruntime"), default="torch", help="Guerdon's int8 (torch)"
-    )
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for peers.json (bench)")
     return parser
 

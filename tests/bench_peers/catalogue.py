@@ -16,15 +16,14 @@ DECODER_ROWS = frozenset({"W1-decoder", "W2-decoder"})
 L1, REDIS = "guerdon L1", "guerdon Redis"
 
 
-def guerdon_servers(int8_backend: str, redis_url: str) -> list[Server]:
+def guerdon_servers(redis_url: str) -> list[Server]:
     """Guerdon without a cache for what is computed, and with one for repeats.
 
     Args:
-        int8_backend: ``torch``, or ``onnxruntime``, which serves a copy that `install` exports.
         redis_url: a running Redis.
     """
     computed = [
-        _guerdon("guerdon", ENCODER, dtype, ENCODER_ROWS, "torch" if dtype != "int8" else int8_backend)
+        _guerdon("guerdon", ENCODER, dtype, ENCODER_ROWS, "onnxruntime" if dtype == "int8" else "torch")
         for dtype in DTYPES
     ]
     decoder = _guerdon("guerdon", DECODER, "bf16", DECODER_ROWS, "torch")

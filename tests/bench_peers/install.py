@@ -89,8 +89,8 @@ STEPS = (
     Step("models", "models/minilm-rm-onnx-int8/model_quantized.onnx", _models),
     Step("environment of infinity", "inf/bin/infinity_emb", _infinity),
     Step("environment of vllm", "vllm/ready", _vllm),
+    Step("int8 graph of Guerdon", "models/minilm-rm-guerdon/onnx", _export),
 )
-EXPORT = Step("int8 graph of Guerdon", "models/minilm-rm-guerdon/onnx", _export)
 
 
 def _venv(folder: Path) -> Callable[..., None]:

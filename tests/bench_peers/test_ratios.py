@@ -15,9 +15,7 @@ from tests.bench_peers.rounds import Measured, alternate, rotated
 from tests.bench_peers.rows import NEEDS, ROWS, Row
 from tests.bench_peers.server import Live, Server
 
-SERVERS = {
-    f"{s.model} {s.label}": s for s in [*guerdon_servers("torch", "redis://localhost"), *peer_servers()]
-}
+SERVERS = {f"{s.model} {s.label}": s for s in [*guerdon_servers("redis://localhost"), *peer_servers()]}
 
 
 def live(name: str, model: str = "minilm-rm") -> Live:

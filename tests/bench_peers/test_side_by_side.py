@@ -23,7 +23,7 @@ def test_guerdon_and_a_peer_are_measured_and_their_scores_checked(tmp_path: Path
     (tmp_path / "base" / "bin").symlink_to(Path(sys.executable).parent)
     servers = [
         s
-        for s in [*guerdon_servers("torch", "redis://localhost"), *peer_servers()]
+        for s in [*guerdon_servers("redis://localhost"), *peer_servers()]
         if s.label in ("guerdon fp32", "naive fp32", "infinity torch fp32")
     ]
     comparison = Comparison(tmp_path, servers, rounds=2, scale=0.02)
