@@ -24,7 +24,7 @@ class Limits:
     max_queued_tokens: int = 2_000_000
     """Tokens that may wait in one model's queue before requests are refused."""
     max_connections: int = 4096
-    """REST connections that are open at once."""
+    """Connections that are open at once on one port."""
     max_streams: int = 1024
     """gRPC calls at work at once on one connection; more wait at the caller, or are refused."""
     max_calls: int = 8192
