@@ -350,3 +350,17 @@ async def test_calls_reset_in_one_breath_leave_nothing_behind(running: Served) -
                 await peer.until(f.PING)
         peer.call(1001)
         assert (await peer.answer(1001)).status == 0
+
+
+async def test_a_caller_who_cancels_all_may_ask_again_at_once(running: Served) -> None:
+    """What he has cancelled no longer counts for him; he may say all of it in one packet."""
+    async with connected(running.grpc_port) as peer:
+        first = range(1, 2 * LIMITS.max_streams, 2)
+        for stream in first:
+            peer.call(stream)
+        for stream in first:
+            peer.send(f.RST_STREAM, 0, stream, f.UINT32.pack(Code.CANCEL))
+        again = range(first[-1] + 2, first[-1] + 2 + 2 * LIMITS.max_streams, 2)
+        for stream in again:
+            peer.call(stream)
+        assert [a.status for a in (await peer.answers(*again)).values()] == [0] * LIMITS.max_streams

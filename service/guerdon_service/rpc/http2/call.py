@@ -67,6 +67,7 @@ class RpcCall:
         "handler",
         "head",
         "is_complete",
+        "is_dropped",
         "is_expired",
         "is_over",
         "task",
@@ -88,6 +89,8 @@ class RpcCall:
         """Whether the caller has sent all."""
         self.is_over = False
         """Whether nothing more may be sent."""
+        self.is_dropped = False
+        """Whether nobody waits for it any more, though its task has not ended."""
         self.is_expired = False
         """Whether its deadline passed."""
         self.handler: Any = None

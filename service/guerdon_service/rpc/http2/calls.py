@@ -14,6 +14,10 @@ from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import Refused
 from guerdon_service.rpc.http2.run import Handler, end_cancelled, run
 
+DROPPED_SHARE = 4
+"""Calls that were reset and have not ended, by those that may be at work: their caller counts them no more and
+may begin others in the same packet, but who resets in a hurry gains no more than this.
+"""
 HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
 
@@ -52,12 +56,13 @@ class Host(Protocol):
 
 
 class Calls:
-    """By stream, until their handlers have ended too: who resets streams in a hurry gains no more of them."""
+    """By stream, until their handlers have ended too."""
 
     def __init__(self, wire: Wire, host: Host, bounds: Bounds) -> None:
         self._wire, self._host, self._bounds = wire, host, bounds
         self._loop = asyncio.get_running_loop()
         self._by_stream: dict[int, RpcCall] = {}
+        self._num_dropped = 0
 
     def __len__(self) -> int:
         return len(self._by_stream)
@@ -78,7 +83,8 @@ class Calls:
         Raises:
             StreamFault: too many are at work.
         """
-        if len(self._by_stream) >= self._bounds.max_streams:
+        most, num_live = self._bounds.max_streams, len(self._by_stream) - self._num_dropped
+        if num_live >= most or self._num_dropped >= DROPPED_SHARE * most:
             raise StreamFault(Code.REFUSED_STREAM)
         call = RpcCall(self._wire, stream, head, window, self._bounds.max_message_bytes)
         call.is_complete = is_complete
@@ -137,8 +143,11 @@ class Calls:
         call.is_over = True
         if call.task is None:
             self._forget(stream, call)
-        else:
-            call.task.cancel()
+            return
+        if not call.is_dropped:
+            call.is_dropped = True
+            self._num_dropped += 1
+        call.task.cancel()
 
     def drop_all(self) -> None:
         """Nobody waits for any."""
@@ -171,4 +180,5 @@ class Calls:
         if call.timer is not None:
             call.timer.cancel()
         if self._by_stream.pop(stream, None) is not None:
+            self._num_dropped -= call.is_dropped
             self._host.ended()
