@@ -15,8 +15,8 @@ from guerdon_service.rpc.http2.messages import Refused
 from guerdon_service.rpc.http2.run import Handler, end_cancelled, run
 
 DROPPED_SHARE = 4
-"""Calls that were reset and have not ended, by those that may be at work: their caller counts them no more and
-may begin others in the same packet, but who resets in a hurry gains no more than this.
+"""Calls that were reset and have not ended, by those that may be at work: their caller counts them no more
+and may begin others in the same packet, but who resets in a hurry gains no more than this.
 """
 HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
