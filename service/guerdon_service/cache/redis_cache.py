@@ -10,6 +10,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.cache.codec import seal, unseal
+from guerdon_service.cache.grouped_reads import GroupedReads, in_time
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import Observer
 
@@ -22,13 +23,15 @@ MAX_KEYS = 128
 CLOSE_TIMEOUT_S = 1.0
 WRITE_PATIENCE = 10
 """A write may take this many times a read's deadline: nobody waits for it. Each of its socket operations
-still has the read's deadline, so a Redis that hangs is noticed as soon."""
+has twice the read's deadline, so a Redis that hangs is noticed nearly as soon."""
 
 _logger = logging.getLogger(__name__)
 
 
 class RedisCache:
     """Payloads by fingerprint. Never raises once made, never waits long, never retries.
+
+    One read is under way at a time; what is asked meanwhile goes together in the next one.
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
@@ -60,6 +63,7 @@ class RedisCache:
         self._max_queued = max_queued
         self._queue: deque[tuple[bytes, bytes]] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._reads = GroupedReads(self._mget, MAX_KEYS)
         self._closed = False
 
     async def get_many(self, keys: Sequence[bytes], num_heads: int) -> list[bytes | None]:
@@ -90,6 +94,7 @@ class RedisCache:
     async def close(self) -> None:
         """Write what can be written within a second, then disconnect."""
         self._closed = True
+        await self._reads.close()
         if self._writer is not None:
             await asyncio.wait([self._writer], timeout=CLOSE_TIMEOUT_S)
             self._writer.cancel()
@@ -103,12 +108,17 @@ class RedisCache:
             self._failed(error, 1)
 
     async def _read(self, keys: Sequence[bytes]) -> Sequence[object] | None:
+        """One value per key, or None when they cannot be had."""
         if not self._breaker.allow():
             self._count("miss", len(keys))
             return None
+        return await self._reads.read(keys)
+
+    async def _mget(self, keys: Sequence[bytes]) -> Sequence[object] | None:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                values: Sequence[object] = await self._client.mget([KEY_PREFIX + key for key in keys])
+            values: Sequence[object] = await in_time(
+                self._client.mget([KEY_PREFIX + key for key in keys]), self._timeout_s
+            )
             if not isinstance(values, list) or len(values) != len(keys):
                 raise ValueError("MGET's reply is not one value per key")
         except Exception as error:  # whatever it is, the scores must flow on
@@ -176,7 +186,7 @@ def _connect(url: str, timeout_s: float, max_connections: int) -> "Redis":
             url,
             max_connections=max_connections,
             timeout=timeout_s,
-            socket_timeout=timeout_s,
+            socket_timeout=2 * timeout_s,
             socket_connect_timeout=timeout_s,
             protocol=2,  # no HELLO round trip and no push messages
         )
