@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import struct
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
 
@@ -16,6 +17,7 @@ from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
 from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES
 from guerdon_service.rpc.http2.frames import Code
+from guerdon_service.rpc.http2.messages import MessageReader
 from tests.contract.harness import Gate, Served, Watching, served
 from tests.rpc.http2.peer import GOOD, block, connected, message
 
@@ -110,6 +112,29 @@ async def test_a_message_that_grows_beyond_its_bound_is_refused(running: Served)
         for stream, encoding in ((3, "br"), (5, "identity"), (7, "gzip")):
             peer.call(stream, message(b"\x00not it", flag=1), grpc_encoding=encoding)
         assert [a.status for a in (await peer.answers(3, 5, 7)).values()] == [12, 12, 13]
+
+
+async def test_compressed_messages_wait_as_they_came() -> None:
+    """What fits a stream's window must not hold a thousand times that before anybody reads it."""
+    bomb = message(gzip.compress(bytes(8_000_000)), flag=1)
+    reader = MessageReader(8_000_000, "gzip")
+    tracemalloc.start()
+    try:
+        for _ in range(STREAM_WINDOW // len(bomb)):
+            reader.feed(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 2 * STREAM_WINDOW
+    finally:
+        tracemalloc.stop()
+    assert (len(reader) > 100, len(reader.take())) == (True, 8_000_000)
+
+
+@pytest.mark.parametrize("bad", [b"not it", gzip.compress(bytes(1000))[:-9]])
+async def test_a_stream_ends_at_what_cannot_be_inflated(running: Served, bad: bytes) -> None:
+    one = pb.ScoreStreamRequest(id="1", request=GOOD).SerializeToString()
+    async with connected(running.grpc_port) as peer:
+        data = message(gzip.compress(one), flag=1) + message(bad, flag=1)
+        peer.call(1, data, path=STREAM, grpc_encoding="gzip")
+        assert (await peer.answer(1)).status == 13
 
 
 @pytest.mark.parametrize(

@@ -128,13 +128,16 @@ class RpcCall:
 
     async def __anext__(self) -> bytes:
         """The next; ends with the caller's half of the stream."""
-        messages = self._reader.messages
-        while not messages:
+        while not self._reader:
             if self.is_complete:
                 raise StopAsyncIteration
             self._arrival = self._loop.create_future()
             await self._arrival
-        message = messages.popleft()
+        try:
+            message = self._reader.take()
+        except Refused as refused:  # ends the call as one that is refused on arrival does, task groups too
+            self.end(refused.status, refused.details, refused.metadata)
+            raise asyncio.CancelledError from refused
         self._credit()
         return message
 
@@ -148,13 +151,13 @@ class RpcCall:
         """The message of a call that sends one.
 
         Raises:
-            Refused: it sent none, or several.
+            Refused: it sent none, or several, or one that cannot be inflated.
         """
-        if len(self._reader.messages) != 1 or self._reader.is_within_message:
+        if len(self._reader) != 1 or self._reader.is_within_message:
             raise Refused(
                 grpc.StatusCode.UNIMPLEMENTED, "this method takes one message; send one, and all of it"
             )
-        return self._reader.messages.popleft()
+        return self._reader.take()
 
     async def reply(self, message: Any) -> None:
         """Send the only message, and OK."""
@@ -210,7 +213,7 @@ class RpcCall:
         if self._receive_left < 0:
             raise StreamFault(Code.FLOW_CONTROL_ERROR)
         self._reader.feed(data)
-        if self._reader.messages:
+        if self._reader:
             self._wake()
         else:
             self._credit()
@@ -244,7 +247,7 @@ class RpcCall:
 
     def _credit(self) -> None:
         """Let the caller send on, once all that came is read."""
-        if self._held >= STREAM_WINDOW // 2 and not self._reader.messages and not self.is_complete:
+        if self._held >= STREAM_WINDOW // 2 and not self._reader and not self.is_complete:
             self._wire.send(frame(WINDOW_UPDATE, 0, self._stream, UINT32.pack(self._held)))
             self._receive_left += self._held
             self._held = 0

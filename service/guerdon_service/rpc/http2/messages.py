@@ -22,29 +22,45 @@ class Refused(Exception):
 
 
 class MessageReader:
-    """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held."""
+    """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held.
+
+    Messages wait as they came and are inflated as they are taken: a megabyte of them may hold a gigabyte.
+    """
 
     def __init__(self, max_bytes: int, encoding: str) -> None:
-        self._max_bytes, self._encoding = max_bytes, encoding
+        self._max_bytes = max_bytes
+        self._wbits = ENCODINGS.get(encoding, 0)
         self._rest = bytearray()
-        self.messages: deque[bytes] = deque()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     @property
     def is_within_message(self) -> bool:
         """Whether a message has begun and not ended."""
         return bool(self._rest)
 
+    def take(self) -> bytes:
+        """The oldest message that waits.
+
+        Raises:
+            Refused: it cannot be inflated, or is too large then.
+        """
+        flag, message = self._waiting.popleft()
+        return self._inflated(message) if flag else message
+
     def feed(self, data: bytes) -> None:
         """Take what came, and keep the messages that are whole now.
 
         Raises:
-            Refused: a message is too large, or compressed so that it cannot be read.
+            Refused: a message is too large, or compressed in a way that is not read here.
         """
         rest = self._rest
         if not rest and len(data) >= PREFIX.size:
             flag, size = PREFIX.unpack_from(data)
             if flag == 0 and size == len(data) - PREFIX.size and size <= self._max_bytes:
-                self.messages.append(data[PREFIX.size :])  # all of one, as most calls send it
+                self._waiting.append((0, data[PREFIX.size :]))  # all of one, as most calls send it
                 return
         rest += data
         while len(rest) >= PREFIX.size:
@@ -53,23 +69,23 @@ class MessageReader:
                 raise self._too_large(size)
             if len(rest) < PREFIX.size + size:
                 return
-            message = bytes(rest[PREFIX.size : PREFIX.size + size])
+            if flag and (flag != 1 or not self._wbits):
+                raise Refused(
+                    grpc.StatusCode.UNIMPLEMENTED, f"messages may be compressed by {', '.join(ENCODINGS)}"
+                )
+            self._waiting.append((flag, bytes(rest[PREFIX.size : PREFIX.size + size])))
             del rest[: PREFIX.size + size]
-            self.messages.append(message if flag == 0 else self._inflated(flag, message))
 
-    def _inflated(self, flag: int, message: bytes) -> bytes:
-        wbits = ENCODINGS.get(self._encoding, 0)
-        if flag != 1 or not wbits:
-            raise Refused(
-                grpc.StatusCode.UNIMPLEMENTED, f"messages may be compressed by {', '.join(ENCODINGS)}"
-            )
-        inflate = zlib.decompressobj(wbits)
+    def _inflated(self, message: bytes) -> bytes:
+        inflate = zlib.decompressobj(self._wbits)
         try:
             whole = inflate.decompress(message, self._max_bytes + 1)
         except zlib.error:
             raise Refused(grpc.StatusCode.INTERNAL, "a message cannot be decompressed") from None
         if len(whole) > self._max_bytes:
             raise self._too_large(len(whole))
+        if not inflate.eof:
+            raise Refused(grpc.StatusCode.INTERNAL, "a compressed message is cut short")
         return whole
 
     def _too_large(self, size: int) -> Refused:
