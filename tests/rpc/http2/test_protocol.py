@@ -6,12 +6,15 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
+from grpc_health.v1 import health_pb2
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.limits import Limits
+from guerdon_service.rpc.http2 import calls
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
@@ -236,7 +239,12 @@ FAULTS: dict[str, tuple[bytes, Code]] = {
     "too large a window": (f.settings({f.INITIAL_WINDOW: 2**31}), Code.FLOW_CONTROL_ERROR),
     "too small a frame": (f.settings({f.MAX_FRAME_SIZE: 1}), Code.PROTOCOL_ERROR),
     "a push that is neither": (f.settings({f.ENABLE_PUSH: 2}), Code.PROTOCOL_ERROR),
-    "a window of nothing": (f.frame(f.WINDOW_UPDATE, 0, 0, bytes(4)), Code.FLOW_CONTROL_ERROR),
+    "a window of nothing": (f.frame(f.WINDOW_UPDATE, 0, 0, bytes(4)), Code.PROTOCOL_ERROR),
+    "a priority of nothing": (f.frame(f.PRIORITY, 0, 0, b"x"), Code.PROTOCOL_ERROR),
+    "a frame of very many settings": (
+        f.frame(f.SETTINGS, 0, 0, f.SETTING.pack(f.INITIAL_WINDOW, 9) * (BURST + 2000)),
+        Code.ENHANCE_YOUR_CALM,
+    ),
     "a window that overflows": (f.frame(f.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"), Code.FLOW_CONTROL_ERROR),
     "padding without end": (H + f.frame(f.DATA, f.PADDED, 1, b"\x09x"), Code.PROTOCOL_ERROR),
     "a priority cut short": (
@@ -331,6 +339,36 @@ async def test_a_request_that_never_ends_meets_its_deadline(running: Served) -> 
     async with connected(running.grpc_port) as peer:
         peer.send(f.HEADERS, f.END_HEADERS, 1, block(grpc_timeout="50m"))
         assert (await peer.answer(1)).status == 4
+
+
+async def test_a_request_that_is_never_sent_ends_all_the_same(
+    running: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one of health, which needs no key: else a few connections could hold all calls for ever."""
+    monkeypatch.setattr(calls, "ARRIVAL_S", 0.05)
+    async with connected(running.grpc_port) as peer:
+        for stream, more in ((1, {}), (3, {"grpc_timeout": "1H"})):
+            peer.send(f.HEADERS, f.END_HEADERS, stream, block(path="/grpc.health.v1.Health/Check", **more))
+        assert [a.status for a in (await peer.answers(1, 3)).values()] == [4, 4]
+
+
+async def test_a_long_quotation_costs_its_call_alone(running: Served) -> None:
+    asked = health_pb2.HealthCheckRequest(service="\N{SNOWMAN}" * 20_000).SerializeToString()
+    async with connected(running.grpc_port) as peer:
+        peer.call(1, message(asked), path="/grpc.health.v1.Health/Check")
+        assert len((await peer.until(f.HEADERS, 1))[1]) < f.DEFAULT_FRAME_BYTES
+
+
+async def test_who_still_waits_when_the_service_stops_is_told() -> None:
+    async with AsyncExitStack() as stack:
+        async with served() as it:
+            peer = await stack.enter_async_context(connected(it.grpc_port))
+            peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM))
+            peer.send(f.HEADERS, f.END_HEADERS, 3, block())  # its message never comes
+            peer.send(f.PING, 0, 0, bytes(8))
+            await peer.until(f.PING)
+        found = await peer.answers(1, 3)
+    assert [answer.status for answer in found.values()] == [14, 14]
 
 
 async def test_who_hangs_up_cancels_his_calls() -> None:

@@ -21,6 +21,9 @@ and may begin others in the same packet, but who resets in a hurry gains no more
 HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
 
+ARRIVAL_S = 120.0
+"""For a request of one message to be complete, as for a body over REST: none holds a call by not sending."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -98,10 +101,10 @@ class Calls:
             return
         self._by_stream[stream] = call
         self._host.began()
-        if head.timeout_s is not None:
-            call.timer = self._loop.call_later(head.timeout_s, self._expire, stream, call)
         if is_complete or call.handler.request_streaming:
             self._start(stream, call)
+        else:
+            self._time(stream, call, ARRIVAL_S)
 
     def received(self, stream: int, data: bytes, num_bytes: int) -> None:
         """More of a caller's bytes; `num_bytes` with padding. Those of a call that is over are dropped.
@@ -155,17 +158,29 @@ class Calls:
             self.drop(stream)
 
     def cancel_all(self) -> None:
-        """The service stops: every caller is told so."""
-        for call in self._by_stream.values():
+        """The service stops: every caller is told so, as soon as his handler lets go."""
+        for stream, call in tuple(self._by_stream.items()):
             if call.task is not None:
                 call.task.cancel()
+            else:
+                end_cancelled(call)
+                self._forget(stream, call)
 
     def _start(self, stream: int, call: RpcCall) -> None:
+        self._time(stream, call, None)
         call.task = self._loop.create_task(run(call, call.handler))
         call.task.add_done_callback(lambda _: self._ended(stream, call))
 
+    def _time(self, stream: int, call: RpcCall, bound_s: float | None) -> None:
+        """End the call when its deadline passes, or after `bound_s` seconds if that is sooner."""
+        if call.timer is not None:
+            call.timer.cancel()
+        given_s = [left_s for left_s in (call.time_remaining(), bound_s) if left_s is not None]
+        call.timer = self._loop.call_later(min(given_s), self._expire, stream, call) if given_s else None
+
     def _ended(self, stream: int, call: RpcCall) -> None:
-        end_cancelled(call)  # one that was cancelled before it began to run has told nobody
+        if not call.is_over:  # one that was cancelled before it began to run has told nobody
+            end_cancelled(call)
         self._forget(stream, call)
 
     def _expire(self, stream: int, call: RpcCall) -> None:
@@ -173,7 +188,9 @@ class Calls:
         if call.task is not None:
             call.task.cancel()
             return
-        call.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was complete")
+        call.end(
+            grpc.StatusCode.DEADLINE_EXCEEDED, "the request was not complete in time; send it without pauses"
+        )
         self._forget(stream, call)
 
     def _forget(self, stream: int, call: RpcCall) -> None:

@@ -126,9 +126,12 @@ class Connection(asyncio.Protocol):
             self._is_leaving = True
             self.send(_goaway(self._last_stream, Code.NO_ERROR, "the service stops"))
 
-    def close(self) -> None:
-        """End what is at work, and hang up."""
+    def cancel(self) -> None:
+        """End what is at work; its callers are told so."""
         self._calls.cancel_all()
+
+    def close(self) -> None:
+        """Hang up once all that was said has left."""
         self._transport.close()
 
     def abort(self) -> None:
@@ -188,6 +191,7 @@ class Connection(asyncio.Protocol):
         if flags & f.ACK:
             return
         for key, value in f.SETTING.iter_unpack(payload):
+            self._calm.spend()  # thousands fit one frame, and a window changes each call's
             self._set(key, value)
         self.send(f.frame(f.SETTINGS, f.ACK, 0))
         self._wake()
@@ -219,17 +223,19 @@ class Connection(asyncio.Protocol):
         more = f.UINT32.unpack(payload)[0] & f.MAX_WINDOW
         if not stream:
             self.window += more
-            is_within = more and self.window <= f.MAX_WINDOW
-            _must_be(is_within, Code.FLOW_CONTROL_ERROR, "the connection's window is 0 or over 2^31 - 1")
+            _must_be(more, Code.PROTOCOL_ERROR, "the connection's window grows by 0")
+            is_within = self.window <= f.MAX_WINDOW
+            _must_be(is_within, Code.FLOW_CONTROL_ERROR, "the connection's window is over 2^31 - 1")
         else:
             self._must_have_begun(stream)
             if (call := self._calls.get(stream)) is not None:
                 call.window += more
                 if not more or call.window > f.MAX_WINDOW:
-                    raise StreamFault(Code.FLOW_CONTROL_ERROR)
+                    raise StreamFault(Code.FLOW_CONTROL_ERROR if more else Code.PROTOCOL_ERROR)
         self._wake()
 
     def _on_priority(self, flags: int, stream: int, payload: bytes) -> None:
+        _must_be(stream, Code.PROTOCOL_ERROR, "PRIORITY of no stream")
         if len(payload) != f.PRIORITY_BYTES:
             raise StreamFault(Code.FRAME_SIZE_ERROR)
 
@@ -257,7 +263,7 @@ class Connection(asyncio.Protocol):
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()
-            self._loop.call_later(LINGER_S, self._transport.close)
+            self._loop.call_later(LINGER_S, self._transport.abort)  # who does not read would keep it open
         else:
             self._transport.close()
 

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterable
 from urllib.parse import quote_from_bytes
 
+from guerdon_service.core.call import wire_text
 from guerdon_service.rpc.http2.head import Metadata
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -40,11 +41,14 @@ _OK = literal("grpc-status", "0")
 
 
 def trailers(status: int, message: str, metadata: Metadata = ()) -> bytes:
-    """The block that ends an answer: gRPC's status, its message percent-encoded, and the call's metadata."""
+    """The block that ends an answer: gRPC's status, its message percent-encoded, and the call's metadata.
+
+    A message that quotes at length what a caller sent is shortened: the block must fit one frame.
+    """
     if status == 0 and not message:
         head = _OK
     else:
-        text = quote_from_bytes(message.encode("utf-8", "replace"), safe=_PRINTABLE)
+        text = quote_from_bytes(wire_text(message).encode(), safe=_PRINTABLE)
         head = literal("grpc-status", str(status)) + literal("grpc-message", text)
     return head + b"".join([literal(name, value) for name, value in metadata])
 

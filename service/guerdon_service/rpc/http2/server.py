@@ -68,6 +68,9 @@ class Http2Server:
             connection.leave()
         await self._until(lambda: self._num_calls == 0, flush_s)
         for connection in tuple(self._connections):
+            connection.cancel()
+        await self._until(lambda: self._num_calls == 0, HANG_UP_S)
+        for connection in tuple(self._connections):
             connection.close()
         await self._until(lambda: not self._connections, HANG_UP_S)
         for connection in tuple(self._connections):
