@@ -189,6 +189,30 @@ def test_a_process_that_cannot_start_again_is_tried_with_growing_pauses_and_batc
         assert it.pool.forward(BATCH)[0].tobytes() == expected(BATCH)
 
 
+def test_who_waits_for_a_process_at_work_does_not_wait_for_ever_when_all_die(tmp_path: Path) -> None:
+    needed = tmp_path / "needed"
+    needed.touch()
+    with (
+        running(2, replace(PATIENCE, down_s=0.5), needs=str(needed)) as it,
+        ThreadPoolExecutor(3) as beside,
+    ):
+        needed.unlink()
+        stuck = [beside.submit(it.pool.forward, [item(HANG), item(7)]) for _ in range(3)]
+        for number in range(2):
+            it.kill(number)
+        try:
+            assert [type(one.exception(20)) for one in stuck] == [ProcessDied] * 3
+        finally:
+            it.pool.close()
+
+
+def test_a_batch_that_cannot_be_sent_leaves_its_process_free() -> None:
+    with running(1) as it:
+        with pytest.raises(ValueError):
+            it.pool.forward([])
+        assert it.pool.forward(BATCH)[0].tobytes() == expected(BATCH)
+
+
 def test_a_process_that_gives_other_scores_than_before_takes_no_work(tmp_path: Path) -> None:
     factor = tmp_path / "factor"
     factor.write_text("1")

@@ -119,7 +119,9 @@ class EnginePool:
         process = self._take()
         try:
             scored = process.forward(batch, self._patience.forward_s)
-        except RuntimeError:
+        except ProcessDied:
+            raise
+        except Exception:  # raised there or here, such as for want of memory: nobody else gives it back
             self._prove(process)
             self._give_back(process)
             raise
@@ -196,6 +198,7 @@ class EnginePool:
                 self._free.remove(keeper.process)
             if not self.num_live and self._down_since == inf:
                 self._down_since = time.monotonic()
+                self._changed.notify_all()  # who waits for one that was at work waits `down_s` more
         self._report(restarted=False)
 
     def _report(self, *, restarted: bool) -> None:
