@@ -25,10 +25,13 @@ from guerdon_service.app.settings import Settings
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.rpc.http2 import frames as f
+from guerdon_service.rpc.http2.frames import Code
 from guerdon_service.scoring.service import ScoringService
 from tests.contract.harness import Gate, Watching
 from tests.domain_fakes import services_of
 from tests.fakes import load_fake, running_service
+from tests.rpc.http2.peer import connected
 from tests.tiny import tiny
 
 BODY = {"items": [{"prompt": "p", "response": "r"}]}
@@ -114,6 +117,19 @@ async def test_draining_answers_what_is_under_way_and_refuses_what_comes() -> No
         for port in (it.at.port, it.at.grpc_port):
             with pytest.raises(OSError, match=r"refused|Connect call failed"):
                 await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_draining_sends_callers_elsewhere_and_answers_what_they_began() -> None:
+    """Their connections last: without GOAWAY all that they ask while it drains would be refused."""
+    gate, observer = Gate(), Watching()
+    async with running(gate, observer=observer) as it, connected(it.at.grpc_port) as peer:
+        peer.call(1)
+        await observer.until(lambda: observer.num_admitted == 1)
+        it.stop.ask()
+        _, told = await peer.until(f.GOAWAY)
+        assert [number for (number,) in f.UINT32.iter_unpack(told[:8])] == [1, Code.NO_ERROR]
+        gate.opened.set()
+        assert (await peer.answer(1)).status == 0
 
 
 async def test_draining_ends_after_its_timeout() -> None:

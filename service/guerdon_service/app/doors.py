@@ -70,6 +70,10 @@ class RpcDoor:
         """Accept connections."""
         await self.server.start(self.listener, self.context)
 
+    def leave(self) -> None:
+        """Have callers connect again for what comes next."""
+        self.server.leave()
+
     async def close(self) -> None:
         """Accept no more, then let go of those that are open."""
         await self.server.stop(FLUSH_S)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from guerdon_service.app.doors import RestDoor, RpcDoor, bind, rest_door
 from guerdon_service.app.settings import Settings
@@ -28,6 +28,15 @@ class Listening:
     admin_port: int | None = None
     admin_grpc_port: int | None = None
     is_tls: bool = False
+    rpc_doors: tuple[RpcDoor, ...] = field(default=(), repr=False, compare=False)
+
+    def leave(self) -> None:
+        """Have gRPC's callers, whose connections last, connect again: a balancer then finds another replica.
+
+        Ports stay open, so that who comes here all the same hears why he is refused.
+        """
+        for door in self.rpc_doors:
+            door.leave()
 
     def __str__(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, _bracketed(self.host))  # noqa: S104
@@ -110,7 +119,9 @@ def _ports(settings: Settings) -> list[tuple[str, str, int, bool]]:
 
 def _listening(settings: Settings, doors: Mapping[str, RestDoor | RpcDoor]) -> Listening:
     ports = {name: door.port for name, door in doors.items()}
-    return Listening(settings.host, is_tls=settings.tls_certificate is not None, **ports)
+    is_tls = settings.tls_certificate is not None
+    rpc_doors = tuple(door for door in doors.values() if isinstance(door, RpcDoor))
+    return Listening(settings.host, is_tls=is_tls, rpc_doors=rpc_doors, **ports)
 
 
 def _had(param: str, host: str, port: int) -> socket.socket:

@@ -65,6 +65,7 @@ async def run(
         await _start(load(), state, announce, stop)
         _LOG.info("draining")
         calls.begin_drain()
+        state.leave()
         if not await _drained(calls, stop, settings.drain_timeout_s):
             _LOG.warning("stopping with requests under way")
             calls.abandon()

@@ -59,13 +59,17 @@ class Http2Server:
             lambda: Connection(self, self._bounds), sock=listener, ssl=context, backlog=2048
         )
 
+    def leave(self) -> None:
+        """Callers finish what they began; for what comes next they connect again, elsewhere if they can."""
+        for connection in tuple(self._connections):
+            connection.leave()
+
     async def stop(self, flush_s: float) -> None:
         """Accept no more; calls at work have `flush_s` seconds to end, and are then told to."""
         if self._listening is None:
             return
         self._listening.close()
-        for connection in tuple(self._connections):
-            connection.leave()
+        self.leave()
         await self._until(lambda: self._num_calls == 0, flush_s)
         for connection in tuple(self._connections):
             connection.cancel()
