@@ -24,9 +24,13 @@ class Gate:
     auth: Keyring
     open_methods: frozenset[str] = frozenset()
 
+    def is_open(self, path: str) -> bool:
+        """Whether an unknown caller may ask it."""
+        return path.startswith(OPEN_PREFIX) or path in self.open_methods
+
     def __call__(self, head: Head) -> None:
         """Raises `Refused` where the head has no known key."""
-        if head.path.startswith(OPEN_PREFIX) or head.path in self.open_methods:
+        if self.is_open(head.path):
             return
         try:
             self.auth.authenticate(metadata_text(head.metadata, "authorization"))

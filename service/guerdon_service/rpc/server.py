@@ -53,9 +53,10 @@ def create_server(
     Args:
         is_admin: whether it has the administrators' methods.
     """
+    gate = Gate(auth, open_methods(dialects))
     server = Http2Server(
-        Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams),
-        Gate(auth, open_methods(dialects)),
+        Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams, gate.is_open),
+        gate,
         max_calls=limits.max_calls,
         max_connections=limits.max_connections,
     )

@@ -352,6 +352,16 @@ async def test_a_request_that_is_never_sent_ends_all_the_same(
         assert [a.status for a in (await peer.answers(1, 3)).values()] == [4, 4]
 
 
+async def test_what_needs_no_key_takes_no_large_message(running: Served) -> None:
+    async with connected(running.grpc_port) as peer:
+        peer.call(1, message(bytes(70_000))[:9], path="/grpc.health.v1.Health/Check")
+        peer.call(3, message(bytes(70_000))[:9])
+        assert [a.status for a in (await peer.answers(1, 3)).values()] == [8, 12]
+        peer.send(f.HEADERS, f.END_HEADERS, 5, block())
+        peer.send(f.DATA, 0, 5, message() + b"x")
+        assert (await peer.answer(5)).status == 12, "a second message is not waited for, nor kept"
+
+
 async def test_a_long_quotation_costs_its_call_alone(running: Served) -> None:
     asked = health_pb2.HealthCheckRequest(service="\N{SNOWMAN}" * 20_000).SerializeToString()
     async with connected(running.grpc_port) as peer:

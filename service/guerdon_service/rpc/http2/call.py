@@ -153,10 +153,8 @@ class RpcCall:
         Raises:
             Refused: it sent none, or several, or one that cannot be inflated.
         """
-        if len(self._reader) != 1 or self._reader.is_within_message:
-            raise Refused(
-                grpc.StatusCode.UNIMPLEMENTED, "this method takes one message; send one, and all of it"
-            )
+        if not self._reader or self._has_more:
+            raise self._not_one()
         return self._reader.take()
 
     async def reply(self, message: Any) -> None:
@@ -218,10 +216,26 @@ class RpcCall:
         else:
             self._credit()
 
+    def received_of_one(self, data: bytes, num_bytes: int) -> None:
+        """As `received`, where there may be one message; what comes after it is not kept."""
+        self.received(data, num_bytes)
+        if self._has_more:
+            raise self._not_one()
+
     def complete(self) -> None:
         """The caller has sent all."""
         self.is_complete = True
         self._wake()
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is more than one message, or part of another."""
+        return len(self._reader) + self._reader.is_within_message > 1
+
+    def _not_one(self) -> Refused:
+        return Refused(
+            grpc.StatusCode.UNIMPLEMENTED, "this method takes one message; send one, and all of it"
+        )
 
     def _begin(self) -> None:
         if not self._begun and not self.is_over:

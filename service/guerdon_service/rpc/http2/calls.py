@@ -1,7 +1,7 @@
 """The calls of one connection: how they begin, and every way in which they end."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,8 @@ and may begin others in the same packet, but who resets in a hurry gains no more
 HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
 
+MAX_OPEN_BYTES = 64 * 1024
+"""Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
 """For a request of one message to be complete, as for a body over REST: none holds a call by not sending."""
 
@@ -30,11 +32,13 @@ class Bounds:
     """What one connection may ask.
 
     max_message_bytes: of one message; max_head_bytes: of one call's metadata; max_streams: calls at work.
+    is_open: whether a path is for unknown callers, too; its messages have `MAX_OPEN_BYTES` at most.
     """
 
     max_message_bytes: int
     max_head_bytes: int
     max_streams: int
+    is_open: Callable[[str], bool] = lambda path: False
 
     @property
     def most_head_bytes(self) -> int:
@@ -89,7 +93,11 @@ class Calls:
         most, num_live = self._bounds.max_streams, len(self._by_stream) - self._num_dropped
         if num_live >= most or self._num_dropped >= DROPPED_SHARE * most:
             raise StreamFault(Code.REFUSED_STREAM)
-        call = RpcCall(self._wire, stream, head, window, self._bounds.max_message_bytes)
+        bounds = self._bounds
+        max_bytes = bounds.max_message_bytes
+        if bounds.is_open(head.path):
+            max_bytes = min(max_bytes, MAX_OPEN_BYTES)
+        call = RpcCall(self._wire, stream, head, window, max_bytes)
         call.is_complete = is_complete
         if head.http_status != 200:
             call.end_by(http_only(head.http_status))
@@ -118,7 +126,7 @@ class Calls:
         if call.is_complete:
             raise StreamFault(Code.STREAM_CLOSED)
         try:
-            call.received(data, num_bytes)
+            (call.received_of_one if call.task is None else call.received)(data, num_bytes)
         except Refused as refused:
             call.end(refused.status, refused.details, refused.metadata)
             self.drop(stream)
