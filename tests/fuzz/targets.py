@@ -188,10 +188,10 @@ class _Echo:
             raise Refused(grpc.StatusCode.UNIMPLEMENTED, head.path)
         return _ECHO_STREAM if head.path.endswith("Stream") else _ECHO
 
-    def began(self) -> None:
+    def began(self, head: Head) -> None:
         self.num_calls += 1
 
-    def ended(self) -> None:
+    def ended(self, head: Head) -> None:
         self.num_calls -= 1
 
     def connected(self, connection: Connection) -> bool:

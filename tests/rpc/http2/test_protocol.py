@@ -362,6 +362,20 @@ async def test_what_needs_no_key_takes_no_large_message(running: Served) -> None
         assert (await peer.answer(5)).status == 12, "a second message is not waited for, nor kept"
 
 
+async def test_watchers_without_a_key_leave_room_for_those_who_have_one() -> None:
+    async with served(limits=Limits(max_calls=4)) as it, connected(it.grpc_port) as peer:
+        for stream in (1, 3, 5):
+            peer.call(stream, message(b""), path="/grpc.health.v1.Health/Watch")
+        assert (await peer.answer(5)).status == 8
+        peer.call(7)
+        assert (await peer.answer(7)).status == 0
+        peer.send(f.RST_STREAM, 0, 1, f.UINT32.pack(Code.CANCEL))
+        peer.send(f.PING, 0, 0, bytes(8))
+        await peer.until(f.PING)
+        peer.call(9, message(b""), path="/grpc.health.v1.Health/Check")
+        assert (await peer.answer(9)).status == 0
+
+
 async def test_a_long_quotation_costs_its_call_alone(running: Served) -> None:
     asked = health_pb2.HealthCheckRequest(service="\N{SNOWMAN}" * 20_000).SerializeToString()
     async with connected(running.grpc_port) as peer:

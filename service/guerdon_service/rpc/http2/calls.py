@@ -53,11 +53,11 @@ class Host(Protocol):
         """The handler of a call; raises `Refused`."""
         ...
 
-    def began(self) -> None:
+    def began(self, head: Head) -> None:
         """A call counts as at work."""
         ...
 
-    def ended(self) -> None:
+    def ended(self, head: Head) -> None:
         """It no longer does."""
         ...
 
@@ -108,7 +108,7 @@ class Calls:
             call.end(refused.status, refused.details, refused.metadata)
             return
         self._by_stream[stream] = call
-        self._host.began()
+        self._host.began(head)
         if is_complete or call.handler.request_streaming:
             self._start(stream, call)
         else:
@@ -206,4 +206,4 @@ class Calls:
             call.timer.cancel()
         if self._by_stream.pop(stream, None) is not None:
             self._num_dropped -= call.is_dropped
-            self._host.ended()
+            self._host.ended(call.head)

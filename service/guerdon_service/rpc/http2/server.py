@@ -16,6 +16,10 @@ from guerdon_service.rpc.http2.run import Handler
 
 HANG_UP_S = 1.0
 """For connections to close once nothing is left to say."""
+OPEN_PART = 2
+"""Of all calls at work, those that need no key may be one in so many: a watcher of health stays for ever, so
+that there is room for one of each connection, and none for who would take every call without a key.
+"""
 KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """After two silent minutes the kernel gives a peer up that vanished without a word."""
 
@@ -36,7 +40,7 @@ class Http2Server:
         self._max_calls, self._max_connections = max_calls, max_connections
         self._handlers: dict[str, Handler] = {}
         self._connections: set[Connection] = set()
-        self._num_calls = 0
+        self._num_calls = self._num_open = 0
         self._idle = asyncio.Event()
         self._listening: asyncio.Server | None = None
 
@@ -109,19 +113,22 @@ class Http2Server:
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"metadata of {head.num_bytes} bytes is over {self._bounds.max_head_bytes}; send less",
             )
-        if self._num_calls >= self._max_calls:
+        is_open = self._bounds.is_open(head.path)
+        if self._num_calls >= self._max_calls or (is_open and self._num_open >= self._max_calls // OPEN_PART):
             raise Refused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls are at work; ask another replica"
             )
         return handler
 
-    def began(self) -> None:
+    def began(self, head: Head) -> None:
         """A call counts as at work."""
         self._num_calls += 1
+        self._num_open += self._bounds.is_open(head.path)
 
-    def ended(self) -> None:
+    def ended(self, head: Head) -> None:
         """It no longer does."""
         self._num_calls -= 1
+        self._num_open -= self._bounds.is_open(head.path)
         self._idle.set()
 
     def connected(self, connection: Connection) -> bool:
