@@ -307,6 +307,19 @@ async def test_answers_wait_for_room_at_the_caller(running: Served) -> None:
     assert (found.status, len(found.reply.scores)) == (0, 1)
 
 
+async def test_each_call_goes_on_by_its_own_room_and_by_everybodys(running: Served) -> None:
+    async with connected(running.grpc_port, struct.pack(">HI", f.INITIAL_WINDOW, 0)) as peer:
+        for stream in (1, 3, 5):
+            peer.call(stream)
+            await peer.until(f.HEADERS, stream)  # its answer has begun, and waits
+        peer.send(f.WINDOW_UPDATE, 0, 3, f.UINT32.pack(100_000))
+        assert (await peer.answer(3)).status == 0
+        peer.send(f.RST_STREAM, 0, 5, f.UINT32.pack(Code.CANCEL))
+        peer.send(f.WINDOW_UPDATE, 0, 0, f.UINT32.pack(1))  # nothing for those whose own room is none
+        peer.send(f.SETTINGS, 0, 0, struct.pack(">HI", f.INITIAL_WINDOW, 100_000))
+        assert (await peer.answer(1)).status == 0
+
+
 async def test_a_smaller_table_is_acknowledged(running: Served) -> None:
     async with connected(running.grpc_port, struct.pack(">HI", f.HEADER_TABLE_SIZE, 0)) as peer:
         peer.decoder.max_allowed_table_size = 0

@@ -44,8 +44,8 @@ class Wire(Protocol):
         """What is owed at the start of the next header block."""
         ...
 
-    async def room(self) -> None:
-        """Wait until the peer takes more than it did."""
+    async def room(self, call: "RpcCall") -> None:
+        """Wait until the peer takes more of a call, or nothing more at all."""
         ...
 
 
@@ -252,7 +252,7 @@ class RpcCall:
         while rest and not self.is_over:
             room = min(self.window, wire.window, wire.frame_bytes) if wire.is_writable else 0
             if room <= 0:
-                await wire.room()
+                await wire.room(self)
                 continue
             part, rest = rest[:room], rest[room:]
             self.window -= len(part)

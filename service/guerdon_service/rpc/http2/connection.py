@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from guerdon_service.rpc.http2 import calls
 from guerdon_service.rpc.http2 import frames as f
-from guerdon_service.rpc.http2.call import STREAM_WINDOW
+from guerdon_service.rpc.http2.call import STREAM_WINDOW, RpcCall
 from guerdon_service.rpc.http2.calls import Bounds, Calls
 from guerdon_service.rpc.http2.calm import Calm
 from guerdon_service.rpc.http2.fields import EMPTY_TABLE
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._receive_left, self._uncredited = WINDOW, 0
         self._peer_window = f.DEFAULT_WINDOW
         self._owes_table = False
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[tuple[RpcCall, asyncio.Future[None]]] = []
         self.window, self.frame_bytes, self.is_writable = f.DEFAULT_WINDOW, f.DEFAULT_FRAME_BYTES, True
 
     # Callbacks of asyncio.
@@ -112,10 +112,10 @@ class Connection(asyncio.Protocol):
         self._owes_table = False
         return EMPTY_TABLE
 
-    async def room(self) -> None:
-        """Wait until the peer takes more than it did."""
+    async def room(self, call: RpcCall) -> None:
+        """Wait until the peer takes more of a call, or nothing more at all."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(waiter)
+        self._waiting.append((call, waiter))
         await waiter
 
     # What the server asks.
@@ -247,10 +247,16 @@ class Connection(asyncio.Protocol):
         _must_be(has_begun or self._is_leaving, Code.PROTOCOL_ERROR, "a frame on a stream that never began")
 
     def _wake(self) -> None:
+        """Those who can go on: that one call may say more must not cost a turn of a thousand others."""
         waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            if not waiter.done():
+        has_room = self.is_writable and self.window > 0
+        for call, waiter in waiting:
+            if waiter.done():
+                continue
+            if self._is_deaf or (has_room and call.window > 0):
                 waiter.set_result(None)
+            else:
+                self._waiting.append((call, waiter))
 
     def _late(self) -> None:
         self._hang_up(Code.NO_ERROR, "no settings came in time")
