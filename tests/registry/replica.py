@@ -57,7 +57,9 @@ class FakeArtifacts:
         digest = self.changed.get(source, f"digest-{version}")
         return manifest(name, version=version, digest=digest, kind=self.kind)
 
-    def card(self, source: str) -> str | None:
+    def card(self, source: str, digest: str) -> str | None:
+        if source in self.gone:
+            raise InvalidInput(f"source {source} is gone", param="source")
         return None if source == "1" else f"# Version {source}"
 
 

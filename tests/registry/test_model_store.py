@@ -19,7 +19,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.registry import PromoteQuery
-from guerdon_service.registry.model_store import FETCHED, ModelStore
+from guerdon_service.registry.model_store import FETCHED, MAX_CARD_BYTES, ModelStore
 from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
@@ -128,16 +128,29 @@ def test_without_a_store_any_folder_may_be_named_and_no_url(root: Path) -> None:
 def test_the_card_is_a_file_of_the_artifact(root: Path, bucket: Path) -> None:
     store, folder = ModelStore(root), root / "tiny-1"
     (root.parent / "secret").write_text("not for every key")
-    assert store.card(str(folder)) is None
+    assert store.card(str(folder), "") is None
     (folder / "MODEL_CARD.md").symlink_to(root.parent / "secret")
-    assert store.card(str(folder)) is None
+    assert store.card(str(folder), "") is None
     (folder / "README.md").write_text("# From a hub")
-    assert store.card(str(folder)) == "# From a hub"
+    assert store.card(str(folder), "") == "# From a hub"
     (folder / "MODEL_CARD.md").unlink()
     (folder / "MODEL_CARD.md").write_bytes("# Ours \u00fc".encode() + b"\xff")
-    assert store.card(str(folder)) == "# Ours \u00fc\ufffd"
+    assert store.card(str(folder), "") == "# Ours \u00fc\ufffd"
     with pytest.raises(InvalidInput):
-        store.card(str(root / "gone"))
+        store.card(str(root / "gone"), "")
+    (folder / "MODEL_CARD.md").write_text("#" * 2 * MAX_CARD_BYTES)
+    assert len(store.card(str(folder), "") or "") == MAX_CARD_BYTES
+
+
+def test_a_card_of_a_url_is_read_here_and_fetches_nothing(root: Path, bucket: Path) -> None:
+    store = ModelStore(root)
+    with pytest.raises(InvalidInput):
+        store.card(URL, "not-here")
+    assert not (root / FETCHED).exists()
+    kept = Path(store.local(URL))
+    assert store.card(URL, kept.name) is None
+    (kept / "README.md").write_text("# Kept")
+    assert store.card(URL, kept.name) == "# Kept"
 
 
 async def test_real_versions_are_registered_promoted_and_refused_once_changed(

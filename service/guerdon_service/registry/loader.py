@@ -29,8 +29,8 @@ class Artifacts(Protocol):
         """The manifest of a local source as it is now, its digest filled."""
         ...
 
-    def card(self, source: str) -> str | None:
-        """The model card of a local source, Markdown; None where it has none."""
+    def card(self, source: str, digest: str) -> str | None:
+        """The model card, Markdown, of an artifact that is on this machine; None where it has none."""
         ...
 
 

@@ -14,6 +14,7 @@ from guerdon_service.core.manifest import Manifest
 
 CARDS = ("MODEL_CARD.md", "README.md")
 """What training calls the model card, and what hubs call it."""
+MAX_CARD_BYTES = 1024 * 1024
 FETCHED = "fetched"
 """Folder below the model store that holds what came from URLs, by digest."""
 
@@ -82,18 +83,22 @@ class ModelStore:
         """
         return read_artifact(source, name).manifest
 
-    def card(self, source: str) -> str | None:
-        """The model card of a local source, Markdown; None where it has none.
+    def card(self, source: str, digest: str) -> str | None:
+        """The model card of an artifact that is on this machine, at most `MAX_CARD_BYTES`; None without one.
 
-        In a folder a link is no card: it could lead to any file of this machine. A hub's cache is all links.
+        What a URL names is not fetched for it: anybody may ask for a card. In a folder a link is no card: it
+        could lead to any file of this machine. A hub's cache is all links.
 
         Raises:
-            InvalidInput: there is no artifact any more.
+            InvalidInput: there is no artifact here, or not any more.
         """
+        if "://" in source:
+            source = str(self._fetched_folder(source) / digest)
         folder, may_link = resolve(source), not Path(source).expanduser().is_dir()
         for path in (folder / name for name in CARDS):
             if path.is_file() and (may_link or not path.is_symlink()):
-                return path.read_text(encoding="utf-8", errors="replace")
+                with path.open("rb") as file:
+                    return file.read(MAX_CARD_BYTES).decode("utf-8", errors="replace")
         return None
 
     def _fetched_folder(self, source: str) -> Path:

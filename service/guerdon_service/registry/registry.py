@@ -176,11 +176,11 @@ class Registry:
         """
         found = self._registered(await self.history(name), version)
         try:
-            source = await asyncio.to_thread(self._artifacts.local, found.source, found.digest)
-            card = await asyncio.to_thread(self._artifacts.card, source)
+            card = await asyncio.to_thread(self._artifacts.card, found.source, found.digest)
         except InvalidInput as err:  # which names the source, and only admins may know it
             raise UnknownModel(
-                f"the artifact of {name}@{version} is not where it was; register it from where it is now",
+                f"the artifact of {name}@{version} is not where it was, or not on this replica yet; "
+                "register it from where it is now",
                 param="version",
             ) from err
         if card is None:
