@@ -11,6 +11,7 @@ from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Lane
 from guerdon_service.engine import engine
 from guerdon_service.engine.engine import CAUTION, Engine
+from guerdon_service.engine.fair_lane import STRETCH
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
 from guerdon_service.engine.token_queue import MAX_FORGOTTEN, TokenQueue
@@ -65,6 +66,35 @@ async def test_large_items_are_paid_for_in_later_turns() -> None:
     for _ in range(50):
         served += tokens_by_tenant(queue.take(0.0)[0])
     assert abs(served["large"] - served["small"]) <= 2 * 60 + 8
+
+
+async def test_a_short_item_does_not_wait_for_the_long_ones_before_it() -> None:
+    queue = TokenQueue(BUDGET)
+    queue.put(pending("a", 60) for _ in range(10))
+    queue.put([pending("a", 4)])
+    assert [p.encoded.num_tokens for p in queue.take(0.0)[0]] == [4, 60]
+
+
+async def test_a_long_item_is_overtaken_by_no_more_than_its_own_length_allows() -> None:
+    queue, overtaken = TokenQueue(BUDGET), 0
+    queue.put([pending("a", 60)])
+    while True:
+        queue.put(pending("a", 4) for _ in range(BUDGET // 4))  # as fast as they are computed, for ever
+        batch = queue.take(0.0)[0]
+        if 60 in [p.encoded.num_tokens for p in batch]:
+            break
+        overtaken += sum(p.encoded.num_tokens for p in batch)
+    assert STRETCH * (60 - 4) - BUDGET <= overtaken <= STRETCH * 60
+
+
+async def test_equal_items_and_candidates_of_one_prompt_keep_their_order() -> None:
+    queue = TokenQueue(10 * BUDGET)
+    equal = [pending("a", 8) for _ in range(4)]
+    candidates = [pending("a", size, prefix="same") for size in (9, 8, 9, 8)]
+    queue.put([*equal, *candidates])
+    batch, _ = queue.take(0.0)
+    assert [p for p in batch if p in equal] == equal
+    assert [p for p in batch if p in candidates] == candidates
 
 
 async def test_candidates_of_one_prompt_stay_together_beside_other_tenants() -> None:

@@ -1,12 +1,21 @@
 """One lane of the queue: tenants take turns, so that none gets more than its share."""
 
 from collections import Counter, deque
+from heapq import heapify, heappop, heappush
+from itertools import count
 
 from guerdon_service.engine.pending import Pending
 
+STRETCH = 8
+"""An item is overtaken by shorter ones that come until this many times its own tokens are computed, not by
+later ones: each waits in proportion to its length, and a short one not for all the long ones before it."""
+
+_Waiting = tuple[float, int, Pending]
+"""Tokens of the lane by which an item is due, its number, and the item."""
+
 
 class FairLane:
-    """Items in the order of each tenant's arrival. For one thread at a time: the queue holds its lock.
+    """Tenants in turn, and each one's items as they are due. For one thread at a time: the queue's lock.
 
     Surplus round robin (Adiseshu, Parulkar and Varghese 1996): in its turn a tenant takes items until its
     credit is used up; the last one may cost more, and the excess is taken off the next turn. Tenants that
@@ -19,7 +28,9 @@ class FairLane:
 
     def __init__(self, turn_tokens: float) -> None:
         self._turn_tokens = turn_tokens
-        self._queues: dict[str, deque[Pending]] = {}
+        self._queues: dict[str, list[_Waiting]] = {}  # heaps
+        self._numbers = count()
+        self._computed = 0.0
         self._turns: deque[str] = deque()
         self._credit: dict[str, float] = {}
         self.waiting: Counter[str] = Counter()
@@ -29,24 +40,27 @@ class FairLane:
         return bool(self._turns)
 
     def append(self, pending: Pending) -> None:
-        """Behind everything of its tenant."""
+        """Among those of its tenant; candidates that share a prompt stay neighbours, in their order."""
         if pending.tenant not in self._queues:
-            self._queues[pending.tenant] = deque()
+            self._queues[pending.tenant] = []
             self._turns.append(pending.tenant)
             self._credit.setdefault(pending.tenant, self._turn_tokens)
-        self._queues[pending.tenant].append(pending)
+        encoded = pending.encoded
+        length = encoded.num_tokens if pending.prefix is None else encoded.prefix_len
+        due = self._computed + STRETCH * length
+        heappush(self._queues[pending.tenant], (due, next(self._numbers), pending))
 
     def next(self, prefixes: set[bytes]) -> Pending | None:
         """The item whose turn it is; None when nothing waits."""
         while self._turns:
             tenant = self._turns[0]
             queue = self._queues[tenant]
-            while queue and not queue[0].counted:  # nobody waits for it any more, or another lane had it
-                queue.popleft()
+            while queue and not queue[0][2].counted:  # nobody waits for it any more, or another lane had it
+                heappop(queue)
             if not queue:
                 self._end(tenant)
-            elif self._credit[tenant] > 0 or queue[0].prefix in prefixes:
-                return queue[0]
+            elif self._credit[tenant] > 0 or queue[0][2].prefix in prefixes:
+                return queue[0][2]
             else:
                 self._credit[tenant] += self._turn_tokens
                 self._turns.rotate(-1)
@@ -56,18 +70,20 @@ class FairLane:
     def pay(self, cost: float) -> None:
         """The item of `next` was taken at `cost` tokens."""
         tenant = self._turns[0]
-        self._queues[tenant].popleft()
+        heappop(self._queues[tenant])
+        self._computed += cost
         # Alone it owes nobody: who comes later finds it with a turn's credit at most used up.
         self._credit[tenant] -= cost if len(self._turns) > 1 else min(cost, self._credit[tenant])
 
     def prune(self) -> None:
         """Let go of what `next` would skip."""
         for tenant, queue in self._queues.items():
-            self._queues[tenant] = deque(p for p in queue if p.counted)
+            self._queues[tenant] = [waiting for waiting in queue if waiting[2].counted]
+            heapify(self._queues[tenant])
 
     def drain(self) -> list[Pending]:
         """Everything that waits; the lane is empty then."""
-        left = [p for queue in self._queues.values() for p in queue if p.counted]
+        left = [p for queue in self._queues.values() for _, _, p in sorted(queue) if p.counted]
         self._queues.clear()
         self._turns.clear()
         self._credit.clear()
