@@ -90,7 +90,7 @@ async def test_token_budget_is_kept_and_one_longer_item_still_runs_alone() -> No
         backend.open_for_good()
         assert await rest == [2.0, 3.0, 4.0, 5.0, 6.0]
         await first
-    assert backend.batches == [[1], [6, 2, 3], [4], [5]]  # the shortest is due first
+    assert backend.batches == [[1], [2, 3], [4, 6], [5]]  # the long one lets the short one go first
 
 
 async def test_a_shared_prompt_counts_once_in_the_budget() -> None:

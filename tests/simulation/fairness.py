@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.query import Lane
+from guerdon_service.engine.fair_lane import STRETCH
 from tests.simulation.world import World
 
 PATIENCE = 30.0
 """While a request waits, its engine computes at most this many times the tokens that its tenant had waiting
 in its lane, and `SLACK_BATCHES` more: three tenants take turns, bulk has a fifth of the tokens, and twice."""
 SLACK_BATCHES = 12
+OVERTAKING = 7.5 * STRETCH
+"""And so many times its longest item in the interactive lane, where shorter ones may go first: three tenants,
+what bulk work is owed meanwhile, and twice."""
 
 
 @dataclass(eq=False)
@@ -34,6 +38,8 @@ class Fairness:
         num_tokens = sum(e.num_tokens for e in encoded)
         own = sum(w.num_tokens for w in self._waiting if (w.lane, w.tenant) == (lane, tenant))
         patience = PATIENCE * (own + num_tokens) + SLACK_BATCHES * max(self._budget, 64)
+        if lane is Lane.INTERACTIVE:
+            patience += OVERTAKING * max(e.num_tokens for e in encoded)
         self._waiting.append(_Waiting(lane, tenant, num_tokens, patience))
         return self._waiting[-1]
 

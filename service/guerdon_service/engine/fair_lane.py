@@ -7,11 +7,11 @@ from itertools import count
 from guerdon_service.engine.pending import Pending
 
 STRETCH = 8
-"""An item is overtaken by shorter ones that come until this many times its own tokens are computed, not by
-later ones: each waits in proportion to its length, and a short one not for all the long ones before it."""
+"""An item is overtaken by shorter ones of its tenant until this many times its own tokens have come after it:
+each waits in proportion to its length, and a short one not for all the long ones before it."""
 
-_Waiting = tuple[float, int, Pending]
-"""Tokens of the lane by which an item is due, its number, and the item."""
+_Waiting = tuple[int, int, Pending]
+"""Tokens of its tenant with whose arrival an item is due, its number, and the item."""
 
 
 class FairLane:
@@ -24,13 +24,14 @@ class FairLane:
 
     Args:
         turn_tokens: what a tenant earns per turn, in tokens.
+        stretch: how far shorter items go before longer ones (`STRETCH`); 0: in the order of their arrival.
     """
 
-    def __init__(self, turn_tokens: float) -> None:
-        self._turn_tokens = turn_tokens
+    def __init__(self, turn_tokens: float, stretch: int) -> None:
+        self._turn_tokens, self._stretch = turn_tokens, stretch
         self._queues: dict[str, list[_Waiting]] = {}  # heaps
         self._numbers = count()
-        self._computed = 0.0
+        self._arrived: dict[str, int] = {}
         self._turns: deque[str] = deque()
         self._credit: dict[str, float] = {}
         self.waiting: Counter[str] = Counter()
@@ -43,11 +44,13 @@ class FairLane:
         """Among those of its tenant; candidates that share a prompt stay neighbours, in their order."""
         if pending.tenant not in self._queues:
             self._queues[pending.tenant] = []
+            self._arrived[pending.tenant] = 0
             self._turns.append(pending.tenant)
             self._credit.setdefault(pending.tenant, self._turn_tokens)
         encoded = pending.encoded
         length = encoded.num_tokens if pending.prefix is None else encoded.prefix_len
-        due = self._computed + STRETCH * length
+        due = self._arrived[pending.tenant] + self._stretch * length
+        self._arrived[pending.tenant] += encoded.num_tokens
         heappush(self._queues[pending.tenant], (due, next(self._numbers), pending))
 
     def next(self, prefixes: set[bytes]) -> Pending | None:
@@ -71,7 +74,6 @@ class FairLane:
         """The item of `next` was taken at `cost` tokens."""
         tenant = self._turns[0]
         heappop(self._queues[tenant])
-        self._computed += cost
         # Alone it owes nobody: who comes later finds it with a turn's credit at most used up.
         self._credit[tenant] -= cost if len(self._turns) > 1 else min(cost, self._credit[tenant])
 
@@ -85,6 +87,7 @@ class FairLane:
         """Everything that waits; the lane is empty then."""
         left = [p for queue in self._queues.values() for _, _, p in sorted(queue) if p.counted]
         self._queues.clear()
+        self._arrived.clear()
         self._turns.clear()
         self._credit.clear()
         return left
@@ -92,6 +95,6 @@ class FairLane:
     def _end(self, tenant: str) -> None:
         """Nothing of it waits; only what it owes is remembered, for as long as others wait."""
         self._turns.popleft()
-        del self._queues[tenant]
+        del self._queues[tenant], self._arrived[tenant]
         if self._credit[tenant] >= 0:
             del self._credit[tenant]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from guerdon_service.core.query import Lane
-from guerdon_service.engine.fair_lane import FairLane
+from guerdon_service.engine.fair_lane import STRETCH, FairLane
 from guerdon_service.engine.pending import Pending
 
 BULK_SHARE = 0.2
@@ -53,7 +53,11 @@ class TokenQueue:
 
     def __init__(self, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
-        self._lanes = {lane: FairLane(TURN_SHARE * max_batch_tokens) for lane in Lane}
+        turn_tokens = TURN_SHARE * max_batch_tokens
+        self._lanes = {
+            Lane.INTERACTIVE: FairLane(turn_tokens, STRETCH),
+            Lane.BULK: FairLane(turn_tokens, 0),  # what waits longest there should not wait longer
+        }
         self._bulk_credit = 0.0
         self._interactive_until = 0.0
         self._num_tokens = 0
