@@ -26,6 +26,10 @@ MAX_OPEN_BYTES = 64 * 1024
 ARRIVAL_S = 120.0
 """For a request of one message to be complete, as for a body over REST: none holds a call by not sending."""
 
+REFUSAL_S = 0.25
+"""For a caller who is refused to say more first: grpcio's client, told before its first message has left,
+fails on sending that and hides why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -69,6 +73,7 @@ class Calls:
         self._wire, self._host, self._bounds = wire, host, bounds
         self._loop = asyncio.get_running_loop()
         self._by_stream: dict[int, RpcCall] = {}
+        self._refused: dict[int, tuple[RpcCall, Refused, asyncio.TimerHandle]] = {}
         self._num_dropped = 0
 
     def __len__(self) -> int:
@@ -105,7 +110,7 @@ class Calls:
         try:
             call.handler = self._host.accept(head)
         except Refused as refused:
-            call.end(refused.status, refused.details, refused.metadata)
+            self._refuse(stream, call, refused)
             return
         self._by_stream[stream] = call
         self._host.began(head)
@@ -120,6 +125,8 @@ class Calls:
         Raises:
             StreamFault: its caller said that there would be none, or was not allowed so many.
         """
+        if stream in self._refused:
+            self._tell_refused(stream)
         call = self._by_stream.get(stream)
         if call is None or call.is_over:
             return
@@ -137,6 +144,8 @@ class Calls:
         Raises:
             StreamFault: it had said so before.
         """
+        if stream in self._refused:
+            self._tell_refused(stream)
         call = self._by_stream.get(stream)
         if call is None or call.is_over:
             return
@@ -148,6 +157,8 @@ class Calls:
 
     def drop(self, stream: int) -> None:
         """Nobody waits for a call any more."""
+        if stream in self._refused:
+            self._refused.pop(stream)[2].cancel()
         call = self._by_stream.get(stream)
         if call is None:
             return
@@ -162,17 +173,31 @@ class Calls:
 
     def drop_all(self) -> None:
         """Nobody waits for any."""
-        for stream in tuple(self._by_stream):
+        for stream in (*self._by_stream, *self._refused):
             self.drop(stream)
 
     def cancel_all(self) -> None:
         """The service stops: every caller is told so, as soon as his handler lets go."""
+        for stream in tuple(self._refused):
+            self._tell_refused(stream)
         for stream, call in tuple(self._by_stream.items()):
             if call.task is not None:
                 call.task.cancel()
             else:
                 end_cancelled(call)
                 self._forget(stream, call)
+
+    def _refuse(self, stream: int, call: RpcCall, refused: Refused) -> None:
+        if call.is_complete or len(self._refused) >= self._bounds.max_streams:
+            call.end(refused.status, refused.details, refused.metadata)
+        else:
+            timer = self._loop.call_later(REFUSAL_S, self._tell_refused, stream)
+            self._refused[stream] = (call, refused, timer)
+
+    def _tell_refused(self, stream: int) -> None:
+        call, refused, timer = self._refused.pop(stream)
+        timer.cancel()
+        call.end(refused.status, refused.details, refused.metadata)
 
     def _start(self, stream: int, call: RpcCall) -> None:
         self._time(stream, call, None)

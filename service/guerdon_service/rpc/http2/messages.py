@@ -91,5 +91,5 @@ class MessageReader:
     def _too_large(self, size: int) -> Refused:
         return Refused(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"a message of {size} bytes is over {self._max_bytes}; send fewer items per request",
+            f"a message of {size} bytes is larger than max ({self._max_bytes}); send fewer items per request",
         )
