@@ -5,6 +5,7 @@ The load is an open loop: it does not wait for answers, as crowds do not.
 
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 import tempfile
@@ -20,7 +21,7 @@ from guerdon_service.app.bench.figure import Figure, at_least, at_most, plain
 from guerdon_service.app.bench.http_load import Connection
 from guerdon_service.app.bench.process import Process, running, service
 from guerdon_service.app.bench.rows import SCORE
-from guerdon_service.app.bench.texts import mixed_items
+from guerdon_service.app.bench.texts import Item, mixed_items
 
 TENANTS = ("greedy", "a", "b", "c", "d", "e", "f", "g")
 GREEDY_SHARE = 0.65
@@ -52,22 +53,23 @@ class _Answers:
 
 def overload(source: str, count: int, duration_s: float) -> list[Figure]:
     """Open loop at five times the capacity, from eight tenants of which one asks for two thirds."""
-    bodies = [_body(item.prompt, item.response) for item in mixed_items(count, seed=8)]
+    items = mixed_items(count, seed=8)
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder) / "keys"
         keys.write_text("".join(f"{t} {hashlib.sha256(t.encode()).hexdigest()} score\n" for t in TENANTS))
         command, environ = service(source)
         with running(command, {**environ, "GUERDON_API_KEY_FILE": str(keys)}) as process:
-            return asyncio.run(_measure(process, bodies, duration_s))
+            return asyncio.run(_measure(process, items, duration_s))
 
 
-async def _measure(process: Process, bodies: Sequence[bytes], duration_s: float) -> list[Figure]:
+async def _measure(process: Process, items: Sequence[Item], duration_s: float) -> list[Figure]:
+    bodies = [_body(item.prompt, item.response) for item in items]
     await _closed(process.port, bodies[:CONCURRENCY])
     before = process.rss_mib()
     capacity = await _closed(process.port, bodies)
     answers = _Answers()
     started = time.perf_counter()
-    await _open(process.port, bodies, TIMES_CAPACITY * capacity, duration_s, answers)
+    await _open(process.port, items, TIMES_CAPACITY * capacity, duration_s, answers)
     elapsed_s = time.perf_counter() - started
     recovery_s = await _recovery_s(process.port, bodies[0], 2 * CONCURRENCY / capacity)
     in_time = sum(s <= DEADLINE_S for s in answers.latencies_s.get(200, []))
@@ -100,10 +102,10 @@ async def _closed(port: int, bodies: Sequence[bytes]) -> float:
 
 
 async def _open(
-    port: int, bodies: Sequence[bytes], rate_per_s: float, duration_s: float, answers: _Answers
+    port: int, items: Sequence[Item], rate_per_s: float, duration_s: float, answers: _Answers
 ) -> None:
     """Poisson arrivals, whether answers come or not."""
-    rng = random.Random(0)
+    rng, serials = random.Random(0), itertools.count()
     idle: list[Connection] = []
 
     async def one(tenant: str, body: bytes) -> None:
@@ -119,7 +121,9 @@ async def _open(
             due += rng.expovariate(rate_per_s)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             tenant = "greedy" if rng.random() < GREEDY_SHARE else rng.choice(TENANTS[1:])
-            group.create_task(one(tenant, rng.choice(bodies)))
+            item, serial = rng.choice(items), next(serials)
+            # no two are equal: what is equal and in flight is computed once, and would be counted twice
+            group.create_task(one(tenant, _body(item.prompt, f"{item.response} {serial}")))
     for connection in idle:
         connection.close()
 
