@@ -1,9 +1,6 @@
 """Histories of REST calls: what one call's answer names, the next one asks about, deletes or promotes."""
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import schemathesis
@@ -14,8 +11,7 @@ from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from guerdon_service.rest.openapi import openapi_document
-from tests.contract.harness import served
-from tests.rest.test_schemathesis import KEY, LIMITS, Bearer, load_roomy, set_aside_what_no_schema_can_say
+from tests.rest.test_schemathesis import LIMITS, Bearer, in_a_thread, set_aside_what_no_schema_can_say
 
 _EVALUATION = ("/v1/evaluations/{id}", "/v1/evaluations/{id}/events", "/v1/evaluations/{id}/report")
 _MODEL = "/v1/models/{name}"
@@ -47,7 +43,7 @@ def run_histories(count: int, *, derandomize: bool = False) -> int:
     schema: Any = schemathesis.openapi.from_dict(document)
     schema.auth()(Bearer)
     num_calls = 0
-    with _service() as url:
+    with in_a_thread() as url:
         schema.config.update(base_url=url)
 
         class History(schema.as_state_machine()):  # type: ignore[misc]
@@ -82,27 +78,3 @@ def run_histories(count: int, *, derandomize: bool = False) -> int:
                 ),
             )
     return num_calls
-
-
-@contextmanager
-def _service() -> Iterator[str]:
-    """A service in a thread of its own: schemathesis calls it synchronously."""
-    listening, port, stop = threading.Event(), 0, asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        nonlocal port
-        async with served(keys=(KEY,), limits=LIMITS, load=load_roomy) as it:
-            port = it.port
-            listening.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert listening.wait(60)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()

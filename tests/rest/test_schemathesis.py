@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,8 @@ class Bearer:
         case.headers["authorization"] = data
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+@contextmanager
+def in_a_thread() -> Iterator[str]:
     """A service in a thread of its own: schemathesis calls it synchronously."""
     listening, port, stop = threading.Event(), 0, asyncio.Event()
     loop = asyncio.new_event_loop()
@@ -87,6 +88,12 @@ def url() -> Iterator[str]:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with in_a_thread() as url:
+        yield url
 
 
 @schema.parametrize()

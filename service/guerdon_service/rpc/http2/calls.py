@@ -125,10 +125,8 @@ class Calls:
         Raises:
             StreamFault: its caller said that there would be none, or was not allowed so many.
         """
-        if stream in self._refused:
-            self._tell_refused(stream)
-        call = self._by_stream.get(stream)
-        if call is None or call.is_over:
+        call = self._at_work(stream)
+        if call is None:
             return
         if call.is_complete:
             raise StreamFault(Code.STREAM_CLOSED)
@@ -144,10 +142,8 @@ class Calls:
         Raises:
             StreamFault: it had said so before.
         """
-        if stream in self._refused:
-            self._tell_refused(stream)
-        call = self._by_stream.get(stream)
-        if call is None or call.is_over:
+        call = self._at_work(stream)
+        if call is None:
             return
         if call.is_complete:
             raise StreamFault(Code.PROTOCOL_ERROR)
@@ -186,6 +182,13 @@ class Calls:
             else:
                 end_cancelled(call)
                 self._forget(stream, call)
+
+    def _at_work(self, stream: int) -> RpcCall | None:
+        """Whose caller says more; one that is refused is told so now."""
+        if stream in self._refused:
+            self._tell_refused(stream)
+        call = self._by_stream.get(stream)
+        return None if call is None or call.is_over else call
 
     def _refuse(self, stream: int, call: RpcCall, refused: Refused) -> None:
         if call.is_complete or len(self._refused) >= self._bounds.max_streams:
