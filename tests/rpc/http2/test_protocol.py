@@ -466,13 +466,13 @@ async def test_a_caller_who_cancels_all_may_ask_again_at_once(running: Served) -
         assert [a.status for a in (await peer.answers(*again)).values()] == [0] * LIMITS.max_streams
 
 
-@pytest.mark.parametrize(("refusal_s", "says_more"), [(3600.0, True), (0.01, False)])
-async def test_who_is_refused_is_told_once_he_says_more_or_soon(
-    running: Served, monkeypatch: pytest.MonkeyPatch, refusal_s: float, says_more: bool
+@pytest.mark.parametrize(("refusal_s", "says_all"), [(3600.0, True), (0.01, False)])
+async def test_who_is_refused_is_told_once_he_said_all_or_soon(
+    running: Served, monkeypatch: pytest.MonkeyPatch, refusal_s: float, says_all: bool
 ) -> None:
     monkeypatch.setattr(calls, "REFUSAL_S", refusal_s)
     async with connected(running.grpc_port) as peer:
         peer.send(f.HEADERS, f.END_HEADERS, 1, block(path="/no.Such/Method"))
-        if says_more:
-            peer.send(f.DATA, 0, 1, message())
+        if says_all:
+            peer.send(f.DATA, f.END_STREAM, 1, message())
         assert (await peer.answer(1)).status == 12

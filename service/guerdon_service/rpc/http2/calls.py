@@ -27,8 +27,8 @@ ARRIVAL_S = 120.0
 """For a request of one message to be complete, as for a body over REST: none holds a call by not sending."""
 
 REFUSAL_S = 0.25
-"""For a caller who is refused to say more first: grpcio's client, told before its first message has left,
-fails on sending that and hides why."""
+"""For a caller who is refused to say all first: grpcio's client, told while it still sends, fails on that and
+hides why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,8 @@ class Calls:
         Raises:
             StreamFault: it had said so before.
         """
+        if stream in self._refused:
+            self._tell_refused(stream)
         call = self._at_work(stream)
         if call is None:
             return
@@ -184,9 +186,6 @@ class Calls:
                 self._forget(stream, call)
 
     def _at_work(self, stream: int) -> RpcCall | None:
-        """Whose caller says more; one that is refused is told so now."""
-        if stream in self._refused:
-            self._tell_refused(stream)
         call = self._by_stream.get(stream)
         return None if call is None or call.is_over else call
 
