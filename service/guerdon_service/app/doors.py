@@ -68,7 +68,7 @@ class RpcDoor:
 
     async def open(self) -> None:
         """Accept connections."""
-        await self.server.start(self.listener, self.context)
+        await self.server.start(self.listener, self.context, BACKLOG)
 
     def leave(self) -> None:
         """Have callers connect again for what comes next."""

@@ -136,7 +136,7 @@ class RpcCall:
         try:
             message = self._reader.take()
         except Refused as refused:  # ends the call as one that is refused on arrival does, task groups too
-            self.end(refused.status, refused.details, refused.metadata)
+            self.refuse(refused)
             raise asyncio.CancelledError from refused
         self._credit()
         return message
@@ -186,6 +186,10 @@ class RpcCall:
         """Send the status, unless the call is over."""
         tail = trailers(status.value[0], details, metadata)
         self.end_by(tail if self._begun else joined((BEGINNING, tail)))
+
+    def refuse(self, refused: Refused) -> None:
+        """Send why it is refused, unless the call is over."""
+        self.end(refused.status, refused.details, refused.metadata)
 
     def end_by(self, block: bytes) -> None:
         """Send the last header block, unless the call is over."""

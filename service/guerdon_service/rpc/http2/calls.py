@@ -73,7 +73,7 @@ class Calls:
         self._wire, self._host, self._bounds = wire, host, bounds
         self._loop = asyncio.get_running_loop()
         self._by_stream: dict[int, RpcCall] = {}
-        self._refused: dict[int, tuple[RpcCall, Refused, asyncio.TimerHandle]] = {}
+        self._refused: dict[int, tuple[RpcCall, Refused]] = {}
         self._num_dropped = 0
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class Calls:
         try:
             (call.received_of_one if call.task is None else call.received)(data, num_bytes)
         except Refused as refused:
-            call.end(refused.status, refused.details, refused.metadata)
+            call.refuse(refused)
             self.drop(stream)
 
     def complete(self, stream: int) -> None:
@@ -143,6 +143,7 @@ class Calls:
             StreamFault: it had said so before.
         """
         if stream in self._refused:
+            self._refused[stream][0].complete()
             self._tell_refused(stream)
         call = self._at_work(stream)
         if call is None:
@@ -156,7 +157,7 @@ class Calls:
     def drop(self, stream: int) -> None:
         """Nobody waits for a call any more."""
         if stream in self._refused:
-            self._refused.pop(stream)[2].cancel()
+            self._forget_refused(stream)
         call = self._by_stream.get(stream)
         if call is None:
             return
@@ -191,15 +192,20 @@ class Calls:
 
     def _refuse(self, stream: int, call: RpcCall, refused: Refused) -> None:
         if call.is_complete or len(self._refused) >= self._bounds.max_streams:
-            call.end(refused.status, refused.details, refused.metadata)
+            call.refuse(refused)
         else:
-            timer = self._loop.call_later(REFUSAL_S, self._tell_refused, stream)
-            self._refused[stream] = (call, refused, timer)
+            call.timer = self._loop.call_later(REFUSAL_S, self._tell_refused, stream)
+            self._refused[stream] = (call, refused)
 
     def _tell_refused(self, stream: int) -> None:
-        call, refused, timer = self._refused.pop(stream)
-        timer.cancel()
-        call.end(refused.status, refused.details, refused.metadata)
+        call, refused = self._forget_refused(stream)
+        call.refuse(refused)
+
+    def _forget_refused(self, stream: int) -> tuple[RpcCall, Refused]:
+        call, refused = self._refused.pop(stream)
+        assert call.timer is not None, "a call that is refused later waits by a timer"
+        call.timer.cancel()
+        return call, refused
 
     def _start(self, stream: int, call: RpcCall) -> None:
         self._time(stream, call, None)

@@ -51,8 +51,12 @@ class Http2Server:
     def add_generic_rpc_handlers(self, handlers: Iterable[Handler]) -> None:
         """Generated code calls both; the other one has all that is needed."""
 
-    async def start(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
-        """Accept connections of a listening socket; with `context`, over TLS alone."""
+    async def start(self, listener: socket.socket, context: ssl.SSLContext | None, backlog: int) -> None:
+        """Accept connections of a listening socket; with `context`, over TLS alone.
+
+        Args:
+            backlog: connections that may wait to be accepted.
+        """
         loop = asyncio.get_running_loop()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as the accepted ones then have it
         for option, value in KEEP_ALIVE:
@@ -60,7 +64,7 @@ class Http2Server:
         if context is not None:
             context.set_alpn_protocols(["h2"])
         self._listening = await loop.create_server(
-            lambda: Connection(self, self._bounds), sock=listener, ssl=context, backlog=2048
+            lambda: Connection(self, self._bounds), sock=listener, ssl=context, backlog=backlog
         )
 
     def leave(self) -> None:
