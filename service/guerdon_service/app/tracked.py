@@ -1,8 +1,8 @@
 """The domain layer's faces with every call known to an `InFlight` and paid for. Each method passes it on."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from guerdon_service.app.inflight import InFlight
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
@@ -26,6 +26,9 @@ from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.core.streams import closed_after
 from guerdon_service.quota.limiter import Limiter
+
+_Query = TypeVar("_Query", ScoreQuery, CompareQuery, RankQuery)
+_Result = TypeVar("_Result", ScoreResult, CompareResult, RankResult)
 
 CHARS_PER_TOKEN = 4
 """What a request is charged for before anything is tokenized; the difference is settled after it."""
@@ -72,28 +75,23 @@ class _Scorer:
 
     async def score(self, query: ScoreQuery) -> ScoreResult:
         tokens = sum(item.num_chars for item in query.items) / CHARS_PER_TOKEN
-        options = query.options
-        with self.calls.call(options.request_id):
-            async with self.limiter.charged(options.tenant, tokens) as charge:
-                result = await self.inner.score(query)
-                charge.tokens = result.usage.num_tokens
-                return result
+        return await self._paid(self.inner.score, query, tokens)
 
     async def compare(self, query: CompareQuery) -> CompareResult:
         tokens = sum(2 * _turns(pair.prompt) + _tokens((pair.a, pair.b)) for pair in query.pairs)
-        options = query.options
-        with self.calls.call(options.request_id):
-            async with self.limiter.charged(options.tenant, tokens) as charge:
-                result = await self.inner.compare(query)
-                charge.tokens = result.usage.num_tokens
-                return result
+        return await self._paid(self.inner.compare, query, tokens)
 
     async def rank(self, query: RankQuery) -> RankResult:
         tokens = len(query.candidates) * _turns(query.prompt) + _tokens(query.candidates)
+        return await self._paid(self.inner.rank, query, tokens)
+
+    async def _paid(
+        self, ask: Callable[[_Query], Coroutine[Any, Any, _Result]], query: _Query, tokens: float
+    ) -> _Result:
         options = query.options
         with self.calls.call(options.request_id):
             async with self.limiter.charged(options.tenant, tokens) as charge:
-                result = await self.inner.rank(query)
+                result = await ask(query)
                 charge.tokens = result.usage.num_tokens
                 return result
 
