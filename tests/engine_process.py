@@ -17,6 +17,7 @@ from guerdon_service.backends.process.serve import Order, serve_stdin
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import ForwardStats
+from tests.weighted_sums import weighted_sums
 
 KILL, HANG, RAISE, BREAK = map(ord, "☠⏳💥💔")
 """Tokens of which the process dies, never answers, raises, or raises from then on."""
@@ -52,12 +53,7 @@ class TokenTold:
         self._is_broken = self._is_broken or BREAK in tokens
         if RAISE in tokens or self._is_broken:
             raise RuntimeError("injected")
-        rows = [
-            [float(e.input_ids @ np.arange(1, e.num_tokens + 1)) * self._scale, e.num_tokens - e.prefix_len]
-            for e in batch
-        ]
-        num_tokens = sum(e.num_tokens for e in batch)
-        return np.asarray(rows, dtype=np.float32), ForwardStats(num_tokens, num_tokens)
+        return weighted_sums(batch, self._scale)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -18,6 +18,7 @@ from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.ports import Cache, ForwardStats, NullObserver, Observer
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
+from tests.weighted_sums import weighted_sums
 
 MAX_TOKENS = 64
 
@@ -53,12 +54,7 @@ class WeightedSumBackend:
         self.num_forwards += 1
         if self._before is not None:
             self._before()
-        rows = [
-            [float(e.input_ids @ np.arange(1, e.num_tokens + 1)) * self._scale, e.num_tokens - e.prefix_len]
-            for e in batch
-        ]
-        num_tokens = sum(e.num_tokens for e in batch)
-        return np.asarray(rows, dtype=np.float32), ForwardStats(num_tokens, num_tokens)
+        return weighted_sums(batch, self._scale)
 
     def close(self) -> None:
         self.closed = True

@@ -6,7 +6,6 @@ error, never a skip.
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from typing import Self
 
 import pytest
 import redis
+
+from tests.ports import free_port
 
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.01
@@ -67,7 +68,7 @@ class RedisServer:
     def start(self) -> Self:
         """Start and wait until it answers; keeps the port of an earlier start."""
         for _ in range(_PORT_TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             if self._launch(port):
                 self.port = port
                 return self
@@ -137,13 +138,6 @@ def redis_server() -> Iterator[RedisServer]:
     """A fresh, empty server for one test."""
     with RedisServer() as server:
         yield server
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

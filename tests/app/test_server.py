@@ -31,6 +31,7 @@ from guerdon_service.scoring.service import ScoringService
 from tests.contract.harness import Gate, Watching
 from tests.domain_fakes import services_of
 from tests.fakes import load_fake, running_service
+from tests.ports import free_port
 from tests.rpc.http2.peer import connected
 from tests.tiny import tiny
 
@@ -246,12 +247,6 @@ async def test_small_writes_are_not_held_back() -> None:
         writer.close()
         transport.close()
     assert nodelay
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 async def answered(rest: httpx.AsyncClient, url: str) -> httpx.Response:

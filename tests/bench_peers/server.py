@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench_peers.wire import Wire
+from tests.ports import free_port
 
 READY_TIMEOUT_S = 900.0
 
@@ -89,7 +89,7 @@ def started(server: Server, peers: Path) -> Iterator[Live]:
     """The server in a process group of its own; its output goes to ``logs/`` of the peers' folder."""
     log = peers / "logs" / f"{server.model}-{server.label.replace(' ', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     with log.open("wb") as output:
         child = subprocess.Popen(
             server.command(peers, port),
@@ -120,10 +120,3 @@ def _signal_group(pid: int, how: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

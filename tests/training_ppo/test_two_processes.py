@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,20 +12,14 @@ import pytest
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.ppo.log import read_updates
 from guerdon_training.ppo.recipe import LOG, share
+from tests.ports import free_port
 from tests.training_ppo.jobs import config_of, job_of
 
 ROOT = Path(__file__).parents[2]
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def test_two_processes_share_the_work_and_agree(policy_folder: Path, tmp_path: Path) -> None:
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     command = [sys.executable, "-m", "tests.training_ppo.two_processes", str(policy_folder), str(tmp_path)]
     processes = [
         subprocess.Popen(

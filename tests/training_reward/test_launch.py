@@ -22,9 +22,9 @@ from guerdon_training.cli import train_command
 from guerdon_training.config import BaseConfig
 from guerdon_training.distributed import begin_processes, check_distributed
 from guerdon_training.model import base_folder
+from tests.ports import free_port
 from tests.training_policy.conftest import tiny_lm
 from tests.training_policy.runs import prepare_dpo, prepare_sft
-from tests.training_ppo.test_two_processes import _free_port
 from tests.training_reward.runs import config, write_pairs
 
 __all__ = ["tiny_lm"]
@@ -60,7 +60,7 @@ def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPa
 def _launch(root: Path) -> None:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", str(_free_port()), "--module", "tests.training_policy.launched"]
+    launch += ["--main_process_port", str(free_port()), "--module", "tests.training_policy.launched"]
     path = os.pathsep.join([str(ROOT), *(p for p in sys.path if p)])
     settings = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     found = subprocess.run(

@@ -10,10 +10,12 @@ from typing import Any
 from hpack import Decoder
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.limits import Limits
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.fields import literal
 
 SCORE = "/guerdon.v1.RewardService/Score"
+STREAM = "/guerdon.v1.RewardService/ScoreStream"
 HEADERS = (
     (":method", "POST"),
     (":scheme", "http"),
@@ -23,6 +25,7 @@ HEADERS = (
     ("te", "trailers"),
 )
 GOOD = pb.ScoreRequest(items=[pb.ScoreItem(prompt="p", response="r")])
+LIMITS = Limits(max_body_bytes=100_000, max_header_bytes=4000, max_streams=8)
 PATIENCE_S = 60.0
 
 

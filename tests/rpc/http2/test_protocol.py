@@ -5,35 +5,22 @@ import gzip
 import struct
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
-from grpc_health.v1 import health_pb2
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.limits import Limits
-from guerdon_service.rpc.http2 import calls
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
 from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES
 from guerdon_service.rpc.http2.frames import Code
 from guerdon_service.rpc.http2.messages import MessageReader
-from tests.contract.harness import Gate, Served, Watching, served
-from tests.rpc.http2.peer import GOOD, block, connected, message
+from tests.contract.harness import Gate, Served, served
+from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, block, connected, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-STREAM = "/guerdon.v1.RewardService/ScoreStream"
-LIMITS = Limits(max_body_bytes=100_000, max_header_bytes=4000, max_streams=8)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running() -> AsyncIterator[Served]:
-    async with served(limits=LIMITS) as it:
-        yield it
 
 
 async def test_a_call_is_answered(running: Served) -> None:
@@ -327,109 +314,6 @@ async def test_a_smaller_table_is_acknowledged(running: Served) -> None:
         assert (await peer.answer(1)).status == 0
 
 
-async def test_no_more_streams_than_allowed_and_a_reset_frees_one() -> None:
-    gate, observer = Gate(), Watching()
-    async with (
-        served(load=gate.load, limits=LIMITS, observer=observer) as it,
-        connected(it.grpc_port) as peer,
-    ):
-        try:
-            for stream in range(1, 2 * LIMITS.max_streams, 2):
-                peer.call(stream)
-            await observer.until(lambda: observer.num_admitted == LIMITS.max_streams)
-            peer.call(101)
-            assert (await peer.answer(101)).reset == Code.REFUSED_STREAM
-            peer.send(f.RST_STREAM, 0, 1, f.UINT32.pack(Code.CANCEL))
-            await observer.until(lambda: "cancelled" in observer.codes)
-            peer.call(103)
-            await observer.until(lambda: observer.num_admitted == LIMITS.max_streams + 1)
-        finally:
-            gate.opened.set()
-        assert (await peer.answer(103)).status == 0
-
-
-async def test_a_request_that_never_ends_meets_its_deadline(running: Served) -> None:
-    async with connected(running.grpc_port) as peer:
-        peer.send(f.HEADERS, f.END_HEADERS, 1, block(grpc_timeout="50m"))
-        assert (await peer.answer(1)).status == 4
-
-
-async def test_a_request_that_is_never_sent_ends_all_the_same(
-    running: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also one of health, which needs no key: else a few connections could hold all calls for ever."""
-    monkeypatch.setattr(calls, "ARRIVAL_S", 0.05)
-    async with connected(running.grpc_port) as peer:
-        for stream, more in ((1, {}), (3, {"grpc_timeout": "1H"})):
-            peer.send(f.HEADERS, f.END_HEADERS, stream, block(path="/grpc.health.v1.Health/Check", **more))
-        assert [a.status for a in (await peer.answers(1, 3)).values()] == [4, 4]
-
-
-async def test_what_needs_no_key_takes_no_large_message(running: Served) -> None:
-    async with connected(running.grpc_port) as peer:
-        peer.call(1, message(bytes(70_000))[:9], path="/grpc.health.v1.Health/Check")
-        peer.call(3, message(bytes(70_000))[:9])
-        assert [a.status for a in (await peer.answers(1, 3)).values()] == [8, 12]
-        peer.send(f.HEADERS, f.END_HEADERS, 5, block())
-        peer.send(f.DATA, 0, 5, message() + b"x")
-        assert (await peer.answer(5)).status == 12, "a second message is not waited for, nor kept"
-
-
-async def test_watchers_without_a_key_leave_room_for_those_who_have_one() -> None:
-    async with served(limits=Limits(max_calls=4)) as it, connected(it.grpc_port) as peer:
-        for stream in (1, 3, 5):
-            peer.call(stream, message(b""), path="/grpc.health.v1.Health/Watch")
-        assert (await peer.answer(5)).status == 8
-        peer.call(7)
-        assert (await peer.answer(7)).status == 0
-        peer.send(f.RST_STREAM, 0, 1, f.UINT32.pack(Code.CANCEL))
-        peer.send(f.PING, 0, 0, bytes(8))
-        await peer.until(f.PING)
-        peer.call(9, message(b""), path="/grpc.health.v1.Health/Check")
-        assert (await peer.answer(9)).status == 0
-
-
-async def test_a_long_quotation_costs_its_call_alone(running: Served) -> None:
-    asked = health_pb2.HealthCheckRequest(service="\N{SNOWMAN}" * 20_000).SerializeToString()
-    async with connected(running.grpc_port) as peer:
-        peer.call(1, message(asked), path="/grpc.health.v1.Health/Check")
-        assert len((await peer.until(f.HEADERS, 1))[1]) < f.DEFAULT_FRAME_BYTES
-
-
-async def test_who_still_waits_when_the_service_stops_is_told() -> None:
-    async with AsyncExitStack() as stack:
-        async with served() as it:
-            peer = await stack.enter_async_context(connected(it.grpc_port))
-            peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM))
-            peer.send(f.HEADERS, f.END_HEADERS, 3, block())  # its message never comes
-            peer.send(f.PING, 0, 0, bytes(8))
-            await peer.until(f.PING)
-        found = await peer.answers(1, 3)
-    assert [answer.status for answer in found.values()] == [14, 14]
-
-
-async def test_who_hangs_up_cancels_his_calls() -> None:
-    gate, observer = Gate(), Watching()
-    async with served(load=gate.load, observer=observer) as it:
-        try:
-            async with connected(it.grpc_port) as peer:
-                peer.call(1)
-                await observer.until(lambda: observer.num_admitted == 1)
-            await observer.until(lambda: observer.codes == ["cancelled"])
-        finally:
-            gate.opened.set()
-
-
-async def test_one_connection_too_many_is_told_so() -> None:
-    async with served(limits=Limits(max_connections=1)) as it:
-        async with connected(it.grpc_port) as first:
-            first.call(1)
-            assert (await first.answer(1)).status == 0
-            async with connected(it.grpc_port) as second:
-                assert await second.farewell() == Code.ENHANCE_YOUR_CALM
-        await it.rest.get("/health/live")
-
-
 async def test_a_ping_is_echoed_and_unknown_frames_are_ignored(running: Served) -> None:
     async with connected(running.grpc_port) as peer:
         peer.send(99, 255, 7, b"what?")
@@ -437,42 +321,3 @@ async def test_a_ping_is_echoed_and_unknown_frames_are_ignored(running: Served) 
         peer.send(f.PING, 0, 0, b"12345678")
         flags, payload = await peer.until(f.PING)
         assert (flags, payload) == (f.ACK, b"12345678")
-
-
-async def test_calls_reset_in_one_breath_leave_nothing_behind(running: Served) -> None:
-    """Their tasks are cancelled before they begin, found by `make fuzz`."""
-    async with connected(running.grpc_port) as peer:
-        for stream in range(1, 20 * LIMITS.max_streams, 2):
-            peer.call(stream)
-            peer.send(f.RST_STREAM, 0, stream, f.UINT32.pack(Code.CANCEL))
-            if stream % (2 * LIMITS.max_streams) == 2 * LIMITS.max_streams - 1:
-                peer.send(f.PING, 0, 0, bytes(8))
-                await peer.until(f.PING)
-        peer.call(1001)
-        assert (await peer.answer(1001)).status == 0
-
-
-async def test_a_caller_who_cancels_all_may_ask_again_at_once(running: Served) -> None:
-    """What he has cancelled no longer counts for him; he may say all of it in one packet."""
-    async with connected(running.grpc_port) as peer:
-        first = range(1, 2 * LIMITS.max_streams, 2)
-        for stream in first:
-            peer.call(stream)
-        for stream in first:
-            peer.send(f.RST_STREAM, 0, stream, f.UINT32.pack(Code.CANCEL))
-        again = range(first[-1] + 2, first[-1] + 2 + 2 * LIMITS.max_streams, 2)
-        for stream in again:
-            peer.call(stream)
-        assert [a.status for a in (await peer.answers(*again)).values()] == [0] * LIMITS.max_streams
-
-
-@pytest.mark.parametrize(("refusal_s", "says_all"), [(3600.0, True), (0.01, False)])
-async def test_who_is_refused_is_told_once_he_said_all_or_soon(
-    running: Served, monkeypatch: pytest.MonkeyPatch, refusal_s: float, says_all: bool
-) -> None:
-    monkeypatch.setattr(calls, "REFUSAL_S", refusal_s)
-    async with connected(running.grpc_port) as peer:
-        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path="/no.Such/Method"))
-        if says_all:
-            peer.send(f.DATA, f.END_STREAM, 1, message())
-        assert (await peer.answer(1)).status == 12
