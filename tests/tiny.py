@@ -252,26 +252,36 @@ def _model(family: Family, tokenizer: PreTrainedTokenizerFast, num_labels: int, 
 
 @functools.cache
 def _trained(kind: str) -> str:
-    """Subword model as JSON, trained on the inline sentences."""
+    """Subword model as JSON, trained on the inline sentences; the same in every process."""
     if kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
-        trainer: Any = trainers.WordPieceTrainer(
-            vocab_size=VOCAB_SIZE - 40, special_tokens=list(_BERT_SPECIAL), show_progress=False
-        )
-    else:
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=VOCAB_SIZE - 40,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            special_tokens=list(kind.split()),
-            show_progress=False,
-        )
+        return _wordpiece().to_str()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE - 40,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=list(kind.split()),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(_SENTENCES, trainer)
     return tokenizer.to_str()
+
+
+def _wordpiece() -> Tokenizer:
+    """The trainer numbers the pieces inside words in an order of chance, and breaks ties by number: they
+    are given to it first, as special tokens, which they do not stay."""
+    inside = [f"##{letter}" for letter in sorted(set("".join(_SENTENCES)))]
+    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCAB_SIZE - 40, special_tokens=[*_BERT_SPECIAL, *inside], show_progress=False
+    )
+    trained.train_from_iterator(_SENTENCES, trainer)
+    tokenizer = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = trained.pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece()
+    return tokenizer
 
 
 def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
