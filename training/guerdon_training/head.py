@@ -1,7 +1,8 @@
 """Recipe: a new attribute for a served reward model, from a few hundred pairs, in seconds.
 
-The model stays as it is. What its last layer reads is computed once for every response; on these features the
-new head is a logistic regression on differences, whose one optimum takes Newton's method a few steps.
+The model stays as it is. What its last layer reads is computed once for every response, in bfloat16, and in
+float32 too where rounding could turn a test pair; on these features the new head is a logistic regression on
+differences, whose one optimum takes Newton's method a few steps.
 """
 
 import shutil
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.whole_file import whole_folder
@@ -24,19 +24,19 @@ from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
 from guerdon_training.config import BaseConfig, DataConfig
 from guerdon_training.config_file import config_yaml, read_config
-from guerdon_training.data import PreferencePair, file_sha256, read_pairs
+from guerdon_training.data import file_sha256
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
-from guerdon_training.measure import MAX_BATCH_TOKENS
 from guerdon_training.model import base_folder, load_tokenizer
 from guerdon_training.newton import fit_differences
+from guerdon_training.pair_features import PairFeatures, read_features, with_sure_signs
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
-from guerdon_training.ppo.local_reward import LocalReward, open_local_reward
-from guerdon_training.trunk import SplitEncoder
+from guerdon_training.ppo.local_reward import open_local_reward
 
 Floats = NDArray[np.float64]
 PREFIX = "base_model.model.classifier."
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 ADAPTER = Path("adapter") / "adapter_model.safetensors"
 
 
@@ -56,20 +56,8 @@ class HeadModeConfig:
     output: str
     attribute: str
     data: DataConfig
-    l2: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    l2: tuple[float, ...] = PENALTIES
     num_threads: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """Pairs that fit the model, and their features: float64 [P, 2, D], chosen first."""
-
-    pairs: Sequence[PreferencePair]
-    features: Floats
-
-    @property
-    def differences(self) -> Floats:
-        return self.features[:, 0] - self.features[:, 1]
 
 
 def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
@@ -85,14 +73,15 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 1. The served model, and what its last layer reads of every response.
     reward = open_local_reward(source, None, torch.device("cpu"))
     _check(config, reward.manifest, source, output)
-    train = _features(reward, config.data.train, torch.bfloat16)
-    valid, test = (_features(reward, f, torch.float32) for f in (config.data.valid, config.data.test))
+    files = (config.data.train, config.data.valid, config.data.test)
+    train, valid, test = read_features(reward, files)
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
     candidates = [fit_differences(train.differences, l2) for l2 in config.l2]
     weights = min(candidates, key=lambda w: calibrated_log_loss(valid.differences @ w))
 
-    # 3. Normalise and calibrate on valid; measure on test, once.
+    # 3. Normalise and calibrate on valid; measure on test, once, with the signs of the served float32 model.
+    test = with_sure_signs(reward, test, weights)
     head = Head(config.attribute, config.attribute, fit_norm((valid.features @ weights).ravel()))
     slope = fit_slope(valid.differences @ weights / head.norm.std, [p.cluster for p in valid.pairs])
     figures = {name: {"pooled": _figures(s, weights)} for name, s in (("valid", valid), ("test", test))}
@@ -138,28 +127,7 @@ def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Pat
             raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
 
 
-def _features(reward: LocalReward, file: str, dtype: torch.dtype) -> _Split:
-    """What the last layer reads, for the pairs of which both responses fit the model.
-
-    Args:
-        dtype: of the matrix products. bfloat16 halves the time on a CPU, and its rounding is far below the
-            noise of the labels; whatever is measured takes float32, as the service does.
-    """
-    pairs = read_pairs(Path(file))
-    encoded = [[reward.encode(Conversation(p.prompt, t)) for t in (p.chosen, p.rejected)] for p in pairs]
-    kept = [i for i, both in enumerate(encoded) if None not in both]
-    if not kept:
-        raise InvalidInput(f"no pair of {file} fits {reward.manifest.max_tokens} tokens", param="data")
-    sides = [tokens for i in kept for tokens in encoded[i] if tokens is not None]
-    rows = list(dict.fromkeys(sides))  # four ranked answers are in six pairs, and are four rows
-    number = {tokens: i for i, tokens in enumerate(rows)}
-    encoder = SplitEncoder(reward.model, -1, reward.pad_token_id or 0, dtype, reward.manifest.pooling)
-    found = encoder.all_features(rows, MAX_BATCH_TOKENS, f"features of {Path(file).name}").numpy()
-    features = found.astype(np.float64)[[number[tokens] for tokens in sides]]
-    return _Split([pairs[i] for i in kept], features.reshape(len(kept), 2, -1))
-
-
-def _figures(split: _Split, weights: Floats) -> dict[str, Any]:
+def _figures(split: PairFeatures, weights: Floats) -> dict[str, Any]:
     scores = split.features @ weights
     judged = [Judged(p, (float(a), float(b))) for p, (a, b) in zip(split.pairs, scores, strict=True)]
     return asdict(measure(judged))

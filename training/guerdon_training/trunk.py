@@ -1,11 +1,12 @@
 """A BERT-like encoder in two parts: frozen lower layers that run once, upper layers that train."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
@@ -46,10 +47,10 @@ class SplitEncoder:
         dtype: torch.dtype = torch.bfloat16,
         pooling: Pooling = "model",
     ) -> None:
-        self._dtype = dtype
+        self.dtype = dtype
         self._model = model
         self._encoder = model.base_model
-        layers = list(model.base_model.encoder.layer)
+        layers = [_kept_in(layer, dtype) for layer in model.base_model.encoder.layer]
         self._frozen = layers[:first_layer]
         self._trained = layers[len(self._frozen) :]
         self._pad_token_id = pad_token_id
@@ -89,7 +90,7 @@ class SplitEncoder:
         hidden = self._encoder.embeddings(**inputs)
         for layer in self._frozen:
             hidden = layer(hidden, mask)
-        rows = hidden.to(self._dtype)
+        rows = hidden.to(self.dtype)
         return [LowerStates(r[: len(t.input_ids)], t.prefix_len) for r, t in zip(rows, tokens, strict=True)]
 
     def upper(self, states: Sequence[LowerStates]) -> Tensor:
@@ -119,7 +120,20 @@ class SplitEncoder:
         return features
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._dtype == torch.bfloat16)
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+
+def _kept_in(layer: Any, dtype: torch.dtype) -> Any:
+    """The layer, or where none of it trains a copy with its matrices in `dtype`: autocast would cast them for
+    each batch.
+    """
+    if dtype == torch.float32 or any(p.requires_grad for p in layer.parameters()):
+        return layer
+    copied = deepcopy(layer)
+    for module in copied.modules():
+        if isinstance(module, nn.Linear):
+            module.to(dtype)
+    return copied
 
 
 def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
