@@ -1,6 +1,7 @@
 """A score is the same bits alone, in any batch, in any order, and in best-of-n."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_a_batch_shared_out_to_threads_has_the_bits_of_one_thread(
     loaded = TorchBackend.load(tiny_artifact(arch, 2), dtype=dtype)
     assert [row.tobytes() for row in loaded.forward(MIX)[0]] == one_thread
     assert [loaded.forward([encoded])[0].tobytes() for encoded in MIX] == one_thread
+    loaded.close()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forwards_side_by_side_have_the_bits_of_one_alone(dtype: str) -> None:
+    torch.set_num_threads(2)
+    loaded = TorchBackend.load(tiny_artifact("bert", 2), dtype=dtype)
+    assert (loaded.num_parallel, backend("llama", dtype).num_parallel) == (2, 1)
+    orders = [np.random.default_rng(seed).permutation(len(MIX)) for seed in range(12)]
+    with ThreadPoolExecutor(3) as callers:
+        found = list(callers.map(lambda order: loaded.forward([MIX[i] for i in order])[0], orders))
+    for order, rows in zip(orders, found, strict=True):
+        assert [row.tobytes() for row in rows] == [alone("bert", dtype, i) for i in order]
     loaded.close()
 
 

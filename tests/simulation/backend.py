@@ -21,7 +21,7 @@ def true_scores(version: str, ids: Sequence[int]) -> list[float]:
 
 
 class SimulatedBackend:
-    """`core.ports.Backend` on a `World`."""
+    """`core.ports.ParallelBackend` on a `World`."""
 
     name = "fake"
     dtype = "float32"
@@ -29,6 +29,7 @@ class SimulatedBackend:
 
     def __init__(self, world: World, plan: Plan, version: str, fairness: Fairness) -> None:
         self.shares_prefix = plan.shares_prefix
+        self.num_parallel = plan.num_parallel
         self.has_died = False
         self.has_hung = False
         self.is_closed = False
@@ -36,20 +37,21 @@ class SimulatedBackend:
         self._plan = plan
         self._version = version
         self._fairness = fairness
-        self._is_busy = False
+        self._num_busy = 0
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         self._world.require(not self.is_closed, "no forward after close")
-        self._world.require(not self._is_busy, "one forward at a time")
-        self._is_busy = True
+        self._num_busy += 1
+        most = self.num_parallel + (self.num_parallel > 1)
+        self._world.require(self._num_busy <= most, "as many forwards at a time as there may be")
         try:
             return self._forward(batch)
         finally:
-            self._is_busy = False
+            self._num_busy -= 1
 
     def close(self) -> None:
         self._world.require(not self.is_closed, "closed once")
-        self._world.require(not self._is_busy, "not closed within a forward")
+        self._world.require(not self._num_busy, "not closed within a forward")
         self.is_closed = True
 
     def _forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:

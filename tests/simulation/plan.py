@@ -73,6 +73,8 @@ class Plan:
     """When the service is closed with requests under way; None: when all are answered."""
     hiccup_share: float
     """Of the clock's readings, how many take `world.HICCUP_S`, as of a thread that lost its processor."""
+    num_parallel: int
+    """Forwards side by side, and one more for short items if there are several."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def draw_plan(chance: random.Random) -> Plan:
         faults=_faults(chance, budget, horizon_s),
         close_at_s=chance.uniform(0, horizon_s) if chance.random() < 0.2 else None,
         hiccup_share=chance.choice((0.0, 0.0, 0.02)),
+        num_parallel=chance.choice((1, 1, 2, 3)),
     )
 
 

@@ -89,8 +89,11 @@ def load_backend(spec: ModelSpec, artifact: Artifact, num_threads: int | None = 
 def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:
     import torch
 
+    from guerdon_service.backends.freed_memory import keep_freed_memory
     from guerdon_service.backends.torch_backend import TorchBackend
 
+    if device == "cpu":
+        keep_freed_memory()
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     return TorchBackend.load(artifact, dtype=dtype, device=device)

@@ -1,7 +1,9 @@
 """The torch back end."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -24,6 +26,8 @@ from guerdon_service.core.ports import ForwardStats
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda")
+NUM_PARALLEL = 2
+"""Forwards side by side on CPU: while one computes something long, another is soon free."""
 CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
 
@@ -48,7 +52,8 @@ def rows_on(device: str, manifest: Manifest) -> int | None:
 class TorchBackend:
     """One loaded model; the packed forward where the architecture can, else row by row.
 
-    Not thread-safe: only the engine's back-end thread calls `forward`.
+    `core.ports.ParallelBackend`. A forward that is alone has all threads if its conversations can be shared
+    out to them; else its part of them, so that one that comes meanwhile finds a core.
 
     Args:
         fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
@@ -71,9 +76,11 @@ class TorchBackend:
         self._num_threads = torch.get_num_threads()
         # Encoders' packed forwards have the same bits on any number of threads. A decoder's have not: few
         # queries over many keys take a kernel that splits the keys among threads; nor has `row_logits`.
-        shares_out = self._packs and on_cpu and not family_of(model.config).causal
-        self._num_parts = self._num_threads if shares_out else 1
-        self._pool = ThreadPoolExecutor(self._num_parts, thread_name_prefix="guerdon-forward")
+        self._shares_out = self._packs and on_cpu and not family_of(model.config).causal
+        self.num_parallel = min(NUM_PARALLEL, self._num_threads) if self._shares_out else 1
+        self._pool = ThreadPoolExecutor(2 * self._num_threads, thread_name_prefix="guerdon-forward")
+        self._num_running = 0
+        self._lock = threading.Lock()
 
     @staticmethod
     def load(artifact: Artifact, dtype: str = "float32", device: str = "cpu") -> "TorchBackend":
@@ -95,15 +102,29 @@ class TorchBackend:
         for nobody, where threads inside each operation would wait for the slowest at its end.
         """
         assert self._model is not None, "forward after close"
-        parts = share_out(batch, self._num_parts)
-        num_threads = 1 if len(parts) > 1 else self._num_threads
-        run = partial(self._forward_part, batch, num_threads=num_threads)
-        scored = list(self._pool.map(run, parts)) if len(parts) > 1 else [run(parts[0])]
+        with self._running() as is_alone:
+            its_threads = max(1, self._num_threads // self.num_parallel)
+            num_parts = self._num_threads if is_alone else its_threads
+            parts = share_out(batch, num_parts if self._shares_out else 1)
+            run = partial(self._forward_part, batch, num_threads=1 if len(parts) > 1 else its_threads)
+            scored = list(self._pool.map(run, parts)) if len(parts) > 1 else [run(parts[0])]
         scores = np.empty((len(batch), self.num_heads), dtype=np.float32)
         for part, (rows, _) in zip(parts, scored, strict=True):
             scores[part] = rows
         num_computed = sum(computed for _, computed in scored)
         return scores, ForwardStats(sum(e.num_tokens for e in batch), num_computed)
+
+    @contextmanager
+    def _running(self) -> Iterator[bool]:
+        """Whether no other forward is under way."""
+        with self._lock:
+            self._num_running += 1
+            is_alone = self._num_running == 1
+        try:
+            yield is_alone
+        finally:
+            with self._lock:
+                self._num_running -= 1
 
     def _forward_part(
         self, batch: Sequence[Encoded], part: Sequence[int], *, num_threads: int

@@ -40,7 +40,7 @@ class ForwardStats:
 
 
 class Backend(Protocol):
-    """A loaded model. Only one of the engine's threads calls `forward`; see `ProcessBackend` for several."""
+    """A loaded model. Only one of the engine's threads calls `forward`; see `ParallelBackend` for several."""
 
     @property
     def name(self) -> str:
@@ -71,6 +71,16 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the weights."""
+        ...
+
+
+@runtime_checkable
+class ParallelBackend(Backend, Protocol):
+    """A back end in this process whose `forward` several threads may call at once."""
+
+    @property
+    def num_parallel(self) -> int:
+        """How many forwards should run side by side, each on its part of the cores; more may."""
         ...
 
 
@@ -109,6 +119,10 @@ class ProcessBackend(Backend, Protocol):
 class Cache(Protocol):
     """Raw scores by fingerprint. Never raises: an outage is a miss."""
 
+    def at_hand(self, keys: Sequence[bytes], num_heads: int) -> list[RawScores] | None:
+        """As `get_many` where every key is known without waiting; else None, and nothing is counted."""
+        ...
+
     async def get_many(self, keys: Sequence[bytes], num_heads: int) -> list[RawScores | None]:
         """One entry per key; None where unknown, unreadable or not `num_heads` long."""
         ...
@@ -124,13 +138,17 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """One forward, as the engine saw it. Times in seconds."""
+    """One forward, as the engine saw it. Times in seconds.
+
+    num_running: forwards under way when it ended, itself included.
+    """
 
     num_items: int
     num_tokens: int
     num_computed: int
     forward_s: float
     failed: bool
+    num_running: int = 1
 
 
 class Observer(Protocol):

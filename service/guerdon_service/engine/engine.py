@@ -1,6 +1,7 @@
 """The engine of one model: admission, single-flight, and an answer for everyone admitted."""
 
 import asyncio
+import itertools
 import logging
 import math
 import time
@@ -12,11 +13,18 @@ from typing import Any
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import GuerdonError, NotReady, Overloaded
 from guerdon_service.core.limits import Limits
-from guerdon_service.core.ports import Backend, BatchReport, Observer, ProcessBackend, RawScores
+from guerdon_service.core.ports import (
+    Backend,
+    BatchReport,
+    Observer,
+    ParallelBackend,
+    ProcessBackend,
+    RawScores,
+)
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
-from guerdon_service.engine.token_queue import TokenQueue
+from guerdon_service.engine.token_queue import EXPRESS, TokenQueue
 from guerdon_service.engine.worker import Answer, Worker
 
 log = logging.getLogger(__name__)
@@ -39,7 +47,9 @@ class EngineScores:
 class Engine:
     """Scores token sequences with one back end. Create it inside the event loop that will use it.
 
-    One queue, and a thread that takes from it for each forward that the back end can run at once.
+    One queue, and a thread that takes from it for each forward that the back end can run at once. Where these
+    share the cores, one more takes what is short while they are all busy: the system's scheduler gives it
+    its part of the cores at once.
     """
 
     def __init__(
@@ -58,13 +68,13 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._throughput = Throughput()
         self._in_flight: dict[bytes, Pending] = {}
-        self._queue = TokenQueue(limits.max_batch_tokens)
         self._processes = backend if isinstance(backend, ProcessBackend) else None
-        num_workers = self._processes.num_processes if self._processes else 1
-        self._workers = [
-            Worker(model, backend, self._queue, clock, self._scatter_threadsafe, number)
-            for number in range(num_workers)
-        ]
+        num_parallel = backend.num_parallel if isinstance(backend, ParallelBackend) else 1
+        self._queue = TokenQueue(limits.max_batch_tokens, num_parallel)
+        num_workers = self._processes.num_processes if self._processes else num_parallel
+        start = partial(Worker, model, backend, self._queue, clock, self._scatter_threadsafe)
+        self._workers = [start(number) for number in range(num_workers)]
+        self._express = [start(EXPRESS)] if num_parallel > 1 else []
         if self._processes:
             self._processes.watch(partial(observer.engine_processes, model))
 
@@ -136,7 +146,10 @@ class Engine:
         if self._processes and not self._processes.num_live:
             await asyncio.to_thread(self._processes.close)  # else who waits for one to come back waits on
         ended = await asyncio.gather(
-            *(asyncio.to_thread(worker.join, CLOSE_TIMEOUT_S) for worker in self._workers)
+            *(
+                asyncio.to_thread(worker.join, CLOSE_TIMEOUT_S)
+                for worker in itertools.chain(self._workers, self._express)
+            )
         )
         if self._processes:
             await asyncio.to_thread(self._processes.close)
@@ -232,6 +245,7 @@ class Engine:
             else:
                 pending.future.set_result(answer)
         if report is not None:
-            self._throughput.add(report.num_tokens, report.forward_s)
+            at_once = 1 if self._processes else report.num_running  # they share the cores
+            self._throughput.add(report.num_tokens, report.forward_s / at_once)
             self._observer.batch(self._model, report)
         self._observer.queued(self._model, self._queue.num_items, self._queue.num_tokens)

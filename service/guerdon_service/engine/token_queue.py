@@ -17,6 +17,17 @@ INTERACTIVE_PAUSE_S = 1.0
 """Seconds without interactive work after which bulk work gets whole batches."""
 TURN_SHARE = 1 / 8
 """Of a batch, what a tenant takes in its turn while others wait."""
+BACKLOG_SHARE = 1 / 4
+"""Of the interactive work that waits, what one of several takers takes: the longer the queue, the fuller its
+batches, and the shorter the queue, the sooner is done who comes next."""
+LEAST_BATCH = 1 / 4
+"""Of a full batch, what one of several takers takes in any case: smaller ones cost more than they save."""
+EXPRESS = -1
+"""The taker of short items while all others are busy."""
+EXPRESS_ITEM = 1 / 16
+"""Of a batch, the longest item that it takes, in tokens."""
+EXPRESS_BATCH = 1 / 4
+"""Of a batch, what it takes at once."""
 MAX_FORGOTTEN = 1000
 """Items that nobody wants any more are kept until their turn, but never more than the others and these."""
 
@@ -49,10 +60,14 @@ class TokenQueue:
     1995), so neither lane can starve the other, whatever the sizes of their items. It does not fill up a
     batch of interactive work: a fuller batch is a longer wait for everyone in it. Within a lane tenants take
     turns.
+
+    Args:
+        num_takers: threads that share the cores; with several, `EXPRESS` may take as well.
     """
 
-    def __init__(self, max_batch_tokens: int) -> None:
+    def __init__(self, max_batch_tokens: int, num_takers: int = 1) -> None:
         self._max_batch_tokens = max_batch_tokens
+        self._num_takers = num_takers
         turn_tokens = TURN_SHARE * max_batch_tokens
         self._lanes = {
             Lane.INTERACTIVE: FairLane(turn_tokens, STRETCH),
@@ -76,6 +91,11 @@ class TokenQueue:
     def num_items(self) -> int:
         """Items that wait."""
         return self._num_items
+
+    @property
+    def num_running(self) -> int:
+        """Batches that were taken and are not done, at least one: whoever asks has just done one."""
+        return max(1, sum(map(bool, self._running.values())))
 
     def waiting_of(self, tenant: str) -> int:
         """Tokens of one tenant that wait."""
@@ -137,11 +157,14 @@ class TokenQueue:
         """Next batch, and what was dropped on the way because its deadline has passed; never waits.
 
         Args:
-            taker: which of the threads that take.
+            taker: which of the threads that take: a number from 0, or `EXPRESS`.
         """
         with self._changed:
             batch = _Batch(now)
-            self._running[taker] = round(self._pack(batch))
+            spent = self._pack_express(batch) if taker == EXPRESS else self._pack(batch)
+            self._running[taker] = round(spent)
+            if self._num_takers > 1 and self._waiting():
+                self._changed.notify_all()  # now that one more is busy, it may be the express taker's turn
             return batch.items, batch.expired
 
     def wait(self, timeout_s: float | None = None, taker: int = 0) -> bool:
@@ -152,8 +175,9 @@ class TokenQueue:
         """
         with self._changed:
             self._running[taker] = 0
-            self._changed.wait_for(lambda: self._closed or self._waiting(), timeout_s)
-            return self._waiting() or not self._closed
+            ready = self._next_express if taker == EXPRESS else self._waiting
+            self._changed.wait_for(lambda: self._closed or ready(), timeout_s)
+            return not self._closed or bool(ready())
 
     def close(self) -> list[Pending]:
         """Refuse to wait any longer and hand back everything that is left."""
@@ -165,6 +189,13 @@ class TokenQueue:
 
     def _waiting(self) -> bool:
         return any(self._lanes.values())
+
+    def _next_express(self) -> Pending | None:
+        """The next interactive item if it is short and all other takers are busy."""
+        num_busy = sum(num_tokens > 0 for taker, num_tokens in self._running.items() if taker != EXPRESS)
+        first = self._lanes[Lane.INTERACTIVE].next(set()) if num_busy == self._num_takers else None
+        is_short = first is not None and first.encoded.num_tokens <= EXPRESS_ITEM * self._max_batch_tokens
+        return first if is_short else None
 
     def _count(self, pending: Pending) -> None:
         pending.counted = True
@@ -188,43 +219,69 @@ class TokenQueue:
     def _pack(self, batch: _Batch) -> float:
         """Fill the batch; how many tokens it has."""
         interactive, bulk = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BULK]
-        budget = float(self._max_batch_tokens)
         if interactive:
             self._interactive_until = batch.now + INTERACTIVE_PAUSE_S
-            owed = self._move_owed(bulk, batch)
-            spent = self._move(interactive, batch, budget - owed, whole=not batch.items)
-            earned = spent * BULK_SHARE / (1 - BULK_SHARE)
-            self._bulk_credit = self._bulk_credit + earned - owed if bulk else 0.0
+            budget = self._interactive_budget(interactive)
+            owed = self._move_owed(bulk, batch, budget)
+            room = self._max_batch_tokens - owed
+            spent = self._move(interactive, batch, budget - owed, whole=not batch.items, room=room)
+            self._earn(spent, owed)
             return owed + spent
         share = BULK_SLICE if batch.now < self._interactive_until else 1.0
-        spent = self._move(bulk, batch, share * budget, whole=True)
+        spent = self._move(bulk, batch, share * self._max_batch_tokens, whole=True)
         self._bulk_credit = max(0.0, self._bulk_credit - spent)
         return spent
 
-    def _move_owed(self, bulk: FairLane, batch: _Batch) -> float:
+    def _pack_express(self, batch: _Batch) -> float:
+        """Short items, as long as one is next; how many tokens they have."""
+        spent, budget = 0.0, EXPRESS_BATCH * self._max_batch_tokens
+        while spent < budget and (pending := self._next_express()) is not None:
+            spent += self._move_item(self._lanes[Lane.INTERACTIVE], batch, pending)
+        self._earn(spent, 0.0)
+        return spent
+
+    def _earn(self, spent: float, owed: float) -> None:
+        """Bulk work that waits earns with what interactive work took, and pays what it was owed."""
+        earned = spent * BULK_SHARE / (1 - BULK_SHARE)
+        self._bulk_credit = self._bulk_credit + earned - owed if self._lanes[Lane.BULK] else 0.0
+
+    def _interactive_budget(self, interactive: FairLane) -> float:
+        if self._num_takers == 1:
+            return self._max_batch_tokens
+        waiting = BACKLOG_SHARE * sum(interactive.waiting.values())
+        return min(self._max_batch_tokens, max(waiting, LEAST_BATCH * self._max_batch_tokens))
+
+    def _move_owed(self, bulk: FairLane, batch: _Batch, budget: float) -> float:
         """What bulk work has earned: up to a batch of it, or one item that is longer than a batch."""
         first = bulk.next(batch.prefixes)
         if first is None or batch.cost(first) > self._bulk_credit:
             return 0.0
-        return self._move(bulk, batch, min(self._bulk_credit, self._max_batch_tokens), whole=True)
+        return self._move(bulk, batch, min(self._bulk_credit, budget), whole=True)
 
-    def _move(self, lane: FairLane, batch: _Batch, budget: float, *, whole: bool) -> float:
-        """Move items from `lane` while they fit; `whole` lets one item exceed the budget."""
+    def _move(self, lane: FairLane, batch: _Batch, budget: float, *, whole: bool, room: float = 0.0) -> float:
+        """Move items while they fit: into `budget`, or into `room` what shares its prompt with the batch;
+        `whole` lets one item exceed it."""
         spent = 0.0
         while (pending := lane.next(batch.prefixes)) is not None:
-            if batch.now >= pending.deadline:
-                lane.pay(0.0)
-                batch.expired.append(pending)
-                pending.deadline = -inf  # nobody can join it any more
-            elif spent + batch.cost(pending) > budget and not (whole and not spent):
+            limit = max(budget, room) if pending.prefix in batch.prefixes else budget
+            is_over = spent + batch.cost(pending) > limit
+            if is_over and batch.now < pending.deadline and not (whole and not spent):
                 break
-            else:
-                cost = batch.cost(pending)
-                lane.pay(cost)
-                spent += cost
-                batch.add(pending)
-            self._uncount(pending)
+            spent += self._move_item(lane, batch, pending)
         return spent
+
+    def _move_item(self, lane: FairLane, batch: _Batch, pending: Pending) -> float:
+        """Move the lane's next item, unless its deadline has passed; the tokens that it adds to the batch."""
+        cost = 0.0
+        if batch.now >= pending.deadline:
+            batch.expired.append(pending)
+            pending.deadline = -inf  # nobody can join it any more
+        else:
+            cost = batch.cost(pending)
+            batch.add(pending)
+        lane.pay(cost)
+        self._uncount(pending)
+        return cost
 
 
 _OTHER = {Lane.INTERACTIVE: Lane.BULK, Lane.BULK: Lane.INTERACTIVE}

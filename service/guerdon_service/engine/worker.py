@@ -42,7 +42,7 @@ class Worker:
 
     Args:
         scatter: called on the thread with a batch, its answers in order, and what the forward cost.
-        number: among the workers of one queue.
+        number: among the workers of one queue, or `token_queue.EXPRESS`.
     """
 
     def __init__(
@@ -121,7 +121,14 @@ class Worker:
         self._scatter(
             batch,
             answers,
-            BatchReport(len(batch), num_tokens, num_computed, done - started, num_computed == 0),
+            BatchReport(
+                len(batch),
+                num_tokens,
+                num_computed,
+                done - started,
+                failed=num_computed == 0,
+                num_running=self._queue.num_running,
+            ),
         )
 
     def _answers(self, batch: Sequence[Encoded]) -> tuple[list[Answer], int]:
