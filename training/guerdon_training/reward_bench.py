@@ -1,7 +1,8 @@
 """What a reward run costs, beside a plain `transformers.Trainer` loop over the same pairs.
 
-``python -m guerdon_training.reward_bench CONFIG NUM_PAIRS [KEY=VALUE ...]`` where the config's paths start.
-The plain loop pools as the base does, so the config's `pooling` must be ``model``.
+``python -m guerdon_training.reward_bench CONFIG NUM_PAIRS ROUNDS [KEY=VALUE ...]`` where the config's paths
+start. The plain loop pools as the base does, so the config's `pooling` must be ``model``. The two alternate;
+CPU time counts, because others may use the machine.
 """
 
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from statistics import median
 from typing import Any
 
 import torch
@@ -37,18 +39,23 @@ MICRO_BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Tokens of both responses of every pair, prompts included, per CPU second of one epoch.
+    """Tokens of both responses of every pair, prompts included, per second of one epoch, a round each.
 
     ours: frozen layers once, bf16 products, each response of a prompt once, sorted by length. plain: the
-    same model and dtype, chosen and rejected in one batch.
+    same model, dtype and pairs a step, chosen and rejected in one batch. Each CPU time, then wall time.
     """
 
-    ours: float
-    plain: float
+    ours: tuple[tuple[float, float], ...]
+    plain: tuple[tuple[float, float], ...]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours over plain by CPU time."""
+        return [a[0] / b[0] for a, b in zip(self.ours, self.plain, strict=True)]
 
 
-def measure_speed(config: RewardConfig, num_pairs: int) -> Speed:
-    """One epoch of each over the first pairs of ``data.train`` that train a head."""
+def measure_speed(config: RewardConfig, num_pairs: int, rounds: int) -> Speed:
+    """An epoch of each, alternating, over the first pairs of ``data.train`` that train a head."""
     torch.set_num_threads(config.optim.num_threads)
     folder = base_folder(config.base)
     tokenizer = load_tokenizer(folder)
@@ -56,7 +63,13 @@ def measure_speed(config: RewardConfig, num_pairs: int) -> Speed:
     rows = build_rows(pairs, tokenizer, config.max_tokens)
     sides = [row for c in rows.comparisons for row in (c.chosen, c.rejected)]
     num_tokens = sum(len(rows.tokens[row].input_ids) for row in sides)
-    return Speed(num_tokens / _ours(config, rows), num_tokens / _plain(config, rows, tokenizer))
+
+    def rate(spent: tuple[float, float]) -> tuple[float, float]:
+        return num_tokens / spent[0], num_tokens / spent[1]
+
+    both = [(rate(_ours(config, rows)), rate(_plain(config, rows, tokenizer))) for _ in range(rounds)]
+    ours, plain = zip(*both, strict=True)
+    return Speed(ours, plain)
 
 
 def _model(config: RewardConfig) -> Any:
@@ -65,14 +78,14 @@ def _model(config: RewardConfig) -> Any:
     return build_model(folder, package, outputs, config.lora, config.seed, num_layers=config.base.num_layers)
 
 
-def _ours(config: RewardConfig, rows: Rows) -> float:
-    """CPU seconds of an epoch as `fit` runs it."""
+def _ours(config: RewardConfig, rows: Rows) -> tuple[float, float]:
+    """CPU and wall seconds of an epoch as `fit` runs it."""
     model, optim = _model(config).eval(), config.optim
     parameters = [p for p in model.parameters() if p.requires_grad]
     encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers, default=None), 0)
     learner = build_learner(encoder, rows, config, Accelerator(cpu=True))
     optimizer = torch.optim.AdamW(parameters, lr=optim.learning_rate)
-    started = time.process_time()
+    cpu, wall = time.process_time(), time.perf_counter()
     states = encoder.lower(rows.tokens, optim.max_batch_tokens, "frozen layers")
     order = Random(config.seed)  # noqa: S311 - a repeatable order, not a secret
     for step in epoch_steps(rows, optim.pairs_per_step, optim.max_batch_tokens, order):
@@ -80,7 +93,7 @@ def _ours(config: RewardConfig, rows: Rows) -> float:
         nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-    return time.process_time() - started
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 class _PairTrainer(Trainer):
@@ -95,8 +108,8 @@ class _PairTrainer(Trainer):
         return bradley_terry(chosen, rejected).mean()
 
 
-def _plain(config: RewardConfig, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> float:
-    """CPU seconds of an epoch of `transformers.Trainer`."""
+def _plain(config: RewardConfig, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> tuple[float, float]:
+    """CPU and wall seconds of an epoch of `transformers.Trainer`."""
 
     def batch(comparisons: Sequence[Comparison]) -> dict[str, Tensor]:
         sides = [c.chosen for c in comparisons] + [c.rejected for c in comparisons]
@@ -118,11 +131,19 @@ def _plain(config: RewardConfig, rows: Rows, tokenizer: PreTrainedTokenizerBase)
         )
         comparisons: Any = list(rows.comparisons)
         trainer = _PairTrainer(_model(config), arguments, data_collator=batch, train_dataset=comparisons)
-        started = time.process_time()
+        cpu, wall = time.process_time(), time.perf_counter()
         trainer.train()
-        return time.process_time() - started
+        return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _line(name: str, rounds: Sequence[tuple[float, float]]) -> str:
+    cpu, wall = (median(r[i] for r in rounds) for i in (0, 1))
+    return f"{name}: {cpu:.0f} tokens per CPU second, {wall:.0f} per second\n"
 
 
 if __name__ == "__main__":
-    speed = measure_speed(read_config(Path(sys.argv[1]), RewardConfig, sys.argv[3:]), int(sys.argv[2]))
-    sys.stdout.write(f"{speed.ours:.0f} tokens/s, plain {speed.plain:.0f}: {speed.ours / speed.plain:.2f}\n")
+    read = read_config(Path(sys.argv[1]), RewardConfig, sys.argv[4:])
+    speed = measure_speed(read, int(sys.argv[2]), int(sys.argv[3]))
+    ratios = speed.ratios
+    sys.stdout.write(_line("train reward", speed.ours) + _line("Trainer", speed.plain))
+    sys.stdout.write(f"{median(ratios):.2f} times [{min(ratios):.2f}, {max(ratios):.2f}] by CPU time\n")
