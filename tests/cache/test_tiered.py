@@ -67,3 +67,15 @@ def test_a_malformed_url_is_refused_at_once(observer: RecordingObserver, url: st
     with pytest.raises(InvalidInput, match="redis_url") as caught:
         open_cache(observer, redis_url=url)
     assert caught.value.param == "redis_url"
+
+
+def test_at_hand_is_all_or_nothing_and_counts_only_what_it_gives(observer: RecordingObserver) -> None:
+    cache = open_cache(observer)
+    cache.put_many([(key(n), np.array([n, -n], np.float32)) for n in range(3)])
+    observer.take()
+    assert cache.at_hand([key(0), key(9)], 2) is None
+    assert cache.at_hand([key(0)], 3) is None, "it is not that long"
+    assert observer.take() == {}
+    found = cache.at_hand([key(2), key(0)], 2)
+    assert found is not None and [row.tolist() for row in found] == [[2, -2], [0, 0]]
+    assert observer.take() == {("l1", "hit"): 2}

@@ -15,6 +15,7 @@ from guerdon_service.core.ports import Cache, Observer, RawScores
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.engine import Engine
 from guerdon_service.scoring.encoded_memo import EncodedMemo, Known
+from guerdon_service.scoring.profiled import Profiled, profiled
 
 ENCODE_CHUNK = 32
 """Conversations that one task of the tokenizing pool takes: amortises its hand-over, keeps cores busy."""
@@ -61,6 +62,35 @@ class ModelScorer:
         self._memo = EncodedMemo()
         self._pool = pool
         self._observer = observer
+        self._profiled: dict[str | None, Profiled] = {}
+
+    def under(self, profile: str | None) -> Profiled:
+        """The model under a profile, None being its default one.
+
+        Raises:
+            InvalidInput: it defines no such profile.
+        """
+        found = self._profiled.get(profile)
+        if found is None:
+            found = self._profiled[profile] = profiled(self.model, profile)
+        return found
+
+    def at_hand(self, entries: Sequence[Entry], tenant: str) -> RawBatch | None:
+        """What `raw` gives, where this process knows all of it and nothing is to be waited for; else None."""
+        started = time.monotonic()
+        with self._observer.span("at hand", items=len(entries)):
+            known = []
+            for entry in entries:
+                found = self._memo.get(tenant, entry.conversation)
+                if found is None:
+                    return None
+                known.append(found)
+            tokenize_s = time.monotonic() - started
+            raw = self._cache.at_hand([k.fingerprint for k in known], self.model.backend.num_heads)
+        if raw is None:
+            return None
+        self._observer.tokenized(self.label, len(entries), tokenize_s)
+        return RawBatch(raw, [k.encoded for k in known], [True] * len(raw), tokenize_s, 0.0, 0.0)
 
     async def raw(self, entries: Sequence[Entry], *, tenant: str, lane: Lane, deadline: float) -> RawBatch:
         """Score all entries.
@@ -82,7 +112,6 @@ class ModelScorer:
         missing = [i for i, hit in enumerate(found) if hit is None]
         cached = [hit is not None for hit in found]
         if not missing:
-            await asyncio.sleep(0)  # who asks for known scores without end must not keep the loop from others
             return RawBatch([h for h in found if h is not None], encoded, cached, tokenize_s, 0.0, 0.0)
         with self._observer.span("queue and forward", model=self.label, items=len(missing)):
             scores = await self.engine.score(

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from guerdon_service.core.artifact import LoadedModel, ModelSpec
+from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.calibration import Calibration
-from guerdon_service.core.combine import combiner
 from guerdon_service.core.fingerprint import artifact_digest
 from guerdon_service.core.result import Provenance, Score, Usage
 from guerdon_service.scoring.model_scorer import RawBatch
+from guerdon_service.scoring.profiled import Profiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +22,22 @@ class Scored:
     usage: Usage
 
 
-def of_model(model: LoadedModel, profile_name: str | None, batch: RawBatch, total_s: float) -> Scored:
-    """Calibrate raw scores under a profile.
-
-    Raises:
-        InvalidInput: the model defines no such profile.
-    """
-    name, profile = model.manifest.profile(profile_name)
-    combined = combiner(model.manifest, profile)
+def of_model(model: Profiled, batch: RawBatch, total_s: float) -> Scored:
+    """Raw scores under a profile."""
     scores = [
-        combined(raw, e.num_tokens, e.truncated, cached)
+        model.combined(raw, e.num_tokens, e.truncated, cached)
         for raw, e, cached in zip(batch.raw, batch.encoded, batch.cached, strict=True)
     ]
-    provenance = Provenance(
-        model.spec.name,
-        model.manifest.version,
-        model.manifest.digest,
-        name,
-        model.backend.name,
-        model.backend.dtype,
-    )
     usage = Usage(
         num_items=len(scores),
-        num_tokens=sum(s.tokens for s in scores),
+        num_tokens=sum([s.tokens for s in scores]),
         num_cached=sum(batch.cached),
         tokenize_s=batch.tokenize_s,
         queue_s=batch.queue_s,
         forward_s=batch.forward_s,
         total_s=total_s,
     )
-    return Scored(provenance, model.manifest.calibration, scores, usage)
+    return Scored(model.provenance, model.calibration, scores, usage)
 
 
 def of_members(spec: ModelSpec, members: Sequence[Scored], total_s: float) -> Scored:
