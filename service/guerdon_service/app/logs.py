@@ -3,8 +3,6 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
@@ -13,14 +11,22 @@ _request_id: ContextVar[str] = ContextVar("guerdon_request_id", default="")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "request_id"}
 
 
-@contextmanager
-def logged_request(request_id: str) -> Iterator[None]:
-    """Within, every log line of this task (and of tasks it starts) carries `request_id`."""
-    token = _request_id.set(request_id)
-    try:
-        yield
-    finally:
-        _request_id.reset(token)
+class logged_request:
+    """Within, every log line of this task (and of tasks it starts) carries `request_id`.
+
+    A class, as every request has one and a generator would cost more.
+    """
+
+    __slots__ = ("_before", "_request_id")
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    def __enter__(self) -> None:
+        self._before = _request_id.set(self._request_id)
+
+    def __exit__(self, *error: object) -> None:
+        _request_id.reset(self._before)
 
 
 def configure_logging(level: str = "INFO", *, json: bool = True, stream: TextIO | None = None) -> None:

@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from guerdon_service.app.series import Count, Distribution
 from guerdon_service.app.tracing import span, within_trace
 from guerdon_service.core.ports import BatchReport
 from guerdon_service.shadow.drift import DriftFigures
@@ -49,17 +50,15 @@ class PrometheusObserver:
         ProcessCollector(registry=r)
         self._registry = r
         self._models: set[str] = set()
-        self._children: dict[tuple[object, ...], Any] = {}
         call, model = ("verb", "transport"), ("model",)
-        self._requests = Counter("guerdon_requests", "Answered requests", (*call, "code"), registry=r)
-        self._request_s = Histogram(
-            "guerdon_request_seconds", "Arrival to answer", call, buckets=_SECONDS, registry=r
-        )
+        self._requests = Count("guerdon_requests", "Answered requests", (*call, "code"), r)
+        self._request_s = Distribution("guerdon_request_seconds", "Arrival to answer", call, _SECONDS, r)
+        self._num_calls: dict[str, int] = {}
         self._under_way = Gauge("guerdon_calls", "Calls at work", ("transport",), registry=r)
         self._queue_items = Gauge("guerdon_queue_items", "Items waiting for a forward", model, registry=r)
         self._queue_tokens = Gauge("guerdon_queue_tokens", "Tokens waiting for a forward", model, registry=r)
-        self._tokenize_s = Histogram(
-            "guerdon_tokenize_seconds", "Encoding one request's items", model, buckets=_SECONDS, registry=r
+        self._tokenize_s = Distribution(
+            "guerdon_tokenize_seconds", "Encoding one request's items", model, _SECONDS, r
         )
         self._forward_s = Histogram(
             "guerdon_forward_seconds", "One forward of a batch", model, buckets=_SECONDS, registry=r
@@ -78,7 +77,7 @@ class PrometheusObserver:
             model,
             registry=r,
         )
-        self._cache = Counter("guerdon_cache", "Cache entries", ("layer", "outcome"), registry=r)
+        self._cache = Count("guerdon_cache", "Cache entries", ("layer", "outcome"), r)
         self._refused = Counter("guerdon_refused", "Refused requests", (*model, "code"), registry=r)
         self._ready = Gauge("guerdon_model_ready", "1 when the model answers", model, registry=r)
         self._processes = Gauge("guerdon_engine_processes", "Engine processes that live", model, registry=r)
@@ -106,7 +105,10 @@ class PrometheusObserver:
 
     def under_way(self, transport: str, trace_id: str) -> AbstractContextManager[None]:
         """Within, a call is at work, as a part of that trace where tracing is on."""
-        return _UnderWay(self._of(self._under_way, transport), within_trace(trace_id))
+        if transport not in self._num_calls:
+            self._num_calls[transport] = 0
+            self._under_way.labels(transport).set_function(lambda: self._num_calls[transport])
+        return _UnderWay(self._num_calls, transport, within_trace(trace_id))
 
     def request(
         self,
@@ -119,9 +121,8 @@ class PrometheusObserver:
         trace_id: str = "",
     ) -> None:
         """One request was answered: ``ok`` or an error's code, `seconds` after it arrived."""
-        exemplar = {"trace_id": trace_id} if trace_id else None
-        self._of(self._requests, verb, transport, code).inc(exemplar=exemplar)
-        self._of(self._request_s, verb, transport).observe(seconds, exemplar)
+        self._requests.add((verb, transport, code), 1, trace_id)
+        self._request_s.observe((verb, transport), seconds, trace_id)
         if self._slow_request_s is not None and seconds >= self._slow_request_s:
             fields = {"verb": verb, "transport": transport, "code": code, "seconds": round(seconds, 3)}
             _LOG.warning("slow request", extra=fields | {"request_id": request_id, "trace_id": trace_id})
@@ -143,11 +144,11 @@ class PrometheusObserver:
 
     def tokenized(self, model: str, num_items: int, tokenize_s: float) -> None:
         """One request's items were encoded."""
-        self._of(self._tokenize_s, model).observe(tokenize_s)
+        self._tokenize_s.observe((model,), tokenize_s)
 
     def cache(self, layer: str, outcome: str, count: int) -> None:
         """`count` entries of a cache layer had this outcome."""
-        self._of(self._cache, layer, outcome).inc(count)
+        self._cache.add((layer, outcome), count)
 
     def refused(self, model: str, code: str) -> None:
         """A request was refused; a model that never was loaded counts as `UNKNOWN_MODEL`."""
@@ -202,14 +203,6 @@ class PrometheusObserver:
         """The event loop ran a timer `lag_s` seconds late."""
         self._lag_s.observe(lag_s)
 
-    def _of(self, metric: Any, *labels: str) -> Any:
-        """``metric.labels(...)`` of a series that is never removed, without checking the labels again."""
-        key = (metric, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child
-
     def render(self) -> bytes:
         """Every series in Prometheus' text format, `CONTENT_TYPE`."""
         return generate_latest(self._registry)
@@ -223,17 +216,19 @@ class PrometheusObserver:
 class _UnderWay:
     """Counts a call while it is at work."""
 
-    __slots__ = ("_calls", "_trace")
+    __slots__ = ("_num_calls", "_trace", "_transport")
 
-    def __init__(self, calls: Gauge, trace: AbstractContextManager[None]) -> None:
-        self._calls, self._trace = calls, trace
+    def __init__(
+        self, num_calls: dict[str, int], transport: str, trace: AbstractContextManager[None]
+    ) -> None:
+        self._num_calls, self._transport, self._trace = num_calls, transport, trace
 
     def __enter__(self) -> None:
-        self._calls.inc()
+        self._num_calls[self._transport] += 1
         self._trace.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
-        self._calls.dec()
+        self._num_calls[self._transport] -= 1
         return self._trace.__exit__(*error)
 
 
