@@ -56,13 +56,15 @@ def test_the_exported_model_is_served_with_a_certificate(
 ) -> None:
     before = files(model)
     assert main(["export", "--model", str(model), "--tolerance", "1e-4"]) == 0
-    assert files(model) - before == {"onnx", "onnx/fp32.onnx", "onnx/int8.onnx"}
-    fp32, int8 = capsys.readouterr().out.splitlines()
+    graphs = {"onnx", "onnx/fp32.onnx", "onnx/int8.onnx"}
+    assert files(model) - before == graphs | {"torch", "torch/int8.safetensors"}
+    fp32, int8, torch_int8 = capsys.readouterr().out.splitlines()
     assert fp32.startswith("fp32: largest difference ")
-    assert int8.startswith("int8: ")
-    for dtype in ("float32", "int8"):
-        served = load_model(ModelSpec("m", str(model), "onnxruntime", dtype), num_threads=1)
-        assert served.certificate.passed
+    assert int8.startswith("onnx int8: ")
+    assert torch_int8.startswith("torch int8: ")
+    for backend, dtype in (("onnxruntime", "float32"), ("onnxruntime", "int8"), ("torch", "int8")):
+        served = load_model(ModelSpec("m", str(model), backend, dtype), num_threads=1)
+        assert (served.certificate.passed, served.backend.dtype) == (True, dtype)
         served.backend.close()
 
 

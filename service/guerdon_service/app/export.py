@@ -1,4 +1,4 @@
-"""``guerdon export``: write ONNX graphs that were compared with the model, or none."""
+"""``guerdon export``: write ONNX graphs and int8 ranges that were compared with the model, or none."""
 
 import argparse
 import json
@@ -11,24 +11,31 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from guerdon_service.app.export_check import calibration_feeds, check_fp32, check_int8
+from guerdon_service.app.export_check import calibration_feeds, check_fp32, check_int8, check_torch_int8
 from guerdon_service.app.export_graph import export_graph
 from guerdon_service.app.export_int8 import export_int8
 from guerdon_service.app.export_probes import read_probes
+from guerdon_service.app.export_ranges import measure_ranges
 from guerdon_service.artifacts.read import MANIFEST, read_artifact
+from guerdon_service.backends.int8 import takes_int8
+from guerdon_service.backends.int8_ranges import write_ranges
 from guerdon_service.backends.onnx_backend import FILES
+from guerdon_service.backends.safe import read_config
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import from_json, to_json
 from guerdon_service.core.whole_file import interrupted_later, write_whole
 
+FOLDERS = ("onnx", "torch")
+"""What an export may write: graphs for onnxruntime, ranges for torch."""
+
 
 def export_command(argv: Sequence[str]) -> int:
-    """Write ``onnx/fp32.onnx`` and ``onnx/int8.onnx`` into the artifact, or into a copy of it; 0 when done.
+    """Write graphs, and ranges where torch takes int8, into the artifact or a copy of it; 0 when done.
 
     Raises:
-        InvalidInput: the artifact cannot be read or exported, or a graph disagrees with it. Nothing is
-            left behind then.
+        InvalidInput: the artifact cannot be read or exported, or what was written disagrees with it.
+            Nothing is left behind then.
     """
     args = _parse(argv)
     artifact = read_artifact(args.model)
@@ -65,7 +72,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("guerdon export", description=__doc__)
     parser.add_argument("--model", required=True, help="artifact: a folder or a hub id")
     parser.add_argument(
-        "--dtype", choices=("fp32", "int8", "all"), default="all", help="graphs to write (all)"
+        "--dtype",
+        choices=("fp32", "int8", "all"),
+        default="all",
+        help="what to write (all); int8: for both back ends",
     )
     parser.add_argument(
         "--tolerance", type=float, default=1e-4, help="largest |difference| of an fp32 score (1e-4)"
@@ -82,12 +92,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list[str]:
-    """Write and compare the graphs that were asked for in ``staging/onnx``; a line on each."""
+    """Write and compare what was asked for in `staging`; a line on each."""
     folder = staging / "onnx"
     folder.mkdir()
     probes = read_probes(artifact, args.calibration)
     staged = replace(artifact, folder=staging)
-    num_steps = 2 if args.dtype == "fp32" else 4
+    in_torch = args.dtype != "fp32" and takes_int8(
+        read_config(artifact.base_folder, len(artifact.manifest.heads))
+    )
+    num_steps = 2 + (args.dtype != "fp32") * 2 + in_torch
     with tqdm(total=num_steps, desc="export", unit="step", file=sys.stderr, disable=None) as bar:
         export_graph(artifact, folder / FILES["float32"])
         bar.update()
@@ -99,6 +112,10 @@ def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list
             bar.update()
             report.append(check_int8(staged, probes))
             bar.update()
+        if in_torch:
+            write_ranges(artifact, staging, measure_ranges(artifact, probes.calibration))
+            report.append(check_torch_int8(staged, probes))
+            bar.update()
     if args.dtype == "int8":
         for file in folder.glob(f"{FILES['float32']}*"):
             file.unlink()
@@ -106,22 +123,25 @@ def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list
 
 
 def _publish(source: Path, staging: Path, args: argparse.Namespace) -> None:
-    """Move the graphs into the artifact, or a copy of it with them to its place, and seal the manifest."""
+    """Move the files into the artifact, or a copy of it with them to its place, and seal the manifest."""
+    written = [staging / name for name in FOLDERS if (staging / name).is_dir()]
     if args.output is None:
-        (source / "onnx").mkdir(exist_ok=True)
-        for file in (staging / "onnx").iterdir():
-            file.replace(source / "onnx" / file.name)
+        for folder in written:
+            (source / folder.name).mkdir(exist_ok=True)
+            for file in folder.iterdir():
+                file.replace(source / folder.name / file.name)
         _seal(source)
         return
     copy = staging / args.output.name
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("onnx", ".*", "__pycache__"))
-    (staging / "onnx").rename(copy / "onnx")
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*FOLDERS, ".*", "__pycache__"))
+    for folder in written:
+        folder.rename(copy / folder.name)
     _seal(copy)
     copy.rename(args.output)
 
 
 def _seal(folder: Path) -> None:
-    """Let the manifest's digest cover the graphs: another graph is another model to every cache."""
+    """Let the manifest's digest cover what was written: another graph is another model to every cache."""
     path = folder / MANIFEST
     if not path.is_file():
         return

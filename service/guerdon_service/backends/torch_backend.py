@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.families import family_of, runs_packed
+from guerdon_service.backends.int8 import INT8, load_int8
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.packed import packed_logits
@@ -39,7 +40,10 @@ def check_placement(dtype: str, device: str) -> None:
         InvalidInput: no such dtype or device.
     """
     if dtype not in DTYPES:
-        raise InvalidInput(f"dtype is {dtype!r}; the torch back end takes {', '.join(DTYPES)}", param="dtype")
+        raise InvalidInput(
+            f"dtype is {dtype!r}; the torch back end takes {', '.join(DTYPES)} or, for encoders, int8",
+            param="dtype",
+        )
     if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
         raise InvalidInput(f"device {device!r} is not available; use cpu", param="device")
 
@@ -87,8 +91,10 @@ class TorchBackend:
         """Load the artifact's model.
 
         Raises:
-            InvalidInput: no such dtype or device, or `load_classifier` refuses the artifact.
+            InvalidInput: no such dtype or device, or `load_classifier` or `load_int8` refuses the artifact.
         """
+        if dtype == INT8:
+            return TorchBackend(load_int8(artifact, device), artifact.manifest, dtype)
         check_placement(dtype, device)
         model = load_classifier(artifact, DTYPES[dtype], device)
         if device == "cpu":

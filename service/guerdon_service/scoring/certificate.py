@@ -50,6 +50,7 @@ TOLERANCES = {
     ("torch", "float32"): Tolerance(0.0, 1e-5),
     ("torch", "float16"): Tolerance(0.02, 0.005),
     ("torch", "bfloat16"): Tolerance(0.05, 0.02),
+    ("torch", "int8"): Tolerance(0.10, 0.05),
     ("onnxruntime", "float32"): Tolerance(0.0, 1e-4),
     ("onnxruntime", "int8"): Tolerance(0.10, 0.05),
 }

@@ -1,0 +1,148 @@
+"""BERT-shaped encoders whose products run in int8 on CPU, in ranges that ``guerdon export`` measured.
+
+A layer quantises its input once and multiplies it by query, key and value in one product; uint8 goes from the
+first product of the feed-forward part to the second. All scales are constants. Input channels are smoothed
+(SmoothQuant, Xiao et al. 2023, arXiv:2211.10438, equation 4): what divides a channel is folded into the
+multiplication that quantises it, or into the value product before it. A few inner channels of the
+feed-forward part are large in one token of each conversation and small elsewhere, and would take the scale
+for themselves: those are multiplied apart, in fp32 (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339,
+section 3.2). The residual stream, norms, embeddings and head are fp32 too, and attention is bf16.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from guerdon_service.backends.attention import PackedMasks, packed_attention
+from guerdon_service.backends.int8_linear import TYPICAL_ROWS, Int8Linear, quantised, zero_point
+from guerdon_service.backends.int8_ranges import read_ranges
+from guerdon_service.backends.load import load_classifier
+from guerdon_service.core.artifact import Artifact
+from guerdon_service.core.errors import InvalidInput
+
+INT8 = "int8"
+"""Its dtype's name."""
+SMOOTHING = 0.6
+"""Measured best of 0.4 to 0.8 on MiniLM: share of a channel's range that moves to the weights."""
+APART = 8
+"""Inner channels that are multiplied apart; on MiniLM one or two a layer need it."""
+_MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
+_GELU_LEAST = -0.17
+_TINY = 1e-5
+"""Least range of a channel; those that calibration never saw move are not blown up."""
+
+
+def takes_int8(config: PreTrainedConfig) -> bool:
+    """True for the encoders that `load_int8` loads."""
+    return config.model_type in _MODEL_TYPES and config.hidden_act == "gelu"
+
+
+def load_int8(artifact: Artifact, device: str) -> PreTrainedModel:
+    """The artifact's model with its layers in int8.
+
+    Raises:
+        InvalidInput: another architecture, device or machine; no ranges, or those of other weights; or
+            `load_classifier` refuses the artifact.
+    """
+    if device != "cpu" or not torch.backends.mkldnn.is_available():
+        raise InvalidInput(
+            "dtype int8 of the torch back end runs on cpu with oneDNN; use bfloat16", param="dtype"
+        )
+    model = load_classifier(artifact, torch.float32, device)
+    if not takes_int8(model.config):
+        raise InvalidInput(
+            f"dtype int8 of the torch back end takes {', '.join(_MODEL_TYPES)} with the exact GELU, "
+            f"and {artifact.manifest.name} is {model.config.model_type}; use bfloat16 or onnxruntime",
+            param="dtype",
+        )
+    layers: Any = model.base_model.encoder.layer  # type: ignore[union-attr]
+    for i, ranges in enumerate(read_ranges(artifact, model.config)):
+        layers[i] = Int8Layer(layers[i], ranges)
+    return model
+
+
+class Int8Layer(nn.Module):
+    """What one layer of the trunk computes: fp32 [1, T, hidden] to the same.
+
+    Args:
+        layer: of BERT, RoBERTa or XLM-R, in fp32, with the exact GELU.
+        ranges: largest magnitude of each input channel: ``hidden``, ``context`` and ``middle`` [hidden],
+            ``active`` [intermediate].
+    """
+
+    is_causal = False
+
+    def __init__(self, layer: Any, ranges: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        own, out = layer.attention.self, layer.attention.output
+        self._heads, self._scaling = own.num_attention_heads, own.scaling
+        self._norms = nn.ModuleList([out.LayerNorm, layer.output.LayerNorm])
+        weight, bias = _joined(own.query, own.key, own.value)
+        by_input = _divisors(ranges["hidden"], weight)
+        by_context = _divisors(ranges["context"], out.dense.weight)
+        unit = torch.cat(
+            [torch.ones(len(weight) - len(by_context)), by_context]
+        )  # of queries, keys; of values
+        self._qkv = Int8Linear(weight * by_input / unit[:, None], bias / unit)
+        self._out = Int8Linear(out.dense.weight * by_context, out.dense.bias)
+        self._input = 1 / by_input
+        self._feed_forward = _FeedForward(layer.intermediate.dense, layer.output.dense, ranges)
+
+    def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:
+        """The next layer's input."""
+        rows = hidden[0]
+        qkv = self._qkv(quantised(rows, self._input), torch.bfloat16)
+        query, key, value = (t.unflatten(1, (self._heads, -1)).transpose(0, 1)[None] for t in qkv.chunk(3, 1))
+        context, _none = packed_attention(self, query, key, value, None, packed=packed, scaling=self._scaling)
+        middle = self._norms[0](self._out.plus(quantised(context[0].flatten(1)), rows))
+        return self._norms[1](self._feed_forward(middle))[None]  # type: ignore[no-any-return]
+
+
+class _FeedForward(nn.Module):
+    """``rows + down(gelu(up(rows)))``."""
+
+    def __init__(self, up: nn.Linear, down: nn.Linear, ranges: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        divisors = _divisors(ranges["middle"], up.weight)
+        apart = ranges["active"].topk(min(APART, up.out_features)).indices
+        within = torch.ones(up.out_features).index_fill_(0, apart, 0.0)
+        highest = float((ranges["active"] * within).max().clamp_min(_TINY))
+        self._scale = (highest - _GELU_LEAST) / (2 * zero_point() - 1)
+        self._zero = round(-_GELU_LEAST / self._scale)
+        self._inverse = 1 / divisors
+        self._up = Int8Linear(up.weight * divisors, up.bias)
+        self._down = Int8Linear(down.weight * within, down.bias, self._scale, self._zero)
+        self._apart = _Apart(up, down, apart)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        active = self._up.gelu(quantised(rows, self._inverse), self._scale, self._zero)
+        active = active.clamp_(max=2 * zero_point() - 1) if zero_point() < 128 else active
+        return self._down.plus(active, self._apart.plus(rows))
+
+
+class _Apart:
+    """``rows + down(gelu(up(rows)))`` in fp32, through the inner `channels` alone."""
+
+    def __init__(self, up: nn.Linear, down: nn.Linear, channels: Tensor) -> None:
+        pack = torch.ops.mkldnn._reorder_linear_weight
+        self._up = (pack(up.weight[channels].contiguous(), TYPICAL_ROWS), up.bias[channels])
+        self._down = pack(down.weight[:, channels].contiguous(), TYPICAL_ROWS)
+
+    def plus(self, rows: Tensor) -> Tensor:
+        linear = torch.ops.mkldnn._linear_pointwise
+        active = linear(rows, *self._up, "gelu", [], "none")
+        return linear.binary(active, rows, self._down, None, "add")  # type: ignore[no-any-return]
+
+
+def _joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
+    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
+
+
+def _divisors(channels: Tensor, weight: Tensor) -> Tensor:
+    """fp32 [in]: a channel's rows divided by its own lie in ``1 - zero_point .. zero_point - 1``."""
+    channels, largest = channels.clamp_min(_TINY), weight.abs().amax(0).clamp_min(_TINY)
+    smooth = channels**SMOOTHING / largest ** (1 - SMOOTHING)
+    return smooth * (channels / smooth).max() / (zero_point() - 1)
