@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 
 from guerdon_service.core.limits import Limits
+from guerdon_service.rest.app import RestApp
 from guerdon_service.rest.bounded_http import BoundedHttp
 from guerdon_service.rpc.http2.server import Http2Server
 
@@ -81,7 +81,7 @@ class RpcDoor:
 
 
 def rest_door(
-    app: FastAPI, listener: socket.socket, limits: Limits, context: ssl.SSLContext | None
+    app: RestApp, listener: socket.socket, limits: Limits, context: ssl.SSLContext | None
 ) -> RestDoor:
     """uvicorn without its own signal handlers, log configuration and loop."""
     protocol: Any = partial(BoundedHttp, limits=limits)
@@ -93,6 +93,7 @@ def rest_door(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks who a proxy speaks for
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FLUSH_S,

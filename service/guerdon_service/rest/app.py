@@ -1,12 +1,15 @@
 """The REST app."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from guerdon_service.console.files import Console
 from guerdon_service.core.auth import Keyring, Scope
@@ -14,13 +17,30 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rest.audit import Endpoint, audited
-from guerdon_service.rest.context import Context
-from guerdon_service.rest.dialects.mount import mount
+from guerdon_service.rest.context import Context, json_reply
+from guerdon_service.rest.dialects.mount import Mounted, mount
 from guerdon_service.rest.dialects.openapi import with_dialects
 from guerdon_service.rest.edge import Edge
-from guerdon_service.rest.failure import http_exception_response
 from guerdon_service.rest.openapi import openapi_document
+from guerdon_service.rest.render import dump
 from guerdon_service.rest.table import TABLE, Row
+
+
+@dataclass(frozen=True, slots=True)
+class RestApp:
+    """An ASGI app, and the routes behind it.
+
+    Of a framework only its router: what a general one does besides on each request (its own telemetry, body
+    limits, exit stacks and three handlers of exceptions) cost as much as the answer to a known item.
+    """
+
+    inner: ASGIApp
+    routes: Sequence[BaseRoute]
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["app"] = self  # by which the router raises what the edge answers
+        await self.inner(scope, receive, send)
 
 
 def create_app(
@@ -32,29 +52,45 @@ def create_app(
     dialects: Sequence[str] = (),
     console: bool = False,
     rows: Sequence[Row] = TABLE,
-) -> FastAPI:
+) -> RestApp:
     """Build the app over a domain layer, with the routes of `rows`; it starts nothing and owns nothing.
 
     Endpoints take the bare request and give a finished response: reading and writing JSON by hand costs a
     tenth of what passing every item through a framework's models would.
     """
     context = Context(services, limits, observer)
-    routes: list[BaseRoute] = [
-        Route(row.path, partial(_endpoint(row), context), methods=[row.method]) for row in rows
-    ]
     mounted = mount(dialects, context, taken={row.path for row in TABLE})
-    routes += mounted.routes
-    # Its own pages of the API would come from another host; the console has one, from here.
-    app = FastAPI(title="Guerdon", routes=routes, docs_url=None, redoc_url=None, redirect_slashes=False)
-    document = partial(openapi_document, version("guerdon"), limits, rows)
-    app.openapi = lambda: with_dialects(document(), mounted)  # type: ignore[method-assign]
-    app.add_exception_handler(HTTPException, http_exception_response)
-    app.add_middleware(Edge, auth=auth, observer=observer, dialects=mounted)
-    if console:
-        app.add_middleware(Console)
-    return app
+    routes: list[BaseRoute] = [
+        Route(row.path, _Answer(context, row.name, _endpoint(row)), methods=[row.method], name=row.name)
+        for row in rows
+    ]
+    routes += [_document(limits, rows, mounted), *mounted.routes]
+    app: ASGIApp = Edge(Router(routes, redirect_slashes=False), auth, observer, mounted)
+    return RestApp(Console(app) if console else app, routes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An endpoint as the router takes it."""
+
+    context: Context
+    name: str
+    endpoint: Endpoint
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        reply = await self.endpoint(self.context, Request(scope, receive, send))
+        await reply(scope, receive, send)
 
 
 def _endpoint(row: Row) -> Endpoint:
     """What answers `row`; what changes the service by an administrator's scope is written down."""
     return audited(row.endpoint) if row.scope is Scope.ADMIN and row.method != "GET" else row.endpoint
+
+
+def _document(limits: Limits, rows: Sequence[Row], mounted: Mounted) -> Route:
+    document = partial(openapi_document, version("guerdon"), limits, rows)
+
+    async def openapi(request: Request) -> Response:
+        return json_reply(dump(with_dialects(document(), mounted)))
+
+    return Route("/openapi.json", openapi)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from guerdon_service.core.auth import ANYONE, Caller, Keyring
@@ -15,6 +15,8 @@ from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rest.dialects.mount import Mounted
 from guerdon_service.rest.events import event
+from guerdon_service.rest.failure import http_exception_response
+from guerdon_service.rest.header import header
 from guerdon_service.rest.table import OPEN_PATHS
 
 _UNEXPECTED = GuerdonError("the service failed; its log has the details under this request's x-request-id")
@@ -36,21 +38,23 @@ class Edge:
             await self.app(scope, receive, send)
             return
         started = perf_counter()
-        headers = Headers(scope=scope)
-        reply = _Reply(send, request_id(headers.get("x-request-id")))
+        reply = _Reply(send, request_id(header(scope, b"x-request-id")))
         scope["guerdon.request_id"] = reply.request_id
-        trace = trace_id(headers.get("traceparent"), reply.request_id)
+        trace = trace_id(header(scope, b"traceparent"), reply.request_id)
         with self.observer.under_way("rest", trace):
-            code = await self._answer(scope, receive, reply, headers)
-        endpoint: Any = scope.get("endpoint")  # set by the router; ours are partial functions
-        verb = "other" if endpoint is None else getattr(endpoint, "func", endpoint).__name__
+            code = await self._answer(scope, receive, reply)
+        route: Any = scope.get("route")  # set by the router
+        verb = "other" if route is None else route.name
         seconds = perf_counter() - started
         self.observer.request(verb, "rest", code, seconds, request_id=reply.request_id, trace_id=trace)
 
-    async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply", headers: Headers) -> str:
+    async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply") -> str:
         try:
-            scope["guerdon.caller"] = self._caller(scope, headers)
+            scope["guerdon.caller"] = self._caller(scope)
             await self.app(scope, receive, reply.send)
+        except HTTPException as error:
+            response = http_exception_response(Request(scope), error)
+            await response(scope, receive, reply.send)
         except ClientDisconnect:
             return "cancelled"
         except GuerdonError as error:
@@ -60,10 +64,10 @@ class Edge:
             return await self._fail(_UNEXPECTED, scope, receive, reply)
         return "ok" if reply.status < 400 else str(reply.status)
 
-    def _caller(self, scope: Scope, headers: Headers) -> Caller:
+    def _caller(self, scope: Scope) -> Caller:
         if scope["path"] in OPEN_PATHS or scope["path"] in self.dialects.open_paths:
             return ANYONE
-        return self.auth.authenticate(headers.get("authorization"))
+        return self.auth.authenticate(header(scope, b"authorization"))
 
     async def _fail(self, error: GuerdonError, scope: Scope, receive: Receive, reply: "_Reply") -> str:
         response = self.dialects.error_response(scope, error)

@@ -29,9 +29,8 @@ def error_headers(error: GuerdonError) -> dict[str, str]:
     return headers
 
 
-async def http_exception_response(request: Request, error: Exception) -> Response:
+def http_exception_response(request: Request, error: HTTPException) -> Response:
     """What the router raises (404, 405) in the same shape."""
-    assert isinstance(error, HTTPException)
     code = _FRAMEWORK_CODES.get(error.status_code, "http_error")
     message = f"{request.method} {request.url.path}: {error.detail}; /openapi.json lists the routes"
     headers = {"allow": _allowed(request)} if error.status_code == 405 else error.headers
