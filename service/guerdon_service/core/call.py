@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from math import inf
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
@@ -17,6 +18,7 @@ MAX_TEXT_CHARS = 500
 ANONYMOUS = "anonymous"
 """Who acts on a service that has no keys."""
 
+_LANES: dict[str, Lane] = {lane.value: lane for lane in Lane}
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
@@ -71,19 +73,21 @@ def options(
     Raises:
         InvalidInput: an unknown lane, or a deadline below 1 ms.
     """
-    if lane and lane not in tuple(Lane):
+    chosen = _LANES.get(lane or Lane.INTERACTIVE)
+    if chosen is None:
         raise InvalidInput(f"lane is {lane!r}; use one of {', '.join(Lane)}", param="lane")
     if deadline_ms is not None and deadline_ms < 1:
         raise InvalidInput(
             f"deadline_ms is {deadline_ms}; give at least 1 millisecond, or leave it out", param="deadline_ms"
         )
-    asked_s = None if deadline_ms is None else deadline_ms / 1000
-    deadlines = [s for s in (asked_s, call.remaining_s) if s is not None]
+    deadline_s = call.remaining_s
+    if deadline_ms is not None:
+        deadline_s = min(deadline_ms / 1000, inf if deadline_s is None else deadline_s)
     return Options(
         model=model or None,
         profile=profile or None,
-        deadline_s=min(deadlines, default=None),
-        lane=Lane(lane or Lane.INTERACTIVE),
+        deadline_s=deadline_s,
+        lane=chosen,
         tenant=call.tenant,
         request_id=call.request_id,
     )

@@ -43,10 +43,11 @@ def parse(kind: type[M], data: bytes) -> M:
 def decode_score(message: pb.ScoreRequest, call: Call) -> ScoreQuery:
     """A score query."""
     asked = _options(message, call)
-    items = enumerate(message.items)
-    return ScoreQuery(
-        tuple(Conversation(decode_turns(item, f"items[{i}]."), item.response) for i, item in items), asked
-    )
+    items = [
+        Conversation(decode_turns(item, f"items[{i}]."), item.response)
+        for i, item in enumerate(message.items)
+    ]
+    return ScoreQuery(tuple(items), asked)
 
 
 def decode_compare(message: pb.CompareRequest, call: Call) -> CompareQuery:
@@ -86,7 +87,8 @@ def decode_turns(
 ) -> tuple[Message, ...]:
     """The turns before the response; `path` precedes their fields in errors."""
     prompt = message.prompt if message.HasField("prompt") else None
-    return turns(prompt, _messages(message.messages) or None, path)
+    messages = message.messages
+    return turns(prompt, _messages(messages) if messages else None, path)
 
 
 def _messages(messages: Iterable[pb.Message]) -> tuple[Message, ...]:

@@ -1,7 +1,8 @@
 """A handler of one request and one reply."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -42,7 +43,11 @@ class Unary:
     async def handle(self, data: bytes, context: Context) -> Message | None:
         """Reply, or abort with the error's status; a cancelled call cancels the work."""
         request_id = request_id_of(context)
-        reply = await self._recorded(data, context, request_id)
+        attempted = self._attempted(data, context, request_id)
+        if self.auditor is None:
+            reply = await attempted
+        else:
+            reply = await self._recorded(self.auditor, attempted, data, context, request_id)
         if isinstance(reply, GuerdonError):
             await abort(context, reply, request_id, self.status(reply))
             return None
@@ -61,19 +66,25 @@ class Unary:
         call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
         return await self.answer(data, call)
 
-    async def _recorded(self, data: bytes, context: Context, request_id: str) -> Message | GuerdonError:
+    def _attempted(
+        self, data: bytes, context: Context, request_id: str
+    ) -> Coroutine[Any, Any, Message | GuerdonError]:
+        work = self.work(data, context, request_id)
+        return attempt(work, self.verb, request_id, self.observer, traceparent_of(context))
+
+    async def _recorded(
+        self,
+        auditor: Auditor,
+        attempted: Awaitable[Message | GuerdonError],
+        data: bytes,
+        context: Context,
+        request_id: str,
+    ) -> Message | GuerdonError:
         outcome = "cancelled"
         try:
-            reply = await attempt(
-                self.work(data, context, request_id),
-                self.verb,
-                request_id,
-                self.observer,
-                traceparent_of(context),
-            )
+            reply = await attempted
             outcome = reply.code if isinstance(reply, GuerdonError) else "ok"
             return reply
         finally:
-            if self.auditor is not None:
-                tenant = caller_of(context, self.auth).tenant
-                await self.auditor.record(self.verb, data, tenant, request_id, outcome)
+            tenant = caller_of(context, self.auth).tenant
+            await auditor.record(self.verb, data, tenant, request_id, outcome)
