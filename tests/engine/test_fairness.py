@@ -5,12 +5,13 @@ from collections import Counter
 
 import pytest
 
-from guerdon_service.core.errors import Overloaded
+from guerdon_service.core.errors import DeadlineExceeded, Overloaded
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Lane
 from guerdon_service.engine import engine
-from guerdon_service.engine.engine import CAUTION, Engine
+from guerdon_service.engine.caution import LATE_SHARE, LEAST, MOST, STEP, Caution
+from guerdon_service.engine.engine import Engine
 from guerdon_service.engine.fair_lane import STRETCH
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
@@ -85,6 +86,38 @@ async def test_a_long_item_is_overtaken_by_no_more_than_its_own_length_allows() 
             break
         overtaken += sum(p.encoded.num_tokens for p in batch)
     assert STRETCH * (60 - 4) - 2 * BUDGET <= overtaken <= STRETCH * 60
+
+
+async def test_a_long_item_is_overtaken_by_no_more_than_its_deadline_allows() -> None:
+    queue = TokenQueue(BUDGET)
+    hurried = pending("a", 40)
+    hurried.overtaking = 100
+    queue.put([hurried, *(pending("a", 4) for _ in range(100))])
+    order = [p.encoded.num_tokens for _ in range(3) for p in queue.take(0.0)[0]]
+    assert order.index(40) == 7, "due at 100 tokens; the short ones are due at 40 + 32, 44 + 32, ..."
+
+
+async def test_what_a_deadline_leaves_is_shared_by_the_tenants() -> None:
+    clock, seconds = Clock(), [10.0, 0.0, 0.0, 0.0]
+
+    def take() -> None:
+        clock.now += seconds.pop(0)
+
+    backend = GatedBackend(on_forward=take)
+    async with running(backend, clock=clock) as it:
+        backend.open_once()
+        await ask(it, [item(1, 10)])  # a second per token
+        await started(backend)
+        assert it._overtaking(Lane.INTERACTIVE, "a", 10, FAR) > 1e15
+        first = asyncio.create_task(ask(it, [item(2)]))
+        await started(backend)
+        waits = [asyncio.create_task(ask(it, [item(n, 10)], lane=Lane.INTERACTIVE)) for n in (3, 4)]
+        await until_queued(it, 2)
+        # one token runs and twenty of another tenant's wait, of which ten come before these ten
+        assert it._overtaking(Lane.INTERACTIVE, "a", 10, LEAST * 100) == pytest.approx(100 - 1 - 10 - 10)
+        assert it._overtaking(Lane.INTERACTIVE, "a", 10, LEAST * 5) == 0
+        backend.open_for_good()
+        await asyncio.gather(first, *waits)
 
 
 async def test_equal_items_and_candidates_of_one_prompt_keep_their_order() -> None:
@@ -166,9 +199,73 @@ async def test_what_cannot_be_done_in_time_is_refused_at_once_with_when_to_come_
         with pytest.raises(Overloaded) as refused:
             await ask(it, [item(5, 10)], deadline=clock.now + 30)
         # 20 tokens run, 10 wait, 10 more are asked for: 40 seconds, with caution 50, and 30 are left.
-        assert refused.value.retry_after_ms == 1000 * (CAUTION * 40 - 30)
+        assert refused.value.retry_after_ms == 1000 * (LEAST * 40 - 30)
         backend.open_for_good()
         assert (await running_now, await waiting) == ([3.0], [4.0])
+
+
+def test_caution_rises_once_for_all_who_were_let_in_before_and_balances_where_few_are_late() -> None:
+    caution = Caution()
+    for _ in range(10):
+        caution.late(queued_at=1.0, now=2.0)
+    assert caution.factor == pytest.approx(LEAST * (1 + STEP))
+    caution.late(queued_at=3.0, now=3.5)
+    raised = caution.factor
+    assert raised == pytest.approx(LEAST * (1 + STEP) ** 2)
+    for n in range(5):  # as few as may be are late
+        caution.late(queued_at=20.0 + n, now=20.5 + n)
+        for _ in range(round(1 / LATE_SHARE) - 1):
+            caution.in_time()
+    assert caution.factor == pytest.approx(raised, rel=5 * STEP**2)
+    for n in range(100):
+        caution.late(queued_at=30.0 + n, now=30.5 + n)
+    assert caution.factor == MOST
+    for _ in range(10_000):
+        caution.in_time()
+    assert caution.factor == LEAST
+
+
+async def test_who_was_let_in_and_came_too_late_makes_the_engine_more_cautious() -> None:
+    backend, clock = GatedBackend(), Clock()
+    async with running(backend, Limits(max_batch_tokens=1), clock) as it:
+        first = asyncio.create_task(ask(it, [item(1)]))
+        await started(backend)
+        waits = asyncio.create_task(ask(it, [item(2)]))
+        await until_queued(it, 1)
+        assert it.state()["caution"] == LEAST
+        expires = asyncio.create_task(ask(it, [item(3)], deadline=clock.now + 5))
+        gives_up = asyncio.create_task(ask(it, [item(4)], deadline=clock.now + 5))
+        changes_its_mind = asyncio.create_task(ask(it, [item(5)], deadline=clock.now + 50))
+        await until_queued(it, 4)
+        clock.now += 5
+        for task in (gives_up, changes_its_mind):
+            task.cancel()
+        await asyncio.wait([gives_up, changes_its_mind])
+        assert it.state()["caution"] == pytest.approx(LEAST * (1 + STEP)), "one of them was late"
+        later = asyncio.create_task(ask(it, [item(6)], deadline=clock.now + 5))
+        await until_queued(it, 3)
+        clock.now += 6
+        backend.open_for_good()
+        await asyncio.gather(first, waits)
+        for task in (expires, later):
+            with pytest.raises(DeadlineExceeded):
+                await task
+        assert it.state()["caution"] == pytest.approx(LEAST * (1 + STEP) ** 2, rel=1e-2), "and one more"
+
+
+async def test_room_is_checked_before_anything_is_tokenized() -> None:
+    backend, clock = GatedBackend(), Clock()
+    async with running(backend, Limits(max_queued_tokens=8), clock) as it:
+        it.check_room(1000, deadline=FAR, lane=Lane.INTERACTIVE, tenant="")
+        first = asyncio.create_task(ask(it, [item(1)]))
+        await started(backend)
+        waits = asyncio.create_task(ask(it, [item(2, 3)]))
+        await until_queued(it, 1)
+        it.check_room(2, deadline=FAR, lane=Lane.INTERACTIVE, tenant="")
+        with pytest.raises(Overloaded, match="max_queued_tokens 8 leaves no room for 3 more"):
+            it.check_room(3, deadline=FAR, lane=Lane.INTERACTIVE, tenant="")
+        backend.open_for_good()
+        await asyncio.gather(first, waits)
 
 
 async def test_an_empty_queue_admits_whatever_was_estimated() -> None:

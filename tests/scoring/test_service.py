@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.conversation import Conversation, Message
+from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import (
     DeadlineExceeded,
     GuerdonError,
     InputTooLong,
     InvalidInput,
     NotReady,
+    Overloaded,
     TooManyItems,
     UnknownModel,
 )
@@ -216,6 +218,32 @@ async def test_a_deadline_that_passes_is_one_clear_error_and_the_work_is_dropped
         await blocker
         await service.score(score_query("third"))
     assert backend.num_forwards == 2
+
+
+async def test_what_there_is_no_room_for_is_refused_before_it_is_tokenized() -> None:
+    release, asked = threading.Event(), list[str]()
+    backend = WeightedSumBackend(before=lambda: release.wait(30))
+
+    class Noting(CodePointEncoder):
+        def encode(self, conversation: Conversation, param: str) -> Encoded:
+            asked.append(conversation.response)
+            return super().encode(conversation, param)
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        return LoadedModel(spec, manifest(), Noting(), backend)
+
+    async with running_service(load=load, limits=Limits(max_queued_tokens=4)) as service:
+        runs = asyncio.create_task(service.score(score_query("first")))
+        await asyncio.to_thread(_until, lambda: backend.num_forwards == 1)
+        waits = asyncio.create_task(service.score(score_query("second")))  # an empty queue takes any size
+        await asyncio.to_thread(_until, lambda: asked == ["first", "second"])
+        while not service.catalog.resolve("").ready_scorer().engine.state()["queued_items"]:
+            await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await service.score(score_query("third"))
+        assert asked == ["first", "second"]
+        release.set()
+        await asyncio.gather(runs, waits)
 
 
 async def test_draining_refuses_new_work_and_answers_the_old() -> None:

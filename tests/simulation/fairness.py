@@ -1,6 +1,6 @@
 """Nobody starves: how much one engine computes while a request waits has a bound."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guerdon_service.core.encoded import Encoded
@@ -22,6 +22,7 @@ class _Waiting:
     lane: Lane
     tenant: str
     num_tokens: int
+    keys: Sequence[bytes]
     patience: float
 
 
@@ -32,15 +33,18 @@ class Fairness:
         self._world = world
         self._budget = max_batch_tokens
         self._waiting: list[_Waiting] = []
+        self.is_queued: Callable[[bytes], bool] = lambda key: True
+        """Whether the item of a fingerprint waits in the queue; one that a thread has taken, and may try
+        again, does not wait for its turn."""
 
-    def enter(self, encoded: Sequence[Encoded], lane: Lane, tenant: str) -> _Waiting:
+    def enter(self, encoded: Sequence[Encoded], keys: Sequence[bytes], lane: Lane, tenant: str) -> _Waiting:
         """A request was given to the engine."""
         num_tokens = sum(e.num_tokens for e in encoded)
         own = sum(w.num_tokens for w in self._waiting if (w.lane, w.tenant) == (lane, tenant))
         patience = PATIENCE * (own + num_tokens) + SLACK_BATCHES * max(self._budget, 64)
         if lane is Lane.INTERACTIVE:
             patience += OVERTAKING * max(e.num_tokens for e in encoded)
-        self._waiting.append(_Waiting(lane, tenant, num_tokens, patience))
+        self._waiting.append(_Waiting(lane, tenant, num_tokens, keys, patience))
         return self._waiting[-1]
 
     def leave(self, waiting: _Waiting) -> None:
@@ -50,5 +54,6 @@ class Fairness:
     def forwarded(self, batch: Sequence[Encoded], num_tokens: int) -> None:
         """The engine computes `num_tokens`."""
         for waiting in self._waiting:
-            waiting.patience -= num_tokens
-            self._world.require(waiting.patience > 0, f"no {waiting.lane} request starves")
+            if any(map(self.is_queued, waiting.keys)):
+                waiting.patience -= num_tokens
+                self._world.require(waiting.patience > 0, f"no {waiting.lane} request starves")

@@ -186,16 +186,21 @@ def simulated(history: History) -> Iterator[None]:
         def __init__(self, model: str, backend: Any, limits: Limits, observer: Observer) -> None:
             super().__init__(model, backend, limits, observer, history.world.clock)
             self._fairness: Fairness = backend._fairness
+            self._fairness.is_queued = self._is_queued
             history.engines.append(self)
 
         async def score(
             self, encoded: Sequence[Encoded], keys: Sequence[bytes], *, lane: Lane, **given: Any
         ) -> EngineScores:
-            waiting = self._fairness.enter(encoded, lane, given.get("tenant", ""))
+            waiting = self._fairness.enter(encoded, keys, lane, given.get("tenant", ""))
             try:
                 return await super().score(encoded, keys, lane=lane, **given)
             finally:
                 self._fairness.leave(waiting)
+
+        def _is_queued(self, key: bytes) -> bool:
+            pending = self._in_flight.get(key)
+            return pending is not None and pending.counted
 
     threads = SimulatedThreading(history.world)
     disabled = logging.root.manager.disable

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from guerdon_service.core.encoded import Encoded
-from guerdon_service.core.errors import GuerdonError, NotReady, Overloaded
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, NotReady, Overloaded
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import (
     Backend,
@@ -22,6 +22,7 @@ from guerdon_service.core.ports import (
     RawScores,
 )
 from guerdon_service.core.query import Lane
+from guerdon_service.engine.caution import Caution
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.throughput import Throughput
 from guerdon_service.engine.token_queue import EXPRESS, TokenQueue
@@ -29,10 +30,10 @@ from guerdon_service.engine.worker import Answer, Worker
 
 log = logging.getLogger(__name__)
 
+TIMER_S = 0.01
+"""How much sooner than the engine's clock the event loop's may reach a deadline."""
 CLOSE_TIMEOUT_S = 30.0
 """What a forward may take before nobody waits for it any more; a batch takes well under a second."""
-CAUTION = 1.25
-"""A wait may be so much longer than estimated before an admitted request is too late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Engine:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._throughput = Throughput()
+        self._caution = Caution()
         self._in_flight: dict[bytes, Pending] = {}
         self._processes = backend if isinstance(backend, ProcessBackend) else None
         num_parallel = backend.num_parallel if isinstance(backend, ParallelBackend) else 1
@@ -85,15 +87,29 @@ class Engine:
         return is_up and any(worker.is_healthy for worker in self._workers)
 
     def state(self) -> Mapping[str, Any]:
-        """What whoever is on call wants to know; `wait_s` is how long what is queued should take."""
+        """What whoever is on call wants to know.
+
+        `wait_s` is how long what is queued should take, `caution` what that is multiplied by at admission.
+        """
         return {
             "healthy": self.is_healthy,
             "queued_items": self._queue.num_items,
             "queued_tokens": self._queue.num_tokens,
             "in_flight_items": len(self._in_flight),
             "wait_s": self._seconds_for(self._queue.num_tokens),
+            "caution": self._caution.factor,
             "processes": self._processes.processes() if self._processes else [],
         }
+
+    def check_room(self, num_items: int, *, deadline: float, lane: Lane, tenant: str) -> None:
+        """Refuse before they are tokenized what would be refused if each had a single token.
+
+        Raises:
+            Overloaded: as `score`.
+        """
+        refusal = self._refusal(lane, tenant, num_items, deadline - self._clock())
+        if refusal is not None:
+            raise refusal
 
     async def score(
         self,
@@ -163,16 +179,21 @@ class Engine:
     ) -> list[Pending]:
         fresh: dict[bytes, Pending] = {}
         pendings: list[Pending] = []
-        now = self._clock()
+        now, by_estimate = self._clock(), self._queue.num_tokens > 0
         for key, item in zip(keys, encoded, strict=True):
             pending = fresh.get(key) or self._in_flight.get(key)
             if pending is None or not self._queue.join(pending, deadline, lane, now):
                 prefix = item.input_ids[: item.prefix_len].tobytes() if self._backend.shares_prefix else None
                 future = self._loop.create_future()
-                pending = fresh[key] = Pending(key, item, lane, deadline, prefix, future, now, tenant)
+                pending = fresh[key] = Pending(
+                    key, item, lane, deadline, prefix, future, now, tenant, by_estimate=by_estimate
+                )
             pendings.append(pending)
         num_tokens = sum(p.encoded.num_tokens for p in fresh.values())
         refusal: GuerdonError | None = self._refusal(lane, tenant, num_tokens, deadline - now)
+        overtaking = self._overtaking(lane, tenant, num_tokens, deadline - now)
+        for pending in fresh.values():
+            pending.overtaking = overtaking
         if refusal is None and not self._queue.put(fresh.values()):
             refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
         if refusal is not None:
@@ -198,11 +219,20 @@ class Engine:
         if excess > 0:
             reason = f"max_queued_tokens {limit} leaves no room for {num_tokens} more of this caller"
             return self._overloaded(reason, self._seconds_for(excess))
-        wait_s = CAUTION * self._seconds_for(self._queue.tokens_before(lane, tenant, num_tokens))
+        wait_s = self._caution.factor * self._seconds_for(self._queue.tokens_before(lane, tenant, num_tokens))
         if self._throughput.is_known and wait_s > left_s:
             reason = f"that is more work than can be done within {left_s:.3g} s"
             return self._overloaded(reason, wait_s - left_s)
         return None
+
+    def _overtaking(self, lane: Lane, tenant: str, num_tokens: int, left_s: float) -> float:
+        """How many later tokens of its tenant may go before `num_tokens` that should be done in time."""
+        token_s = self._seconds_for(1)
+        if not self._throughput.is_known or not token_s:
+            return math.inf
+        in_time = left_s / self._caution.factor / token_s
+        spare = in_time - self._queue.tokens_before(lane, tenant, num_tokens)
+        return max(0.0, spare) / max(1, self._queue.num_tenants(lane))
 
     def _overloaded(self, reason: str, wait_s: float) -> Overloaded:
         wait_ms = max(1, math.ceil(1000 * wait_s))
@@ -222,6 +252,8 @@ class Engine:
             if pending.waiters == 0 and not pending.future.done():
                 pending.future.cancel()
                 self._queue.forget(pending)
+                if pending.by_estimate and (now := self._clock()) > pending.deadline - TIMER_S:
+                    self._caution.late(pending.queued_at, now)
                 if self._in_flight.get(pending.key) is pending:
                     del self._in_flight[pending.key]
 
@@ -239,6 +271,10 @@ class Engine:
                 del self._in_flight[pending.key]
             if pending.future.done():
                 continue
+            if pending.by_estimate and (isinstance(answer, DeadlineExceeded) or pending.is_late):
+                self._caution.late(pending.queued_at, self._clock())
+            elif pending.by_estimate:
+                self._caution.in_time()
             if isinstance(answer, GuerdonError):
                 pending.future.set_exception(answer)
                 pending.future.exception()  # seen: its waiters may all have left

@@ -8,9 +8,10 @@ from guerdon_service.engine.pending import Pending
 
 STRETCH = 8
 """An item is overtaken by shorter ones of its tenant until this many times its own tokens have come after it:
-each waits in proportion to its length, and a short one not for all the long ones before it."""
+each waits in proportion to its length, and a short one not for all the long ones before it. Where its
+deadline leaves room for fewer (`Pending.overtaking`), until those."""
 
-_Waiting = tuple[int, int, Pending]
+_Waiting = tuple[float, int, Pending]
 """Tokens of its tenant with whose arrival an item is due, its number, and the item."""
 
 
@@ -49,7 +50,7 @@ class FairLane:
             self._credit.setdefault(pending.tenant, self._turn_tokens)
         encoded = pending.encoded
         length = encoded.num_tokens if pending.prefix is None else encoded.prefix_len
-        due = self._arrived[pending.tenant] + self._stretch * length
+        due = self._arrived[pending.tenant] + min(self._stretch * length, pending.overtaking)
         self._arrived[pending.tenant] += encoded.num_tokens
         heappush(self._queues[pending.tenant], (due, next(self._numbers), pending))
 

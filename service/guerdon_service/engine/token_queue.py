@@ -101,6 +101,10 @@ class TokenQueue:
         """Tokens of one tenant that wait."""
         return sum(lane.waiting[tenant] for lane in self._lanes.values())
 
+    def num_tenants(self, lane: Lane) -> int:
+        """How many have something waiting in a lane."""
+        return len(self._lanes[lane].waiting)
+
     def tokens_before(self, lane: Lane, tenant: str, num_tokens: int) -> float:
         """Tokens that will have been computed when `num_tokens` more of a tenant are, if nobody else comes.
 

@@ -103,7 +103,7 @@ class ModelScorer:
         """
         started = time.monotonic()
         with self._observer.span("tokenize", items=len(entries)):
-            known = await self._known(entries, tenant, lane)
+            known = await self._known(entries, tenant, lane, deadline)
         tokenize_s = time.monotonic() - started
         self._observer.tokenized(self.label, len(entries), tokenize_s)
         encoded, keys = [k.encoded for k in known], [k.fingerprint for k in known]
@@ -126,7 +126,9 @@ class ModelScorer:
         raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
         return RawBatch(raw, encoded, cached, tokenize_s, scores.queue_s, scores.forward_s)
 
-    async def _known(self, entries: Sequence[Entry], tenant: str, lane: Lane) -> list[Known]:
+    async def _known(
+        self, entries: Sequence[Entry], tenant: str, lane: Lane, deadline: float
+    ) -> list[Known]:
         """Tokens and fingerprints of all entries; only what the memo lacks is tokenized.
 
         Bulk work, which seldom asks twice, is not remembered: it would push out what interactive work does.
@@ -134,6 +136,7 @@ class ModelScorer:
         known = [self._memo.get(tenant, e.conversation) for e in entries]
         fresh = [i for i, k in enumerate(known) if k is None]
         if fresh:
+            self.engine.check_room(len(fresh), deadline=deadline, lane=lane, tenant=tenant)
             encoded = await self.encode([entries[i] for i in fresh])
             keys = fingerprints(self.model.identity, tenant, encoded)
             for i, tokens, key in zip(fresh, encoded, keys, strict=True):
