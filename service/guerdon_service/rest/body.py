@@ -1,6 +1,6 @@
 """The body of a request: bounded while it arrives, then strictly parsed."""
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from guerdon_service.core.errors import PayloadTooLarge, UnsupportedMedia
 from guerdon_service.core.limits import Limits
@@ -24,12 +24,17 @@ async def read_bytes(request: Request, limits: Limits) -> bytes:
     Raises:
         PayloadTooLarge: it is, or says that it is, over `limits.max_body_bytes`; no more than that and
             one chunk is ever held.
+        ClientDisconnect: the client left first.
     """
     declared = header(request.scope, b"content-length") or ""
     if declared.isdecimal() and int(declared) > limits.max_body_bytes:
         raise _too_large(limits)
-    chunks, num_bytes = [], 0
-    async for chunk in request.stream():
+    chunks, num_bytes, has_more = [], 0, True
+    while has_more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, has_more = message.get("body", b""), message.get("more_body", False)
         num_bytes += len(chunk)
         if num_bytes > limits.max_body_bytes:
             raise _too_large(limits)

@@ -18,7 +18,7 @@ from guerdon_service.scoring.model_scorer import Entry
 from guerdon_service.scoring.scored import Scored, of_members, of_model
 from guerdon_service.scoring.slot import Slot
 
-TURN_S = 0.002
+TURN_S = 0.005
 """For how long known scores may be given, request after request, before the loop turns, in seconds."""
 
 
@@ -123,7 +123,9 @@ class ScoringService:
         try:
             known = self._at_hand(slot, entries, options)
             if known is not None:
-                await self._leave_others_their_turn()
+                if time.monotonic() - self._turned_at >= TURN_S:
+                    await asyncio.sleep(0)  # asked for without end it must not keep the loop from others
+                    self._turned_at = time.monotonic()
                 return known
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline_s):
                 return await self._scored_by(slot, entries, options, deadline)
@@ -146,12 +148,6 @@ class ScoringService:
         model = scorer.under(options.profile)
         batch = scorer.at_hand(entries, options.tenant)
         return None if batch is None else of_model(model, batch, time.monotonic() - started)
-
-    async def _leave_others_their_turn(self) -> None:
-        """Who asks for known scores without end must not keep the loop from others."""
-        if time.monotonic() - self._turned_at >= TURN_S:
-            await asyncio.sleep(0)
-            self._turned_at = time.monotonic()
 
     async def _scored_by(
         self, slot: Slot, entries: Sequence[Entry], options: Options, deadline: float

@@ -12,8 +12,8 @@ from guerdon_service.core.statistics.drift import kolmogorov_smirnov, population
 
 WINDOW = 1000
 """Values in the reference and in the current window: with no drift their PSI is about 0.02."""
-STRIDE = 250
-"""New values between two looks."""
+STRIDE = WINDOW
+"""New values between two looks: each is at a window of its own, and a look costs a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)

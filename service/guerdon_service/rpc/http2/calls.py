@@ -74,6 +74,8 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         self._by_stream: dict[int, RpcCall] = {}
         self._refused: dict[int, tuple[RpcCall, Refused]] = {}
+        self._arriving: list[tuple[int, RpcCall]] = []
+        """Calls that began in what is read now, and were not complete when they did."""
         self._num_dropped = 0
 
     def __len__(self) -> int:
@@ -117,7 +119,15 @@ class Calls:
         if is_complete or call.handler.request_streaming:
             self._start(stream, call)
         else:
-            self._time(stream, call, ARRIVAL_S)
+            self._arriving.append((stream, call))
+
+    def time_arrivals(self) -> None:
+        """Told when all that came is read: what is complete by then, as most is, needs no timer to arrive."""
+        if self._arriving:
+            arriving, self._arriving = self._arriving, []
+            for stream, call in arriving:
+                if call.task is None and not call.is_over:
+                    self._time(stream, call, ARRIVAL_S)
 
     def received(self, stream: int, data: bytes, num_bytes: int) -> None:
         """More of a caller's bytes; `num_bytes` with padding. Those of a call that is over are dropped.
@@ -208,7 +218,8 @@ class Calls:
         return call, refused
 
     def _start(self, stream: int, call: RpcCall) -> None:
-        self._time(stream, call, None)
+        if call.timer is not None or call.head.timeout_s is not None:
+            self._time(stream, call, None)
         call.task = self._loop.create_task(run(call, call.handler))
         call.task.add_done_callback(lambda _: self._ended(stream, call))
 

@@ -148,6 +148,7 @@ class Connection(asyncio.Protocol):
             except StreamFault as fault:
                 self.send(f.frame(f.RST_STREAM, 0, stream, f.UINT32.pack(fault.code)))
                 self._calls.drop(stream)
+        self._calls.time_arrivals()
 
     def _on_data(self, flags: int, stream: int, data: bytes, num_bytes: int) -> None:
         self._must_have_begun(stream)
