@@ -6,7 +6,8 @@ first product of the feed-forward part to the second. All scales are constants. 
 multiplication that quantises it, or into the value product before it. A few inner channels of the
 feed-forward part are large in one token of each conversation and small elsewhere, and would take the scale
 for themselves: those are multiplied apart, in fp32 (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339,
-section 3.2). The residual stream, norms, embeddings and head are fp32 too, and attention is bf16.
+section 3.2). The residual stream, norms, embeddings and head are fp32 too, and attention is bf16
+where the machine has it.
 """
 
 from collections.abc import Mapping
@@ -94,7 +95,7 @@ class Int8Layer(nn.Module):
     def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:
         """The next layer's input."""
         rows = hidden[0]
-        qkv = self._qkv(quantised(rows, self._input), torch.bfloat16)
+        qkv = self._qkv(quantised(rows, self._input), _attention_dtype())
         query, key, value = (t.unflatten(1, (self._heads, -1)).transpose(0, 1)[None] for t in qkv.chunk(3, 1))
         context, _none = packed_attention(self, query, key, value, None, packed=packed, scaling=self._scaling)
         middle = self._norms[0](self._out.plus(quantised(context[0].flatten(1)), rows))
@@ -135,6 +136,11 @@ class _Apart:
         linear = torch.ops.mkldnn._linear_pointwise
         active = linear(rows, *self._up, "gelu", [], "none")
         return linear.binary(active, rows, self._down, None, "add")  # type: ignore[no-any-return]
+
+
+def _attention_dtype() -> torch.dtype:
+    """fp32 where oneDNN has no bf16: its products are then of the reference kind, a thousand times slower."""
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def _joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
