@@ -42,8 +42,8 @@ class Speed:
     """Tokens of both responses of every pair, prompts included, per second of one epoch, a round each.
 
     ours: frozen layers once, bf16 products, each response of a prompt once, sorted by length. plain: the
-    same model, dtype and pairs a step, chosen and rejected in one batch, and no dropout either, with which it
-    takes some four times as long on a CPU. Each CPU time, then wall time.
+    same model, dtype and pairs a step, chosen and rejected in one batch, and no dropout either, which would
+    make its attention slow on a CPU. Each CPU time, then wall time.
     """
 
     ours: tuple[tuple[float, float], ...]
