@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers.activations import GELUActivation
 
-from guerdon_service.backends.prepacked import PrepackedLinear, prepack
+from guerdon_service.backends.prepacked import prepack
+from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
 DTYPES = (torch.float32, torch.bfloat16)
 ROWS = 264
@@ -40,14 +41,14 @@ def test_a_layer_computes_what_torch_does(gelu: bool, bias: bool) -> None:
     rows = torch.randn(2, 13, 48)
     expected = linear.double()(rows.double())
     expected = nn.functional.gelu(expected) if gelu else expected
-    found = PrepackedLinear(linear.float(), gelu=gelu)(rows)
+    found = PrepackedLinear(linear.float(), after="gelu" if gelu else "none")(rows)
     torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("gelu", [True, False])
 def test_a_row_has_the_same_bits_beside_any_others(dtype: torch.dtype, gelu: bool) -> None:
-    layer = PrepackedLinear(nn.Linear(384, 1536, dtype=dtype), gelu=gelu)
+    layer = PrepackedLinear(nn.Linear(384, 1536, dtype=dtype), after="gelu" if gelu else "none")
     rows = torch.randn(ROWS, 384, dtype=dtype)
     whole = layer(rows)
     for size in (8, 16, 40, 72, 136, ROWS - 8):

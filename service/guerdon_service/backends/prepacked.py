@@ -1,49 +1,32 @@
-"""Linear layers whose weights lie as the CPU's matrix kernels read them: packed once, not on each call.
-
-oneDNN packs a weight before it multiplies. Done ahead, a product takes 0.85 to 0.9 of the CPU time on AVX-512
-in fp32 and bf16, and what follows it, a bias and an exact GELU, is done on results still in registers. The
-operators are those that `torch.compile` puts in the place of `nn.Linear` on CPUs
-(`torch/_inductor/mkldnn_ir.py`). A row's bits depend on no other row, nor on the number of threads.
-"""
+"""A trunk on CPU with layers made for it in the places of `transformers`' own."""
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers.activations import GELUActivation
 
-TYPICAL_ROWS = 1024
-"""Rows that the layout is chosen for; others are right as well."""
-
-
-class PrepackedLinear(nn.Module):
-    """What `linear` computes, then an exact GELU if `gelu`: [..., in] to [..., out] in its weight's dtype."""
-
-    def __init__(self, linear: nn.Linear, *, gelu: bool) -> None:
-        super().__init__()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.data, TYPICAL_ROWS)
-        self._bias = None if linear.bias is None else linear.bias.data
-        self._after: tuple[str, list[None], str] = ("gelu", [], "none") if gelu else ("none", [], "")
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """The layer's outputs."""
-        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
-            rows, self._weight, self._bias, *self._after
-        )
+from guerdon_service.backends.attention import PACKED
+from guerdon_service.backends.decoder_layer import DecoderLayer, is_decoder_layer
+from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
 
 def prepack(trunk: nn.Module) -> None:
-    """Put a `PrepackedLinear` in the place of each linear layer of a trunk on CPU; the old weights are freed.
+    """Put a `DecoderLayer` in the place of each decoder's layer whose attention is packed, and a
+    `PrepackedLinear` in that of each other linear layer; the old weights are freed.
 
     Layers in a dtype that this machine's oneDNN does not multiply stay as they are.
     """
     dtypes = _dtypes()
+    attention = getattr(getattr(trunk, "config", None), "_attn_implementation", None)
     for module in list(trunk.modules()):
         fuses_gelu = _is_gelu_after_dense(module)
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear) and child.weight.dtype in dtypes:
+            if attention == PACKED and is_decoder_layer(child, dtypes):
+                setattr(module, name, DecoderLayer(child))
+            elif isinstance(child, nn.Linear) and child.weight.dtype in dtypes:
                 fused = fuses_gelu and name == "dense"
-                setattr(module, name, PrepackedLinear(child, gelu=fused))
+                setattr(module, name, PrepackedLinear(child, after="gelu" if fused else "none"))
                 if fused:
                     module.intermediate_act_fn = nn.Identity()
 
