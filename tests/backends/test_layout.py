@@ -69,14 +69,26 @@ def test_without_a_limit_the_batch_stays_whole() -> None:
     assert split_batch(batch, None, shared=True) == [batch]
 
 
-@given(batch=batches(), num_parts=st.integers(1, 4))
-def test_sharing_out_loses_nobody(batch: list[Encoded], num_parts: int) -> None:
-    parts = share_out(batch, num_parts)
+@given(batch=batches(), num_parts=st.integers(1, 4), shared=st.booleans())
+def test_sharing_out_loses_nobody_and_tears_no_prompt_apart(
+    batch: list[Encoded], num_parts: int, shared: bool
+) -> None:
+    parts = share_out(batch, num_parts, shared=shared)
     assert sorted(itertools.chain.from_iterable(parts)) == list(range(len(batch)))
-    assert len(parts) == min(num_parts, len(batch)) and all(parts)
+    prompts = [{batch[i].input_ids[: batch[i].prefix_len].tobytes() for i in part} for part in parts]
+    num_groups = len(set().union(*prompts)) if shared else len(batch)
+    assert len(parts) == min(num_parts, num_groups) and all(parts)
+    assert not shared or sum(map(len, prompts)) == num_groups
 
 
 def test_parts_are_about_equal() -> None:
     batch = [Encoded(np.arange(n, dtype=np.int32), 1, truncated=False) for n in (10, 20, 30, 40, 50, 60)]
-    parts = share_out(batch, 2)
+    parts = share_out(batch, 2, shared=False)
     assert [sum(batch[i].num_tokens for i in part) for part in parts] in ([110, 100], [100, 110])
+
+
+def test_a_shared_prompt_weighs_once() -> None:
+    one = [Encoded(np.arange(n, dtype=np.int32), 40, truncated=False) for n in (45, 46, 47)]
+    other = [Encoded(np.arange(n, dtype=np.int32), 1, truncated=False) for n in (30, 30)]
+    parts = share_out([*one, *other], 2, shared=True)  # 58 rows, and 59 without the prompt that they share
+    assert sorted(parts) == [[0, 1, 2], [3, 4]]

@@ -125,15 +125,26 @@ def split_batch(batch: Sequence[Encoded], max_rows: int | None, *, shared: bool)
     return list(parts)
 
 
-def share_out(batch: Sequence[Encoded], num_parts: int) -> list[list[int]]:
+def share_out(batch: Sequence[Encoded], num_parts: int, *, shared: bool) -> list[list[int]]:
     """Indices of the batch in at most `num_parts` parts of about equal rows, none empty.
 
     Longest first into the lightest part (Graham 1969).
+
+    Args:
+        shared: equal prompts are computed once, and so stay in one part.
     """
+    groups = _by_prompt(batch) if shared else [[i] for i in range(len(batch))]
+    sizes = [_rows_of(batch, group) for group in groups]
     parts: list[list[int]] = [[] for _ in range(num_parts)]
     rows = [0] * num_parts
-    for i in sorted(range(len(batch)), key=lambda i: -batch[i].num_tokens):
+    for g in sorted(range(len(groups)), key=lambda g: -sizes[g]):
         lightest = rows.index(min(rows))
-        parts[lightest].append(i)
-        rows[lightest] += batch[i].num_tokens
+        parts[lightest].extend(groups[g])
+        rows[lightest] += sizes[g]
     return [part for part in parts if part]
+
+
+def _rows_of(batch: Sequence[Encoded], group: Sequence[int]) -> int:
+    """Rows of conversations with one prompt, or of a single one."""
+    prompt = batch[group[0]].prefix_len
+    return prompt + sum(batch[i].num_tokens - prompt for i in group)

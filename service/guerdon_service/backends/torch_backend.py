@@ -111,7 +111,7 @@ class TorchBackend:
         with self._running() as is_alone:
             its_threads = max(1, self._num_threads // self.num_parallel)
             num_parts = self._num_threads if is_alone else its_threads
-            parts = share_out(batch, num_parts if self._shares_out else 1)
+            parts = share_out(batch, num_parts if self._shares_out else 1, shared=self.shares_prefix)
             run = partial(self._forward_part, batch, num_threads=1 if len(parts) > 1 else its_threads)
             scored = list(self._pool.map(run, parts)) if len(parts) > 1 else [run(parts[0])]
         scores = np.empty((len(batch), self.num_heads), dtype=np.float32)
