@@ -1,16 +1,24 @@
 """The rows of the bench that need no wire, on tiny models; of times nothing is asserted."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from guerdon_service.app.bench import limit
 from guerdon_service.app.bench.bare import padded_model
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
-from guerdon_service.app.bench.limit import forward_flops, matrix_flops_per_s
+from guerdon_service.app.bench.limit import forward_flops, int8_ops_per_s, matrix_flops_per_s, share_of_limit
+from guerdon_service.app.bench.texts import Item
+from guerdon_service.app.export_ranges import measure_ranges
 from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.backends.int8_ranges import write_ranges
 from guerdon_service.core.encoded import Encoded
+from tests.backends.artifacts import sequence
 from tests.tiny import tiny
 
 
@@ -39,3 +47,19 @@ def test_operations_of_a_forward_are_those_that_torch_counts() -> None:
 
 def test_the_matrix_rate_is_a_rate() -> None:
     assert matrix_flops_per_s(torch.float32, size=64) > 0
+    assert int8_ops_per_s(size=64) > 0
+
+
+def test_the_limit_of_int8_is_measured_where_it_was_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limit, "MATRIX", 64)
+    monkeypatch.setattr(limit, "mixed_items", lambda count, seed: [Item("How many?", "Two of them.")] * count)
+    folder = Path(shutil.copytree(tiny("bert"), tmp_path / "model"))
+    names = [figure.name for figure in share_of_limit(str(folder), rounds=1, count=2)]
+    assert [name.split(":")[0] for name in names] == ["float32"] * 2 + ["bfloat16"] * 2
+    artifact = read_artifact(str(folder))
+    write_ranges(artifact, folder, measure_ranges(artifact, [sequence(n) for n in (9, 40)]))
+    figures = share_of_limit(str(folder), rounds=1, count=2)
+    assert [f.name for f in figures[4:]] == ["int8: forward / matrix rate", "int8: matrix rate"]
+    assert figures[4].value > 0

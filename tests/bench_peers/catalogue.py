@@ -22,14 +22,11 @@ def guerdon_servers(redis_url: str) -> list[Server]:
     Args:
         redis_url: a running Redis.
     """
-    computed = [
-        _guerdon("guerdon", ENCODER, dtype, ENCODER_ROWS, "onnxruntime" if dtype == "int8" else "torch")
-        for dtype in DTYPES
-    ]
-    decoder = _guerdon("guerdon", DECODER, "bf16", DECODER_ROWS, "torch")
+    computed = [_guerdon("guerdon", ENCODER, dtype, ENCODER_ROWS) for dtype in DTYPES]
+    decoder = _guerdon("guerdon", DECODER, "bf16", DECODER_ROWS)
     cached = [
-        _guerdon(L1, ENCODER, "fp32", CACHED_ROWS, "torch", {"GUERDON_CACHE_BYTES": str(64 << 20)}),
-        _guerdon(REDIS, ENCODER, "fp32", CACHED_ROWS, "torch", {"GUERDON_REDIS_URL": redis_url}),
+        _guerdon(L1, ENCODER, "fp32", CACHED_ROWS, {"GUERDON_CACHE_BYTES": str(64 << 20)}),
+        _guerdon(REDIS, ENCODER, "fp32", CACHED_ROWS, {"GUERDON_REDIS_URL": redis_url}),
     ]
     return [*computed, *cached, decoder]
 
@@ -62,13 +59,12 @@ def _guerdon(
     model: str,
     precision: str,
     rows: frozenset[str],
-    backend: str,
     extra: Mapping[str, str] | None = None,
 ) -> Server:
-    folder = model if backend == "torch" else f"{model}-guerdon"
+    folder = f"{model}-guerdon" if precision == "int8" else model
     environ = {
         "GUERDON_DTYPE": DTYPES[precision],
-        "GUERDON_BACKEND": backend,
+        "GUERDON_BACKEND": "torch",
         "GUERDON_LOG_LEVEL": "ERROR",
         "GUERDON_CACHE_BYTES": "0",
         **(extra or {}),

@@ -81,6 +81,7 @@ def _models(peers: Path) -> None:
 
 def _export(peers: Path) -> None:
     model = peers / "models" / "minilm-rm"
+    shutil.rmtree(f"{model}-guerdon", ignore_errors=True)  # an older one has no ranges
     _do(sys.executable, "-m", "guerdon", "export", "--model", model, "--output", f"{model}-guerdon")
 
 
@@ -89,7 +90,7 @@ STEPS = (
     Step("models", "models/minilm-rm-onnx-int8/model_quantized.onnx", _models),
     Step("environment of infinity", "inf/bin/infinity_emb", _infinity),
     Step("environment of vllm", "vllm/ready", _vllm),
-    Step("int8 graph of Guerdon", "models/minilm-rm-guerdon/onnx", _export),
+    Step("int8 of Guerdon", "models/minilm-rm-guerdon/torch/int8.safetensors", _export),
 )
 
 

@@ -113,7 +113,9 @@ def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list
             report.append(check_int8(staged, probes))
             bar.update()
         if in_torch:
-            write_ranges(artifact, staging, measure_ranges(artifact, probes.calibration))
+            # without a file there are few texts: random rows beside them leave less to be clipped
+            seen = probes.calibration if args.calibration is not None else probes.rows
+            write_ranges(artifact, staging, measure_ranges(artifact, seen))
             report.append(check_torch_int8(staged, probes))
             bar.update()
     if args.dtype == "int8":
