@@ -27,7 +27,13 @@ COMMANDS = {
         Command(
             "migrate", "guerdon_service.app.migrate", "migrate_command", "serve", "update the state's tables"
         ),
-        Command("export", "guerdon_service.app.export", "export_command", "serve,export", "write ONNX files"),
+        Command(
+            "export",
+            "guerdon_service.app.export",
+            "export_command",
+            "serve,export",
+            "write graphs and int8 ranges",
+        ),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
         Command(
             "capacity",

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from guerdon_service.backends.attention import PackedMasks, packed_attention
-from guerdon_service.backends.int8_linear import TYPICAL_ROWS, Int8Linear, quantised, zero_point
+from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
+from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TYPICAL_ROWS = 1024
-"""Rows that the layout is chosen for; others are right as well."""
+from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS
+
 _WEIGHT_LIMIT = 127
 
 
