@@ -10,7 +10,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Lane
 from guerdon_service.engine import engine
-from guerdon_service.engine.caution import LATE_SHARE, LEAST, MOST, STEP, Caution
+from guerdon_service.engine.caution import HALF_LIFE_S, LEAST, MOST, STEP, Caution
 from guerdon_service.engine.engine import Engine
 from guerdon_service.engine.fair_lane import STRETCH
 from guerdon_service.engine.pending import Pending
@@ -204,35 +204,45 @@ async def test_what_cannot_be_done_in_time_is_refused_at_once_with_when_to_come_
         assert (await running_now, await waiting) == ([3.0], [4.0])
 
 
-def test_caution_rises_once_for_all_who_were_let_in_before_and_balances_where_few_are_late() -> None:
+def test_caution_rises_once_for_all_who_were_let_in_before_and_is_forgotten() -> None:
     caution = Caution()
     for _ in range(10):
         caution.late(queued_at=1.0, now=2.0)
-    assert caution.factor == pytest.approx(LEAST * (1 + STEP))
-    caution.late(queued_at=3.0, now=3.5)
-    raised = caution.factor
-    assert raised == pytest.approx(LEAST * (1 + STEP) ** 2)
-    for n in range(5):  # as few as may be are late
-        caution.late(queued_at=20.0 + n, now=20.5 + n)
-        for _ in range(round(1 / LATE_SHARE) - 1):
-            caution.in_time()
-    assert caution.factor == pytest.approx(raised, rel=5 * STEP**2)
+    assert caution.factor(2.0) == pytest.approx(LEAST * STEP)
+    caution.late(queued_at=2.0, now=2.0)
+    assert caution.factor(2.0) == pytest.approx(LEAST * STEP**2)
+    assert caution.factor(2.0 + HALF_LIFE_S / 4) == pytest.approx(LEAST * STEP**2 / 2**0.25)
+    assert caution.factor(2.0 + HALF_LIFE_S) == LEAST
     for n in range(100):
-        caution.late(queued_at=30.0 + n, now=30.5 + n)
-    assert caution.factor == MOST
-    for _ in range(10_000):
-        caution.in_time()
-    assert caution.factor == LEAST
+        caution.late(queued_at=100.0 + n, now=100.5 + n)
+    assert caution.factor(199.5) == MOST
 
 
-async def test_who_was_let_in_and_came_too_late_makes_the_engine_more_cautious() -> None:
+async def test_who_is_refused_makes_nobody_more_cautious() -> None:
+    backend, clock = GatedBackend(), Clock()
+    async with running(backend, Limits(max_queued_tokens=4), clock) as it:
+        first = asyncio.create_task(ask(it, [item(1)]))
+        await started(backend)
+        waits = asyncio.create_task(ask(it, [item(2, 3)]))
+        await until_queued(it, 1)
+        for _ in range(10):
+            with pytest.raises(Overloaded):
+                await ask(it, [item(3, 2)], deadline=clock.now + 0.005)
+        assert set(it.state()["caution"].values()) == {LEAST}
+        backend.open_for_good()
+        await asyncio.gather(first, waits)
+
+
+async def test_who_was_let_in_and_came_too_late_makes_its_lane_more_cautious() -> None:
     backend, clock = GatedBackend(), Clock()
     async with running(backend, Limits(max_batch_tokens=1), clock) as it:
+        backend.open_once()
+        await ask(it, [item(9)])  # the pace is known from now on
+        await started(backend)
         first = asyncio.create_task(ask(it, [item(1)]))
         await started(backend)
         waits = asyncio.create_task(ask(it, [item(2)]))
         await until_queued(it, 1)
-        assert it.state()["caution"] == LEAST
         expires = asyncio.create_task(ask(it, [item(3)], deadline=clock.now + 5))
         gives_up = asyncio.create_task(ask(it, [item(4)], deadline=clock.now + 5))
         changes_its_mind = asyncio.create_task(ask(it, [item(5)], deadline=clock.now + 50))
@@ -241,7 +251,8 @@ async def test_who_was_let_in_and_came_too_late_makes_the_engine_more_cautious()
         for task in (gives_up, changes_its_mind):
             task.cancel()
         await asyncio.wait([gives_up, changes_its_mind])
-        assert it.state()["caution"] == pytest.approx(LEAST * (1 + STEP)), "one of them was late"
+        caution = it.state()["caution"]
+        assert caution == {Lane.INTERACTIVE: pytest.approx(LEAST * STEP), Lane.BULK: LEAST}, "one was late"
         later = asyncio.create_task(ask(it, [item(6)], deadline=clock.now + 5))
         await until_queued(it, 3)
         clock.now += 6
@@ -250,7 +261,8 @@ async def test_who_was_let_in_and_came_too_late_makes_the_engine_more_cautious()
         for task in (expires, later):
             with pytest.raises(DeadlineExceeded):
                 await task
-        assert it.state()["caution"] == pytest.approx(LEAST * (1 + STEP) ** 2, rel=1e-2), "and one more"
+        raised = LEAST * STEP**2 * 2 ** (-6 / HALF_LIFE_S)
+        assert it.state()["caution"][Lane.INTERACTIVE] == pytest.approx(raised), "and one more"
 
 
 async def test_room_is_checked_before_anything_is_tokenized() -> None:

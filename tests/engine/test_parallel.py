@@ -35,13 +35,48 @@ def lengths(batch: list[Pending]) -> list[int]:
 
 async def test_a_short_queue_gives_small_batches_and_a_long_one_full_ones() -> None:
     queue = TokenQueue(BUDGET, num_takers=2)
-    queue.put(pending("a", 4) for _ in range(10))
-    assert sum(lengths(queue.take(0.0)[0])) == BUDGET / 4
+    queue.put(pending("a", 4) for _ in range(14))
+    queue.take(0.0, 0)
+    assert sum(lengths(queue.take(0.0, 1)[0])) == BUDGET / 4
     queue.put(pending("a", 4) for _ in range(100))
-    assert sum(lengths(queue.take(0.0)[0])) == BUDGET
+    assert sum(lengths(queue.take(0.0, 0)[0])) == BUDGET
     alone = TokenQueue(BUDGET)
     alone.put(pending("a", 4) for _ in range(10))
     assert sum(lengths(alone.take(0.0)[0])) == 40, "whoever takes alone takes all"
+
+
+async def test_while_all_are_idle_each_takes_its_part() -> None:
+    queue = TokenQueue(BUDGET, num_takers=2)
+    queue.put(pending("a", 4) for _ in range(12))
+    assert sum(lengths(queue.take(0.0, 0)[0])) == 24
+    assert sum(lengths(queue.take(0.0, 1)[0])) == 16, "a quarter of a full batch at least"
+
+
+async def test_who_is_express_hears_that_a_long_item_has_gone() -> None:
+    queue = TokenQueue(BUDGET, num_takers=2)
+    queue.put(pending("a", 4) for _ in range(2))
+    gone = pending("a", 60)
+    gone.overtaking = 0
+    for taker in (0, 1):
+        queue.put([pending("a", 60)])
+        queue.take(0.0, taker)
+    queue.put([gone, pending("a", 4)])
+    woken = asyncio.create_task(asyncio.to_thread(queue.wait, 60.0, EXPRESS))
+    while not queue._changed._waiters:  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    queue.forget(gone)
+    assert await asyncio.wait_for(woken, 30)
+    assert lengths(queue.take(0.0, EXPRESS)[0]) == [4]
+
+
+async def test_bulk_work_keeps_to_slices_while_express_serves_interactive_work() -> None:
+    queue = TokenQueue(BUDGET, num_takers=2)
+    queue.put(pending("b", 4, lane=Lane.BULK) for _ in range(100))
+    for taker in (0, 1):
+        queue.take(0.0, taker)
+    queue.put([pending("a", 4)])
+    assert lengths(queue.take(10.0, EXPRESS)[0]) == [4]
+    assert sum(lengths(queue.take(10.5, 0)[0])) == BUDGET / 8
 
 
 async def test_candidates_of_one_prompt_are_not_torn_apart() -> None:
@@ -185,3 +220,14 @@ async def test_an_estimate_counts_that_forwards_share_the_cores() -> None:
         for _ in range(3):
             backend.open_once()
         await asyncio.gather(*pair, waits, more)
+
+
+async def test_one_forward_that_hangs_makes_the_engine_unhealthy_although_another_works() -> None:
+    backend, clock = Parallel(), Clock()
+    async with running(backend, Limits(max_batch_tokens=BUDGET), clock) as engine:
+        hangs = asyncio.create_task(ask(engine, [item(1, 60)]))
+        await started(backend)
+        clock.now += 61
+        assert not engine.is_healthy
+        backend.open_for_good()
+        await hangs

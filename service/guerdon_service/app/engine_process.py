@@ -16,6 +16,7 @@ def load(order: Order) -> Backend:
     from guerdon_service.app.loader import load_backend
     from guerdon_service.app.logs import configure_logging
     from guerdon_service.artifacts.read import read_artifact
+    from guerdon_service.backends.torch_backend import TorchBackend
 
     configure_logging("WARNING")
     spec = ModelSpec(order["name"], order["source"], order["backend"], order["dtype"], order["device"])
@@ -27,7 +28,10 @@ def load(order: Order) -> Backend:
             "restore it, or register it as a new version",
             param="source",
         )
-    return load_backend(spec, artifact, order["num_threads"])
+    backend = load_backend(spec, artifact, order["num_threads"])
+    if isinstance(backend, TorchBackend):
+        backend.num_parallel = 1  # one batch at a time comes here: each may have all the cores
+    return backend
 
 
 if __name__ == "__main__":

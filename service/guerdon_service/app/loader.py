@@ -1,5 +1,6 @@
 """From a `ModelSpec` to a model that has proved its scores."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -86,6 +87,14 @@ def load_backend(spec: ModelSpec, artifact: Artifact, num_threads: int | None = 
     return _BACKENDS[spec.backend](artifact, spec.dtype, spec.device, num_threads)
 
 
+@functools.cache
+def _process_threads() -> int:
+    """Threads that torch chose for this process; a forward changes what threads that start later find."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:
     import torch
 
@@ -94,8 +103,7 @@ def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None)
 
     if device == "cpu":
         keep_freed_memory()
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
+    torch.set_num_threads(num_threads or _process_threads())
     return TorchBackend.load(artifact, dtype=dtype, device=device)
 
 
@@ -105,8 +113,7 @@ def _implicit(artifact: Artifact, dtype: str, device: str, num_threads: int | No
     from guerdon_service.backends.implicit import ImplicitBackend
     from guerdon_service.policies.gguf import dequantised
 
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
+    torch.set_num_threads(num_threads or _process_threads())
     carried = next(artifact.base_folder.glob("*.gguf"), None)
     reference = dequantised(carried) if carried is not None else artifact.base_folder
     return ImplicitBackend.load(artifact, reference, dtype=dtype, device=device)

@@ -13,11 +13,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.families import family_of, runs_packed
+from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.packed import packed_logits
 from guerdon_service.backends.prepacked import prepack
+from guerdon_service.backends.priority import give_way
 from guerdon_service.backends.rows import row_logits
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
@@ -56,8 +58,9 @@ def rows_on(device: str, manifest: Manifest) -> int | None:
 class TorchBackend:
     """One loaded model; the packed forward where the architecture can, else row by row.
 
-    `core.ports.ParallelBackend`. A forward that is alone has all threads if its conversations can be shared
-    out to them; else its part of them, so that one that comes meanwhile finds a core.
+    `core.ports.ParallelBackend`. A forward that is alone when it begins is shared out to all threads, others
+    to their part. One that cannot be shared out has its part in any case, so that what comes meanwhile finds
+    a core, but for many responses to one prompt, which are worth all.
 
     Args:
         fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
@@ -78,11 +81,13 @@ class TorchBackend:
         self._fixed_rows = fixed_rows
         on_cpu = model.device.type == "cpu"
         self._num_threads = torch.get_num_threads()
-        # Encoders' packed forwards have the same bits on any number of threads. A decoder's have not: few
-        # queries over many keys take a kernel that splits the keys among threads; nor has `row_logits`.
-        self._shares_out = self._packs and on_cpu and not family_of(model.config).causal
+        # Packed forwards have the same bits on any number of threads; `row_logits` has not.
+        self._shares_out = self._packs and on_cpu
         self.num_parallel = min(NUM_PARALLEL, self._num_threads) if self._shares_out else 1
-        self._pool = ThreadPoolExecutor(2 * self._num_threads, thread_name_prefix="guerdon-forward")
+        # one forward on all threads, and as many again and some for those that begin meanwhile
+        self._pool = ThreadPoolExecutor(
+            2 * self._num_threads + NUM_PARALLEL, "guerdon-forward", initializer=give_way if on_cpu else None
+        )
         self._num_running = 0
         self._lock = threading.Lock()
 
@@ -104,16 +109,17 @@ class TorchBackend:
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.
 
-        On CPU an encoder's batch is shared out to one thread per core: their small operations then wait
-        for nobody, where threads inside each operation would wait for the slowest at its end.
+        On CPU a batch is shared out to one thread per core: their small operations then wait for nobody,
+        where threads inside each operation would wait for the slowest at its end.
         """
         assert self._model is not None, "forward after close"
         with self._running() as is_alone:
-            its_threads = max(1, self._num_threads // self.num_parallel)
+            its_threads = -(-self._num_threads // self.num_parallel)
             num_parts = self._num_threads if is_alone else its_threads
             parts = share_out(batch, num_parts if self._shares_out else 1, shared=self.shares_prefix)
-            run = partial(self._forward_part, batch, num_threads=1 if len(parts) > 1 else its_threads)
-            scored = list(self._pool.map(run, parts)) if len(parts) > 1 else [run(parts[0])]
+            one_part = num_parts if self.shares_prefix else its_threads
+            run = partial(self._forward_part, batch, num_threads=1 if len(parts) > 1 else one_part)
+            scored = list(self._pool.map(run, parts))
         scores = np.empty((len(batch), self.num_heads), dtype=np.float32)
         for part, (rows, _) in zip(parts, scored, strict=True):
             scores[part] = rows
@@ -157,3 +163,4 @@ class TorchBackend:
         """Free the weights."""
         self._pool.shutdown()
         self._model = None
+        return_freed_memory()

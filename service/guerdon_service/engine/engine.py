@@ -68,7 +68,7 @@ class Engine:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._throughput = Throughput()
-        self._caution = Caution()
+        self._caution = {lane: Caution() for lane in Lane}
         self._in_flight: dict[bytes, Pending] = {}
         self._processes = backend if isinstance(backend, ProcessBackend) else None
         num_parallel = backend.num_parallel if isinstance(backend, ParallelBackend) else 1
@@ -82,9 +82,10 @@ class Engine:
 
     @property
     def is_healthy(self) -> bool:
-        """False once all threads or processes are gone or keep failing; readiness follows it."""
-        is_up = self._processes is None or self._processes.num_live > 0
-        return is_up and any(worker.is_healthy for worker in self._workers)
+        """False once a thread is gone, hangs or keeps failing, or no process lives; readiness follows it."""
+        if self._processes:
+            return self._processes.num_live > 0 and any(worker.is_healthy for worker in self._workers)
+        return all(worker.is_healthy for worker in itertools.chain(self._workers, self._express))
 
     def state(self) -> Mapping[str, Any]:
         """What whoever is on call wants to know.
@@ -97,7 +98,7 @@ class Engine:
             "queued_tokens": self._queue.num_tokens,
             "in_flight_items": len(self._in_flight),
             "wait_s": self._seconds_for(self._queue.num_tokens),
-            "caution": self._caution.factor,
+            "caution": {lane: caution.factor(self._clock()) for lane, caution in self._caution.items()},
             "processes": self._processes.processes() if self._processes else [],
         }
 
@@ -179,21 +180,21 @@ class Engine:
     ) -> list[Pending]:
         fresh: dict[bytes, Pending] = {}
         pendings: list[Pending] = []
-        now, by_estimate = self._clock(), self._queue.num_tokens > 0
+        now = self._clock()
         for key, item in zip(keys, encoded, strict=True):
             pending = fresh.get(key) or self._in_flight.get(key)
             if pending is None or not self._queue.join(pending, deadline, lane, now):
                 prefix = item.input_ids[: item.prefix_len].tobytes() if self._backend.shares_prefix else None
                 future = self._loop.create_future()
-                pending = fresh[key] = Pending(
-                    key, item, lane, deadline, prefix, future, now, tenant, by_estimate=by_estimate
-                )
+                pending = fresh[key] = Pending(key, item, lane, deadline, prefix, future, now, tenant)
             pendings.append(pending)
         num_tokens = sum(p.encoded.num_tokens for p in fresh.values())
         refusal: GuerdonError | None = self._refusal(lane, tenant, num_tokens, deadline - now)
-        overtaking = self._overtaking(lane, tenant, num_tokens, deadline - now)
-        for pending in fresh.values():
-            pending.overtaking = overtaking
+        if refusal is None:
+            overtaking = self._overtaking(lane, tenant, num_tokens, deadline - now)
+            for pending in fresh.values():
+                pending.overtaking = overtaking
+                pending.by_estimate = self._queue.num_tokens > 0 and self._throughput.is_known
         if refusal is None and not self._queue.put(fresh.values()):
             refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
         if refusal is not None:
@@ -219,7 +220,8 @@ class Engine:
         if excess > 0:
             reason = f"max_queued_tokens {limit} leaves no room for {num_tokens} more of this caller"
             return self._overloaded(reason, self._seconds_for(excess))
-        wait_s = self._caution.factor * self._seconds_for(self._queue.tokens_before(lane, tenant, num_tokens))
+        num_before = self._queue.tokens_before(lane, tenant, num_tokens)
+        wait_s = self._caution[lane].factor(self._clock()) * self._seconds_for(num_before)
         if self._throughput.is_known and wait_s > left_s:
             reason = f"that is more work than can be done within {left_s:.3g} s"
             return self._overloaded(reason, wait_s - left_s)
@@ -230,7 +232,7 @@ class Engine:
         token_s = self._seconds_for(1)
         if not self._throughput.is_known or not token_s:
             return math.inf
-        in_time = left_s / self._caution.factor / token_s
+        in_time = left_s / self._caution[lane].factor(self._clock()) / token_s
         spare = in_time - self._queue.tokens_before(lane, tenant, num_tokens)
         return max(0.0, spare) / max(1, self._queue.num_tenants(lane))
 
@@ -253,7 +255,7 @@ class Engine:
                 pending.future.cancel()
                 self._queue.forget(pending)
                 if pending.by_estimate and (now := self._clock()) > pending.deadline - TIMER_S:
-                    self._caution.late(pending.queued_at, now)
+                    self._caution[pending.lane].late(pending.queued_at, now)
                 if self._in_flight.get(pending.key) is pending:
                     del self._in_flight[pending.key]
 
@@ -272,9 +274,7 @@ class Engine:
             if pending.future.done():
                 continue
             if pending.by_estimate and (isinstance(answer, DeadlineExceeded) or pending.is_late):
-                self._caution.late(pending.queued_at, self._clock())
-            elif pending.by_estimate:
-                self._caution.in_time()
+                self._caution[pending.lane].late(pending.queued_at, self._clock())
             if isinstance(answer, GuerdonError):
                 pending.future.set_exception(answer)
                 pending.future.exception()  # seen: its waiters may all have left

@@ -19,7 +19,7 @@ TURN_SHARE = 1 / 8
 """Of a batch, what a tenant takes in its turn while others wait."""
 BACKLOG_SHARE = 1 / 4
 """Of the interactive work that waits, what one of several takers takes: the longer the queue, the fuller its
-batches, and the shorter the queue, the sooner is done who comes next."""
+batches, and the shorter the queue, the sooner is done who comes next. Of idle ones each takes its part."""
 LEAST_BATCH = 1 / 4
 """Of a full batch, what one of several takers takes in any case: smaller ones cost more than they save."""
 EXPRESS = -1
@@ -151,6 +151,8 @@ class TokenQueue:
             if not pending.counted:
                 return
             self._uncount(pending)
+            if self._num_takers > 1:
+                self._changed.notify_all()  # what was behind it may be short
             self._num_forgotten += 1
             if self._num_forgotten > self._num_items + MAX_FORGOTTEN:
                 self._num_forgotten = 0
@@ -241,6 +243,8 @@ class TokenQueue:
         spent, budget = 0.0, EXPRESS_BATCH * self._max_batch_tokens
         while spent < budget and (pending := self._next_express()) is not None:
             spent += self._move_item(self._lanes[Lane.INTERACTIVE], batch, pending)
+        if batch.items:
+            self._interactive_until = batch.now + INTERACTIVE_PAUSE_S
         self._earn(spent, 0.0)
         return spent
 
@@ -252,7 +256,9 @@ class TokenQueue:
     def _interactive_budget(self, interactive: FairLane) -> float:
         if self._num_takers == 1:
             return self._max_batch_tokens
-        waiting = BACKLOG_SHARE * sum(interactive.waiting.values())
+        is_idle = not any(self._running.values())
+        share = max(BACKLOG_SHARE, 1 / self._num_takers) if is_idle else BACKLOG_SHARE
+        waiting = share * sum(interactive.waiting.values())
         return min(self._max_batch_tokens, max(waiting, LEAST_BATCH * self._max_batch_tokens))
 
     def _move_owed(self, bulk: FairLane, batch: _Batch, budget: float) -> float:

@@ -13,7 +13,6 @@ from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import BackendFailed, DeadlineExceeded, GuerdonError
 from guerdon_service.core.ports import Backend, BatchReport, ProcessDied, RawScores
 from guerdon_service.engine.pending import Pending
-from guerdon_service.engine.priority import give_way
 from guerdon_service.engine.token_queue import TokenQueue
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,6 @@ class Worker:
 
     def _run(self) -> None:
         batch: list[Pending] = []
-        give_way()
         try:
             while self._queue.wait(
                 PROBE_S if self._health.failed_batches >= MAX_FAILED_BATCHES else None, self._number

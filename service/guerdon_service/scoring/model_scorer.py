@@ -136,7 +136,8 @@ class ModelScorer:
         known = [self._memo.get(tenant, e.conversation) for e in entries]
         fresh = [i for i, k in enumerate(known) if k is None]
         if fresh:
-            self.engine.check_room(len(fresh), deadline=deadline, lane=lane, tenant=tenant)
+            num_new = len({entries[i].conversation for i in fresh})
+            self.engine.check_room(num_new, deadline=deadline, lane=lane, tenant=tenant)
             encoded = await self.encode([entries[i] for i in fresh])
             keys = fingerprints(self.model.identity, tenant, encoded)
             for i, tokens, key in zip(fresh, encoded, keys, strict=True):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from guerdon_service.engine.priority import NICENESS, give_way
+from guerdon_service.backends.priority import NICENESS, give_way
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness of single threads is Linux's")
