@@ -252,7 +252,7 @@ async def test_who_was_let_in_and_came_too_late_makes_its_lane_more_cautious() -
             task.cancel()
         await asyncio.wait([gives_up, changes_its_mind])
         caution = it.state()["caution"]
-        assert caution == {Lane.INTERACTIVE: pytest.approx(LEAST * STEP), Lane.BULK: LEAST}, "one was late"
+        assert caution == {"interactive": pytest.approx(LEAST * STEP), "bulk": LEAST}, "one was late"
         later = asyncio.create_task(ask(it, [item(6)], deadline=clock.now + 5))
         await until_queued(it, 3)
         clock.now += 6
@@ -262,7 +262,7 @@ async def test_who_was_let_in_and_came_too_late_makes_its_lane_more_cautious() -
             with pytest.raises(DeadlineExceeded):
                 await task
         raised = LEAST * STEP**2 * 2 ** (-6 / HALF_LIFE_S)
-        assert it.state()["caution"][Lane.INTERACTIVE] == pytest.approx(raised), "and one more"
+        assert it.state()["caution"]["interactive"] == pytest.approx(raised), "and one more"
 
 
 async def test_room_is_checked_before_anything_is_tokenized() -> None:

@@ -98,7 +98,7 @@ class Engine:
             "queued_tokens": self._queue.num_tokens,
             "in_flight_items": len(self._in_flight),
             "wait_s": self._seconds_for(self._queue.num_tokens),
-            "caution": {lane: caution.factor(self._clock()) for lane, caution in self._caution.items()},
+            "caution": {lane.value: caution.factor(self._clock()) for lane, caution in self._caution.items()},
             "processes": self._processes.processes() if self._processes else [],
         }
 
