@@ -126,9 +126,7 @@ class ModelScorer:
         raw = [hit if hit is not None else computed[i] for i, hit in enumerate(found)]
         return RawBatch(raw, encoded, cached, tokenize_s, scores.queue_s, scores.forward_s)
 
-    async def _known(
-        self, entries: Sequence[Entry], tenant: str, lane: Lane, deadline: float
-    ) -> list[Known]:
+    async def _known(self, entries: Sequence[Entry], tenant: str, lane: Lane, deadline: float) -> list[Known]:
         """Tokens and fingerprints of all entries; only what the memo lacks is tokenized.
 
         Bulk work, which seldom asks twice, is not remembered: it would push out what interactive work does.
