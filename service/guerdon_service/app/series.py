@@ -23,7 +23,7 @@ class Count(Collector):
     """`prometheus_client.Counter`: how many, by labels. For one thread."""
 
     def __init__(self, name: str, documentation: str, labels: Labels, registry: CollectorRegistry) -> None:
-        self._name, self._documentation, self._labels = name, documentation, labels
+        self._name, self._documentation, self._labelnames = name, documentation, labels
         self._counts: dict[Labels, float] = {}
         self._begun: dict[Labels, float] = {}
         self._examples: dict[Labels, _Example] = {}
@@ -39,9 +39,13 @@ class Count(Collector):
         if trace_id:
             self._examples[labels] = trace_id, count, time.time()
 
+    def describe(self) -> Iterator[Metric]:
+        """As the registry asks, which refuses another of the same name."""
+        return self.collect()
+
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
         for labels, count in tuple(self._counts.items()):
             example = _exemplar(self._examples.get(labels))
             family.add_metric(labels, count, created=self._begun[labels], exemplar=example)
@@ -59,7 +63,7 @@ class Distribution(Collector):
         bounds: Sequence[float],
         registry: CollectorRegistry,
     ) -> None:
-        self._name, self._documentation, self._labels = name, documentation, labels
+        self._name, self._documentation, self._labelnames = name, documentation, labels
         self._bounds = (*map(float, bounds), inf)
         self._series: dict[Labels, _Series] = {}
         registry.register(self)
@@ -75,16 +79,20 @@ class Distribution(Collector):
         if trace_id:
             series.examples[place] = trace_id, value, time.time()
 
+    def describe(self) -> Iterator[Metric]:
+        """As the registry asks, which refuses another of the same name."""
+        return self.collect()
+
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)
         for labels, series in tuple(self._series.items()):
             buckets, count = [], 0
             for bound, own, example in zip(self._bounds, series.counts, series.examples, strict=True):
                 count += own
                 buckets.append((floatToGoString(bound), float(count), _exemplar(example)))
             family.add_metric(labels, buckets, series.total)  # type: ignore[arg-type]
-            given = dict(zip(self._labels, labels, strict=True))
+            given = dict(zip(self._labelnames, labels, strict=True))
             family.add_sample(f"{self._name}_created", given, series.begun)
         yield family
 
