@@ -201,7 +201,7 @@ async def test_two_forwards_and_an_express_one_are_under_way_at_once() -> None:
 
 async def test_an_estimate_counts_that_forwards_share_the_cores() -> None:
     clock = Clock()
-    backend = Parallel(on_forward=lambda: None)
+    backend = Parallel()
     async with running(backend, Limits(max_batch_tokens=BUDGET), clock) as engine:
         pair = [asyncio.create_task(ask(engine, [item(value, 60)])) for value in (1, 2)]
         await started(backend)

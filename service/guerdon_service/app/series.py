@@ -39,10 +39,6 @@ class Count(Collector):
         if trace_id:
             self._examples[labels] = trace_id, count, time.time()
 
-    def describe(self) -> Iterator[Metric]:
-        """As the registry asks, which refuses another of the same name."""
-        return self.collect()
-
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
@@ -50,6 +46,9 @@ class Count(Collector):
             example = _exemplar(self._examples.get(labels))
             family.add_metric(labels, count, created=self._begun[labels], exemplar=example)
         yield family
+
+    describe = collect
+    """Asked at registration: another of the same name is refused."""
 
 
 class Distribution(Collector):
@@ -79,10 +78,6 @@ class Distribution(Collector):
         if trace_id:
             series.examples[place] = trace_id, value, time.time()
 
-    def describe(self) -> Iterator[Metric]:
-        """As the registry asks, which refuses another of the same name."""
-        return self.collect()
-
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)
@@ -95,6 +90,9 @@ class Distribution(Collector):
             given = dict(zip(self._labelnames, labels, strict=True))
             family.add_sample(f"{self._name}_created", given, series.begun)
         yield family
+
+    describe = collect
+    """Asked at registration: another of the same name is refused."""
 
 
 class _Series:

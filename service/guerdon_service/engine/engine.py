@@ -192,11 +192,11 @@ class Engine:
         refusal: GuerdonError | None = self._refusal(lane, tenant, num_tokens, deadline - now)
         if refusal is None:
             overtaking = self._overtaking(lane, tenant, num_tokens, deadline - now)
+            by_estimate = self._queue.num_tokens > 0 and self._throughput.is_known
             for pending in fresh.values():
-                pending.overtaking = overtaking
-                pending.by_estimate = self._queue.num_tokens > 0 and self._throughput.is_known
-        if refusal is None and not self._queue.put(fresh.values()):
-            refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
+                pending.overtaking, pending.by_estimate = overtaking, by_estimate
+            if not self._queue.put(fresh.values()):
+                refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
         if refusal is not None:
             self._leave(pendings)
             raise refusal

@@ -42,11 +42,7 @@ def share_of_limit(source: str, rounds: int, count: int) -> list[Figure]:
             shares.append(flops_per_token * tokens_per_s / limits[-1])
         figures += [
             at_least(f"{dtype}: forward / matrix rate", shares, ASKED[dtype], ""),
-            plain(
-                f"{dtype}: matrix rate",
-                [limit / 1e9 for limit in limits],
-                "GOP/s",
-            ),
+            plain(f"{dtype}: matrix rate", [limit / 1e9 for limit in limits], "GOP/s"),
         ]
     return figures
 
