@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.activations import GELUTanh, SiLUActivation
 
 from guerdon_service.backends.attention import PackedMasks, Rule, attend
-from guerdon_service.backends.prepacked_linear import Activation, PrepackedLinear
+from guerdon_service.backends.prepacked_linear import Activation, PrepackedLinear, joined
 
 _LAYERS = frozenset(f"{f}DecoderLayer" for f in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"))
 _ACTIVATIONS: dict[type, Activation] = {SiLUActivation: "silu", GELUTanh: "gelu_tanh"}
@@ -38,7 +38,7 @@ class DecoderLayer(nn.Module):
             window=_window(attention),
             softcap=attention.attn_logit_softcapping if attention.config.model_type == "gemma2" else None,
         )
-        self._qkv = PrepackedLinear(_joined([attention.q_proj, attention.k_proj, attention.v_proj]))
+        self._qkv = PrepackedLinear(joined([attention.q_proj, attention.k_proj, attention.v_proj]))
         self._out = PrepackedLinear(attention.o_proj)
         self._gate = PrepackedLinear(layer.mlp.gate_proj, after=_ACTIVATIONS[type(layer.mlp.act_fn)])
         self._up, self._down = PrepackedLinear(layer.mlp.up_proj), PrepackedLinear(layer.mlp.down_proj)
@@ -131,16 +131,6 @@ def _added(rows: Tensor, inputs: Tensor, product: PrepackedLinear, norm: _Norm |
     """The residual sum of `rows` and the product's outputs, normed if there is a norm."""
     outputs = product(inputs)
     return (outputs if norm is None else norm(outputs)).add_(rows)
-
-
-def _joined(layers: Sequence[nn.Linear]) -> nn.Linear:
-    """One layer with the outputs of all, one after another."""
-    weight = torch.cat([layer.weight.data for layer in layers])
-    joined = nn.Linear(weight.shape[1], weight.shape[0], bias=layers[0].bias is not None, device="meta")
-    joined.weight = nn.Parameter(weight, requires_grad=False)
-    if layers[0].bias is not None:
-        joined.bias = nn.Parameter(torch.cat([layer.bias.data for layer in layers]), requires_grad=False)
-    return joined
 
 
 def _window(attention: Any) -> int | None:

@@ -21,7 +21,7 @@ from guerdon_service.backends.attention import PackedMasks, packed_attention
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
-from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS
+from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS, joined
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
 
@@ -82,7 +82,8 @@ class Int8Layer(nn.Module):
         own, out = layer.attention.self, layer.attention.output
         self._heads, self._scaling = own.num_attention_heads, own.scaling
         self._norms = nn.ModuleList([out.LayerNorm, layer.output.LayerNorm])
-        weight, bias = _joined(own.query, own.key, own.value)
+        joint = joined([own.query, own.key, own.value])
+        weight, bias = joint.weight, joint.bias
         by_input = _divisors(ranges, "hidden", weight)
         by_context = _divisors(ranges, "context", out.dense.weight)
         queries_and_keys = torch.ones(len(weight) - len(by_context))
@@ -141,10 +142,6 @@ class _Apart:
 def _attention_dtype() -> torch.dtype:
     """fp32 where oneDNN has no bf16: its products are then of the reference kind, a thousand times slower."""
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-
-
-def _joined(*layers: nn.Linear) -> tuple[Tensor, Tensor]:
-    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
 
 def _divisors(ranges: Mapping[str, Tensor], name: str, weight: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ operators are those that `torch.compile` puts in the place of `nn.Linear` on CPU
 (`torch/_inductor/mkldnn_ir.py`). A row's bits depend on no other row, nor on the number of threads.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -38,3 +39,13 @@ class PrepackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
             rows, self._weight, self._bias, *self._after
         )
+
+
+def joined(layers: Sequence[nn.Linear]) -> nn.Linear:
+    """One layer with the outputs of all, one after another."""
+    weight = torch.cat([layer.weight.data for layer in layers])
+    joined = nn.Linear(weight.shape[1], weight.shape[0], bias=layers[0].bias is not None, device="meta")
+    joined.weight = nn.Parameter(weight, requires_grad=False)
+    if layers[0].bias is not None:
+        joined.bias = nn.Parameter(torch.cat([layer.bias.data for layer in layers]), requires_grad=False)
+    return joined
