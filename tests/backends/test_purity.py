@@ -109,6 +109,34 @@ def test_candidates_of_one_prompt_share_it_and_keep_their_bits(arch: str, dtype:
     assert loaded.shares_prefix
 
 
+@pytest.mark.parametrize("num_threads", [2, 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arch", DECODERS)
+def test_candidates_shared_out_after_their_prompt_keep_their_bits(
+    arch: str, dtype: str, num_threads: int
+) -> None:
+    candidates = answers(150, (20, 20, 1, 47, 33), seed=5)
+    expected = [backend(arch, dtype).forward([c])[0].tobytes() for c in candidates]
+    torch.set_num_threads(num_threads)
+    loaded = TorchBackend.load(tiny_artifact(arch, 2), dtype=dtype)
+    scores, stats = loaded.forward(candidates)
+    assert [row.tobytes() for row in scores] == expected
+    rows = {2: 152 + 64 + 64, 3: 152 + 48 + 40 + 40}[num_threads]  # the prompt once, each part up to 8 | rows
+    assert stats.num_computed == rows
+    loaded.close()
+
+
+def test_candidates_are_shared_out_through_layers_that_are_not_our_own() -> None:
+    artifact = tiny_artifact("llama", 2)
+    model = load_classifier(artifact, torch.float32, "cpu")  # not prepacked
+    torch.set_num_threads(2)
+    loaded = TorchBackend(model, artifact.manifest, "float32")
+    candidates = answers(150, (20, 20, 1, 47, 33), seed=5)
+    singles = np.concatenate([loaded.forward([c])[0] for c in candidates])
+    np.testing.assert_allclose(loaded.forward(candidates)[0], singles, atol=1e-5)
+    loaded.close()
+
+
 def test_equal_prefixes_of_different_length_are_not_confused() -> None:
     whole = sequence(60, 3)
     other = Encoded(whole.input_ids, 20, truncated=False)

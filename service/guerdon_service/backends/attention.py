@@ -1,10 +1,11 @@
 """Attention of a packed row: inside each segment, nothing across."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -29,16 +30,39 @@ _QUERY_BLOCK = 128
 """Queries that two bf16 products take at a time, so that causal ones skip keys after their block."""
 
 
+KeysAndValues = tuple[Tensor, Tensor]
+"""Of one layer: [kv_heads, rows, head_dim] each."""
+
+
 class PackedMasks:
     """Segments of one forward and their masks, which the layers share.
 
     Args:
-        segments: they tile the packed row from 0; rows after the last one are padding.
+        segments: they tile the packed row; rows after the last one are padding.
+        earlier: keys and values of the rows before the first segment, by layer, from a forward of their
+            own; None where the first segment begins at 0.
+        kept: is filled with what each layer's queries see; None where nobody asks.
     """
 
-    def __init__(self, segments: tuple[Segment, ...]) -> None:
+    def __init__(
+        self,
+        segments: tuple[Segment, ...],
+        earlier: Mapping[nn.Module, KeysAndValues] | None = None,
+        kept: dict[nn.Module, KeysAndValues] | None = None,
+    ) -> None:
         self.segments = segments
+        self._earlier = earlier
+        self._kept = kept
         self._masks: dict[tuple[Any, ...], Tensor | None] = {}
+
+    def keys_and_values(self, layer: nn.Module, key: Tensor, value: Tensor) -> KeysAndValues:
+        """What the layer's queries see: the earlier rows, then its own [kv_heads, T, head_dim]."""
+        if self._earlier is not None:
+            earlier_key, earlier_value = self._earlier[layer]
+            key, value = torch.cat([earlier_key, key], dim=1), torch.cat([earlier_value, value], dim=1)
+        if self._kept is not None:
+            self._kept[layer] = key, value
+        return key, value
 
     def mask(self, like: Tensor, sight: "_Sight", queries: int, keys: int) -> Tensor | None:
         """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen."""
@@ -107,7 +131,7 @@ def packed_attention(
     assert attention_mask is None, "the packed forward makes its own masks"
     rule = Rule(scaling or query.shape[3] ** -0.5, module.is_causal, sliding_window, softcap)
     grouped = query[0].unflatten(0, (key.shape[1], -1)).transpose(1, 2)
-    return attend(grouped, key[0], value[0], packed, rule)[None], None
+    return attend(grouped, *packed.keys_and_values(module, key[0], value[0]), packed, rule)[None], None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
 
     Args:
         query: [kv_heads, T, groups, head_dim]: grouped queries need no copies of keys.
-        key, value: [kv_heads, T, head_dim].
+        key, value: [kv_heads, rows before the first segment + T, head_dim].
 
     Returns:
         [T, kv_heads * groups, head_dim], zero in padding rows.
@@ -138,16 +162,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
     kv_heads, length, groups, head_dim = query.shape
     out = query.new_zeros(length, kv_heads, groups, head_dim)
     pads = rule.causal and query.device.type == "cpu"
+    earlier = key.shape[1] - length
     for segment in packed.segments:
+        rows = slice(segment.start - earlier, segment.end - earlier)
         own = segment.end - segment.start
         seen = own + (segment.prompt[1] - segment.prompt[0] if segment.prompt else 0)
         sight = _Sight(seen - own, seen, rule.causal, rule.window)
         # equal segments reach the kernels in equal form: contiguous
-        queries = _padded([query[:, segment.start : segment.end]], QUERY_MULTIPLE if pads else 1)
+        queries = _padded([query[:, rows]], QUERY_MULTIPLE if pads else 1)
         keys, values = (_padded(_seen(x, segment), KEY_MULTIPLE if pads else 1) for x in (key, value))
         run = _by_matmul if _prefers_matmul(query, rule, seen) else _fused
         answer = run(queries, keys, values, packed, sight, rule)
-        out[segment.start : segment.end] = answer[:, :own].transpose(0, 1)
+        out[rows] = answer[:, :own].transpose(0, 1)
     return out.flatten(1, 2)
 
 

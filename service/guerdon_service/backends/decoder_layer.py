@@ -68,7 +68,8 @@ class DecoderLayer(nn.Module):
         rows = hidden_states[0]
         # both halves of a head turn by the same angles
         cos, sin = (angles[0, :, None, : self._head_dim // 2] for angles in position_embeddings)
-        seen = attend(*self._projected(rows, cos, sin), packed, self._rule)
+        query, key, value = self._projected(rows, cos, sin)
+        seen = attend(query, *packed.keys_and_values(self, key, value), packed, self._rule)
         return self._after(rows, seen.flatten(1))[None]
 
     def _projected(self, rows: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -59,8 +59,8 @@ def packed_logits(
             of `ROW_MULTIPLE`.
     """
     layout = plan_layout(batch, split=family_of(model.config).causal)
-    hidden = _trunk(model, [inputs_of(model, manifest, e) for e in batch], layout, fixed_rows)
-    return pooled_logits(model, _pooled(model, manifest, batch, layout, hidden)), hidden.shape[0]
+    hidden = hidden_states(model, manifest, batch, layout.source, PackedMasks(layout.segments), fixed_rows)
+    return pooled_logits(model, pooled(model, manifest, batch, layout, hidden)), hidden.shape[0]
 
 
 def pooled_logits(model: PreTrainedModel, rows: Tensor) -> Tensor:
@@ -71,33 +71,43 @@ def pooled_logits(model: PreTrainedModel, rows: Tensor) -> Tensor:
     return torch.cat(chunks)[: len(rows)]
 
 
-def _trunk(
-    model: PreTrainedModel, inputs: Sequence[Inputs], layout: Layout, fixed_rows: int | None
+def hidden_states(
+    model: PreTrainedModel,
+    manifest: Manifest,
+    batch: Sequence[Encoded],
+    source: NDArray[np.int64],
+    packed: PackedMasks,
+    fixed_rows: int | None,
 ) -> Tensor:
-    """Last hidden states [T, hidden] of the packed row."""
-    length = layout.segments[-1].end
+    """Last hidden states [T, hidden] of the packed row.
+
+    Args:
+        source: int64 [rows], as `Layout.source`, of the rows that `packed` has segments for.
+    """
+    inputs = [inputs_of(model, manifest, e) for e in batch]
+    length = len(source)
     size = fixed_rows or padded_rows(length)
     assert size >= length, "a pack holds more tokens than its fixed rows"
 
     def row(parts: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
-        packed = np.full((1, size), fill, dtype=np.int64)
-        packed[0, :length] = np.concatenate(parts)[layout.source]
-        return torch.from_numpy(packed).to(model.device)
+        laid = np.full((1, size), fill, dtype=np.int64)
+        laid[0, :length] = np.concatenate(parts)[source]
+        return torch.from_numpy(laid).to(model.device)
 
     types = [i.types for i in inputs if i.types is not None]
     extra = {"token_type_ids": row(types, 0)} if types else {}
     return model.base_model(  # type: ignore[no-any-return]
         input_ids=row([i.ids for i in inputs], 0),
         position_ids=row([i.positions for i in inputs], 0),
-        packed=PackedMasks(layout.segments),
+        packed=packed,
         **extra,
     ).last_hidden_state[0]
 
 
-def _pooled(
+def pooled(
     model: PreTrainedModel, manifest: Manifest, batch: Sequence[Encoded], layout: Layout, hidden: Tensor
 ) -> Tensor:
-    """Pooled rows fp32 [B, hidden]."""
+    """Pooled rows fp32 [B, hidden] of the packed row's hidden states."""
     if manifest.pooling == "response":
         return torch.stack([pooled_response(hidden[p.response : p.end]) for p in layout.places])
     pool = pool_of(model.config)

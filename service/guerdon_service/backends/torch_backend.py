@@ -21,6 +21,7 @@ from guerdon_service.backends.packed import packed_logits
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.priority import give_way
 from guerdon_service.backends.rows import row_logits
+from guerdon_service.backends.shared_prompt import SharedPrompt, response_logits, shared_prompt
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
@@ -59,8 +60,8 @@ class TorchBackend:
     """One loaded model; the packed forward where the architecture can, else row by row.
 
     `core.ports.ParallelBackend`. A forward that is alone when it begins is shared out to all threads, others
-    to their part. One that cannot be shared out has its part in any case, so that what comes meanwhile finds
-    a core, but for many responses to one prompt, which are worth all.
+    to their part. A lone item of an encoder has its part in any case, so that what comes meanwhile finds a
+    core. Responses to one prompt are shared out once all their threads have computed the prompt.
 
     Args:
         fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
@@ -112,18 +113,22 @@ class TorchBackend:
         On CPU a batch is shared out to one thread per core: their small operations then wait for nobody,
         where threads inside each operation would wait for the slowest at its end.
         """
-        assert self._model is not None, "forward after close"
         with self._running() as is_alone:
             its_threads = -(-self._num_threads // self.num_parallel)
             num_parts = self._num_threads if is_alone else its_threads
             parts = share_out(batch, num_parts if self._shares_out else 1, shared=self.shares_prefix)
+            prompt = None
+            if self._shares_out and self.shares_prefix and len(batch) > len(parts) == 1 < num_parts:
+                prompt = self._pool.submit(self._prompt_of, batch, num_threads=num_parts).result()
+                parts = share_out(batch, num_parts, shared=False)
             one_part = num_parts if self.shares_prefix else its_threads
-            run = partial(self._forward_part, batch, num_threads=1 if len(parts) > 1 else one_part)
+            num_threads = 1 if len(parts) > 1 else one_part
+            run = partial(self._forward_part, batch, prompt=prompt, num_threads=num_threads)
             scored = list(self._pool.map(run, parts))
         scores = np.empty((len(batch), self.num_heads), dtype=np.float32)
         for part, (rows, _) in zip(parts, scored, strict=True):
             scores[part] = rows
-        num_computed = sum(computed for _, computed in scored)
+        num_computed = sum(computed for _, computed in scored) + (prompt.computed if prompt else 0)
         return scores, ForwardStats(sum(e.num_tokens for e in batch), num_computed)
 
     @contextmanager
@@ -138,29 +143,45 @@ class TorchBackend:
             with self._lock:
                 self._num_running -= 1
 
+    def _prompt_of(self, batch: Sequence[Encoded], *, num_threads: int) -> SharedPrompt:
+        """The one prompt of a batch."""
+        with _on_threads(num_threads):
+            return shared_prompt(self._loaded(), self._manifest, batch[0])
+
     def _forward_part(
-        self, batch: Sequence[Encoded], part: Sequence[int], *, num_threads: int
+        self, batch: Sequence[Encoded], part: Sequence[int], *, prompt: SharedPrompt | None, num_threads: int
     ) -> tuple[NDArray[np.float32], int]:
-        """Raw logits of the conversations at `part`, and the rows computed."""
-        assert self._model is not None
-        if torch.get_num_threads() != num_threads:
-            torch.set_num_threads(num_threads)
-        logits: list[Tensor] = []
-        computed = 0
-        with torch.inference_mode():
-            members = [batch[i] for i in part]
-            for pack in split_batch(members, self._fixed_rows, shared=self.shares_prefix):
-                rows, size = (
-                    packed_logits(self._model, self._manifest, pack, self._fixed_rows)
-                    if self._packs
-                    else row_logits(self._model, self._manifest, pack)
-                )
-                logits.append(rows)
-                computed += size
-            return torch.cat(logits).cpu().numpy(), computed
+        """Raw logits of the conversations at `part`, and the rows computed besides those of `prompt`."""
+        members = [batch[i] for i in part]
+        with _on_threads(num_threads):
+            packs = split_batch(members, self._fixed_rows, shared=self.shares_prefix)
+            scored = [self._score(pack, prompt) for pack in packs]
+            logits = torch.cat([rows for rows, _ in scored]).cpu().numpy()
+        return logits, sum(size for _, size in scored)
+
+    def _score(self, pack: Sequence[Encoded], prompt: SharedPrompt | None) -> tuple[Tensor, int]:
+        model = self._loaded()
+        if prompt is not None:
+            return response_logits(model, self._manifest, pack, prompt)
+        if self._packs:
+            return packed_logits(model, self._manifest, pack, self._fixed_rows)
+        return row_logits(model, self._manifest, pack)
+
+    def _loaded(self) -> PreTrainedModel:
+        assert self._model is not None, "forward after close"
+        return self._model
 
     def close(self) -> None:
         """Free the weights."""
         self._pool.shutdown()
         self._model = None
         return_freed_memory()
+
+
+@contextmanager
+def _on_threads(num_threads: int) -> Iterator[None]:
+    """Operations of this thread run on so many, and remember nothing for a backward."""
+    if torch.get_num_threads() != num_threads:
+        torch.set_num_threads(num_threads)
+    with torch.inference_mode():
+        yield
