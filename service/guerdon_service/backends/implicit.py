@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from guerdon_service.backends.adapter import merge_adapter
-from guerdon_service.backends.attention import PACKED, PackedMasks
+from guerdon_service.backends.attention import PACKED
+from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import Layout, plan_layout, split_batch
 from guerdon_service.backends.load import WEIGHT_ERRORS, read_weights

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from guerdon_service.backends.attention import PackedMasks, packed_attention
+from guerdon_service.backends.attention import packed_attention
+from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from guerdon_service.backends.attention import PackedMasks
+from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.families import family_of, head_logits, pool_of
 from guerdon_service.backends.layout import Layout, plan_layout
 from guerdon_service.backends.pooling import pooled_index, pooled_response

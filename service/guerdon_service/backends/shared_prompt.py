@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from guerdon_service.backends.attention import KeysAndValues, PackedMasks
+from guerdon_service.backends.attention_masks import KeysAndValues, PackedMasks
 from guerdon_service.backends.layout import Segment, plan_layout
 from guerdon_service.backends.packed import hidden_states, pooled, pooled_logits
 from guerdon_service.core.encoded import Encoded

@@ -1,0 +1,95 @@
+"""What each query of a packed row sees: segments, masks, and rows that another forward computed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from guerdon_service.backends.layout import Segment
+
+KeysAndValues = tuple[Tensor, Tensor]
+"""Of one layer: [kv_heads, rows, head_dim] each."""
+
+
+class PackedMasks:
+    """Segments of one forward and their masks, which the layers share.
+
+    Args:
+        segments: they tile the packed row; rows after the last one are padding.
+        earlier: keys and values of the rows before the first segment, by layer, from a forward of their
+            own; None where the first segment begins at 0.
+        kept: is filled with what each layer's queries see; None where nobody asks.
+    """
+
+    def __init__(
+        self,
+        segments: tuple[Segment, ...],
+        earlier: Mapping[nn.Module, KeysAndValues] | None = None,
+        kept: dict[nn.Module, KeysAndValues] | None = None,
+    ) -> None:
+        self.segments = segments
+        self._earlier = earlier
+        self._kept = kept
+        self._masks: dict[tuple[Any, ...], Tensor | None] = {}
+
+    def keys_and_values(self, layer: nn.Module, key: Tensor, value: Tensor) -> KeysAndValues:
+        """What the layer's queries see: the earlier rows, then its own [kv_heads, T, head_dim]."""
+        if self._earlier is not None:
+            earlier_key, earlier_value = self._earlier[layer]
+            key, value = torch.cat([earlier_key, key], dim=1), torch.cat([earlier_value, value], dim=1)
+        if self._kept is not None:
+            self._kept[layer] = key, value
+        return key, value
+
+    def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:
+        """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen."""
+        key = (like.dtype, sight, queries, keys)
+        if key not in self._masks:
+            self._masks[key] = _mask(like, sight, queries, keys)
+        return self._masks[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a segment's queries see.
+
+    first: position of the first query among the keys.
+    seen: keys; those after are padding.
+    window: the first distance out of sight, as `transformers` passes it (`sliding_window`; ModernBERT's is
+        half + 1), or None.
+    """
+
+    first: int
+    seen: int
+    causal: bool
+    window: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a layer attends.
+
+    scale: of logits.
+    window: the first distance out of sight, or None.
+    softcap: logits x become ``softcap * tanh(x / softcap)`` (arXiv:2408.00118), or None.
+    """
+
+    scale: float
+    causal: bool
+    window: int | None
+    softcap: float | None
+
+
+def _mask(like: Tensor, sight: Sight, queries: int, keys: int) -> Tensor | None:
+    key = torch.arange(keys, device=like.device)
+    distance = torch.arange(sight.first, sight.first + queries, device=like.device)[:, None] - key
+    hidden = (key >= sight.seen).expand_as(distance)
+    if sight.causal:
+        hidden = hidden | (distance < 0)
+    if sight.window is not None:
+        hidden = hidden | (distance.abs() >= sight.window)
+    if not hidden.any():
+        return None
+    return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
