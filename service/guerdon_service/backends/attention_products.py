@@ -13,8 +13,8 @@ KEY_MULTIPLE = 32
 takes up to 1.7 times as long."""
 
 _SUMS = (2.0**-60, 2.0**100)
-"""Sums of a row's exponentials that tell enough: what bf16 cannot hold is below 2**-66 of them, and they times
-a value overflow nowhere. MiniLM's go up to 2**121, one in thirty of its segments above 2**100."""
+"""Sums of a row's exponentials that tell enough: what bf16 cannot hold is below 2**-66 of them, and they
+times a value overflow nowhere. MiniLM's go up to 2**121, one in thirty of its segments above 2**100."""
 
 _QUERY_BLOCK = 128
 """Queries that two bf16 products take at a time, so that causal ones skip keys after their block."""

@@ -16,6 +16,7 @@ from guerdon_service.app.bench.bulk import interactive_beside_bulk
 from guerdon_service.app.bench.decoder import write_decoder
 from guerdon_service.app.bench.evaluation import evaluation_share
 from guerdon_service.app.bench.figure import Figure, line
+from guerdon_service.app.bench.flame import flame_graph
 from guerdon_service.app.bench.growth import cost_growth
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
 from guerdon_service.app.bench.limit import share_of_limit
@@ -99,6 +100,7 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "bulk": lambda a: interactive_beside_bulk(a.model, a.rounds, a.items),
     "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),
     "open": lambda a: rows.open_arrivals(a.model, 0.7, a.rounds, a.items),
+    "flame": lambda a: flame_graph(a.model, "bfloat16", a.items, a.output),
     "growth": lambda a: cost_growth(a.model, a.rounds),
     "overload": lambda a: overload(a.model, a.items, a.seconds),
     "evaluation": lambda a: evaluation_share(a.model, a.rounds, a.items),
