@@ -1,6 +1,7 @@
 """Token rows through a sequence-classification encoder, padded batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from guerdon_training.encode import PairTokens
+from guerdon_training.side_by_side import side_by_side
+
+R = TypeVar("R")
 
 
 def collate(tokens: Sequence[PairTokens], pad_token_id: int) -> dict[str, Tensor]:
@@ -45,21 +49,35 @@ def by_budget(
         yield batch
 
 
-@torch.inference_mode()
 def score_rows(
     model: nn.Module, tokens: Sequence[PairTokens], pad_token_id: int, *, max_batch_tokens: int, label: str
 ) -> NDArray[np.float32]:
     """Raw head outputs, float32 [len(tokens), H]; the model's own dtype, evaluation mode."""
     model.eval()
-    lengths = [len(t.input_ids) for t in tokens]
-    order = sorted(range(len(tokens)), key=lengths.__getitem__)
+
+    @torch.inference_mode()
+    def run(rows: list[PairTokens]) -> Tensor:
+        outputs: Tensor = model(**collate(rows, pad_token_id)).logits.float()
+        return outputs
+
     scores: NDArray[np.float32] | None = None
-    with tqdm(total=len(tokens), desc=label, unit="row") as progress:
-        for batch in by_budget(lengths, order, max_batch_tokens):
-            out = model(**collate([tokens[i] for i in batch], pad_token_id)).logits.float().numpy()
-            if scores is None:
-                scores = np.empty((len(tokens), out.shape[1]), np.float32)
-            scores[batch] = out
-            progress.update(len(batch))
+    for batch, outputs in row_batches(run, tokens, max_batch_tokens, label):
+        if scores is None:
+            scores = np.empty((len(tokens), outputs.shape[1]), np.float32)
+        scores[batch] = outputs.numpy()
     assert scores is not None, "no rows to score"
     return scores
+
+
+def row_batches(
+    run: Callable[[list[PairTokens]], R], tokens: Sequence[PairTokens], max_batch_tokens: int, label: str
+) -> Iterator[tuple[list[int], R]]:
+    """Rows of about one length as batches, side by side: indices into `tokens`, and what `run` gives."""
+    lengths = [len(t.input_ids) for t in tokens]
+    order = sorted(range(len(tokens)), key=lengths.__getitem__)
+    batches = list(by_budget(lengths, order, max_batch_tokens))
+    with tqdm(total=len(tokens), desc=label, unit="row") as progress:
+        found = side_by_side(lambda batch: run([tokens[i] for i in batch]), batches)
+        for batch, result in zip(batches, found, strict=True):
+            yield batch, result
+            progress.update(len(batch))

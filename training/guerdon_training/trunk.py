@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from tqdm import tqdm
 
 from guerdon_service.core.manifest import Pooling
 from guerdon_training.encode import PairTokens
-from guerdon_training.forward import by_budget, collate
+from guerdon_training.forward import collate, row_batches
 from guerdon_training.pooled import pooled_responses
 
 
@@ -56,42 +55,37 @@ class SplitEncoder:
         self._pad_token_id = pad_token_id
         self._pooling = pooling
 
-    @torch.inference_mode()
     def lower(self, tokens: Sequence[PairTokens], max_batch_tokens: int, label: str) -> list[LowerStates]:
         """States below `first_layer`, row by row."""
-        lengths = [len(t.input_ids) for t in tokens]
-        order = sorted(range(len(tokens)), key=lengths.__getitem__)
         states = [LowerStates(torch.empty(0), t.prefix_len) for t in tokens]
-        with tqdm(total=len(tokens), desc=label, unit="row") as progress, self._autocast():
-            for batch in by_budget(lengths, order, max_batch_tokens):
-                for i, state in zip(batch, self._lower([tokens[i] for i in batch]), strict=True):
-                    states[i] = LowerStates(state.hidden.clone(), state.prefix_len)
-                progress.update(len(batch))
+        for batch, found in row_batches(self._lower, tokens, max_batch_tokens, label):
+            for i, state in zip(batch, found, strict=True):
+                states[i] = LowerStates(state.hidden.clone(), state.prefix_len)
         return states
 
-    @torch.inference_mode()
     def all_features(self, tokens: Sequence[PairTokens], max_batch_tokens: int, label: str) -> Tensor:
         """`features` of many rows, from their tokens: float32 [R, D], without gradient."""
-        lengths = [len(t.input_ids) for t in tokens]
-        order = sorted(range(len(tokens)), key=lengths.__getitem__)
-        found = torch.empty(len(tokens), self._model.classifier.in_features)
-        with tqdm(total=len(tokens), desc=label, unit="row") as progress:
-            for batch in by_budget(lengths, order, max_batch_tokens):
-                with self._autocast():
-                    states = self._lower([tokens[i] for i in batch])
-                found[batch] = self.features(states)
-                progress.update(len(batch))
-        return found
+        features = torch.empty(len(tokens), self._model.classifier.in_features)
+        for batch, found in row_batches(self._features, tokens, max_batch_tokens, label):
+            features[batch] = found
+        return features
 
+    @torch.inference_mode()
     def _lower(self, tokens: Sequence[PairTokens]) -> list[LowerStates]:
         """States of one batch, as views of what is computed."""
         inputs = collate(tokens, self._pad_token_id)
         mask = inputs.pop("attention_mask")[:, None, None, :].bool()
-        hidden = self._encoder.embeddings(**inputs)
-        for layer in self._frozen:
-            hidden = layer(hidden, mask)
+        with self._autocast():
+            hidden = self._encoder.embeddings(**inputs)
+            for layer in self._frozen:
+                hidden = layer(hidden, mask)
         rows = hidden.to(self.dtype)
         return [LowerStates(r[: len(t.input_ids)], t.prefix_len) for r, t in zip(rows, tokens, strict=True)]
+
+    @torch.inference_mode()
+    def _features(self, tokens: Sequence[PairTokens]) -> Tensor:
+        """`features` of one batch."""
+        return self.features(self._lower(tokens))
 
     def upper(self, states: Sequence[LowerStates]) -> Tensor:
         """Head outputs of rows given by their lower states: float32 [B, H], with gradient."""
