@@ -2,16 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 RIGHT, WRONG = "right", "wrong"
 STUCK_S = 90.0
 """An answer that takes longer than this, far beyond every deadline, will never come."""
+BEAT_S = 1.0
+"""Patience is counted in these: while this process is halted, as by SIGSTOP, one passes, however long."""
 NUM_CLIENTS = 16
 
-Ask = Callable[[str], Awaitable[str]]
+Ask = Callable[[str], Coroutine[Any, Any, str]]
 """Send one response to score; `RIGHT`, `WRONG`, or the code of the error that came back."""
 
 
@@ -43,17 +49,19 @@ class Load:
     async def more(self, count: int) -> None:
         """Return once `count` more outcomes are there."""
         enough = self.tally.outcomes.total() + count
-        async with asyncio.timeout(2 * STUCK_S):
+
+        async def until_there() -> None:
             while self.tally.outcomes.total() < enough:
                 self._changed.clear()
                 await self._changed.wait()
+
+        await within(until_there(), 2 * STUCK_S)
 
     async def ask(self, response: str) -> str:
         """One request more than the clients ask."""
         self.tally.num_asked += 1
         try:
-            async with asyncio.timeout(STUCK_S):
-                outcome = await self._ask(response)
+            outcome = await within(self._ask(response), STUCK_S)
         except TimeoutError:
             return "stuck"
         self.tally.outcomes[outcome] += 1
@@ -77,3 +85,15 @@ class Load:
                 yield self
             finally:
                 self._is_over = True
+
+
+async def within(work: Coroutine[Any, Any, T], patience_s: float) -> T:
+    """What `work` gives; raises TimeoutError after `patience_s` in which this process was alive."""
+    task = asyncio.create_task(work)
+    try:
+        for _ in range(ceil(patience_s / BEAT_S)):
+            if (await asyncio.wait([task], timeout=BEAT_S))[0]:
+                return task.result()
+    finally:
+        task.cancel()
+    raise TimeoutError
