@@ -58,7 +58,8 @@ def records(count: int, seed: int) -> str:
     random = Random(seed)
     lines = []
     for i in range(count):
-        prompt = " ".join(random.choices(["what", "how", "why", "one", "two", "three"], k=4)) + " ?"
+        words = random.choices(["what", "how", "why", "one", "two", "three"], k=4)
+        prompt = " ".join([("what", "how", "why")[seed], *words, "?"])  # no prompt is in two splits
         good, bad = f"the answer is good {prompt}", f"the answer is bad {prompt}"
         short, long = "one good", "very " * random.randint(4, 9) + "two bad"
         chosen, rejected = (good, bad) if i % 2 else (short, long)
@@ -150,6 +151,25 @@ def test_the_same_seed_gives_the_same_weights(
     assert train_command(["reward", "config.yaml"]) == 0
     weights = "adapter/adapter_model.safetensors"
     assert (tmp_path / "artifact" / weights).read_bytes() == (trained / weights).read_bytes()
+
+
+@pytest.mark.parametrize("other", ["train", "valid"])
+def test_a_prompt_in_two_splits_stops_it(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Shouted, with white space and another answer it is the same prompt."""
+    for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "config.yaml"):
+        (tmp_path / name).write_bytes((trained.parent / name).read_bytes())
+    record = json.loads((tmp_path / f"{other}.jsonl").read_text("utf-8").splitlines()[3])
+    record["prompt"][0]["content"] = record["prompt"][0]["content"].upper() + " \n"
+    record |= {"id": "copied", "chosen": "the answer is one", "rejected": "two"}
+    with (tmp_path / "test.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+    monkeypatch.chdir(tmp_path)
+    said = rf"{other}\.jsonl \(record 3\) and test\.jsonl \(record copied\) share a prompt"
+    with pytest.raises(InvalidInput, match=said):
+        train_command(["reward", "config.yaml"])
+    assert not (tmp_path / "artifact").exists()
 
 
 def test_bad_data_stops_it_before_anything_is_written(

@@ -29,7 +29,7 @@ LORA = "lora:\n  rank: 4\n  alpha: 8\n"
 
 def prepare_sft(folder: Path, base: Path | str, *, keys: str = "", tables: str = LORA) -> Path:
     """Config and data of a run of 15 updates."""
-    for seed, (split, count) in enumerate((("train", 36), ("valid", 10), ("test", 10))):
+    for split, count, seed in (("train", 36, 0), ("valid", 10, 1), ("test", 10, 3)):  # none shares a prompt
         write_jsonl(folder / f"{split}.jsonl", demonstrations(count, seed))
     return _config(folder, base, keys, tables)
 

@@ -215,6 +215,15 @@ def test_only_the_named_sources_are_used(here: Path, tiny_lm: Path, monkeypatch:
     assert train_dpo(config).metrics["num_train"] == 5
 
 
+def test_a_prompt_in_two_splits_stops_it(here: Path, tiny_lm: Path) -> None:
+    config = prepare_dpo(here, tiny_lm)
+    (here / "test.jsonl").write_bytes((here / "valid.jsonl").read_bytes())
+    said = r"valid\.jsonl \(record 1-0\) and test\.jsonl \(record 1-0\) share a prompt"
+    with pytest.raises(InvalidInput, match=said):
+        train_dpo(config)
+    assert not (here / "artifact").exists()
+
+
 @pytest.mark.parametrize(
     ("loss", "match"),
     [

@@ -50,7 +50,7 @@ def test_plain_transformers_reproduces_the_test_loss(trained: Path, manifest: Ma
     model = AutoModelForCausalLM.from_pretrained(trained / "artifact").eval()
     tokenizer = AutoTokenizer.from_pretrained(trained / "artifact")
     total = count = 0.0
-    for record in demonstrations(10, 2):
+    for record in demonstrations(10, 3):
         prompt = record["prompt"]
         turns = (Message("user", prompt),) if isinstance(prompt, str) else (Message(**prompt[0]),)
         example = encode_example(tokenizer, turns, record["response"], 64)
@@ -142,6 +142,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> N
         ("max_tokens: 64", "max_tokens: 8", "no response of train.jsonl fits"),
         ("seed: 5", "seed: 5\nsave: adapter", "is a folder"),
         ("train: train.jsonl", "train: missing.jsonl", "missing.jsonl does not exist"),
+        ("test: test.jsonl", "test: valid.jsonl", r"valid\.jsonl \(record 1-0\) share a prompt"),
         ("optim:", "  sources: [nobody]\noptim:", "names nobody, which train.jsonl does not hold"),
     ],
 )

@@ -70,7 +70,7 @@ def reward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     write_prompts(tmp_path / "prompts.jsonl")
-    write_prompts(tmp_path / "valid.jsonl", 5)
+    write_prompts(tmp_path / "valid.jsonl", 5, start=12)
     return tmp_path
 
 
@@ -297,6 +297,7 @@ def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: 
         ("missing_eos: subtract", "missing_eos: drop", "scores.missing_eos must be one of"),
         ("normalise_samples: 8", "normalise_samples: 1", "normalise_samples"),
         ("valid: valid.jsonl", "", "data.valid"),
+        ("valid: valid.jsonl", "valid: prompts.jsonl", r"prompts\.jsonl \(record prompt 1\) share a prompt"),
         ("reward:\n  artifacts", "reward:\n  url: grpc://x\n  artifacts", "either artifacts or url"),
         ("train: prompts.jsonl", "train: absent.jsonl", "absent.jsonl does not exist"),
         ("eval_every: 1", "eval_every: 1\nsave: adapter", "adapter"),

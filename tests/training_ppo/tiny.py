@@ -55,11 +55,11 @@ def build_policy(folder: Path, *, num_layers: int = 2, dropout: float = 0.0) -> 
     return folder
 
 
-def write_prompts(path: Path, count: int = 12) -> Path:
-    """One to three words each, all different."""
+def write_prompts(path: Path, count: int = 12, start: int = 0) -> Path:
+    """One to three words each, all different: those from number `start` on."""
     prompts = [[w] for w in WORDS] + [[a, b, a] for a in WORDS for b in WORDS]
     records = [{"prompt": [{"role": "user", "content": " ".join(p)}], "source": "made"} for p in prompts]
-    path.write_text("".join(json.dumps(r) + "\n" for r in records[:count]), "utf-8")
+    path.write_text("".join(json.dumps(r) + "\n" for r in records[start : start + count]), "utf-8")
     return path
 
 

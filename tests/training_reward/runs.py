@@ -20,12 +20,14 @@ def write_pairs(folder: Path, num: int = 40) -> None:
     """
     for number, split in enumerate(("train", "valid", "test")):
         random = Random(number)
-        lines = [_pair(random, i, held_out=number > 0) for i in range(num)]
+        first = ("what", "how", "why")[number]  # no prompt is in two splits
+        lines = [_pair(random, first, i, held_out=number > 0) for i in range(num)]
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
 
 
-def _pair(random: Random, i: int, *, held_out: bool) -> dict[str, Any]:
-    prompt = " ".join(random.choices(["what", "how", "why", "one", "two", "three"], k=4)) + " ?"
+def _pair(random: Random, first: str, i: int, *, held_out: bool) -> dict[str, Any]:
+    words = random.choices(["what", "how", "why", "one", "two", "three"], k=4)
+    prompt = " ".join([first, *words, "?"])
     chosen, rejected = f"the answer is good {prompt}", f"the answer is bad {prompt}"
     if held_out and i % 5 == 4:
         chosen, rejected = rejected, chosen

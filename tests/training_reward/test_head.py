@@ -27,11 +27,13 @@ from guerdon_training.encode import PairTokens
 from guerdon_training.forward import collate
 from guerdon_training.head import ADAPTER, PENALTIES, PREFIX
 from guerdon_training.newton import fit_differences
-from guerdon_training.pair_features import features_of, read_features, with_sure_signs
+from guerdon_training.pair_features import features_of, split_features, with_sure_signs
 from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.trunk import SplitEncoder
 from tests.training_reward.test_recipe import BAD, GOOD
+
+SPLITS = {split: f"{split}.jsonl" for split in ("train", "valid", "test")}
 
 
 def test_the_fit_is_that_of_scikit_learn() -> None:
@@ -53,7 +55,7 @@ def _values(**changes: Any) -> dict[str, Any]:
         "version": "2",
         "output": "adapted",
         "attribute": "brand",
-        "data": {split: f"{split}.jsonl" for split in ("train", "valid", "test")},
+        "data": SPLITS,
         "num_threads": 1,
     }
     return plain | changes
@@ -139,7 +141,7 @@ def test_the_head_is_the_optimum_on_float32_features(adapted: Path, trained: Pat
     assert figures["accuracy"]["value"] == pytest.approx(((np.sign(test @ best) + 1) / 2).mean())
 
 
-def test_each_conversation_is_computed_once_whatever_file_it_is_in(
+def test_each_conversation_is_computed_once_whatever_pairs_it_is_in(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, rounded = trained.parent, list[PairTokens]()
@@ -151,7 +153,10 @@ def test_each_conversation_is_computed_once_whatever_file_it_is_in(
         return whole(self, tokens, budget, label)
 
     monkeypatch.setattr(SplitEncoder, "all_features", counted)
-    data = {"train": "train.jsonl", "valid": "valid.jsonl", "test": "valid.jsonl"}
+    answers = [f"the answer is {word}" for word in ("good", "bad", "one", "two")]
+    ranking = {"prompt": [{"role": "user", "content": "one"}], "responses": answers, "ranks": [1, 2, 3, 4]}
+    (folder / "ranked.jsonl").write_text(json.dumps(ranking), "utf-8")
+    data = {"train": "ranked.jsonl", "valid": "valid.jsonl", "test": "test.jsonl"}
     _run(folder, _values(output="once", data=data))
     reward = open_local_reward(trained, None, torch.device("cpu"))
     pairs = [p for name in set(data.values()) for p in read_pairs(folder / name)]
@@ -162,7 +167,7 @@ def test_each_conversation_is_computed_once_whatever_file_it_is_in(
 def test_a_pair_that_rounding_could_turn_is_judged_in_float32(trained: Path) -> None:
     """The last bits of bfloat16 are wrong here for every margin; what is small is exact afterwards."""
     reward = open_local_reward(trained, None, torch.device("cpu"))
-    split = read_features(reward, [str(trained.parent / "test.jsonl")])[0]
+    split = split_features(reward, {"test": read_pairs(trained.parent / "test.jsonl")})[0]
     exact = features_of(reward, split.tokens, torch.float32)
     margins = split.differences @ np.ones(exact.shape[2])
     surest = int(np.abs(margins).argmax())
@@ -193,10 +198,17 @@ def test_the_service_certifies_the_new_version(adapted: Path) -> None:
         ({"attribute": "quality"}, "attribute quality is already in tiny"),
         ({"output": "artifact"}, "output must be another folder than artifact"),
         ({"l2": [0.0]}, "l2 must hold values above 0"),
+        ({"data": SPLITS | {"test": "valid.jsonl"}}, r"valid\.jsonl \(record 0\) share a prompt"),
+        ({"data": SPLITS | {"train": "one_class.jsonl"}}, "prefer one and the same text to one other"),
+        ({"data": SPLITS | {"train": "long.jsonl"}}, r"no pair of data\.train fits the model's 64 tokens"),
         ({"artifact": "none"}, r"none holds no manifest\.json"),
     ],
 )
 def test_what_cannot_be_adapted_is_named(trained: Path, changes: dict[str, Any], message: str) -> None:
+    for name, text in (("one_class", "the answer is good"), ("long", "good " * 99)):
+        prompts = [[{"role": "user", "content": word}] for word in ("one", "two")]
+        lines = [json.dumps({"prompt": p, "chosen": text, "rejected": "bad"}) for p in prompts]
+        (trained.parent / f"{name}.jsonl").write_text("\n".join(lines[: 1 + (name == "one_class")]), "utf-8")
     with pytest.raises(InvalidInput, match=message):
         _run(trained.parent, _values(output="unwritten") | changes)
     assert not (trained.parent / "unwritten").exists()

@@ -224,10 +224,15 @@ def test_a_changed_reference_or_score_is_refused(merged: Path, tmp_path: Path) -
         ({"data": {"valid": "train.jsonl", "test": "held_test.jsonl"}}, "valid is what tiny was trained on"),
         ({"data": {"valid": "held_test.jsonl", "test": "held_test.jsonl"}}, "must be another file"),
         ({"data": {"valid": "none.jsonl", "test": "held_test.jsonl"}}, r"none\.jsonl does not exist"),
+        (
+            {"data": {"valid": "held_valid.jsonl", "test": "twice.jsonl"}},
+            r"twice\.jsonl \(record 11-0\)",
+        ),
         ({"policy": "reward"}, r"has no implicit_reward\.json"),
     ],
 )
 def test_what_cannot_be_exported_is_named(merged: Path, changes: dict[str, Any], message: str) -> None:
+    write_jsonl(merged.parent / "twice.jsonl", pairs(3, 11))  # prompts of held_valid
     with pytest.raises(InvalidInput, match=message):
         _export(merged.parent, **({"output": "unwritten"} | changes))
     assert not (merged.parent / "unwritten").exists()

@@ -38,6 +38,7 @@ from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import Recipe, begin, publish
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
 from guerdon_training.policy.select import select
+from guerdon_training.splits import check_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     # 1. Data: both responses of a pair as token ids, after the same prompt tokens.
     records = {split: read_split(recipe, split) for split in config.data.splits}
+    check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     pairs = {split: encode_split(recipe, split, found) for split, found in records.items()}
 
     # 2. Model, and what it thinks of every response before it learns anything.

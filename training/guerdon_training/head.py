@@ -22,17 +22,20 @@ from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
-from guerdon_training.config import BaseConfig, DataConfig
+from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
-from guerdon_training.data import file_sha256
+from guerdon_training.data import PreferencePair, file_sha256, read_pairs
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
 from guerdon_training.model import base_folder, load_tokenizer
 from guerdon_training.newton import fit_differences
-from guerdon_training.pair_features import PairFeatures, read_features, with_sure_signs
+from guerdon_training.pair_features import PairFeatures, split_features, with_sure_signs
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import open_local_reward
+from guerdon_training.splits import check_splits
+from guerdon_training.tagging import Tagged
+from guerdon_training.usable import check_usable
 
 Floats = NDArray[np.float64]
 PREFIX = "base_model.model.classifier."
@@ -73,8 +76,7 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 1. The served model, and what its last layer reads of every response.
     reward = open_local_reward(source, None, torch.device("cpu"))
     _check(config, reward.manifest, source, output)
-    files = (config.data.train, config.data.valid, config.data.test)
-    train, valid, test = read_features(reward, files)
+    train, valid, test = split_features(reward, _read_pairs(config))
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
     candidates = [fit_differences(train.differences, l2) for l2 in config.l2]
@@ -125,6 +127,15 @@ def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Pat
     for sentence, wrong in problems.items():
         if wrong:
             raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+
+
+def _read_pairs(config: HeadModeConfig) -> dict[str, tuple[PreferencePair, ...]]:
+    files, heads = asdict(config.data), [HeadConfig(config.attribute, ())]
+    pairs = {split: read_pairs(Path(file)) for split, file in files.items()}
+    for split, found in pairs.items():
+        check_usable([Tagged(pair, 0) for pair in found], heads, files[split])
+    check_splits(files, {split: ((p.id, p.prompt) for p in pairs[split]) for split in pairs})
+    return pairs
 
 
 def _figures(split: PairFeatures, weights: Floats) -> dict[str, Any]:

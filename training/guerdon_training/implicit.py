@@ -30,6 +30,7 @@ from guerdon_training.policy.artifact import environment, package_of, seal_whole
 from guerdon_training.policy.base import package_gguf, policy_base
 from guerdon_training.policy.implicit_source import ImplicitSource, open_implicit_reward
 from guerdon_training.policy.select import select
+from guerdon_training.splits import check_splits
 
 WEIGHTS = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
 
@@ -83,7 +84,9 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     _check(config, source)
 
     # 1. The scores of held-out pairs.
-    judged = {split: judge(source, _pairs(config, file)) for split, file in config.data.files.items()}
+    pairs = {split: _pairs(config, file) for split, file in config.data.files.items()}
+    check_splits(config.data.files, {split: ((p.id, p.prompt) for p in pairs[split]) for split in pairs})
+    judged = {split: judge(source, found) for split, found in pairs.items()}
 
     # 2. Normalise and calibrate on valid; measure on test.
     chosen, rejected = _scores(judged["valid"], config.data.valid)

@@ -4,9 +4,8 @@ In bfloat16, which halves the time on a CPU and whose rounding is far below the 
 float32 too where rounding could turn a pair that is measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.data import PreferencePair
 from guerdon_training.encode import PairTokens
 from guerdon_training.measure import MAX_BATCH_TOKENS
 from guerdon_training.ppo.local_reward import LocalReward
@@ -40,21 +39,24 @@ class PairFeatures:
         return self.features[:, 0] - self.features[:, 1]
 
 
-def read_features(reward: LocalReward, files: Sequence[str]) -> list[PairFeatures]:
-    """The pairs of each file of which both responses fit the model; one forward for all of them.
+def split_features(reward: LocalReward, splits: Mapping[str, Sequence[PreferencePair]]) -> list[PairFeatures]:
+    """The pairs of each split of which both responses fit the model; one forward for all of them.
 
     Raises:
-        InvalidInput: no pair of a file fits.
+        InvalidInput: no pair of a split fits.
     """
-    pairs = [read_pairs(Path(file)) for file in files]
-    tokens = [[_encoded(reward, p) for p in own] for own in pairs]
-    for file, found in zip(files, tokens, strict=True):
+    tokens = {split: [_encoded(reward, p) for p in own] for split, own in splits.items()}
+    for split, found in tokens.items():
         if not any(found):
-            raise InvalidInput(f"no pair of {file} fits {reward.manifest.max_tokens} tokens", param="data")
-    known = [[both for both in found if both] for found in tokens]
+            raise InvalidInput(
+                f"no pair of data.{split} fits the model's {reward.manifest.max_tokens} tokens; give shorter "
+                "responses",
+                param="data",
+            )
+    known = [[both for both in found if both] for found in tokens.values()]
     features = features_of(reward, [both for own in known for both in own], torch.bfloat16)
     parts = np.split(features, np.cumsum([len(own) for own in known])[:-1])
-    kept = [[p for p, t in zip(*both, strict=True) if t] for both in zip(pairs, tokens, strict=True)]
+    kept = [[p for p, t in zip(splits[s], found, strict=True) if t] for s, found in tokens.items()]
     return [PairFeatures(*split) for split in zip(kept, known, parts, strict=True)]
 
 

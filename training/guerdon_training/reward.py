@@ -8,7 +8,7 @@ writes.
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.rows import Rows, build_rows
 from guerdon_training.run_identity import run_identity
+from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
 from guerdon_training.trunk import SplitEncoder
@@ -78,6 +79,10 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     )
     check_usable(valid_pairs, config.heads, config.data.valid)
     check_usable(test_pairs, config.heads, config.data.test)
+    by_split = {"train": train_pairs, "valid": valid_pairs, "test": test_pairs}
+    check_splits(
+        asdict(config.data), {s: ((t.pair.id, t.pair.prompt) for t in p) for s, p in by_split.items()}
+    )
 
     # 2. Model: frozen base, LoRA on the upper layers; fit, keep the epoch with the lowest log loss on valid.
     base, pooling = base_folder(config.base), check_pooling(config.pooling)
@@ -111,8 +116,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     heads = normalised_heads(names, scores["valid"], layout.members)
     default_profile = min(config.profiles)
     calibration = fit_calibration(scores["valid"], heads, config.profiles[default_profile])
-    by_split = {split: accuracies(by_attribute(found, heads), names) for split, found in scores.items()}
-    metrics = {name: {split: found[name] for split, found in by_split.items()} for name in names}
+    figures = {split: accuracies(by_attribute(found, heads), names) for split, found in scores.items()}
+    metrics = {name: {split: found[name] for split, found in figures.items()} for name in names}
     profiles = {name: Profile(weights) for name, weights in sorted(config.profiles.items())}
     metrics |= profile_metrics(config, scores["test"], heads, profiles, calibration)
 

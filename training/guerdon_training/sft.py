@@ -17,7 +17,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.config_file import read_config
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
-from guerdon_training.policy.demonstrations import read_demonstrations
+from guerdon_training.policy.demonstrations import Demonstration, read_demonstrations
 from guerdon_training.policy.encode import Example, encode_example
 from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.load import load_policy
@@ -26,6 +26,7 @@ from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import Recipe, begin, publish
 from guerdon_training.policy.rows import Row, pack
 from guerdon_training.policy.select import select
+from guerdon_training.splits import check_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,9 @@ def train_sft(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     optim = config.optim
 
     # 1. Data: demonstrations as token ids, the assistant's tokens marked.
-    train, num_too_long = encode_split(recipe, "train")
-    valid, _ = encode_split(recipe, "valid")
-    test, _ = encode_split(recipe, "test")
+    records = {split: read_split(recipe, split) for split in config.data.splits}
+    check_splits(config.data.files, {split: ((d.id, d.prompt) for d in records[split]) for split in records})
+    train, valid, test = (encode_split(recipe, split, found) for split, found in records.items())
     lengths = [len(e.input_ids) for e in train]
 
     def plan(epoch: int) -> Iterator[list[SftBatch]]:
@@ -100,7 +101,7 @@ def train_sft(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     metrics = {
         "epoch": progress.best_epoch,
         "num_train": len(train),
-        "num_train_too_long": num_too_long,
+        "num_train_too_long": len(records["train"]) - len(train),
         "valid": evaluate(model, valid, optim.max_row_tokens),
         "test": evaluate(model, test, optim.max_row_tokens),
     }
@@ -122,19 +123,27 @@ def evaluate(model: nn.Module, examples: Sequence[Example], max_row_tokens: int)
     return {"loss": loss, "perplexity": exp(min(loss, 700.0))}
 
 
-def encode_split(recipe: Recipe, split: str) -> tuple[list[Example], int]:
-    """Examples of one file, and how many demonstrations do not fit `max_tokens` and were left out.
+def read_split(recipe: Recipe, split: str) -> list[Demonstration]:
+    """Demonstrations of one file, those that the config asks for.
 
     Raises:
-        InvalidInput: the file, or a line, cannot be used, or nothing fits.
+        InvalidInput: the file, or a line, cannot be used.
     """
-    config = recipe.config
-    file, limit = config.data.splits[split]
-    records = select(read_demonstrations(Path(file)), config.data.sources, limit, config.seed, file)
-    encoded = [encode_example(recipe.tokenizer, r.prompt, r.response, config.max_tokens) for r in records]
-    examples = [e for e in encoded if e is not None]
+    data = recipe.config.data
+    file, limit = data.splits[split]
+    return select(read_demonstrations(Path(file)), data.sources, limit, recipe.config.seed, file)
+
+
+def encode_split(recipe: Recipe, split: str, records: Sequence[Demonstration]) -> list[Example]:
+    """Demonstrations as token ids; those that do not fit `max_tokens` are left out.
+
+    Raises:
+        InvalidInput: nothing fits.
+    """
+    limit = recipe.config.max_tokens
+    found = [encode_example(recipe.tokenizer, d.prompt, d.response, limit) for d in records]
+    examples = [e for e in found if e is not None]
     if not examples:
-        raise InvalidInput(
-            f"no response of {file} fits max_tokens = {config.max_tokens}; raise it", param="max_tokens"
-        )
-    return examples, len(encoded) - len(examples)
+        file = recipe.config.data.files[split]
+        raise InvalidInput(f"no response of {file} fits max_tokens = {limit}; raise it", param="max_tokens")
+    return examples

@@ -26,6 +26,11 @@ class PolicyData:
     max_eval: int = 0
 
     @property
+    def files(self) -> dict[str, str]:
+        """File by split."""
+        return {split: file for split, (file, _) in self.splits.items()}
+
+    @property
     def splits(self) -> dict[str, tuple[str, int]]:
         """File and number of records (0 for all) by split."""
         return {

@@ -36,6 +36,7 @@ from guerdon_training.ppo.rollout import evaluate_episodes, roll_out, row_seed
 from guerdon_training.ppo.scores import final_scores, fit_score_norm
 from guerdon_training.ppo.update import learning_rate, update
 from guerdon_training.run_identity import run_identity
+from guerdon_training.splits import check_splits
 
 LOG = "metrics.jsonl"
 
@@ -74,6 +75,9 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         )
         for name, path in files.items()
     }
+    check_splits(
+        files, {s: ((f"prompt {i}", p.messages) for i, p in enumerate(prompts[s], 1)) for s in prompts}
+    )
 
     with ExitStack() as stack:
         # 3. Rewards: the one that trains, and the one that only measures.
