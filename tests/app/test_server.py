@@ -1,6 +1,7 @@
 """The service's life: live while loading, ready when loaded, draining when asked, and then gone."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -33,7 +34,6 @@ from tests.domain_fakes import services_of
 from tests.fakes import load_fake, running_service
 from tests.ports import free_port
 from tests.rpc.http2.peer import connected
-from tests.tiny import tiny
 
 BODY = {"items": [{"prompt": "p", "response": "r"}]}
 REQUEST = pb.ScoreRequest(items=[pb.ScoreItem(prompt="over gRPC", response="r")])
@@ -270,11 +270,18 @@ async def test_a_signal_asks_to_stop_and_a_second_one_at_once(number: int) -> No
         await asyncio.wait_for(stop.at_once.wait(), 30)
 
 
-async def test_the_command_announces_its_ports_and_stops_on_a_signal(tmp_path: Path) -> None:
-    arguments = ["serve", "--model", f"tiny={tiny('bert')}", "--port", "0", "--grpc-port", "0"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "guerdon", *arguments, stdout=asyncio.subprocess.PIPE, cwd=tmp_path
-    )
+async def test_the_command_serves_the_default_model_logs_json_alone_and_stops_on_a_signal(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    arguments = ["serve", "--port", "0", "--grpc-port", "0"]
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "guerdon", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            cwd=tmp_path,
+        )
     assert process.stdout is not None
     line = (await process.stdout.readline()).decode()
     try:
@@ -287,3 +294,5 @@ async def test_the_command_announces_its_ports_and_stops_on_a_signal(tmp_path: P
     finally:
         process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
+    told = [json.loads(line)["message"] for line in log.read_text().splitlines()]
+    assert {"model ready", "ready", "draining"} <= set(told)

@@ -46,12 +46,9 @@ def bulk_command(argv: Sequence[str]) -> int:
 
 async def open_scorer(settings: Settings) -> Scorer:
     """The domain layer with the model that the settings name; each worker process calls this once."""
-    from transformers.utils.logging import set_verbosity_error
-
     from guerdon_service.app.build import build_scorer, load_models
 
     configure_logging("ERROR", json=False)
-    set_verbosity_error()  # else every worker tells which weights its back end leaves out
     scorer = build_scorer(settings, NullObserver())
     await load_models(scorer, settings)
     return scorer

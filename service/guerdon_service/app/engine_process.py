@@ -14,11 +14,12 @@ def load(order: Order) -> Backend:
     """
     # torch takes seconds to import: until then signals must find this process deaf to them already.
     from guerdon_service.app.loader import load_backend
-    from guerdon_service.app.logs import configure_logging
+    from guerdon_service.app.logs import claim_transformers_logs, configure_logging
     from guerdon_service.artifacts.read import read_artifact
     from guerdon_service.backends.torch_backend import TorchBackend
 
     configure_logging("WARNING")
+    claim_transformers_logs()
     spec = ModelSpec(order["name"], order["source"], order["backend"], order["dtype"], order["device"])
     artifact = read_artifact(spec.source, spec.name)
     digest = artifact.manifest.digest

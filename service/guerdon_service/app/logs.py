@@ -42,6 +42,16 @@ def configure_logging(level: str = "INFO", *, json: bool = True, stream: TextIO 
         JsonFormatter() if json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def claim_transformers_logs() -> None:
+    """Lines of `transformers`, which has a handler of its own, go where all others go."""
+    # imported late: it takes seconds, and a wrong flag is answered without it
+    from transformers.utils import logging as own
+
+    own.disable_default_handler()
+    own.enable_propagation()
 
 
 class JsonFormatter(logging.Formatter):

@@ -14,7 +14,7 @@ from guerdon_service.app.auth import load_keys
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.listen import Listening
 from guerdon_service.app.load_settings import load_settings
-from guerdon_service.app.logs import configure_logging
+from guerdon_service.app.logs import claim_transformers_logs, configure_logging
 from guerdon_service.app.metrics import PrometheusObserver, watch_loop_lag
 from guerdon_service.app.server import Stop, run, signals_ask
 from guerdon_service.app.settings import Settings
@@ -46,6 +46,7 @@ async def _serve(settings: Settings) -> None:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
     from guerdon_service.app.build import build, start
 
+    claim_transformers_logs()
     keys, observer, stop = load_keys(settings), PrometheusObserver(settings.slow_request_s), Stop()
     limiter = open_limiter({key.name: key.limits for key in keys}, settings.redis_url)
     lag = asyncio.create_task(watch_loop_lag(observer))

@@ -1,6 +1,8 @@
 """From an artifact's folders to a classifier that is ready to score."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +87,29 @@ def read_weights(
     """
     register_packed_attention()
     logging.disable_progress_bar()
-    model, report = model_class.from_pretrained(
-        str(folder),
-        config=config,
-        dtype=torch.float32,
-        attn_implementation=attention,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
+    with _unreported():
+        model, report = model_class.from_pretrained(
+            str(folder),
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
     return model, frozenset(report["missing_keys"])
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """No table of weights that a file lacks or has beside: it takes an adapter's own head for a lost one."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_base_weights(artifact: Artifact) -> None:
