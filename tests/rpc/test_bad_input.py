@@ -53,9 +53,10 @@ async def test_bad_message(running: Served, case: str) -> None:
 
 
 async def test_ten_megabytes(running: Served) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as err:
-        await method(running.channel, "Score")(b"x" * 10_000_000)
-    assert err.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    status, told = await refused(running.channel, "Score", b"x" * 10_000_000)
+    assert status == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (told.code, told.param, told.retry_after_ms) == ("payload_too_large", "message", None)
+    assert "larger than max" in told.message
     assert len((await running.stub.Score(GOOD)).scores) == 1
 
 

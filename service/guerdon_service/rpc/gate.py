@@ -1,12 +1,13 @@
-"""Authentication in front of every gRPC method but health."""
+"""What stands in front of every gRPC method: authentication, but for health, and the size of a message."""
 
 from dataclasses import dataclass
 
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.call import request_id
-from guerdon_service.core.errors import Unauthenticated
+from guerdon_service.core.errors import PayloadTooLarge, Unauthenticated
 from guerdon_service.rpc.context import metadata_text
 from guerdon_service.rpc.failure import refused
+from guerdon_service.rpc.http2 import messages
 from guerdon_service.rpc.http2.head import Head
 
 OPEN_PREFIX = "/grpc.health.v1.Health/"
@@ -35,4 +36,14 @@ class Gate:
         try:
             self.auth.authenticate(metadata_text(head.metadata, "authorization"))
         except Unauthenticated as error:
-            raise refused(error, request_id(metadata_text(head.metadata, "x-request-id"))) from None
+            raise refused(error, _request_id(head)) from None
+
+
+def too_large(head: Head, num_bytes: int, max_bytes: int) -> messages.Refused:
+    """`messages.too_large`, told as every error of the service is."""
+    told = messages.too_large(head, num_bytes, max_bytes)
+    return refused(PayloadTooLarge(told.details, param="message"), _request_id(head))
+
+
+def _request_id(head: Head) -> str:
+    return request_id(metadata_text(head.metadata, "x-request-id"))

@@ -21,7 +21,7 @@ from guerdon_service.rpc.dataset import DatasetVerbs
 from guerdon_service.rpc.dialects.mount import mount, open_methods
 from guerdon_service.rpc.evaluation import EvaluationVerbs, scope_to_evaluate
 from guerdon_service.rpc.feedback import FeedbackVerbs
-from guerdon_service.rpc.gate import Gate
+from guerdon_service.rpc.gate import Gate, too_large
 from guerdon_service.rpc.health import Health
 from guerdon_service.rpc.http2.calls import Bounds
 from guerdon_service.rpc.http2.server import Http2Server
@@ -47,15 +47,15 @@ def create_server(
 ) -> Http2Server:
     """Build the server; the caller starts it.
 
-    A message over `limits.max_body_bytes` is refused by the transport itself with RESOURCE_EXHAUSTED, which
-    carries no ``guerdon-error-code``, and ends its stream; calls over their bounds likewise.
+    A message over `limits.max_body_bytes` is refused as it arrives, with RESOURCE_EXHAUSTED, and ends its
+    stream; calls over their bounds likewise, which carries no ``guerdon-error-code``.
 
     Args:
         is_admin: whether it has the administrators' methods.
     """
     gate = Gate(auth, open_methods(dialects))
     server = Http2Server(
-        Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams, gate.is_open),
+        Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams, gate.is_open, too_large),
         gate,
         max_calls=limits.max_calls,
         max_connections=limits.max_connections,

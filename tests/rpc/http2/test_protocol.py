@@ -16,6 +16,7 @@ from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
 from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES
 from guerdon_service.rpc.http2.frames import Code
+from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import MessageReader
 from tests.contract.harness import Gate, Served, served
 from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, block, connected, message
@@ -107,7 +108,7 @@ async def test_a_message_that_grows_beyond_its_bound_is_refused(running: Served)
 async def test_compressed_messages_wait_as_they_came() -> None:
     """What fits a stream's window must not hold a thousand times that before anybody reads it."""
     bomb = message(gzip.compress(bytes(8_000_000)), flag=1)
-    reader = MessageReader(8_000_000, "gzip")
+    reader = MessageReader(8_000_000, Head(200, 0, "/", (), None, "gzip"))
     tracemalloc.start()
     try:
         for _ in range(STREAM_WINDOW // len(bomb)):

@@ -20,7 +20,7 @@ from guerdon_service.rpc.http2.frames import (
     frame,
 )
 from guerdon_service.rpc.http2.head import Head, Metadata
-from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused
+from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused, TooLarge
 
 STREAM_WINDOW = 1024 * 1024
 """Bytes that a caller may send ahead of a handler that does not read."""
@@ -75,11 +75,13 @@ class RpcCall:
         "window",
     )
 
-    def __init__(self, wire: Wire, stream: int, head: Head, window: int, max_bytes: int) -> None:
+    def __init__(
+        self, wire: Wire, stream: int, head: Head, window: int, max_bytes: int, too_large: TooLarge
+    ) -> None:
         self._wire, self._stream, self.head, self.window = wire, stream, head, window
         self._loop = asyncio.get_running_loop()
         self._deadline = None if head.timeout_s is None else self._loop.time() + head.timeout_s
-        self._reader = MessageReader(max_bytes, head.encoding)
+        self._reader = MessageReader(max_bytes, head, too_large)
         self._receive_left, self._held = STREAM_WINDOW, 0
         self._arrival: asyncio.Future[None] | None = None
         self._serialize: Callable[[Any], bytes] = bytes

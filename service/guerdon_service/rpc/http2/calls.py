@@ -11,7 +11,7 @@ from guerdon_service.rpc.http2.call import RpcCall, Wire
 from guerdon_service.rpc.http2.fields import http_only
 from guerdon_service.rpc.http2.frames import Code, StreamFault
 from guerdon_service.rpc.http2.head import Head
-from guerdon_service.rpc.http2.messages import Refused
+from guerdon_service.rpc.http2.messages import Refused, TooLarge, too_large
 from guerdon_service.rpc.http2.run import Handler, end_cancelled, run
 
 DROPPED_SHARE = 4
@@ -37,12 +37,14 @@ class Bounds:
 
     max_message_bytes: of one message; max_head_bytes: of one call's metadata; max_streams: calls at work.
     is_open: whether a path is for unknown callers, too; its messages have `MAX_OPEN_BYTES` at most.
+    too_large: what tells a caller that a message is over its bound.
     """
 
     max_message_bytes: int
     max_head_bytes: int
     max_streams: int
     is_open: Callable[[str], bool] = lambda path: False
+    too_large: TooLarge = too_large
 
     @property
     def most_head_bytes(self) -> int:
@@ -104,7 +106,7 @@ class Calls:
         max_bytes = bounds.max_message_bytes
         if bounds.is_open(head.path):
             max_bytes = min(max_bytes, MAX_OPEN_BYTES)
-        call = RpcCall(self._wire, stream, head, window, max_bytes)
+        call = RpcCall(self._wire, stream, head, window, max_bytes, bounds.too_large)
         call.is_complete = is_complete
         if head.http_status != 200:
             call.end_by(http_only(head.http_status))

@@ -3,10 +3,11 @@
 import struct
 import zlib
 from collections import deque
+from collections.abc import Callable
 
 import grpc
 
-from guerdon_service.rpc.http2.head import Metadata
+from guerdon_service.rpc.http2.head import Head, Metadata
 
 PREFIX = struct.Struct(">BI")
 ENCODINGS = {"identity": 0, "deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
@@ -21,15 +22,27 @@ class Refused(Exception):
         self.status, self.details, self.metadata = status, details, metadata
 
 
+def too_large(head: Head, num_bytes: int, max_bytes: int) -> Refused:
+    """The end of a call with a message of `num_bytes`, in the words that gRPC's own clients look for."""
+    return Refused(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"a message of {num_bytes} bytes is larger than max ({max_bytes}); send fewer items per request",
+    )
+
+
+TooLarge = Callable[[Head, int, int], Refused]
+"""Makes what `too_large` does."""
+
+
 class MessageReader:
     """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held.
 
     Messages wait as they came and are inflated as they are taken: a megabyte of them may hold a gigabyte.
     """
 
-    def __init__(self, max_bytes: int, encoding: str) -> None:
-        self._max_bytes = max_bytes
-        self._wbits = ENCODINGS.get(encoding, 0)
+    def __init__(self, max_bytes: int, head: Head, too_large: TooLarge = too_large) -> None:
+        self._max_bytes, self._head, self._too_large = max_bytes, head, too_large
+        self._wbits = ENCODINGS.get(head.encoding, 0)
         self._rest = bytearray()
         self._waiting: deque[tuple[int, bytes]] = deque()
 
@@ -66,7 +79,7 @@ class MessageReader:
         while len(rest) >= PREFIX.size:
             flag, size = PREFIX.unpack_from(rest)
             if size > self._max_bytes:
-                raise self._too_large(size)
+                raise self._too_large(self._head, size, self._max_bytes)
             if len(rest) < PREFIX.size + size:
                 return
             if flag and (flag != 1 or not self._wbits):
@@ -83,13 +96,7 @@ class MessageReader:
         except zlib.error:
             raise Refused(grpc.StatusCode.INTERNAL, "a message cannot be decompressed") from None
         if len(whole) > self._max_bytes:
-            raise self._too_large(len(whole))
+            raise self._too_large(self._head, len(whole), self._max_bytes)
         if not inflate.eof:
             raise Refused(grpc.StatusCode.INTERNAL, "a compressed message is cut short")
         return whole
-
-    def _too_large(self, size: int) -> Refused:
-        return Refused(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"a message of {size} bytes is larger than max ({self._max_bytes}); send fewer items per request",
-        )
