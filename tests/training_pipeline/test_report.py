@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -142,6 +143,28 @@ def test_quality_is_that_of_the_stored_scores(tmp_path: Path) -> None:
     assert (found["all"].longer, found["all"].shorter) == (1.0, 0.0)
     assert quality.calibration.ece.value == pytest.approx(0.0, abs=1e-9)  # sigmoid(log 7 / 2 * 2) is 7 / 8
     assert quality.calibration.brier.value == pytest.approx(7 / 64)
+
+
+def test_a_profile_is_judged_on_the_pairs_that_it_is_meant_for(tmp_path: Path) -> None:
+    """Pairs of an attribute that it does not weigh, all of which it orders wrongly, change nothing of it."""
+    manifest, test = _artifact(tmp_path, 80)
+    expected = measure_reward(tmp_path, manifest, HEADS, test, {}).calibration
+    others = [HeadConfig("other", (SourceConfig("others", "our own"),))]
+    for i in range(40):
+        prompt = [{"role": "user", "content": f"another {i}"}]
+        pair = {"id": f"o{i}", "prompt": prompt, "chosen": "yes", "rejected": "no", "source": "others"}
+        scores = {"split": "test", "id": f"o{i}", "head": 1, "raw": [[1.0, 2.0], [5.0, 0.0]]}
+        for path, line in ((test, pair), (tmp_path / "scores.jsonl", scores)):
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text("utf-8").splitlines()]
+    for line in lines:
+        line["raw"] = [[*row, 0.0][:2] for row in line["raw"]]
+    (tmp_path / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    manifest = replace(manifest, heads=(*manifest.heads, Head("other", "other", Norm(0.0, 1.0))))
+    found = measure_reward(tmp_path, manifest, (*HEADS, *others), test, {})
+    assert found.calibration == expected
+    assert [a.accuracy.value for a in found.accuracies if a.attribute == "other"] == [1.0, 1.0]
 
 
 def test_what_was_measured_is_read_back(tmp_path: Path) -> None:

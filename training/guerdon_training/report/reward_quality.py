@@ -47,7 +47,11 @@ class SubsetAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class RewardQuality:
-    """profile: the calibrated one. length_correlation: Spearman's, of margins and length differences."""
+    """profile: the calibrated one. length_correlation: Spearman's, of margins and length differences.
+
+    calibration: of the profile, on the pairs that it is meant for, as its slope was fitted: what people
+        preferred for an attribute that it does not weigh says nothing about its probabilities.
+    """
 
     profile: str
     accuracies: tuple[SubsetAccuracy, ...]
@@ -97,14 +101,14 @@ def measure_reward(
                 for s, part in parts.items()
                 if s and len(parts) > 1 and len(part) >= MIN_SUBSET
             ]
-    profile = manifest.profile(None)[0]
-    margins = [j.chosen.reward - j.rejected.reward for j in judged]
+    name, profile = manifest.profile(None)
+    meant = [j for j in judged if profile.weights.get(j.attribute, 0.0) != 0.0]
+    margins = [j.chosen.reward - j.rejected.reward for j in meant]
     chances = [probability(m, 0.0, manifest.calibration)[0] for m in margins]
-    clusters = [j.pair.cluster for j in judged]
     return RewardQuality(
-        profile,
+        name,
         tuple(found),
-        calibration_error(chances, [1.0] * len(judged), clusters),
+        calibration_error(chances, [1.0] * len(meant), [j.pair.cluster for j in meant]),
         {head.name: _length_correlation(judged, head.name) for head in heads},
     )
 
