@@ -7,12 +7,9 @@ CPU time counts, because others may use the machine.
 
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from statistics import median
 from typing import Any, cast
 
 import torch
@@ -20,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
+from guerdon_training.alternate import Speeds, alternate
 from guerdon_training.config import RewardConfig
 from guerdon_training.config_file import read_config
 from guerdon_training.data import read_pairs
@@ -37,40 +35,24 @@ MICRO_BATCH = 16
 """Pairs of one forward of the plain loop: as many as keep its padding low, yet its products large."""
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Tokens of both responses of every pair, prompts included, per second of one epoch, a round each.
+def measure_speed(config: RewardConfig, num_pairs: int, rounds: int) -> Speeds:
+    """An epoch of each, over the first pairs of ``data.train`` that train a head.
 
-    ours: frozen layers once, bf16 products, each response of a prompt once, sorted by length. plain: the
-    same model, dtype and pairs a step, chosen and rejected in one batch, and no dropout either, which would
-    make its attention slow on a CPU. Each CPU time, then wall time.
+    The unit is a token of both responses of every pair, prompts included. Ours: frozen layers once, bf16
+    products, each response of a prompt once, sorted by length. Plain: the same model, dtype and pairs a step,
+    chosen and rejected in one batch, and no dropout either, which would make its attention slow on a CPU.
     """
-
-    ours: tuple[tuple[float, float], ...]
-    plain: tuple[tuple[float, float], ...]
-
-    @property
-    def ratios(self) -> list[float]:
-        """Ours over plain by CPU time."""
-        return [a[0] / b[0] for a, b in zip(self.ours, self.plain, strict=True)]
-
-
-def measure_speed(config: RewardConfig, num_pairs: int, rounds: int) -> Speed:
-    """An epoch of each, alternating, over the first pairs of ``data.train`` that train a head."""
     torch.set_num_threads(config.optim.num_threads)
     folder = base_folder(config.base)
     tokenizer = load_tokenizer(folder)
     pairs = tag(read_pairs(Path(config.data.train)), config.heads, trained=True)[:num_pairs]
     rows = build_rows(pairs, tokenizer, config.max_tokens)
+    return alternate(lambda _: _ours(config, rows), lambda _: _plain(config, rows, tokenizer), rounds)
+
+
+def _num_tokens(rows: Rows) -> int:
     sides = [row for c in rows.comparisons for row in (c.chosen, c.rejected)]
-    num_tokens = sum(len(rows.tokens[row].input_ids) for row in sides)
-
-    def rate(spent: tuple[float, float]) -> tuple[float, float]:
-        return num_tokens / spent[0], num_tokens / spent[1]
-
-    both = [(rate(_ours(config, rows)), rate(_plain(config, rows, tokenizer))) for _ in range(rounds)]
-    ours, plain = zip(*both, strict=True)
-    return Speed(ours, plain)
+    return sum(len(rows.tokens[row].input_ids) for row in sides)
 
 
 def _model(config: RewardConfig) -> Any:
@@ -79,22 +61,25 @@ def _model(config: RewardConfig) -> Any:
     return build_model(folder, package, outputs, config.lora, config.seed, num_layers=config.base.num_layers)
 
 
-def _ours(config: RewardConfig, rows: Rows) -> tuple[float, float]:
-    """CPU and wall seconds of an epoch as `fit` runs it."""
+def _ours(config: RewardConfig, rows: Rows) -> Callable[[], int]:
+    """An epoch as `fit` runs it."""
     model, optim = _model(config).eval(), config.optim
     parameters = [p for p in model.parameters() if p.requires_grad]
     encoder = SplitEncoder(model.get_base_model(), min(config.lora.layers, default=None), 0)
     learner = build_learner(encoder, rows, config, Accelerator(cpu=True))
     optimizer = torch.optim.AdamW(parameters, lr=optim.learning_rate)
-    cpu, wall = time.process_time(), time.perf_counter()
-    states = encoder.lower(rows.tokens, optim.max_batch_tokens, "frozen layers")
-    order = Random(config.seed)  # noqa: S311 - a repeatable order, not a secret
-    for step in epoch_steps(rows, optim.pairs_per_step, optim.max_batch_tokens, order):
-        learner.backward(states, step)
-        nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-    return time.process_time() - cpu, time.perf_counter() - wall
+
+    def epoch() -> int:
+        states = encoder.lower(rows.tokens, optim.max_batch_tokens, "frozen layers")
+        order = Random(config.seed)  # noqa: S311 - a repeatable order, not a secret
+        for step in epoch_steps(rows, optim.pairs_per_step, optim.max_batch_tokens, order):
+            learner.backward(states, step)
+            nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+        return _num_tokens(rows)
+
+    return epoch
 
 
 class _PairTrainer(Trainer):
@@ -109,45 +94,42 @@ class _PairTrainer(Trainer):
         return bradley_terry(chosen, rejected).mean()
 
 
-def _plain(config: RewardConfig, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> tuple[float, float]:
-    """CPU and wall seconds of an epoch of `transformers.Trainer`."""
+def _plain(config: RewardConfig, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> Callable[[], int]:
+    """An epoch of `transformers.Trainer`."""
 
     def batch(comparisons: Sequence[Comparison]) -> dict[str, Tensor]:
         sides = [c.chosen for c in comparisons] + [c.rejected for c in comparisons]
         inputs = collate([rows.tokens[row] for row in sides], tokenizer.pad_token_id)
         return inputs | {"heads": torch.tensor([c.head for c in comparisons])}
 
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=1,
-            per_device_train_batch_size=MICRO_BATCH,
-            gradient_accumulation_steps=max(1, config.optim.pairs_per_step // MICRO_BATCH),
-            learning_rate=config.optim.learning_rate,
-            bf16=True,
-            use_cpu=True,
-            report_to=[],
-            save_strategy="no",
-            remove_unused_columns=False,
-        )
-        model, comparisons = _model(config), cast("Any", rows.comparisons)
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        trainer = _PairTrainer(model, arguments, data_collator=batch, train_dataset=comparisons)
-        cpu, wall = time.process_time(), time.perf_counter()
-        trainer.train()
-        return time.process_time() - cpu, time.perf_counter() - wall
+    folder = tempfile.TemporaryDirectory()
+    arguments = TrainingArguments(
+        output_dir=folder.name,
+        num_train_epochs=1,
+        per_device_train_batch_size=MICRO_BATCH,
+        gradient_accumulation_steps=max(1, config.optim.pairs_per_step // MICRO_BATCH),
+        learning_rate=config.optim.learning_rate,
+        bf16=True,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        remove_unused_columns=False,
+    )
+    model, comparisons = _model(config), cast("Any", rows.comparisons)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    trainer = _PairTrainer(model, arguments, data_collator=batch, train_dataset=comparisons)
 
+    def epoch() -> int:
+        with folder:
+            trainer.train()
+        return _num_tokens(rows)
 
-def _line(name: str, rounds: Sequence[tuple[float, float]]) -> str:
-    cpu, wall = (median(r[i] for r in rounds) for i in (0, 1))
-    return f"{name}: {cpu:.0f} tokens per CPU second, {wall:.0f} per second\n"
+    return epoch
 
 
 if __name__ == "__main__":
     read = read_config(Path(sys.argv[1]), RewardConfig, sys.argv[4:])
-    speed = measure_speed(read, int(sys.argv[2]), int(sys.argv[3]))
-    ratios = speed.ratios
-    sys.stdout.write(_line("train reward", speed.ours) + _line("Trainer", speed.plain))
-    sys.stdout.write(f"{median(ratios):.2f} times [{min(ratios):.2f}, {max(ratios):.2f}] by CPU time\n")
+    speeds = measure_speed(read, int(sys.argv[2]), int(sys.argv[3]))
+    sys.stdout.write(speeds.text("train reward", "Trainer", "tokens"))
