@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 Side = Callable[[int], Callable[[], int]]
-"""Makes ready what a round (1, 2, ...) needs; what it gives does the work, is timed, and says how much it was."""
+"""Makes ready what a round (1, 2, ...) needs; what it gives is timed, and says how much work it did."""
 
 
 @dataclass(frozen=True, slots=True)

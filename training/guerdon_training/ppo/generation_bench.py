@@ -22,7 +22,7 @@ from guerdon_training.ppo.rollout import end_tokens, roll_out, row_seed
 
 
 def measure_generation(config: PpoConfig, num_prompts: int, rounds: int) -> Speeds:
-    """Sampled tokens, EOS included, of `by_rollout` and `by_generate`, for the first prompts of ``data.train``.
+    """Tokens sampled, EOS included, by `by_rollout` and `by_generate` for prompts of ``data.train``.
 
     The first call of each is not counted.
     """
