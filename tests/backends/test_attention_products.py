@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from guerdon_service.backends.attention import attend
-from guerdon_service.backends.attention_masks import PackedMasks, Rule
+from guerdon_service.backends.attention_masks import PackedMasks
+from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.layout import Segment
 
 HEADS, HEAD_DIM = 3, 16

@@ -7,8 +7,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from guerdon_service.backends.attention_masks import PackedMasks, Rule, Sight
+from guerdon_service.backends.attention_masks import PackedMasks, Sight
 from guerdon_service.backends.attention_products import KEY_MULTIPLE, by_products
+from guerdon_service.backends.attention_rule import Rule
+from guerdon_service.backends.attention_varlen import attend_varlen
 from guerdon_service.backends.layout import Segment
 
 PACKED = "guerdon_packed"
@@ -48,7 +50,7 @@ def packed_attention(
         packed: handed down by the model's forward as a keyword argument.
 
     Returns:
-        [1, T, heads, head_dim], zero in padding rows.
+        [1, T, heads, head_dim], something finite in padding rows.
     """
     assert attention_mask is None, "the packed forward makes its own masks"
     rule = Rule(scaling or query.shape[3] ** -0.5, module.is_causal, sliding_window, softcap)
@@ -64,8 +66,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
         key, value: [kv_heads, rows before the first segment + T, head_dim].
 
     Returns:
-        [T, kv_heads * groups, head_dim], zero in padding rows.
+        [T, kv_heads * groups, head_dim], something finite in padding rows.
     """
+    if packed.kernel is not None and rule.softcap is None:
+        return attend_varlen(query, key, value, packed.varlen(query), rule, packed.kernel)
     kv_heads, length, groups, head_dim = query.shape
     out = query.new_zeros(length, kv_heads, groups, head_dim)
     pads = rule.causal and query.device.type == "cpu"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guerdon_service.backends.attention_varlen import Varlen, VarlenKernel, plan_varlen
 from guerdon_service.backends.layout import Segment
 
 KeysAndValues = tuple[Tensor, Tensor]
@@ -21,6 +22,7 @@ class PackedMasks:
         earlier: keys and values of the rows before the first segment, by layer, from a forward of their
             own; None where the first segment begins at 0.
         kept: is filled with what each layer's queries see; None where nobody asks.
+        kernel: attends to all segments at once; None: one by one.
     """
 
     def __init__(
@@ -28,11 +30,14 @@ class PackedMasks:
         segments: tuple[Segment, ...],
         earlier: Mapping[nn.Module, KeysAndValues] | None = None,
         kept: dict[nn.Module, KeysAndValues] | None = None,
+        kernel: VarlenKernel | None = None,
     ) -> None:
         self.segments = segments
+        self.kernel = kernel
         self._earlier = earlier
         self._kept = kept
         self._masks: dict[tuple[Any, ...], Tensor | None] = {}
+        self._varlen: Varlen | None = None
 
     def keys_and_values(self, layer: nn.Module, key: Tensor, value: Tensor) -> KeysAndValues:
         """What the layer's queries see: the earlier rows, then its own [kv_heads, T, head_dim]."""
@@ -42,6 +47,12 @@ class PackedMasks:
         if self._kept is not None:
             self._kept[layer] = key, value
         return key, value
+
+    def varlen(self, query: Tensor) -> Varlen:
+        """The segments for `kernel`, of queries [kv_heads, T, groups, head_dim]."""
+        if self._varlen is None:
+            self._varlen = plan_varlen(self.segments, query.shape[1], query.device)
+        return self._varlen
 
     def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:
         """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen."""
@@ -65,21 +76,6 @@ class Sight:
     seen: int
     causal: bool
     window: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How a layer attends.
-
-    scale: of logits.
-    window: the first distance out of sight, or None.
-    softcap: logits x become ``softcap * tanh(x / softcap)`` (arXiv:2408.00118), or None.
-    """
-
-    scale: float
-    causal: bool
-    window: int | None
-    softcap: float | None
 
 
 def _mask(like: Tensor, sight: Sight, queries: int, keys: int) -> Tensor | None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends.attention_masks import PackedMasks, Rule, Sight
+from guerdon_service.backends.attention_masks import PackedMasks, Sight
+from guerdon_service.backends.attention_rule import Rule
 
 KEY_MULTIPLE = 32
 """Keys of a decoder's segment are padded to a multiple of this on CPU: a bf16 softmax over other lengths

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers.activations import GELUTanh, SiLUActivation
 
 from guerdon_service.backends.attention import attend
-from guerdon_service.backends.attention_masks import PackedMasks, Rule
+from guerdon_service.backends.attention_masks import PackedMasks
+from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.prepacked_linear import Activation, PrepackedLinear, joined
 
 _LAYERS = frozenset(f"{f}DecoderLayer" for f in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"))

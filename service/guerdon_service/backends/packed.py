@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.attention_masks import PackedMasks
+from guerdon_service.backends.attention_varlen import VarlenKernel
 from guerdon_service.backends.families import family_of, head_logits, pool_of
 from guerdon_service.backends.layout import Layout, plan_layout
 from guerdon_service.backends.pooling import pooled_index, pooled_response
@@ -50,16 +51,22 @@ def inputs_of(model: PreTrainedModel, manifest: Manifest, encoded: Encoded) -> I
 
 
 def packed_logits(
-    model: PreTrainedModel, manifest: Manifest, batch: Sequence[Encoded], fixed_rows: int | None
+    model: PreTrainedModel,
+    manifest: Manifest,
+    batch: Sequence[Encoded],
+    fixed_rows: int | None,
+    kernel: VarlenKernel | None = None,
 ) -> tuple[Tensor, int]:
     """Raw logits fp32 [B, H] of a batch, and the rows computed, padding included.
 
     Args:
         fixed_rows: T of every forward (CUDA, where kernels are chosen by shape); None: the next multiple
             of `ROW_MULTIPLE`.
+        kernel: attends to all conversations at once; None: one by one.
     """
     layout = plan_layout(batch, split=family_of(model.config).causal)
-    hidden = hidden_states(model, manifest, batch, layout.source, PackedMasks(layout.segments), fixed_rows)
+    packed = PackedMasks(layout.segments, kernel=kernel)
+    hidden = hidden_states(model, manifest, batch, layout.source, packed, fixed_rows)
     return pooled_logits(model, pooled(model, manifest, batch, layout, hidden)), hidden.shape[0]
 
 

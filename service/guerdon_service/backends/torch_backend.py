@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from guerdon_service.backends.attention_varlen import VarlenKernel, kernel_for
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
@@ -66,12 +67,18 @@ class TorchBackend:
     Args:
         fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
             the batch needs.
+        kernel: attends to all conversations of a packed forward at once; None: one by one.
     """
 
     name = "torch"
 
     def __init__(
-        self, model: PreTrainedModel, manifest: Manifest, dtype: str, fixed_rows: int | None = None
+        self,
+        model: PreTrainedModel,
+        manifest: Manifest,
+        dtype: str,
+        fixed_rows: int | None = None,
+        kernel: VarlenKernel | None = None,
     ) -> None:
         self.dtype = dtype
         self.num_heads = len(manifest.heads)
@@ -80,6 +87,7 @@ class TorchBackend:
         self._model: PreTrainedModel | None = model
         self._manifest = manifest
         self._fixed_rows = fixed_rows
+        self._kernel = kernel
         on_cpu = model.device.type == "cpu"
         self._num_threads = torch.get_num_threads()
         # Packed forwards have the same bits on any number of threads; `row_logits` has not.
@@ -105,7 +113,8 @@ class TorchBackend:
         model = load_classifier(artifact, DTYPES[dtype], device)
         if device == "cpu":
             prepack(model.base_model)
-        return TorchBackend(model, artifact.manifest, dtype, rows_on(device, artifact.manifest))
+        rows, kernel = rows_on(device, artifact.manifest), kernel_for(device, DTYPES[dtype])
+        return TorchBackend(model, artifact.manifest, dtype, rows, kernel)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.
@@ -164,7 +173,7 @@ class TorchBackend:
         if prompt is not None:
             return response_logits(model, self._manifest, pack, prompt)
         if self._packs:
-            return packed_logits(model, self._manifest, pack, self._fixed_rows)
+            return packed_logits(model, self._manifest, pack, self._fixed_rows, self._kernel)
         return row_logits(model, self._manifest, pack)
 
     def _loaded(self) -> PreTrainedModel:

@@ -1,0 +1,107 @@
+"""Attention of all segments in one call: kernels that take many sequences of any length, as on CUDA.
+
+Such a kernel goes through each sequence from its own beginning, so a row's bits do not depend on where in the
+packed row its segment lies, nor on the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guerdon_service.backends.attention_rule import Rule
+from guerdon_service.backends.layout import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Varlen:
+    """N sequences in a packed row of T rows, padding being the last one.
+
+    queries: int32 [N + 1], where each sequence's queries begin, and T.
+    keys: int32 [N + 1], the same of what they see, K rows in all.
+    source: int64 [K], the rows of the packed row that they see; None where each sees its own.
+    max_queries, max_keys: of the longest sequence.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    source: Tensor | None
+    max_queries: int
+    max_keys: int
+
+
+class VarlenKernel(Protocol):
+    """Attention of sequences one after another.
+
+    Queries are the last of their sequence's keys: causal ones see what is at or before their own place.
+    """
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule) -> Tensor:
+        """[T, heads, head_dim] of queries of that shape; keys and values are [K, kv_heads, head_dim]."""
+
+
+def plan_varlen(segments: Sequence[Segment], size: int, device: torch.device) -> Varlen:
+    """The segments of a packed row of `size` rows."""
+    padding = [Segment(segments[-1].end, size)] if segments[-1].end < size else []
+    sequences = [*segments, *padding]
+    seen = [_rows_seen(segment) for segment in sequences]
+    queries = np.array([0, *(s.end for s in sequences)], dtype=np.int32)
+    keys = np.cumsum([0, *map(len, seen)], dtype=np.int32)
+    shares = any(segment.prompt for segment in segments)
+
+    def placed(array: Any) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    return Varlen(
+        placed(queries),
+        placed(keys),
+        placed(np.concatenate(seen)) if shares else None,
+        int(np.diff(queries).max()),
+        int(np.diff(keys).max()),
+    )
+
+
+def _rows_seen(segment: Segment) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    own = np.arange(segment.start, segment.end)
+    return own if segment.prompt is None else np.concatenate([np.arange(*segment.prompt), own])
+
+
+def attend_varlen(
+    query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule, kernel: VarlenKernel
+) -> Tensor:
+    """What `attention.attend` answers, of the same queries, keys and values; padding rows see each other."""
+    heads = query.permute(1, 0, 2, 3).flatten(1, 2)
+    keys, values = (t.transpose(0, 1) for t in (key, value))
+    if varlen.source is not None:
+        keys, values = keys.index_select(0, varlen.source), values.index_select(0, varlen.source)
+    return kernel(heads.contiguous(), keys.contiguous(), values.contiguous(), varlen, rule)
+
+
+def flash_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule) -> Tensor:
+    """`VarlenKernel` of flash attention (Dao 2023, arXiv:2307.08691), on CUDA in bfloat16 and float16.
+
+    The operator is the one below `torch.nn.attention.varlen`, whose own signature changes with releases.
+    """
+    operator = torch.ops.aten._flash_attention_forward
+    left = -1 if rule.window is None else rule.window - 1
+    right = 0 if rule.causal else left
+    lengths = (varlen.queries, varlen.keys, varlen.max_queries, varlen.max_keys)
+    answer: tuple[Tensor, ...] = operator(
+        query, key, value, *lengths, 0.0, rule.causal, False,
+        scale=rule.scale, window_size_left=left, window_size_right=right, **_one_split(operator),
+    )  # fmt: skip
+    return answer[0]
+
+
+def _one_split(operator: Any) -> dict[str, int]:
+    """Keys are never split among blocks, which would depend on the batch; older releases never do."""
+    takes = {argument.name for argument in operator.default._schema.arguments}
+    return {"num_splits": 1} if "num_splits" in takes else {}
+
+
+def kernel_for(device: str, dtype: torch.dtype) -> VarlenKernel | None:
+    """The kernel for a device and dtype; None where segments are attended to one by one."""
+    return flash_kernel if device == "cuda" and dtype in (torch.bfloat16, torch.float16) else None
