@@ -159,6 +159,7 @@ def test_a_config_that_cannot_be_used_stops_it_before_anything_is_written(
 @pytest.mark.parametrize(
     ("record", "match"),
     [
+        ({"prompt": "a \udc00", "response": "y"}, r"train\.jsonl:2 holds half a character"),
         ({"prompt": "what"}, r"train\.jsonl:2 is not a demonstration"),
         ({"prompt": [{"role": "robot", "content": "x"}], "response": "y"}, "role is 'robot'"),
         ({"id": "0-3", "prompt": "what", "response": "y"}, "repeats the id '0-3'"),

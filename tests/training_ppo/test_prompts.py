@@ -46,6 +46,7 @@ def test_text_and_messages_duplicates_and_long_ones(
     [
         ("{", "prompts.jsonl:2 is not JSON"),
         ('{"text": "a"}', "prompts.jsonl:2 has no prompt"),
+        (r'{"prompt": "a \ud800"}', "prompts.jsonl:2 holds half a character"),
         ('{"prompt": ""}', "prompts.jsonl:2: prompt is empty"),
         ('{"prompt": [{"role": "robot", "content": "a"}]}', "prompts.jsonl:2"),
     ],

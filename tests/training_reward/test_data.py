@@ -110,6 +110,17 @@ def test_bytes_that_are_not_utf8_are_named_by_their_line(tmp_path: Path) -> None
         read_pairs(path)
 
 
+def test_half_a_character_is_named_and_a_byte_order_mark_is_no_text(
+    tmp_path: Path,
+) -> None:
+    path = _write(tmp_path / "pairs.jsonl", PAIR, PAIR | {"id": "other", "chosen": "so \ud83d"})
+    said = r"pairs\.jsonl:2 holds half a character \('\\ud83d'\), which is not UTF-8; fix the line"
+    with pytest.raises(InvalidInput, match=said):
+        read_pairs(path)
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(PAIR).encode())
+    assert len(read_pairs(path)) == 1
+
+
 def test_a_file_of_ties_alone_holds_no_pair(tmp_path: Path) -> None:
     path = _write(tmp_path / "pairs.jsonl", PAIR | {"votes": {"tie": 3}})
     with pytest.raises(InvalidInput, match=r"pairs\.jsonl holds no record"):

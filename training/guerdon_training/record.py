@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
     data = path.read_bytes()
     try:
         data = gzip.decompress(data) if path.suffix == ".gz" else data
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as err:
         line = data[: err.start].count(b"\n") + 1
         raise InvalidInput(
@@ -97,10 +97,26 @@ def _text(path: Path) -> str:
 def _record(line: str, where: str) -> Record:
     try:
         values = json.loads(line)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise InvalidInput(f"{where} is not JSON ({err}); fix the line", param="data") from None
     if not isinstance(values, dict):
         raise InvalidInput(
             f"{where} is not a JSON object; each line needs prompt, chosen and rejected", param="data"
         )
+    check_unicode(values, where)
     return Record(where, values)
+
+
+def check_unicode(values: Mapping[str, Any], where: str) -> None:
+    """Refuse text that no tokenizer takes: JSON's escapes can write half of a character.
+
+    Raises:
+        InvalidInput: a value holds a lone surrogate.
+    """
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as err:
+        half = ascii(err.object[err.start : err.end])
+        raise InvalidInput(
+            f"{where} holds half a character ({half}), which is not UTF-8; fix the line", param="data"
+        ) from None

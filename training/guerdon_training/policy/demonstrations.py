@@ -7,6 +7,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.convert.source_row import SourceRow, read_rows
 from guerdon_training.convert.trl import parse_prompt
+from guerdon_training.record import check_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ def read_demonstrations(path: Path) -> list[Demonstration]:
 
 def _parse(row: SourceRow) -> Demonstration:
     values, place = row.values, row.place
+    check_unicode(values, str(place))
     response = values.get("response")
     if not values.get("prompt") or not isinstance(response, str) or not response:
         raise InvalidInput(

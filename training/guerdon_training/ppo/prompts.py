@@ -13,6 +13,7 @@ from guerdon_training.convert.source_row import read_rows
 from guerdon_training.convert.trl import parse_prompt
 from guerdon_training.policy.encode import encode_prompt
 from guerdon_training.policy.select import select
+from guerdon_training.record import check_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def read_prompts(
     for row in read_rows(path):
         if row.values.get("prompt") is None:
             raise InvalidInput(f"{row.place} has no prompt; add text or [{{role, content}}]", param="data")
+        check_unicode(row.values, str(row.place))
         messages = parse_prompt(row.values["prompt"], row.place)
         if messages in found:
             continue
