@@ -108,14 +108,18 @@ async def test_what_a_deadline_leaves_is_shared_by_the_tenants() -> None:
         backend.open_once()
         await ask(it, [item(1, 10)])  # a second per token
         await started(backend)
-        assert it._overtaking(Lane.INTERACTIVE, "a", 10, FAR) > 1e15
+
+        def overtaking(left_s: float) -> float:
+            return it._admission.admit(Lane.INTERACTIVE, "a", 10, left_s).overtaking
+
+        assert overtaking(FAR) > 1e15
         first = asyncio.create_task(ask(it, [item(2)]))
         await started(backend)
         waits = [asyncio.create_task(ask(it, [item(n, 10)], lane=Lane.INTERACTIVE)) for n in (3, 4)]
         await until_queued(it, 2)
         # one token runs and twenty of another tenant's wait, of which ten come before these ten
-        assert it._overtaking(Lane.INTERACTIVE, "a", 10, LEAST * 100) == pytest.approx(100 - 1 - 10 - 10)
-        assert it._overtaking(Lane.INTERACTIVE, "a", 10, LEAST * 5) == 0
+        assert overtaking(LEAST * 100) == pytest.approx(100 - 1 - 10 - 10)
+        assert overtaking(LEAST * 21) == 0
         backend.open_for_good()
         await asyncio.gather(first, *waits)
 

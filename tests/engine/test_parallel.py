@@ -209,7 +209,7 @@ async def test_an_estimate_counts_that_forwards_share_the_cores() -> None:
         clock.now += 6.0
         backend.open_once()
         await asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED)
-        assert engine._throughput.seconds_for(60) == pytest.approx(3.0), "half of the machine for six seconds"
+        assert engine._admission.seconds_for(60) == pytest.approx(3.0), "half of the machine for six seconds"
         waits = asyncio.create_task(ask(engine, [item(3, 60)]))
         await started(backend)
         more = asyncio.create_task(ask(engine, [item(4, 60)]))
@@ -220,6 +220,20 @@ async def test_an_estimate_counts_that_forwards_share_the_cores() -> None:
         for _ in range(3):
             backend.open_once()
         await asyncio.gather(*pair, waits, more)
+
+
+@pytest.mark.parametrize(("lengths", "seconds"), [([60], 6.0), ([4, 4, 4, 4], 0.8)])
+async def test_a_lone_long_item_does_not_look_like_a_slow_machine(lengths: list[int], seconds: float) -> None:
+    """It has half of the cores; several are shared out to all of them."""
+    clock, backend = Clock(), Parallel()
+    async with running(backend, Limits(max_batch_tokens=BUDGET), clock) as engine:
+        items = [item(value, num_tokens) for value, num_tokens in enumerate(lengths)]
+        asked = asyncio.create_task(ask(engine, items))
+        await started(backend)
+        clock.now += seconds
+        backend.open_for_good()
+        await asked
+        assert engine._admission.seconds_for(60) == pytest.approx(3.0)
 
 
 async def test_one_forward_that_hangs_makes_the_engine_unhealthy_although_another_works() -> None:

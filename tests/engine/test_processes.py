@@ -164,7 +164,7 @@ async def test_two_processes_do_twice_as_much_before_a_deadline() -> None:
     backend = Processes()
     limits = Limits(max_batch_tokens=100)
     async with running(backend, limits=limits) as engine:
-        engine._throughput.add(100, 1.0)
+        engine._admission.forwarded(100, 1.0)
         busy = [asyncio.create_task(ask(engine, [item(n, num_tokens=100)])) for n in (1, 2)]
         await started(backend)
         await started(backend)

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from guerdon_service.core.encoded import Encoded
-from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, NotReady, Overloaded
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, NotReady
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import (
     Backend,
@@ -22,9 +21,8 @@ from guerdon_service.core.ports import (
     RawScores,
 )
 from guerdon_service.core.query import Lane
-from guerdon_service.engine.caution import Caution
+from guerdon_service.engine.admission import Admission
 from guerdon_service.engine.pending import Pending
-from guerdon_service.engine.throughput import Throughput
 from guerdon_service.engine.token_queue import EXPRESS, TokenQueue
 from guerdon_service.engine.worker import Answer, Worker
 
@@ -63,20 +61,18 @@ class Engine:
     ) -> None:
         self._model = model
         self._backend = backend
-        self._limits = limits
         self._observer = observer
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._throughput = Throughput()
-        self._caution = {lane: Caution() for lane in Lane}
         self._in_flight: dict[bytes, Pending] = {}
         self._processes = backend if isinstance(backend, ProcessBackend) else None
-        num_parallel = backend.num_parallel if isinstance(backend, ParallelBackend) else 1
-        self._queue = TokenQueue(limits.max_batch_tokens, num_parallel)
-        num_workers = self._processes.num_processes if self._processes else num_parallel
+        self._num_parallel = backend.num_parallel if isinstance(backend, ParallelBackend) else 1
+        self._queue = TokenQueue(limits.max_batch_tokens, self._num_parallel)
+        self._admission = Admission(model, self._queue, limits.max_queued_tokens, clock, self._num_engines)
+        num_workers = self._processes.num_processes if self._processes else self._num_parallel
         start = partial(Worker, model, backend, self._queue, clock, self._scatter_threadsafe)
         self._workers = [start(number) for number in range(num_workers)]
-        self._express = [start(EXPRESS)] if num_parallel > 1 else []
+        self._express = [start(EXPRESS)] if self._num_parallel > 1 else []
         if self._processes:
             self._processes.watch(partial(observer.engine_processes, model))
 
@@ -97,8 +93,8 @@ class Engine:
             "queued_items": self._queue.num_items,
             "queued_tokens": self._queue.num_tokens,
             "in_flight_items": len(self._in_flight),
-            "wait_s": self._seconds_for(self._queue.num_tokens),
-            "caution": {lane.value: caution.factor(self._clock()) for lane, caution in self._caution.items()},
+            "wait_s": self._admission.seconds_for(self._queue.num_tokens),
+            "caution": self._admission.caution(),
             "processes": self._processes.processes() if self._processes else [],
         }
 
@@ -108,9 +104,7 @@ class Engine:
         Raises:
             Overloaded: as `score`.
         """
-        refusal = self._refusal(lane, tenant, num_items, deadline - self._clock())
-        if refusal is not None:
-            raise refusal
+        self._admission.admit(lane, tenant, num_items, deadline - self._clock())
 
     async def score(
         self,
@@ -189,63 +183,18 @@ class Engine:
                 pending = fresh[key] = Pending(key, item, lane, deadline, prefix, future, now, tenant)
             pendings.append(pending)
         num_tokens = sum(p.encoded.num_tokens for p in fresh.values())
-        refusal: GuerdonError | None = self._refusal(lane, tenant, num_tokens, deadline - now)
-        if refusal is None:
-            overtaking = self._overtaking(lane, tenant, num_tokens, deadline - now)
-            by_estimate = self._queue.num_tokens > 0 and self._throughput.is_known
+        try:
+            admitted = self._admission.admit(lane, tenant, num_tokens, deadline - now)
             for pending in fresh.values():
-                pending.overtaking, pending.by_estimate = overtaking, by_estimate
+                pending.overtaking, pending.by_estimate = admitted.overtaking, admitted.by_estimate
             if not self._queue.put(fresh.values()):
-                refusal = NotReady(f"model {self._model} has no back end any more; ask again later")
-        if refusal is not None:
+                raise NotReady(f"model {self._model} has no back end any more; ask again later")
+        except GuerdonError:
             self._leave(pendings)
-            raise refusal
+            raise
         self._in_flight.update(fresh)
         self._observer.queued(self._model, self._queue.num_items, self._queue.num_tokens)
         return pendings
-
-    def _refusal(self, lane: Lane, tenant: str, num_tokens: int, left_s: float) -> Overloaded | None:
-        """Whether the queue has no room for so many more tokens, or too little time.
-
-        A tenant may fill as much of the queue as it leaves free (dynamic thresholds, Choudhury and Hahne
-        1998), so there is room for others whatever it does. An empty queue takes a request of any size, else
-        a large one could never be served, nor a wrong estimate be corrected.
-        """
-        queued, limit = self._queue.num_tokens, self._limits.max_queued_tokens
-        if not queued or not num_tokens:
-            return None
-        excess = max(
-            queued + num_tokens - limit, queued + num_tokens + self._queue.waiting_of(tenant) - limit
-        )
-        if excess > 0:
-            reason = f"max_queued_tokens {limit} leaves no room for {num_tokens} more of this caller"
-            return self._overloaded(reason, self._seconds_for(excess))
-        num_before = self._queue.tokens_before(lane, tenant, num_tokens)
-        wait_s = self._caution[lane].factor(self._clock()) * self._seconds_for(num_before)
-        if self._throughput.is_known and wait_s > left_s:
-            reason = f"that is more work than can be done within {left_s:.3g} s"
-            return self._overloaded(reason, wait_s - left_s)
-        return None
-
-    def _overtaking(self, lane: Lane, tenant: str, num_tokens: int, left_s: float) -> float:
-        """How many later tokens of its tenant may go before `num_tokens` that should be done in time."""
-        token_s = self._seconds_for(1)
-        if not self._throughput.is_known or not token_s:
-            return math.inf
-        in_time = left_s / self._caution[lane].factor(self._clock()) / token_s
-        spare = in_time - self._queue.tokens_before(lane, tenant, num_tokens)
-        return max(0.0, spare) / max(1, self._queue.num_tenants(lane))
-
-    def _overloaded(self, reason: str, wait_s: float) -> Overloaded:
-        wait_ms = max(1, math.ceil(1000 * wait_s))
-        queued = self._queue.num_tokens
-        message = f"model {self._model} has {queued} tokens waiting; {reason}; retry after {wait_ms} ms"
-        return Overloaded(message, retry_after_ms=wait_ms)
-
-    def _seconds_for(self, num_tokens: float) -> float:
-        """Seconds that `num_tokens` should take, shared by the processes that live."""
-        num_live = self._processes.num_live if self._processes else 1
-        return self._throughput.seconds_for(num_tokens) / max(1, num_live)
 
     def _leave(self, pendings: Sequence[Pending]) -> None:
         """One waiter of each has gone; what nobody waits for is dropped before its forward."""
@@ -254,8 +203,8 @@ class Engine:
             if pending.waiters == 0 and not pending.future.done():
                 pending.future.cancel()
                 self._queue.forget(pending)
-                if pending.by_estimate and (now := self._clock()) > pending.deadline - TIMER_S:
-                    self._caution[pending.lane].late(pending.queued_at, now)
+                if pending.by_estimate and self._clock() > pending.deadline - TIMER_S:
+                    self._admission.late(pending.lane, pending.queued_at)
                 if self._in_flight.get(pending.key) is pending:
                     del self._in_flight[pending.key]
 
@@ -274,14 +223,26 @@ class Engine:
             if pending.future.done():
                 continue
             if pending.by_estimate and (isinstance(answer, DeadlineExceeded) or pending.is_late):
-                self._caution[pending.lane].late(pending.queued_at, self._clock())
+                self._admission.late(pending.lane, pending.queued_at)
             if isinstance(answer, GuerdonError):
                 pending.future.set_exception(answer)
                 pending.future.exception()  # seen: its waiters may all have left
             else:
                 pending.future.set_result(answer)
         if report is not None:
-            at_once = 1 if self._processes else report.num_running  # they share the cores
-            self._throughput.add(report.num_tokens, report.forward_s / at_once)
+            self._admission.forwarded(report.num_tokens, report.forward_s / self._num_sharing(report))
             self._observer.batch(self._model, report)
         self._observer.queued(self._model, self._queue.num_items, self._queue.num_tokens)
+
+    def _num_sharing(self, report: BatchReport) -> int:
+        """By how many forwards like this one the cores can be shared; processes have their own.
+
+        A lone conversation of an encoder has its part of the cores even when nothing else runs.
+        """
+        if self._processes:
+            return 1
+        is_lone = report.num_items == 1 and not self._backend.shares_prefix
+        return max(report.num_running, self._num_parallel if is_lone else 1)
+
+    def _num_engines(self) -> int:
+        return self._processes.num_live if self._processes else 1
