@@ -99,10 +99,12 @@ def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None)
     import torch
 
     from guerdon_service.backends.freed_memory import keep_freed_memory
+    from guerdon_service.backends.primitive_caches import bound_primitive_caches
     from guerdon_service.backends.torch_backend import TorchBackend
 
     if device == "cpu":
         keep_freed_memory()
+        bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
     return TorchBackend.load(artifact, dtype=dtype, device=device)
 
@@ -111,8 +113,11 @@ def _implicit(artifact: Artifact, dtype: str, device: str, num_threads: int | No
     import torch
 
     from guerdon_service.backends.implicit import ImplicitBackend
+    from guerdon_service.backends.primitive_caches import bound_primitive_caches
     from guerdon_service.policies.gguf import dequantised
 
+    if device == "cpu":
+        bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
     carried = next(artifact.base_folder.glob("*.gguf"), None)
     reference = dequantised(carried) if carried is not None else artifact.base_folder

@@ -1,0 +1,18 @@
+"""How many shapes of matrix products oneDNN keeps code and buffers for."""
+
+import os
+
+CAPACITY = 64
+"""Products at a time: those of the forwards under way, and of a few before them."""
+_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""oneDNN's own cache, one in the process, and that of torch's layer above it (ideep), one in each thread."""
+
+
+def bound_primitive_caches() -> None:
+    """Keep `CAPACITY` products in each cache, in place of 1,024, unless the environment says otherwise.
+
+    Packed batches have as many shapes as there are sums of lengths, so that most of what is kept is not met
+    again, and 0.1 to 0.5 MiB is kept for each. Call it before the first product, which reads them.
+    """
+    for name in _VARIABLES:
+        os.environ.setdefault(name, str(CAPACITY))
