@@ -2,29 +2,19 @@
 
 import ctypes
 
-_FIELDS = (
-    *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks"),
-    *("uordblks", "fordblks", "keepcost"),
-)
-    "arena",
-    "ordblks",
-    "smblks",
-    "hblks",
-    "hblkhd",
-    "usmblks",
-    "fsmblks",
-    "uordblks",
-    "fordblks",
-    "keepcost",
-]
-
 
 class _Mallinfo2(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in _FIELDS]
+    """mallinfo(3): ten sizes, the eighth of which is that of the blocks in use."""
+
+    _fields_ = [
+        ("before", ctypes.c_size_t * 7),
+        ("uordblks", ctypes.c_size_t),
+        ("after", ctypes.c_size_t * 2),
+    ]
 
 
 def in_use_mib() -> float:
-    """MiB in blocks that are in use (mallinfo(3))."""
+    """MiB in blocks that are in use."""
     mallinfo2 = ctypes.CDLL(None).mallinfo2
     mallinfo2.restype = _Mallinfo2
     return float(mallinfo2().uordblks) / 2**20
