@@ -14,6 +14,7 @@ from torch import Tensor
 
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.layout import Segment
+from guerdon_service.backends.placed import placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,10 @@ def plan_varlen(segments: Sequence[Segment], size: int, device: torch.device) ->
     keys = np.cumsum([0, *map(len, seen)], dtype=np.int32)
     shares = any(segment.prompt for segment in segments)
 
-    def placed(array: Any) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
     return Varlen(
-        placed(queries),
-        placed(keys),
-        placed(np.concatenate(seen)) if shares else None,
+        placed(queries, device),
+        placed(keys, device),
+        placed(np.concatenate(seen), device) if shares else None,
         int(np.diff(queries).max()),
         int(np.diff(keys).max()),
     )

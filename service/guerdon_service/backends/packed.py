@@ -19,6 +19,7 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_varlen import VarlenKernel
 from guerdon_service.backends.families import family_of, head_logits, pool_of
 from guerdon_service.backends.layout import Layout, plan_layout
+from guerdon_service.backends.placed import placed
 from guerdon_service.backends.pooling import pooled_index, pooled_response
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
@@ -99,7 +100,7 @@ def hidden_states(
     def row(parts: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
         laid = np.full((1, size), fill, dtype=np.int64)
         laid[0, :length] = np.concatenate(parts)[source]
-        return torch.from_numpy(laid).to(model.device)
+        return placed(laid, model.device)
 
     types = [i.types for i in inputs if i.types is not None]
     extra = {"token_type_ids": row(types, 0)} if types else {}

@@ -17,6 +17,7 @@ from guerdon_service.app.bench.decoder import write_decoder
 from guerdon_service.app.bench.evaluation import evaluation_share
 from guerdon_service.app.bench.figure import Figure, line
 from guerdon_service.app.bench.flame import flame_graph
+from guerdon_service.app.bench.gpu import on_gpu
 from guerdon_service.app.bench.growth import cost_growth
 from guerdon_service.app.bench.in_process import alias_lookup, rank_tokens
 from guerdon_service.app.bench.limit import share_of_limit
@@ -26,12 +27,15 @@ from guerdon_service.app.bench.plot import write_plot
 from guerdon_service.app.loader import DEFAULT_MODEL
 from guerdon_service.core.whole_file import write_whole
 
+GPU = "gpu"
+"""The row of ``--gpu``."""
+
 
 def bench_command(argv: Sequence[str]) -> int:
     """Measure, print the table, write ``bench.json`` and ``bench.png``; 0 whatever the figures say."""
     args = _parser().parse_args(argv)
     figures: list[Figure] = []
-    for name in args.rows or _rows_for(Path(args.model)):
+    for name in [GPU] if args.gpu else args.rows or _rows_for(Path(args.model)):
         sys.stderr.write(f"measuring {name} ...\n")
         found = _ROWS[name](args)
         lines = sys.stderr if args.json else sys.stdout
@@ -56,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default=str(DEFAULT_MODEL), help="artifact folder; left out, the default model"
     )
     parser.add_argument("--rows", nargs="+", choices=tuple(_ROWS), help="what to measure; all if left out")
+    parser.add_argument("--gpu", action="store_true", help="models of real shapes on CUDA, and nothing else")
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds per ratio")
     parser.add_argument("--items", type=int, default=256, help="items per round")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the overload lasts")
@@ -65,8 +70,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rows_for(model: Path) -> list[str]:
-    """All rows; those of onnxruntime only where ``guerdon export`` has written the graphs."""
-    return [name for name in _ROWS if (model / "onnx").is_dir() or not name.startswith("onnx")]
+    """What runs on CPUs; rows of onnxruntime only where ``guerdon export`` has written the graphs."""
+    on_cpu = [name for name in _ROWS if name != GPU]
+    return [name for name in on_cpu if (model / "onnx").is_dir() or not name.startswith("onnx")]
 
 
 def _with_decoder(measure: Callable[[str, int], list[Figure]], args: argparse.Namespace) -> list[Figure]:
@@ -101,6 +107,7 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "cache": lambda a: rows.cache_hits(a.model, a.rounds, a.items),
     "open": lambda a: rows.open_arrivals(a.model, 0.7, a.rounds, a.items),
     "flame": lambda a: flame_graph(a.model, "bfloat16", a.items, a.output),
+    GPU: lambda a: on_gpu(a.rounds, a.items),
     "growth": lambda a: cost_growth(a.model, a.rounds),
     "overload": lambda a: overload(a.model, a.items, a.seconds),
     "evaluation": lambda a: evaluation_share(a.model, a.rounds, a.items),

@@ -51,10 +51,17 @@ def _limit(dtype: str) -> float:
     return int8_ops_per_s(MATRIX) if dtype == INT8 else matrix_flops_per_s(getattr(torch, dtype), MATRIX)
 
 
-def matrix_flops_per_s(dtype: torch.dtype, size: int) -> float:
+def matrix_flops_per_s(dtype: torch.dtype, size: int, device: str = "cpu") -> float:
     """The best of five products of square matrices, after one to warm up."""
-    a, b = torch.randn(size, size, dtype=dtype), torch.randn(size, size, dtype=dtype)
-    return _rate(lambda: torch.mm(a, b), size)
+    a, b = (torch.randn(size, size, dtype=dtype, device=device) for _ in range(2))
+
+    def product() -> Tensor:
+        answer = torch.mm(a, b)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return answer
+
+    return _rate(product, size)
 
 
 def int8_ops_per_s(size: int) -> float:
