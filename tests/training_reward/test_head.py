@@ -164,6 +164,30 @@ def test_each_conversation_is_computed_once_whatever_pairs_it_is_in(
     assert Counter(rounded) == Counter({reward.encode(Conversation(*text)) for text in texts})
 
 
+def test_kept_features_give_the_same_head_and_another_one_without_the_trunk(
+    adapted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rounded = adapted.parent, list[PairTokens]()
+    whole = SplitEncoder.all_features
+
+    def counted(self: SplitEncoder, tokens: Sequence[PairTokens], budget: int, label: str) -> torch.Tensor:
+        rounded.extend(tokens if self.dtype == torch.bfloat16 else [])
+        return whole(self, tokens, budget, label)
+
+    monkeypatch.setattr(SplitEncoder, "all_features", counted)
+    swapped = {split: f"swapped_{split}.jsonl" for split in SPLITS}
+    first = _run(folder, _values(output="kept", data=swapped, features="features"))
+    assert load_file(first / ADAPTER)[f"{PREFIX}weight"].equal(
+        load_file(adapted / ADAPTER)[f"{PREFIX}weight"]
+    )
+    assert rounded
+    rounded.clear()
+    _run(
+        folder, _values(output="other", attribute="tone", features="features")
+    )  # chosen is what was rejected
+    assert not rounded
+
+
 def test_a_pair_that_rounding_could_turn_is_judged_in_float32(trained: Path) -> None:
     """The last bits of bfloat16 are wrong here for every margin; what is small is exact afterwards."""
     reward = open_local_reward(trained, None, torch.device("cpu"))

@@ -52,6 +52,8 @@ class HeadModeConfig:
         the same name is its default.
     data: files of pairs, all of which train the attribute; `valid` chooses `l2` and calibrates.
     l2: strengths of the penalty that are tried, on the mean log loss.
+    features: folder that keeps what the model makes of each response, by the artifact's digest: another
+        attribute of the same responses, or some more pairs, then cost only what is new; "" keeps nothing.
     """
 
     artifact: str
@@ -60,6 +62,7 @@ class HeadModeConfig:
     attribute: str
     data: DataConfig
     l2: tuple[float, ...] = PENALTIES
+    features: str = ""
     num_threads: int = 2
 
 
@@ -76,7 +79,7 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 1. The served model, and what its last layer reads of every response.
     reward = open_local_reward(source, None, torch.device("cpu"))
     _check(config, reward.manifest, source, output)
-    train, valid, test = split_features(reward, _read_pairs(config))
+    train, valid, test = split_features(reward, _read_pairs(config), config.features)
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
     candidates = [fit_differences(train.differences, l2) for l2 in config.l2]

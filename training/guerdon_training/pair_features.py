@@ -6,15 +6,18 @@ float32 too where rounding could turn a pair that is measured.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.data import PreferencePair
 from guerdon_training.encode import PairTokens
+from guerdon_training.kept_features import kept_features
 from guerdon_training.measure import MAX_BATCH_TOKENS
 from guerdon_training.ppo.local_reward import LocalReward
 from guerdon_training.trunk import SplitEncoder
@@ -39,11 +42,16 @@ class PairFeatures:
         return self.features[:, 0] - self.features[:, 1]
 
 
-def split_features(reward: LocalReward, splits: Mapping[str, Sequence[PreferencePair]]) -> list[PairFeatures]:
+def split_features(
+    reward: LocalReward, splits: Mapping[str, Sequence[PreferencePair]], keep: str = ""
+) -> list[PairFeatures]:
     """The pairs of each split of which both responses fit the model; one forward for all of them.
 
+    Args:
+        keep: folder that keeps features from one call to the next; "" keeps none.
+
     Raises:
-        InvalidInput: no pair of a split fits.
+        InvalidInput: no pair of a split fits, or `keep` cannot be read.
     """
     tokens = {split: [_encoded(reward, p) for p in own] for split, own in splits.items()}
     for split, found in tokens.items():
@@ -54,7 +62,7 @@ def split_features(reward: LocalReward, splits: Mapping[str, Sequence[Preference
                 param="data",
             )
     known = [[both for both in found if both] for found in tokens.values()]
-    features = features_of(reward, [both for own in known for both in own], torch.bfloat16)
+    features = features_of(reward, [both for own in known for both in own], torch.bfloat16, keep)
     parts = np.split(features, np.cumsum([len(own) for own in known])[:-1])
     kept = [[p for p, t in zip(splits[s], found, strict=True) if t] for s, found in tokens.items()]
     return [PairFeatures(*split) for split in zip(kept, known, parts, strict=True)]
@@ -66,15 +74,25 @@ def _encoded(reward: LocalReward, pair: PreferencePair) -> tuple[PairTokens, Pai
 
 
 def features_of(
-    reward: LocalReward, pairs: Sequence[tuple[PairTokens, PairTokens]], dtype: torch.dtype
+    reward: LocalReward, pairs: Sequence[tuple[PairTokens, PairTokens]], dtype: torch.dtype, keep: str = ""
 ) -> Floats:
-    """What the last layer reads of both responses, float64 [P, 2, D]; matrix products in `dtype`."""
+    """What the last layer reads of both responses, float64 [P, 2, D]; matrix products in `dtype`.
+
+    Args:
+        keep: see `split_features`. A model without a digest has no name to keep them under.
+    """
     sides = [side for both in pairs for side in both]
     rows = list(dict.fromkeys(sides))  # four ranked answers are in six pairs, and are four rows
     number = {tokens: i for i, tokens in enumerate(rows)}
     encoder = SplitEncoder(reward.model, -1, reward.pad_token_id or 0, dtype, reward.manifest.pooling)
-    found = encoder.all_features(rows, MAX_BATCH_TOKENS, "features").numpy()
-    return found.astype(np.float64)[[number[tokens] for tokens in sides]].reshape(len(pairs), 2, -1)
+
+    def compute(some: list[PairTokens]) -> Tensor:
+        return encoder.all_features(some, MAX_BATCH_TOKENS, "features")
+
+    digest = reward.manifest.digest
+    kept = keep and digest
+    found = kept_features(Path(keep, f"{digest}.safetensors"), rows, compute) if kept else compute(rows)
+    return found.numpy().astype(np.float64)[[number[tokens] for tokens in sides]].reshape(len(pairs), 2, -1)
 
 
 def with_sure_signs(reward: LocalReward, split: PairFeatures, weights: Floats) -> PairFeatures:
