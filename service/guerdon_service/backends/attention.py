@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from guerdon_service.backends.attention_masks import PackedMasks, Sight
-from guerdon_service.backends.attention_products import KEY_MULTIPLE, by_products
+from guerdon_service.backends.attention_products import KEY_MULTIPLE, SHAPE_MULTIPLE, by_products
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.attention_varlen import attend_varlen
 from guerdon_service.backends.layout import Segment
@@ -72,7 +72,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
         return attend_varlen(query, key, value, packed.varlen(query), rule, packed.kernel)
     kv_heads, length, groups, head_dim = query.shape
     out = query.new_zeros(length, kv_heads, groups, head_dim)
-    pads = rule.causal and query.device.type == "cpu"
     earlier = key.shape[1] - length
     for segment in packed.segments:
         rows = slice(segment.start - earlier, segment.end - earlier)
@@ -80,9 +79,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
         seen = own + (segment.prompt[1] - segment.prompt[0] if segment.prompt else 0)
         sight = Sight(seen - own, seen, rule.causal, rule.window)
         # equal segments reach the kernels in equal form: contiguous
-        queries = _padded([query[:, rows]], QUERY_MULTIPLE if pads else 1)
-        keys, values = (_padded(_seen(x, segment), KEY_MULTIPLE if pads else 1) for x in (key, value))
         run = by_products if _prefers_matmul(query, rule, seen) else _fused
+        query_multiple, key_multiple = _multiples(query, rule, run is by_products)
+        queries = _padded([query[:, rows]], query_multiple)
+        keys, values = (_padded(_seen(x, segment), key_multiple) for x in (key, value))
         answer = run(queries, keys, values, packed, sight, rule)
         out[rows] = answer[:, :own].transpose(0, 1)
     return out.flatten(1, 2)
@@ -101,6 +101,15 @@ def _padded(parts: list[Tensor], multiple: int) -> Tensor:
         first = parts[0]
         parts = [*parts, first.new_zeros(first.shape[0], missing, *first.shape[2:])]
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0].contiguous()
+
+
+def _multiples(query: Tensor, rule: Rule, by_products: bool) -> tuple[int, int]:
+    """Of queries and keys."""
+    if query.device.type != "cpu":
+        return 1, 1
+    if rule.causal:
+        return QUERY_MULTIPLE, KEY_MULTIPLE
+    return (SHAPE_MULTIPLE, SHAPE_MULTIPLE) if by_products else (1, 1)
 
 
 def _prefers_matmul(query: Tensor, rule: Rule, seen: int) -> bool:
