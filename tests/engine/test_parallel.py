@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -13,14 +12,13 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.pending import Pending
 from guerdon_service.engine.token_queue import BULK_SHARE, EXPRESS, TokenQueue
+from tests.engine.cores import Cores
 from tests.engine.gated_backend import GatedBackend, item
 from tests.engine.test_engine import Clock, ask, running, started, until_queued
 from tests.engine.test_fairness import pending
 
 BUDGET = 64
 SHORT, LONG = 40, 500
-TOKENS_PER_S, PER_BATCH_S = 7000.0, 0.005
-"""Of one core; as an encoder of 23 million weights in bf16."""
 
 
 class Parallel(GatedBackend):
@@ -111,57 +109,15 @@ async def test_what_express_takes_is_paid_for_to_bulk_work() -> None:
     assert tokens[Lane.BULK] >= 0.95 * BULK_SHARE * sum(tokens.values())
 
 
-@dataclass
-class Job:
-    """A batch under way: seconds of one core that are left."""
-
-    left_s: float
-    taker: int
-    batch: list[Pending]
-
-
-@dataclass
-class Cores:
-    """Two cores, shared evenly by the batches under way, in virtual time."""
-
-    queue: TokenQueue
-    takers: tuple[int, ...]
-    cores_per_job: int
-    now: float = 0.0
-    jobs: list[Job] = field(default_factory=list)
-    latencies_s: dict[int, list[float]] = field(default_factory=lambda: {SHORT: [], LONG: []})
-
-    def run_until(self, until: float) -> None:
-        """Compute what waits."""
-        while True:
-            self._start()
-            speed = min(self.cores_per_job, 2 / len(self.jobs)) if self.jobs else 1.0
-            first = min(self.jobs, key=lambda job: job.left_s, default=None)
-            end = self.now + first.left_s / speed if first else float("inf")
-            step = min(end, until) - self.now
-            for job in self.jobs:
-                job.left_s -= step * speed
-            self.now += step
-            if first is None or end > until:
-                return
-            self.jobs.remove(first)
-            for done in first.batch:
-                self.latencies_s[done.encoded.num_tokens].append(self.now - done.queued_at)
-
-    def _start(self) -> None:
-        for taker in self.takers:
-            if taker in [job.taker for job in self.jobs]:
-                continue
-            self.queue.wait(0.0, taker)  # its last batch is done
-            batch, _ = self.queue.take(self.now, taker)
-            if batch:
-                work_s = PER_BATCH_S + sum(n * (1 + n / 800) for n in lengths(batch)) / TOKENS_PER_S
-                self.jobs.append(Job(work_s, taker, batch))
-
-
 def latencies(queue: TokenQueue, takers: tuple[int, ...], cores_per_job: int) -> dict[int, list[float]]:
     """Of short items of which every tenth is long, for five minutes at two thirds of the capacity."""
-    rng, cores, at = random.Random(0), Cores(queue, takers, cores_per_job), 0.0
+    found: dict[int, list[float]] = {SHORT: [], LONG: []}
+
+    def done(batch: list[Pending], seconds: float) -> None:
+        for p in batch:
+            found[p.encoded.num_tokens].append(cores.now - p.queued_at)
+
+    rng, cores, at = random.Random(0), Cores(queue, takers, cores_per_job, done), 0.0
     while at < 300.0:
         at += rng.expovariate(84.0)
         cores.run_until(at)
@@ -169,7 +125,7 @@ def latencies(queue: TokenQueue, takers: tuple[int, ...], cores_per_job: int) ->
         future = asyncio.get_running_loop().create_future()
         encoded = Encoded(np.zeros(length, np.int32), 1, truncated=False)
         queue.put([Pending(b"", encoded, Lane.INTERACTIVE, float("inf"), None, future, at)])
-    return cores.latencies_s
+    return found
 
 
 async def test_short_items_behind_long_ones_wait_a_third_of_what_one_forward_on_all_cores_costs() -> None:

@@ -1,7 +1,7 @@
 """Who is let into an engine's queue: what there is room for, and what can be done in time."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from guerdon_service.core.errors import Overloaded
@@ -9,6 +9,10 @@ from guerdon_service.core.query import Lane
 from guerdon_service.engine.caution import Caution
 from guerdon_service.engine.throughput import Throughput
 from guerdon_service.engine.token_queue import TokenQueue
+
+HUNGRY_S = 2.0
+"""For so long after it was refused a tenant is expected back. Else the greediest one, who asks most often,
+would fill what the others leave for a moment: whenever the event loop is late, they have nothing waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Admission:
         self._clock, self._num_engines = clock, num_engines
         self._throughput = Throughput()
         self._caution = {lane: Caution() for lane in Lane}
+        self._refused: dict[Lane, dict[str, float]] = {lane: {} for lane in Lane}
+        """When tenants were refused last, the latest at the end."""
 
     def admit(self, lane: Lane, tenant: str, num_tokens: int, left_s: float) -> Admitted:
         """Let so many more tokens in, which should be done within `left_s`.
@@ -63,9 +69,11 @@ class Admission:
         if not is_known or not token_s:
             return Admitted(queued > 0 and is_known, math.inf)
         factor = self._caution[lane].factor(self._clock())
-        num_before = self._queue.tokens_before(lane, tenant, num_tokens)
+        num_before = self._queue.tokens_before(lane, tenant, num_tokens, self._hungry(lane))
         wait_s = factor * token_s * num_before
         if is_bounded and wait_s > left_s:
+            self._refused[lane].pop(tenant, None)
+            self._refused[lane][tenant] = self._clock()
             reason = f"that is more work than can be done within {left_s:.3g} s"
             raise self._overloaded(reason, wait_s - left_s)
         spare = max(0.0, left_s / factor / token_s - num_before)
@@ -86,6 +94,13 @@ class Admission:
     def caution(self) -> dict[str, float]:
         """By lane, what estimated waits are multiplied by now."""
         return {lane.value: caution.factor(self._clock()) for lane, caution in self._caution.items()}
+
+    def _hungry(self, lane: Lane) -> Collection[str]:
+        """Tenants that were refused lately."""
+        refused, since = self._refused[lane], self._clock() - HUNGRY_S
+        while refused and refused[first := next(iter(refused))] < since:
+            del refused[first]
+        return refused.keys()
 
     def _overloaded(self, reason: str, wait_s: float) -> Overloaded:
         wait_ms = max(1, math.ceil(1000 * wait_s))

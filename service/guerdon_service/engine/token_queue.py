@@ -1,7 +1,7 @@
 """The bounded queue: two lanes, measured in tokens, packed to a token budget."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from math import inf
 
@@ -105,15 +105,21 @@ class TokenQueue:
         """How many have something waiting in a lane."""
         return len(self._lanes[lane].waiting)
 
-    def tokens_before(self, lane: Lane, tenant: str, num_tokens: int) -> float:
-        """Tokens that will have been computed when `num_tokens` more of a tenant are, if nobody else comes.
+    def tokens_before(
+        self, lane: Lane, tenant: str, num_tokens: int, refused: Collection[str] = frozenset()
+    ) -> float:
+        """Tokens that will have been computed when `num_tokens` more of a tenant are.
 
-        What runs now, its own, as many of every other tenant, and the other lane's part.
+        What runs now, its own, as many of every other tenant that waits, and the other lane's part. For what
+        comes on top of others that it has waiting, tenants that were `refused` lately count in full: they are
+        about to come again.
         """
         with self._changed:
             waiting, other = self._lanes[lane].waiting, self._lanes[_OTHER[lane]].waiting
             own = waiting[tenant] + num_tokens
-            fair = own + sum(min(own, count) for name, count in waiting.items() if name != tenant)
+            hungry = set(refused) - {tenant} if tenant in waiting else set()
+            others = sum(min(own, n) for name, n in waiting.items() if name != tenant and name not in hungry)
+            fair = own + others + own * len(hungry)
             share = BULK_SHARE if lane is Lane.BULK else 1 - BULK_SHARE
             return sum(self._running.values()) + fair + min(sum(other.values()), fair * (1 - share) / share)
 
