@@ -145,7 +145,7 @@ def test_07_a_lost_head_refuses_to_load(tmp_path: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["score.weight"]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InvalidInput, match="hold no score.weight; a random one would be served"):
+    with pytest.raises(InvalidInput, match=r"hold no score\.weight; a random one would be served"):
         load_model(ModelSpec("m", str(folder)))
 
 
