@@ -181,7 +181,7 @@ class _Wire(asyncio.Transport):
 class _Echo:
     """A server whose every method sends back what it gets."""
 
-    num_calls = num_connections = 0
+    num_calls = num_connections = num_unfinished = 0
 
     def accept(self, head: Head) -> Any:
         if not head.path.startswith("/guerdon"):
@@ -193,6 +193,10 @@ class _Echo:
 
     def ended(self, head: Head) -> None:
         self.num_calls -= 1
+
+    def hold(self, num_bytes: int) -> bool:
+        self.num_unfinished += num_bytes
+        return True
 
     def connected(self, connection: Connection) -> bool:
         self.num_connections += 1
@@ -233,7 +237,7 @@ async def _connect(parts: Sequence[bytes]) -> None:
     connection.connection_lost(None)
     for _ in range(3):
         await asyncio.sleep(0)
-    assert (host.num_calls, host.num_connections) == (0, 0)
+    assert (host.num_calls, host.num_connections, host.num_unfinished) == (0, 0, 0)
     at = 0
     while at < len(wire.written):  # whole frames, whatever came
         at += HEAD_BYTES + int.from_bytes(wire.written[at : at + 3])

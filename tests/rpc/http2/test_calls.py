@@ -1,16 +1,19 @@
 """How calls begin, wait, are refused and end, and what they leave behind."""
 
+import asyncio
+import struct
 from contextlib import AsyncExitStack
+from unittest.mock import Mock
 
 import pytest
 from grpc_health.v1 import health_pb2
 
 from guerdon_service.core.limits import Limits
-from guerdon_service.rpc.http2 import calls
+from guerdon_service.rpc.http2 import call, calls, connection, server
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.frames import Code
 from tests.contract.harness import Gate, Served, Watching, served
-from tests.rpc.http2.peer import LIMITS, STREAM, block, connected, message
+from tests.rpc.http2.peer import LIMITS, STREAM, Peer, block, connected, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -155,3 +158,69 @@ async def test_who_is_refused_is_told_once_he_said_all_or_soon(
         if says_all:
             peer.send(f.DATA, f.END_STREAM, 1, message())
         assert (await peer.answer(1)).status == 12
+
+
+async def test_unfinished_messages_are_bounded_on_a_connection_and_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 2)
+    monkeypatch.setattr(server, "UNFINISHED_MESSAGES", 2.5)
+    part = message(bytes(40_000))[:30_000]
+
+    async with (
+        served(limits=Limits(max_body_bytes=40_000)) as it,
+        connected(it.grpc_port) as one,
+        connected(it.grpc_port) as another,
+        connected(it.grpc_port) as third,
+    ):
+
+        async def begin(peer: Peer, *streams: int) -> None:
+            for stream in streams:
+                peer.send(f.HEADERS, f.END_HEADERS, stream, block())
+                for at in range(0, len(part), 10_000):
+                    peer.send(f.DATA, 0, stream, part[at : at + 10_000])
+            peer.send(f.PING, 0, 0, bytes(8))
+
+        await begin(one, 1, 3, 5)
+        assert (await one.answer(5)).status == 8, "its third"
+        await begin(another, 1, 3)
+        assert (await another.answer(3)).status == 8, "the fourth of all"
+        one.writer.close()
+        await one.writer.wait_closed()
+        await begin(third, 1, 3)
+        await third.until(f.PING)
+        another.send(f.DATA, f.END_STREAM, 1, message(bytes(40_000))[30_000:])
+        assert (await another.answer(1)).status != 8, "what is whole is no more counted"
+
+
+async def test_who_takes_no_answer_holds_no_call(running: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "WRITE_S", 0.05)
+    async with connected(running.grpc_port, struct.pack(">HI", f.INITIAL_WINDOW, 0)) as peer:
+        peer.call(1)
+        assert (await peer.answer(1)).reset == Code.CANCEL
+
+
+async def test_an_idle_connection_is_closed_and_one_at_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "IDLE_S", 0.1)
+    gate = Gate()
+    async with served(load=gate.load) as it, connected(it.grpc_port) as busy, connected(it.grpc_port) as idle:
+        busy.call(1)
+        assert await idle.farewell() == Code.NO_ERROR
+        gate.opened.set()
+        assert (await busy.answer(1)).status == 0
+        assert await busy.farewell() == Code.NO_ERROR
+
+
+async def test_who_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "WRITE_S", 0.02)
+    gone, transport = asyncio.Event(), Mock(spec=asyncio.Transport)
+    transport.is_closing.return_value = False
+    transport.abort.side_effect = gone.set
+    peer = connection.Connection(Mock(), calls.Bounds(1000, 1000, 4))
+    peer.connection_made(transport)
+    peer.pause_writing()
+    peer.resume_writing()
+    peer.pause_writing()
+    await asyncio.wait_for(gone.wait(), 30)
+    assert transport.abort.call_count == 1, "not for the pause that ended"
+    peer.connection_lost(None)

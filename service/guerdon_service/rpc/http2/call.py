@@ -22,6 +22,8 @@ from guerdon_service.rpc.http2.frames import (
 from guerdon_service.rpc.http2.head import Head, Metadata
 from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused, TooLarge
 
+WRITE_S = 60.0
+"""For a caller to take more of an answer: who never reads holds no call for longer."""
 STREAM_WINDOW = 1024 * 1024
 """Bytes that a caller may send ahead of a handler that does not read."""
 
@@ -70,6 +72,7 @@ class RpcCall:
         "is_dropped",
         "is_expired",
         "is_over",
+        "num_counted",
         "task",
         "timer",
         "window",
@@ -95,6 +98,8 @@ class RpcCall:
         """Whether nobody waits for it any more, though its task has not ended."""
         self.is_expired = False
         """Whether its deadline passed."""
+        self.num_counted = 0
+        """Of `num_unfinished`, what the connection has counted."""
         self.handler: Any = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -234,6 +239,11 @@ class RpcCall:
         self._wake()
 
     @property
+    def num_unfinished(self) -> int:
+        """Bytes that are held of a message that is not whole yet."""
+        return self._reader.num_unfinished
+
+    @property
     def _has_more(self) -> bool:
         """Whether there is more than one message, or part of another."""
         return len(self._reader) + self._reader.is_within_message > 1
@@ -258,12 +268,21 @@ class RpcCall:
         while rest and not self.is_over:
             room = min(self.window, wire.window, wire.frame_bytes) if wire.is_writable else 0
             if room <= 0:
-                await wire.room(self)
+                await self._wait_for_room()
                 continue
             part, rest = rest[:room], rest[room:]
             self.window -= len(part)
             wire.window -= len(part)
             wire.send(frame(DATA, 0, self._stream, part))
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(WRITE_S):
+                await self._wire.room(self)
+        except TimeoutError:
+            self.is_over = True
+            self._wire.send(frame(RST_STREAM, 0, self._stream, UINT32.pack(Code.CANCEL)))
+            raise asyncio.CancelledError from None  # ends the handler, its task groups too
 
     def _credit(self) -> None:
         """Let the caller send on, once all that came is read."""

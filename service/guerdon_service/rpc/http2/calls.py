@@ -21,6 +21,8 @@ and may begin others in the same packet, but who resets in a hurry gains no more
 HEAD_SLACK_BYTES = 256 * 1024
 """Metadata that is too long by no more is read, so that its call can be told so."""
 
+UNFINISHED_MESSAGES = 8
+"""Of the largest size, what one connection may leave unfinished at a time."""
 MAX_OPEN_BYTES = 64 * 1024
 """Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
@@ -67,6 +69,10 @@ class Host(Protocol):
         """It no longer does."""
         ...
 
+    def hold(self, num_bytes: int) -> bool:
+        """So many more bytes of unfinished messages are held, or fewer; whether that is within bounds."""
+        ...
+
 
 class Calls:
     """By stream, until their handlers have ended too."""
@@ -78,7 +84,7 @@ class Calls:
         self._refused: dict[int, tuple[RpcCall, Refused]] = {}
         self._arriving: list[tuple[int, RpcCall]] = []
         """Calls that began in what is read now, and were not complete when they did."""
-        self._num_dropped = 0
+        self._num_dropped = self._num_unfinished = 0
 
     def __len__(self) -> int:
         return len(self._by_stream)
@@ -144,6 +150,7 @@ class Calls:
             raise StreamFault(Code.STREAM_CLOSED)
         try:
             (call.received_of_one if call.task is None else call.received)(data, num_bytes)
+            self._count(call, call.num_unfinished)
         except Refused as refused:
             call.refuse(refused)
             self.drop(stream)
@@ -247,9 +254,23 @@ class Calls:
         )
         self._forget(stream, call)
 
+    def _count(self, call: RpcCall, num_unfinished: int) -> None:
+        """Count what a call holds of an unfinished message; raises `Refused` when all hold too much."""
+        more, call.num_counted = num_unfinished - call.num_counted, num_unfinished
+        if not more:
+            return
+        self._num_unfinished += more
+        has_room = self._num_unfinished <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
+        if not (self._host.hold(more) and has_room) and more > 0:
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "too many unfinished messages; send one after another",
+            )
+
     def _forget(self, stream: int, call: RpcCall) -> None:
         if call.timer is not None:
             call.timer.cancel()
         if self._by_stream.pop(stream, None) is not None:
+            self._count(call, 0)
             self._num_dropped -= call.is_dropped
             self._host.ended(call.head)

@@ -18,6 +18,10 @@ WINDOW = 4 * 1024 * 1024
 """Bytes that a peer may send ahead on all its streams."""
 HANDSHAKE_S = 30.0
 """For a peer's first bytes, its preface and settings."""
+WRITE_S = 60.0
+"""For a peer to read what was sent; one that never does is hung up on."""
+IDLE_S = 600.0
+"""Without a call a connection is closed after this; clients open another one when they need it."""
 LINGER_S = 1.0
 """For a peer that is hung up on to read why."""
 SLACK_BYTES = 256 * 1024
@@ -61,6 +65,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(SLACK_BYTES)
         self._handshake = self._loop.call_later(HANDSHAKE_S, self._late)
+        self._last_use = self._loop.time()
+        self._idle = self._loop.call_later(IDLE_S, self._close_if_idle)
+        self._stalled: asyncio.TimerHandle | None = None
         allowed = {
             f.MAX_STREAMS: self._bounds.max_streams,
             f.INITIAL_WINDOW: STREAM_WINDOW,
@@ -83,6 +90,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody waits for the calls under way any more."""
         self._handshake.cancel()
+        self._idle.cancel()
+        if self._stalled is not None:
+            self._stalled.cancel()
         self._drop_all()
         self._host.disconnected(self)
 
@@ -90,10 +100,13 @@ class Connection(asyncio.Protocol):
         """The peer does not read, so that its requests are not read either."""
         self.is_writable = False
         self._transport.pause_reading()
+        self._stalled = self._loop.call_later(WRITE_S, self._transport.abort)
 
     def resume_writing(self) -> None:
         """It does again."""
         self.is_writable = True
+        if self._stalled is not None:
+            self._stalled.cancel()
         if not self._transport.is_closing():
             self._transport.resume_reading()
         self._wake()
@@ -174,7 +187,7 @@ class Connection(asyncio.Protocol):
         elif self._is_leaving:  # who was told so asks elsewhere
             self._heads.skip(block)
         else:
-            self._last_stream = stream
+            self._last_stream, self._last_use = stream, self._loop.time()
             self._calm.earn()
             head = self._heads.read(block)
             self._calls.begin(stream, head, self._peer_window, is_complete=bool(flags & f.END_STREAM))
@@ -258,6 +271,15 @@ class Connection(asyncio.Protocol):
                 waiter.set_result(None)
             else:
                 self._waiting.append((call, waiter))
+
+    def _close_if_idle(self) -> None:
+        if len(self._calls):
+            self._last_use = self._loop.time()
+        left_s = self._last_use + IDLE_S - self._loop.time()
+        if left_s <= 0:
+            self._hang_up(Code.NO_ERROR, "no calls for a while; connect again")
+        else:
+            self._idle = self._loop.call_later(left_s, self._close_if_idle)
 
     def _late(self) -> None:
         self._hang_up(Code.NO_ERROR, "no settings came in time")

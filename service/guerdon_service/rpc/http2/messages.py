@@ -50,6 +50,11 @@ class MessageReader:
         return len(self._waiting)
 
     @property
+    def num_unfinished(self) -> int:
+        """Bytes of a message that has begun and not ended."""
+        return len(self._rest)
+
+    @property
     def is_within_message(self) -> bool:
         """Whether a message has begun and not ended."""
         return bool(self._rest)
