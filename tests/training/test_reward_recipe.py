@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import numpy as np
 import peft
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from transformers import AutoModelForSequenceClassification
 
 from guerdon_service.core.conversation import Message
@@ -133,6 +136,24 @@ def test_plain_transformers_and_peft_reproduce_the_golden_scores(
         with torch.inference_mode():
             raw = model(**collate([tokens], tokenizer.pad_token_id)).logits[0]
         torch.testing.assert_close(raw, torch.tensor(line["raw"]), atol=1e-5, rtol=0)
+
+
+def test_norm_and_temperature_are_those_of_the_valid_pairs(trained: Path, manifest: Manifest) -> None:
+    """scipy finds the same slope on the stored scores of valid, and on those of test another."""
+    lines = [json.loads(line) for line in (trained / "scores.jsonl").read_text("utf-8").splitlines()]
+    valid, test = (np.array([x["raw"] for x in lines if x["split"] == s]) for s in ("valid", "test"))
+    norms = np.array([[h.norm.mean, h.norm.std] for h in manifest.heads])
+    np.testing.assert_allclose(norms, np.stack([valid.mean((0, 1)), valid.std((0, 1))], 1), rtol=1e-6)
+    assert np.abs(norms - np.stack([test.mean((0, 1)), test.std((0, 1))], 1)).max() > 1e-3
+
+    def slope(raw: np.ndarray[Any, Any]) -> float:
+        margins = (raw[:, 0] - raw[:, 1]) @ (0.5 / norms[:, 1])
+        found = minimize_scalar(lambda s: np.logaddexp(0.0, -s * margins).sum(), (0.1, 1.0), tol=1e-12)
+        return float(found.x)
+
+    assert manifest.calibration is not None and manifest.calibration.num_pairs == len(valid)
+    assert manifest.calibration.slope == pytest.approx(slope(valid), rel=1e-4)
+    assert manifest.calibration.slope != pytest.approx(slope(test), rel=1e-2)
 
 
 def test_no_path_of_this_machine_is_in_the_artifact(trained: Path) -> None:

@@ -20,7 +20,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
-from guerdon_training.calibrate import calibrated_log_loss
+from guerdon_training.calibrate import calibrated_log_loss, fit_slope
 from guerdon_training.cli import train_command
 from guerdon_training.data import read_pairs
 from guerdon_training.encode import PairTokens
@@ -96,6 +96,25 @@ def test_it_is_a_version_with_a_head_more(adapted: Path, trained: Path, manifest
     assert set(manifest.parents["head"]["data_sha256"]) == {"train", "valid", "test"}
     assert manifest.metrics["brand"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
     assert "## The head brand" in (adapted / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_norm_and_temperature_of_the_head_are_those_of_the_valid_pairs(
+    adapted: Path, trained: Path, manifest: Manifest
+) -> None:
+    reward = open_local_reward(trained, None, torch.device("cpu"))
+    pairs = {split: read_pairs(trained.parent / f"swapped_{split}.jsonl") for split in SPLITS}
+    weights = load_file(adapted / ADAPTER)[f"{PREFIX}weight"][-1].numpy().astype(np.float64)
+    scores = {
+        split: f.features @ weights for split, f in zip(pairs, split_features(reward, pairs), strict=True)
+    }
+    norm, valid = manifest.heads[-1].norm, scores["valid"]
+    assert (norm.mean, norm.std) == pytest.approx((valid.mean(), valid.std()), rel=1e-5)
+    for other in ("train", "test"):
+        assert (norm.mean, norm.std) != pytest.approx((scores[other].mean(), scores[other].std()), rel=1e-3)
+    clusters = [p.cluster for p in pairs["valid"]]
+    margins = (valid[:, 0] - valid[:, 1]) / norm.std
+    assert manifest.calibration is not None
+    assert manifest.calibration.slope == pytest.approx(fit_slope(margins, clusters).slope, rel=1e-4)
 
 
 def test_the_new_head_has_its_own_opinion_and_the_old_ones_keep_theirs(adapted: Path, trained: Path) -> None:

@@ -3,13 +3,12 @@
 import json
 from pathlib import Path
 
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Conversation, Message
-from guerdon_training.encode import encode_pair
-from guerdon_training.forward import collate
+from guerdon_training.encode import PairTokens, encode_pair
+from guerdon_training.forward import score_rows
 
 _LONG = "The lighthouse keeper wrote down the wind, the tide and the names of passing ships. " * 12
 _THREAD = (
@@ -42,15 +41,17 @@ TEXTS = (
 
 def write_golden(path: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
     """One JSON object a line: ``prompt``, ``response`` and ``raw``, the fp32 scores of one unpadded row."""
-    lines = [_line(text, model, tokenizer, max_tokens) for text in TEXTS]
-    path.write_text("".join(lines), "utf-8")
+    rows = [_encoded(text, tokenizer, max_tokens) for text in TEXTS]
+    raw = score_rows(model, rows, tokenizer.pad_token_id, max_batch_tokens=1, label="golden scores")
+    path.write_text("".join(map(_line, TEXTS, raw.tolist())), "utf-8")
 
 
-@torch.inference_mode()
-def _line(text: Conversation, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> str:
+def _encoded(text: Conversation, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PairTokens:
     tokens = encode_pair(tokenizer, text.prompt, text.response, max_tokens)
     assert tokens is not None, "a golden response is too long for the model"
-    model.eval()
-    raw = model(**collate([tokens], tokenizer.pad_token_id)).logits[0].tolist()
+    return tokens
+
+
+def _line(text: Conversation, raw: list[float]) -> str:
     prompt = [{"role": m.role, "content": m.content} for m in text.prompt]
     return json.dumps({"prompt": prompt, "response": text.response, "raw": raw}, ensure_ascii=False) + "\n"
