@@ -5,6 +5,7 @@ Bytes, items, characters and JSON depth are in `tests/rest/test_bad_input.py`; t
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -136,6 +137,21 @@ async def test_chunks_are_counted_for_each_request_of_a_connection(at: Listening
         for _ in range(4):
             await wire.send(chunked(CONTENT, 30))
             assert (await wire.reply())[0] == 200
+
+
+async def test_who_never_reads_is_hung_up_on(at: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, lost = asyncio.Event(), bounded_http.BoundedHttp.connection_lost
+
+    def seen(self: bounded_http.BoundedHttp, exc: Exception | None) -> None:
+        lost(self, exc)
+        gone.set()
+
+    monkeypatch.setattr(bounded_http, "WRITE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(bounded_http.BoundedHttp, "connection_lost", seen)
+    with socket.create_connection(("127.0.0.1", at.port)) as deaf:
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 500)
+        await asyncio.wait_for(gone.wait(), 60)
+    await scores(at)
 
 
 async def test_more_connections_than_there_may_be(at: Listening) -> None:

@@ -18,6 +18,8 @@ HEAD_TIMEOUT_S = 30.0
 """For a request's line and headers to arrive, and for the first byte of a new connection."""
 BODY_TIMEOUT_S = 120.0
 """For its body."""
+WRITE_TIMEOUT_S = 60.0
+"""For a peer to read on when its answers wait: one that never reads is hung up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._limits = limits
         self._timeouts_s = {True: head_timeout_s, False: body_timeout_s}
         self._timer: TimerHandle | None = None
+        self._stalled: TimerHandle | None = None
         self._timed_head = False
         self._refusal = MALFORMED
         self._in_head, self._in_body = False, False
@@ -83,6 +86,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._wait_no_more()
+        self._stall_is_over()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -102,6 +106,16 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for(is_head=False)
         else:
             self._wait_no_more()
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        super().pause_writing()
+        self._stalled = self.loop.call_later(WRITE_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._stall_is_over()
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Called for what the parser, or one of the callbacks below, does not take."""
@@ -151,6 +165,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._wait_no_more()
         self._timed_head = is_head
         self._timer = self.loop.call_later(self._timeouts_s[is_head], self._hang_up, TOO_SLOW)
+
+    def _stall_is_over(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _wait_no_more(self) -> None:
         if self._timer is not None:
