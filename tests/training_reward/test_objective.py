@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from math import exp, log1p
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def _rewards(num_rows: int) -> Tensor:
 
 def _mean_loss(objective: Objective, rewards: Tensor, comparisons: Sequence[Comparison]) -> Tensor:
     return objective.loss(rewards, comparisons) / objective.num_units(comparisons)
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "k_wise"])
+def test_margin_label_and_centring_of_a_comparison_reach_its_loss(kind: str) -> None:
+    """By hand, on one pair: a label of 0.9, a margin of 0.7 and centring at 0.3."""
+    rewards = torch.tensor([1.5, 0.25], dtype=torch.float64).view(2, 1, 1)
+    comparison = Comparison(0, 1, 0, 0, Target(0.9, 0.0, 0.7))
+    objective = build_objective(kind, 0.3, 0.0, 1, 1, 1, seed=0)
+    found = float(objective.loss(rewards, [comparison]))
+    sure = 0.9 * log1p(exp(0.7 - 1.25)) + 0.1 * log1p(exp(1.25 + 0.7))
+    assert found == pytest.approx(sure + 0.3 * 1.75**2, rel=1e-6)
 
 
 def test_k_wise_weighs_every_prompt_alike() -> None:
