@@ -32,7 +32,7 @@ def test_what_is_quantised_is_rounded_and_clipped(vnni: bool, monkeypatch: pytes
     rows = torch.tensor([[-1e9, -zero, -1.6, -0.5, 0.0, 0.4, 1.5, zero - 1.2, 1e9]])
     expected = [1, 1, zero - 2, zero, zero, zero, zero + 2, 2 * zero - 1, 2 * zero - 1]
     assert quantised(rows).tolist() == [expected]
-    assert quantised(rows / 4, torch.full((9,), 4.0)).tolist() == [expected]
+    assert quantised(rows / 4 - 2, torch.full((9,), 4.0), torch.full((9,), 8.0)).tolist() == [expected]
     assert zero == (128 if vnni else 64)
 
 

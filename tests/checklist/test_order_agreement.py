@@ -83,8 +83,11 @@ def test_bf16_keeps_the_order(rows: list[Encoded], fp32: NDArray[np.float32]) ->
     assert min(found) >= AGREEMENT, found
 
 
-def test_int8_keeps_the_order(rows: list[Encoded], fp32: NDArray[np.float32], exported: str) -> None:
-    found = agreement(fp32, margins(exported, "onnxruntime", "int8", rows))
+@pytest.mark.parametrize("backend", ["onnxruntime", "torch"])
+def test_int8_keeps_the_order(
+    backend: str, rows: list[Encoded], fp32: NDArray[np.float32], exported: str
+) -> None:
+    found = agreement(fp32, margins(exported, backend, "int8", rows))
     assert min(found) >= AGREEMENT, found
 
 

@@ -16,7 +16,7 @@ from guerdon_service.core.encoded import Encoded
 
 
 def measure_ranges(artifact: Artifact, calibration: Sequence[Encoded]) -> list[LayerRanges]:
-    """Largest magnitude of each channel in each layer of an fp32 forward over `calibration`."""
+    """Lowest and highest value of each channel in each layer of an fp32 forward over `calibration`."""
     model = load_reference(artifact)
     lift_pooler(model)
     ranges: list[LayerRanges] = []
@@ -41,5 +41,7 @@ def _products(layer: Any) -> dict[str, nn.Module]:
 
 
 def _watch(seen: LayerRanges, name: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
-    largest = inputs[0].abs().flatten(0, -2).amax(0)
-    seen[name] = torch.maximum(seen[name], largest) if name in seen else largest
+    rows = inputs[0].flatten(0, -2)
+    if name in seen:
+        rows = torch.cat([rows, seen[name]])
+    seen[name] = torch.stack([rows.amin(0), rows.amax(0)])

@@ -24,13 +24,15 @@ def zero_point() -> int:
     return 128 if torch.cpu._is_vnni_supported() else 64
 
 
-def quantised(rows: Tensor, divisor_inverse: Tensor | None = None) -> Tensor:
-    """uint8 [T, in] of rows fp32 or bf16 [T, in], times `divisor_inverse` [in].
+def quantised(rows: Tensor, inverse: Tensor | None = None, offset: Tensor | None = None) -> Tensor:
+    """uint8 [T, in] of rows fp32 or bf16 [T, in], times `inverse` [in], plus `offset` [in].
 
     What is out of range is clipped. int8 first: torch has no vector code from fp32 to uint8 (7 times slower).
     """
     zero = zero_point()
-    scaled = rows.float() if divisor_inverse is None else rows * divisor_inverse
+    scaled = rows.float() if inverse is None else rows * inverse
+    if offset is not None:
+        scaled.add_(offset)
     return scaled.round_().clamp_(1 - zero, zero - 1).to(torch.int8).view(torch.uint8).add_(zero)
 
 

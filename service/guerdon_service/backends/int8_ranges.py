@@ -19,9 +19,9 @@ FILE = "torch/int8.safetensors"
 _WEIGHTS = "weights"
 
 LayerRanges = dict[str, Tensor]
-"""Largest magnitude of each channel, fp32: of what enters the attention (``hidden``), its output product
-(``context``) and the feed-forward part (``middle``), [hidden] each, and of the latter's GELU (``active``),
-[intermediate]."""
+"""Lowest and highest value of each channel, fp32 [2, channels]: of what enters the attention (``hidden``),
+its output product (``context``) and the feed-forward part (``middle``), and of the latter's GELU
+(``active``)."""
 
 
 def write_ranges(artifact: Artifact, folder: Path, ranges: list[LayerRanges]) -> None:
@@ -57,8 +57,8 @@ def _layer(file: Any, index: int, config: PreTrainedConfig) -> LayerRanges:
     sizes = dict.fromkeys(("hidden", "context", "middle"), config.hidden_size)
     layer = {name: file.get_tensor(f"{index}.{name}") for name in (*sizes, "active")}
     for name, size in (sizes | {"active": config.intermediate_size}).items():
-        if layer[name].shape != (size,) or not torch.isfinite(layer[name]).all():
-            raise ValueError(f"{index}.{name} is not {size} finite numbers")
+        if layer[name].shape != (2, size) or not torch.isfinite(layer[name]).all():
+            raise ValueError(f"{index}.{name} is not the finite ranges of {size} channels")
     return {name: tensor.float() for name, tensor in layer.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
 
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 """Raise when the numbers a back end gives for the same artifact and tokens may change."""
 
 
