@@ -75,3 +75,13 @@ async def test_a_greedy_tenant_gets_its_share_while_the_others_are_refused_too(
     total = crowd.tokens.total()
     assert crowd.offered > 4 * total
     assert crowd.tokens["greedy"] <= most / 8 * total, {t: n / total for t, n in crowd.tokens.items()}
+
+
+async def test_who_asks_for_what_nobody_could_do_in_time_takes_no_room_from_others() -> None:
+    crowd = Crowd(0)
+    crowd.admission.forwarded(1000, 1.0)
+    crowd.ask("greedy", 100)
+    for tenant in "abcdefg":
+        with pytest.raises(Overloaded):
+            crowd.admission.admit(Lane.INTERACTIVE, tenant, 100, 0.001)
+    crowd.admission.admit(Lane.INTERACTIVE, "greedy", 1000, DEADLINE_S)

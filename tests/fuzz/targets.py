@@ -194,7 +194,7 @@ class _Echo:
     def ended(self, head: Head) -> None:
         self.num_calls -= 1
 
-    def hold(self, num_bytes: int) -> bool:
+    def hold(self, head: Head, num_bytes: int) -> bool:
         self.num_unfinished += num_bytes
         return True
 

@@ -41,3 +41,16 @@ def test_a_file_that_holds_none_is_named_with_the_remedy(tmp_path: Path, data: b
     (tmp_path / "d.safetensors").write_bytes(data)
     with pytest.raises(InvalidInput, match=r"d\.safetensors holds no features .*; remove it"):
         kept_features(tmp_path / "d.safetensors", ROWS, Trunk())
+
+
+def test_what_another_process_adds_meanwhile_stays(tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+
+    def slow(rows: list[PairTokens]) -> Tensor:
+        kept_features(path, ROWS[:1], Trunk())  # while ours are computed
+        return Trunk()(rows)
+
+    kept_features(path, ROWS[1:], slow)
+    trunk = Trunk()
+    kept_features(path, ROWS, trunk)
+    assert trunk.asked == []

@@ -1,6 +1,8 @@
 """Features of a frozen trunk that were computed before, by the trunk and the tokens they are of."""
 
+import fcntl
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,8 +31,9 @@ def kept_features(
     keys = [_key(row) for row in rows]
     missing = [row for row, key in zip(rows, keys, strict=True) if key not in known]
     if missing:
-        known |= dict(zip(map(_key, missing), compute(missing), strict=True))
-        _write(path, known)
+        new = dict(zip(map(_key, missing), compute(missing), strict=True))
+        known |= new
+        _add(path, new)
     return torch.stack([known[key] for key in keys])
 
 
@@ -44,14 +47,21 @@ def _read(path: Path) -> dict[bytes, Tensor]:
     try:
         tensors = load_file(path)
         keys, features = tensors["keys"], tensors["features"]
-    except (SafetensorError, OSError, KeyError) as err:
+    except (SafetensorError, OSError, KeyError, ValueError) as err:
         raise InvalidInput(f"{path} holds no features ({err}); remove it", param="features") from None
     return dict(zip((key.numpy().tobytes() for key in keys), features, strict=True))
 
 
-def _write(path: Path, known: dict[bytes, Tensor]) -> None:
-    keys = torch.tensor([list(key) for key in known], dtype=torch.uint8)
-    partial = path.with_name(f".{path.name}.partial")
+def _add(path: Path, new: dict[bytes, Tensor]) -> None:
+    """Other processes may add at the same time: one after another, each to what it finds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"keys": keys, "features": torch.stack(list(known.values()))}, partial)
-    partial.replace(path)
+    lock = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _read(path) | new
+        keys = torch.tensor([list(key) for key in known], dtype=torch.uint8)
+        partial = path.with_name(f".{path.name}.partial")
+        save_file({"keys": keys, "features": torch.stack(list(known.values()))}, partial)
+        partial.replace(path)
+    finally:
+        os.close(lock)  # gives the lock back

@@ -22,4 +22,7 @@ def side_by_side(run: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         yield from map(run, items)
         return
     with ThreadPoolExecutor(num_threads, "guerdon-batch", torch.set_num_threads, (1,)) as pool:
-        yield from pool.map(run, items)
+        try:
+            yield from pool.map(run, items)
+        finally:
+            pool.submit(torch.set_num_threads, num_threads)  # it is the default of threads to come as well

@@ -11,10 +11,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.placed import placed
+
+_LEAST_CAPABILITY, _MOST_HEAD_DIM = (8, 0), 256
+"""What flash attention takes; it refuses older devices and larger heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +28,13 @@ class Varlen:
     queries: int32 [N + 1], where each sequence's queries begin, and T.
     keys: int32 [N + 1], the same of what they see, K rows in all.
     source: int64 [K], the rows of the packed row that they see; None where each sees its own.
-    max_queries, max_keys: of the longest sequence.
+    longest: no sequence has more queries or keys; T: a bound of the batch's own could choose another kernel.
     """
 
     queries: Tensor
     keys: Tensor
     source: Tensor | None
-    max_queries: int
-    max_keys: int
+    longest: int
 
 
 class VarlenKernel(Protocol):
@@ -57,8 +60,7 @@ def plan_varlen(segments: Sequence[Segment], size: int, device: torch.device) ->
         placed(queries, device),
         placed(keys, device),
         placed(np.concatenate(seen), device) if shares else None,
-        int(np.diff(queries).max()),
-        int(np.diff(keys).max()),
+        size,
     )
 
 
@@ -86,7 +88,7 @@ def flash_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule
     operator = torch.ops.aten._flash_attention_forward
     left = -1 if rule.window is None else rule.window - 1
     right = 0 if rule.causal else left
-    lengths = (varlen.queries, varlen.keys, varlen.max_queries, varlen.max_keys)
+    lengths = (varlen.queries, varlen.keys, varlen.longest, varlen.longest)
     answer: tuple[Tensor, ...] = operator(
         query, key, value, *lengths, 0.0, rule.causal, False,
         scale=rule.scale, window_size_left=left, window_size_right=right, **_one_split(operator),
@@ -100,6 +102,15 @@ def _one_split(operator: Any) -> dict[str, int]:
     return {"num_splits": 1} if "num_splits" in takes else {}
 
 
-def kernel_for(device: str, dtype: torch.dtype) -> VarlenKernel | None:
-    """The kernel for a device and dtype; None where segments are attended to one by one."""
-    return flash_kernel if device == "cuda" and dtype in (torch.bfloat16, torch.float16) else None
+def kernel_for(device: str, dtype: torch.dtype, head_dim: int) -> VarlenKernel | None:
+    """The kernel for a device, dtype and size of heads; None where segments are attended to one by one."""
+    if device != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return None
+    is_able = torch.cuda.get_device_capability() >= _LEAST_CAPABILITY
+    return flash_kernel if is_able and head_dim <= _MOST_HEAD_DIM and head_dim % 8 == 0 else None
+
+
+def head_dim_of(config: PreTrainedConfig) -> int:
+    """Columns of an attention head."""
+    own = getattr(config, "head_dim", None)
+    return own or config.hidden_size // config.num_attention_heads  # type: ignore[no-any-return]

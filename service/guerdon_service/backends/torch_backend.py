@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from guerdon_service.backends.attention_varlen import VarlenKernel, kernel_for
+from guerdon_service.backends.attention_varlen import VarlenKernel, head_dim_of, kernel_for
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
@@ -113,8 +113,8 @@ class TorchBackend:
         model = load_classifier(artifact, DTYPES[dtype], device)
         if device == "cpu":
             prepack(model.base_model)
-        rows, kernel = rows_on(device, artifact.manifest), kernel_for(device, DTYPES[dtype])
-        return TorchBackend(model, artifact.manifest, dtype, rows, kernel)
+        kernel = kernel_for(device, DTYPES[dtype], head_dim_of(model.config))
+        return TorchBackend(model, artifact.manifest, dtype, rows_on(device, artifact.manifest), kernel)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.

@@ -72,8 +72,9 @@ class Admission:
         num_before = self._queue.tokens_before(lane, tenant, num_tokens, self._hungry(lane))
         wait_s = factor * token_s * num_before
         if is_bounded and wait_s > left_s:
-            self._refused[lane].pop(tenant, None)
-            self._refused[lane][tenant] = self._clock()
+            if factor * token_s * num_tokens <= left_s:  # else nobody could serve it, and nobody waits for it
+                self._refused[lane].pop(tenant, None)
+                self._refused[lane][tenant] = self._clock()
             reason = f"that is more work than can be done within {left_s:.3g} s"
             raise self._overloaded(reason, wait_s - left_s)
         spare = max(0.0, left_s / factor / token_s - num_before)

@@ -3,17 +3,19 @@
 import asyncio
 import struct
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
 from grpc_health.v1 import health_pb2
 
+from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.limits import Limits
 from guerdon_service.rpc.http2 import call, calls, connection, server
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.frames import Code
 from tests.contract.harness import Gate, Served, Watching, served
-from tests.rpc.http2.peer import LIMITS, STREAM, Peer, block, connected, message
+from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, Peer, block, connected, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -193,11 +195,46 @@ async def test_unfinished_messages_are_bounded_on_a_connection_and_in_all(
         assert (await another.answer(1)).status != 8, "what is whole is no more counted"
 
 
+async def test_callers_without_a_key_leave_room_for_the_unfinished_messages_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "UNFINISHED_MESSAGES", server.OPEN_UNFINISHED_PART)  # theirs: one message
+    part = message(bytes(40_000))[:30_000]
+
+    async with served(limits=Limits(max_body_bytes=40_000)) as it, connected(it.grpc_port) as peer:
+        for stream, path in ((1, "Check"), (3, "Check"), (5, "")):
+            more = {"path": f"/grpc.health.v1.Health/{path}"} if path else {}
+            peer.send(f.HEADERS, f.END_HEADERS, stream, block(**more))
+            for at in range(0, len(part), 10_000):
+                peer.send(f.DATA, 0, stream, part[at : at + 10_000])
+        assert (await peer.answer(3)).status == 8, "the second of those that need no key"
+        peer.send(f.DATA, f.END_STREAM, 5, message(bytes(40_000))[30_000:])
+        assert (await peer.answer(5)).status != 8
+
+
 async def test_who_takes_no_answer_holds_no_call(running: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "WRITE_S", 0.05)
     async with connected(running.grpc_port, struct.pack(">HI", f.INITIAL_WINDOW, 0)) as peer:
         peer.call(1)
         assert (await peer.answer(1)).reset == Code.CANCEL
+
+
+async def test_who_takes_no_answer_of_a_stream_holds_no_call_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "WRITE_S", 0.05)
+    one = pb.ScoreStreamRequest(id="1", request=GOOD).SerializeToString()
+    async with (
+        served(limits=replace(Limits(), max_calls=1)) as it,
+        connected(it.grpc_port, struct.pack(">HI", f.INITIAL_WINDOW, 0)) as deaf,
+        connected(it.grpc_port) as other,
+    ):
+        deaf.send(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM))
+        deaf.send(f.DATA, 0, 1, message(one))
+        assert (await deaf.answer(1)).reset == Code.CANCEL
+        for stream in range(1, 40, 2):  # its tasks end within a few turns of the loop
+            other.call(stream)
+            if (await other.answer(stream)).status == 0:
+                return
+        raise AssertionError("the stream still counts as a call at work")
 
 
 async def test_an_idle_connection_is_closed_and_one_at_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

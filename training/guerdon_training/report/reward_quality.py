@@ -102,7 +102,7 @@ def measure_reward(
                 if s and len(parts) > 1 and len(part) >= MIN_SUBSET
             ]
     name, profile = manifest.profile(None)
-    meant = [j for j in judged if profile.weights.get(j.attribute, 0.0) != 0.0]
+    meant = [j for j in judged if profile.weights.get(j.attribute, 0.0) != 0.0] or judged
     margins = [j.chosen.reward - j.rejected.reward for j in meant]
     chances = [probability(m, 0.0, manifest.calibration)[0] for m in margins]
     return RewardQuality(

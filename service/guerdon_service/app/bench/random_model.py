@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig, Qwen3Config
 
 from guerdon_service.backends.attention import PACKED, register_packed_attention
-from guerdon_service.backends.attention_varlen import kernel_for
+from guerdon_service.backends.attention_varlen import head_dim_of, kernel_for
 from guerdon_service.backends.torch_backend import TorchBackend, rows_on
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Head, Manifest, Profile
@@ -41,9 +41,8 @@ def random_backend(config: PreTrainedConfig, device: str) -> TorchBackend:
     manifest = Manifest(
         "random", "1", (Head("reward", "reward"),), {"default": Profile({"reward": 1.0})}, MAX_TOKENS
     )
-    return TorchBackend(
-        model, manifest, "bfloat16", rows_on(device, manifest), kernel_for(device, torch.bfloat16)
-    )
+    kernel = kernel_for(device, torch.bfloat16, head_dim_of(config))
+    return TorchBackend(model, manifest, "bfloat16", rows_on(device, manifest), kernel)
 
 
 def conversations(count: int, length: int, vocab_size: int, seed: int) -> list[Encoded]:
@@ -65,7 +64,7 @@ def decoder_flops(config: PreTrainedConfig, lengths: list[int]) -> float:
 
     Embeddings, norms, activations and the head are left out; causal attention counts what is seen.
     """
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    head_dim = head_dim_of(config)
     queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
     attention = config.hidden_size * (2 * queries + 2 * keys)
     weights = config.num_hidden_layers * (attention + 3 * config.hidden_size * config.intermediate_size)

@@ -282,7 +282,9 @@ class RpcCall:
         except TimeoutError:
             self.is_over = True
             self._wire.send(frame(RST_STREAM, 0, self._stream, UINT32.pack(Code.CANCEL)))
-            raise asyncio.CancelledError from None  # ends the handler, its task groups too
+            if self.task is not None:
+                self.task.cancel()  # a task of its group that ends by itself would leave it waiting for more
+            raise asyncio.CancelledError from None
 
     def _credit(self) -> None:
         """Let the caller send on, once all that came is read."""

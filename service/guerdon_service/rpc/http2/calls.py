@@ -69,7 +69,7 @@ class Host(Protocol):
         """It no longer does."""
         ...
 
-    def hold(self, num_bytes: int) -> bool:
+    def hold(self, head: Head, num_bytes: int) -> bool:
         """So many more bytes of unfinished messages are held, or fewer; whether that is within bounds."""
         ...
 
@@ -261,7 +261,7 @@ class Calls:
             return
         self._num_unfinished += more
         has_room = self._num_unfinished <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
-        if not (self._host.hold(more) and has_room) and more > 0:
+        if not (self._host.hold(call.head, more) and has_room) and more > 0:
             raise Refused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "too many unfinished messages; send one after another",

@@ -18,6 +18,8 @@ HANG_UP_S = 1.0
 """For connections to close once nothing is left to say."""
 UNFINISHED_MESSAGES = 32
 """Of the largest size, what all connections may leave unfinished at a time."""
+OPEN_UNFINISHED_PART = 8
+"""Those that need no key may leave one in so many unfinished, on top and out of the way of all others."""
 OPEN_PART = 2
 """Of all calls at work, those that need no key may be one in so many: a watcher of health stays for ever, so
 that there is room for one of each connection, and none for who would take every call without a key.
@@ -42,7 +44,8 @@ class Http2Server:
         self._max_calls, self._max_connections = max_calls, max_connections
         self._handlers: dict[str, Handler] = {}
         self._connections: set[Connection] = set()
-        self._num_calls = self._num_open = self._num_unfinished = 0
+        self._num_calls = self._num_open = 0
+        self._num_unfinished = {True: 0, False: 0}
         self._idle = asyncio.Event()
         self._listening: asyncio.Server | None = None
 
@@ -137,10 +140,12 @@ class Http2Server:
         self._num_open -= self._bounds.is_open(head.path)
         self._idle.set()
 
-    def hold(self, num_bytes: int) -> bool:
+    def hold(self, head: Head, num_bytes: int) -> bool:
         """So many more bytes of unfinished messages are held, or fewer; whether that is within bounds."""
-        self._num_unfinished += num_bytes
-        return self._num_unfinished <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
+        is_open = self._bounds.is_open(head.path)
+        self._num_unfinished[is_open] += num_bytes
+        most = UNFINISHED_MESSAGES * self._bounds.max_message_bytes
+        return self._num_unfinished[is_open] <= (most // OPEN_UNFINISHED_PART if is_open else most)
 
     def connected(self, connection: Connection) -> bool:
         """Whether there is room for one more."""
