@@ -55,7 +55,6 @@ def plan_varlen(segments: Sequence[Segment], size: int, device: torch.device) ->
     queries = np.array([0, *(s.end for s in sequences)], dtype=np.int32)
     keys = np.cumsum([0, *map(len, seen)], dtype=np.int32)
     shares = any(segment.prompt for segment in segments)
-
     return Varlen(
         placed(queries, device),
         placed(keys, device),

@@ -24,6 +24,7 @@ from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import Layout, plan_layout, split_batch
 from guerdon_service.backends.load import WEIGHT_ERRORS, read_weights
 from guerdon_service.backends.packed import padded_rows
+from guerdon_service.backends.placed import placed
 from guerdon_service.backends.safe import read_config, weight_files
 from guerdon_service.backends.torch_backend import DTYPES, check_placement, rows_on
 from guerdon_service.core.artifact import Artifact
@@ -129,7 +130,7 @@ def token_logprobs(
     def row(parts: Sequence[NDArray[Any]]) -> Tensor:
         packed = np.zeros((1, size), dtype=np.int64)
         packed[0, :length] = np.concatenate(parts)[layout.source]
-        return torch.from_numpy(packed).to(model.device)
+        return placed(packed, model.device)
 
     predictors = [
         place.row(token - 1)

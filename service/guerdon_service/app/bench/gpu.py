@@ -51,9 +51,13 @@ def on_gpu(
     for name, config in shapes.items():
         backend = random_backend(config, device)
         figures += [
-            at_least(f"{name}: share of the matrix rate, {length} tokens", found, 0.5, "")
+            at_least(
+                f"{name}: share of the matrix rate, {length} tokens",
+                _shares(backend, config, length, limit, rounds),
+                0.5,
+                "",
+            )
             for length in MFU_LENGTHS
-            for found in [_shares(backend, config, length, limit, rounds)]
         ]
         figures.append(_shared_prompt(name, backend, config, rounds))
         if name == SERVED:
