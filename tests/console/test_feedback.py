@@ -1,10 +1,11 @@
 """Feedback: labelling by keyboard with ties, skips and undo; what is stored is what was judged and shown."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Request, expect
+from playwright.async_api import APIResponse, Page, Request, Route, expect
 
 from tests.console.person import Person
 from tests.console.service import REPLIES, Served
@@ -123,6 +124,28 @@ async def test_agreement_moves_while_somebody_judges(person: Person, service: Se
         await person.page.keyboard.press("ArrowLeft")
     await expect(agreement.get_by_role("row").filter(has_text="eve")).to_contain_text("1")
     await expect(person.page.get_by_text("4 of 5 seen, 1 stored, 3 waiting")).to_be_visible()
+
+
+async def test_an_answer_that_was_overtaken_is_not_drawn(person: Person, service: Served) -> None:
+    pairs = [{"prompt": f"Late {i}?", "chosen": f"Yes {i}.", "rejected": f"No {i}."} for i in range(5)]
+    for pair in pairs:
+        await service.ask("POST", "/v1/feedback", {**pair, "annotator": "fay"})
+    held: asyncio.Queue[tuple[Route, APIResponse]] = asyncio.Queue()
+
+    async def hold(route: Route) -> None:
+        await held.put((route, await route.fetch()))
+
+    await person.page.route("**/v1/feedback/agreement", hold, times=1)
+    await begin(person, "gil", pairs)
+    route, before = await held.get()
+    for _ in range(4):
+        await person.page.keyboard.press("ArrowLeft")
+    row = person.page.get_by_role("region", name="Agreement").get_by_role("row").filter(has_text="gil")
+    await expect(row).to_contain_text("1")
+    async with person.page.expect_event("requestfinished", lambda it: it.url.endswith("/agreement")):
+        await route.fulfill(response=before)
+    await person.page.evaluate("() => new Promise(requestAnimationFrame)")  # time to draw it, as it would
+    await expect(row).to_contain_text("1")
 
 
 async def test_answers_can_be_sampled_and_their_text_stays_text(person: Person, service: Served) -> None:

@@ -7,34 +7,42 @@ import { notice, table } from "../parts.js";
 /** Judgements come fast, and every look reads all that is stored. */
 const PERIOD_MS = 5000;
 
-/** A function that draws anew: at once, and at most every `PERIOD_MS`. */
-export function agreementWatch(box, signal) {
+/**
+ * Draws what is known of all stored judgements; until that is read, what was known before stays.
+ * `draw` looks at once, `drawSoon` at most every `PERIOD_MS`. Answers may overtake each other: the last look alone draws.
+ */
+export function agreementView(box, signal) {
+  let numLooks = 0;
   let timer = null;
   let isDue = false;
-  const look = () => {
-    isDue = false;
-    agreementView(box, signal);
-    timer = setTimeout(() => {
-      timer = null;
-      if (isDue) look();
-    }, PERIOD_MS);
-  };
   signal.addEventListener("abort", () => clearTimeout(timer));
-  return () => {
-    if (timer === null) look();
-    else isDue = true;
-  };
-}
+  return { draw, drawSoon };
 
-/** Draw what is known of all stored judgements; until that is read, what was known before stays. */
-export async function agreementView(box, signal) {
-  if (!box.firstChild)
-    show(box, h("h2", {}, "Agreement so far"), h("p", { class: "hint" }, "Reading \u2026"));
-  try {
-    const found = await ask("GET", "v1/feedback/agreement", { signal });
-    show(box, h("h2", {}, "Agreement so far"), ...told(found));
-  } catch (error) {
-    if (!signal.aborted) show(box, h("h2", {}, "Agreement so far"), notice(error));
+  async function draw() {
+    const look = ++numLooks;
+    if (!box.firstChild) fill(h("p", { class: "hint" }, "Reading \u2026"));
+    let parts;
+    try {
+      parts = told(await ask("GET", "v1/feedback/agreement", { signal }));
+    } catch (error) {
+      parts = [notice(error)];
+    }
+    if (look === numLooks && !signal.aborted) fill(...parts);
+  }
+
+  function drawSoon() {
+    isDue = true;
+    if (timer === null) drawDue();
+  }
+
+  function drawDue() {
+    timer = isDue ? setTimeout(drawDue, PERIOD_MS) : null;
+    if (isDue) draw();
+    isDue = false;
+  }
+
+  function fill(...parts) {
+    show(box, h("h2", {}, "Agreement so far"), ...parts);
   }
 }
 

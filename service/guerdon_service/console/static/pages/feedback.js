@@ -2,7 +2,7 @@
 import { ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { notice } from "../parts.js";
-import { agreementView, agreementWatch } from "../feedback/agreement.js";
+import { agreementView } from "../feedback/agreement.js";
 import labelling from "../feedback/labelling.js";
 import setUp from "../feedback/set_up.js";
 
@@ -12,14 +12,15 @@ export default async function feedback(view, _, signal) {
     ask("GET", "v1/policies", { signal }),
   ]);
   const work = h("div", { class: "stack" });
-  const agreement = h("section", { class: "card", "aria-label": "Agreement" });
-  view.append(h("h1", {}, "Feedback"), work, agreement);
+  const box = h("section", { class: "card", "aria-label": "Agreement" });
+  const agreement = agreementView(box, signal);
+  view.append(h("h1", {}, "Feedback"), work, box);
   const prepare = (message) => {
     show(work, message ? notice(message, "good") : "", setUp({ models, policies, signal, onReady: label }));
-    agreementView(agreement, signal);
+    agreement.draw();
   };
   const label = (task) => {
-    const region = labelling({ ...task, signal, onEnd: prepare, onStored: agreementWatch(agreement, signal) });
+    const region = labelling({ ...task, signal, onEnd: prepare, onStored: agreement.drawSoon });
     show(work, region);
     region.focus(); // so that its keys work at once
   };
