@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -27,7 +28,7 @@ class Run:
     foreign_cores: processor time a second of whatever is neither this server nor this process.
     """
 
-    num_items: int
+    num_items: int = 0
     elapsed_s: float = 0.0
     latencies_s: dict[str, list[float]] = field(default_factory=dict)
     replies: dict[int, list[bytes]] = field(default_factory=dict)
@@ -51,12 +52,15 @@ class Run:
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     kind: str
+    num_items: int
     path: str
     bodies: list[bytes]
 
 
-def closed(port: int, wire: Wire, text: Text, asks: Sequence[Ask], concurrency: int) -> Run:
-    """Each of `concurrency` callers asks again when it has its answer.
+def closed(
+    port: int, wire: Wire, text: Text, asks: Sequence[Ask], concurrency: int, seconds: float = math.inf
+) -> Run:
+    """Each of `concurrency` callers asks, and asks again once answered, while asks and `seconds` last.
 
     Raises:
         RuntimeError: a reply was not 200.
@@ -64,14 +68,17 @@ def closed(port: int, wire: Wire, text: Text, asks: Sequence[Ask], concurrency: 
     """
 
     async def work() -> Run:
-        crowd = _Crowd(port, asks)
+        crowd = _Crowd(port)
         todo = iter(enumerate(_prepared(wire, text, asks)))
 
         async def caller() -> None:
             for number, ask in todo:
                 await crowd.ask(number, ask, time.perf_counter())
+                if time.perf_counter() >= ends_at:
+                    break
 
         async with crowd.clock():
+            ends_at = time.perf_counter() + seconds
             await asyncio.gather(*(caller() for _ in range(concurrency)))
         return crowd.run
 
@@ -87,7 +94,7 @@ def poisson(port: int, wire: Wire, text: Text, asks: Sequence[Ask], rate_per_s: 
     """
 
     async def work() -> Run:
-        crowd, rng = _Crowd(port, asks), random.Random(seed)
+        crowd, rng = _Crowd(port), random.Random(seed)
         prepared = _prepared(wire, text, asks)
         async with crowd.clock(), asyncio.TaskGroup() as group:
             due = time.perf_counter()
@@ -104,21 +111,23 @@ def _prepared(wire: Wire, text: Text, asks: Sequence[Ask]) -> list[_Prepared]:
     """Bodies are made before the clock starts."""
     many = wire.path_of_many or wire.path
     return [
-        _Prepared(a.kind, many if len(a.items) > 1 else wire.path, wire.bodies(a.items, text)) for a in asks
+        _Prepared(a.kind, len(a.items), many if len(a.items) > 1 else wire.path, wire.bodies(a.items, text))
+        for a in asks
     ]
 
 
 class _Crowd:
     """Callers of one server; connections are used again, and there are as many as are needed at once."""
 
-    def __init__(self, port: int, asks: Sequence[Ask]) -> None:
-        self.run = Run(sum(len(a.items) for a in asks))
+    def __init__(self, port: int) -> None:
+        self.run = Run()
         self._port = port
         self._idle: list[Connection] = []
 
     async def ask(self, number: int, ask: _Prepared, due: float) -> None:
         """All calls of one ask, at once."""
         self.run.replies[number] = await asyncio.gather(*(self._post(ask.path, body) for body in ask.bodies))
+        self.run.num_items += ask.num_items
         self.run.latencies_s.setdefault(ask.kind, []).append(time.perf_counter() - due)
 
     @asynccontextmanager

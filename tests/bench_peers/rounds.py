@@ -1,7 +1,8 @@
 """Alternating rounds: each server gets the same work, one server at a time, in an order that turns."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,7 +36,7 @@ def alternate(lives: Sequence[Live], rounds: int, measure: Measure, title: str) 
             if live.server.label not in found:
                 continue
             try:
-                with watched(live.child.pid) as foreign:
+                with alone(live, lives), watched(live.child.pid) as foreign:
                     run = measure(live, number)
             except (OSError, RuntimeError, EOFError, ExceptionGroup) as error:
                 _tell(f"{title}: {live.server.label} fails and is left out: {error}")
@@ -48,6 +49,16 @@ def alternate(lives: Sequence[Live], rounds: int, measure: Measure, title: str) 
             rate = f"{run.items_per_s:.1f} items/s, {run.elapsed_s:.1f} s"
             _tell(f"{title}: {which}: {live.server.label}: {rate}, others used {run.foreign_cores:.1f} cores")
     return list(found.values())
+
+
+@contextmanager
+def alone(live: Live, lives: Sequence[Live]) -> Iterator[None]:
+    """The other servers stand still meanwhile."""
+    with ExitStack() as stack:
+        for other in lives:
+            if other is not live:
+                stack.enter_context(other.halted())
+        yield
 
 
 def rotated(servers: Sequence[T], number: int) -> list[T]:

@@ -16,13 +16,17 @@ from tests.bench_peers.wire import Encoding
 from tests.bench_peers.workload import Ask, best_of_16, items_of, mixed_singles, short_and_long
 
 CONCURRENCY = 64
-W1_ITEMS, W1_DECODER_ITEMS, W2_PROMPTS, W2_DECODER_PROMPTS, W4_ITEMS = 160, 40, 4, 1, 160
+RUN_S = 8.0
+"""Of a closed loop: callers ask for so long. Shorter runs are mostly beginning and end."""
+MOST_ASKS = 2000
+"""More than any server answers meanwhile."""
+W3_ITEMS, W3_PROMPTS = 160, 4
 W3_REPEATS, W3_REPEATS_OF_16, W3_MISSES = 40, 400, 0.01
 """Times that each item is asked again in a round; the share of misses allowed, as Redis may be slow."""
 W4_SHARE, W4_SECONDS = 0.7, 8.0
 """Offered load: this share of what the best peer can do, for so long a round."""
 CHECKED_ITEMS = 64
-"""Items of the first round whose scores are compared with the reference's."""
+"""Items of the first round whose scores are compared with the reference's, where so many were answered."""
 
 Make = Callable[[int, int], list[Ask]]
 
@@ -61,28 +65,27 @@ class Bench:
 
 def singles(bench: Bench, done: dict[str, Row]) -> Row:
     """W1: single items of mixed lengths."""
-    return _w1(bench, "W1", f"W1 singles, {ENCODER}", W1_ITEMS, goals.singles)
+    return _w1(bench, "W1", f"W1 singles, {ENCODER}", goals.singles)
 
 
 def decoder_singles(bench: Bench, done: dict[str, Row]) -> Row:
     """W1 on the decoder."""
-    return _w1(bench, "W1-decoder", f"W1 singles, {DECODER}", W1_DECODER_ITEMS, goals.decoder_singles)
+    return _w1(bench, "W1-decoder", f"W1 singles, {DECODER}", goals.decoder_singles)
 
 
 def best_of_sixteen(bench: Bench, done: dict[str, Row]) -> Row:
     """W2: sixteen responses to one prompt, four prompts at a time."""
-    title, make = f"W2 best of 16, {ENCODER}", best_of_16
-    count = bench.count(W2_PROMPTS)
-    measured = alternate(bench.taking_part("W2"), bench.rounds, _closed(bench, make, count, 4), title)
-    checked = _agreements(bench, measured, make(count, 0))
+    title = f"W2 best of 16, {ENCODER}"
+    measured = alternate(bench.taking_part("W2"), bench.rounds, _closed(bench, best_of_16, 4), title)
+    checked = _agreements(bench, measured, best_of_16(4, 0))
     return Row("W2", title, measured, goals.best_of_16(title, measured), checked)
 
 
 def decoder_best_of_sixteen(bench: Bench, done: dict[str, Row]) -> Row:
     """W2 on the decoder, one prompt at a time, each one new."""
-    title, count = f"W2 best of 16, {DECODER}", bench.count(W2_DECODER_PROMPTS)
+    title = f"W2 best of 16, {DECODER}"
     shares: list[float] = []
-    run_closed = _closed(bench, best_of_16, count, 1)
+    run_closed = _closed(bench, best_of_16, 1)
 
     def measure(live: Live, number: int) -> Run:
         if not live.server.is_ours:
@@ -92,23 +95,23 @@ def decoder_best_of_sixteen(bench: Bench, done: dict[str, Row]) -> Row:
         run = run_closed(live, number)
         computed = delta(before, metrics(), "guerdon_computed_tokens_total")
         if number >= 0:
-            shares.append(computed / tokens_once(bench.reference, best_of_16(count, number)))
+            shares.append(computed / tokens_once(bench.reference, best_of_16(len(run.replies), number)))
         return run
 
     measured = alternate(bench.taking_part("W2-decoder"), bench.rounds, measure, title)
-    checked = _agreements(bench, measured, best_of_16(count, 0))
+    checked = _agreements(bench, measured, best_of_16(1, 0))
     return Row("W2-decoder", title, measured, goals.decoder_best_of_16(title, measured, shares), checked)
 
 
 def repeats(bench: Bench, done: dict[str, Row]) -> Row:
     """W3: the items of W1 again and again, from the cache."""
-    title, asks = f"W3 repeats, {ENCODER}", mixed_singles(bench.count(W1_ITEMS), 0)
+    title, asks = f"W3 repeats, {ENCODER}", mixed_singles(bench.count(W3_ITEMS), 0)
     return _w3(bench, "W3", title, asks, W3_REPEATS, done["W1"])
 
 
 def repeats_of_16(bench: Bench, done: dict[str, Row]) -> Row:
     """W3 by requests of 16, those of W2."""
-    title, asks = f"W3 repeats of 16, {ENCODER}", best_of_16(bench.count(W2_PROMPTS), 0)
+    title, asks = f"W3 repeats of 16, {ENCODER}", best_of_16(bench.count(W3_PROMPTS), 0)
     return _w3(bench, "W3-of-16", title, asks, W3_REPEATS_OF_16, done["W2"])
 
 
@@ -118,8 +121,7 @@ def short_behind_long(bench: Bench, done: dict[str, Row]) -> Row:
     Servers that cannot do so many are left out: their queues would grow without end.
     """
     title, lives = f"W4 short and long, {ENCODER}", bench.taking_part("W4")
-    count = bench.count(W4_ITEMS)
-    capacity = alternate(lives, 1, _closed(bench, short_and_long, count, CONCURRENCY), f"{title}, capacity")
+    capacity = alternate(lives, 1, _closed(bench, short_and_long, CONCURRENCY), f"{title}, capacity")
     best = goals.best_peer(capacity)
     if best is None:
         return Row("W4", title, [], [])
@@ -155,13 +157,10 @@ def tokens_once(reference: Reference, asks: Sequence[Ask]) -> int:
     return sum(_once([_ids(reference, ask, i) for i in range(len(ask.items))]) for ask in asks)
 
 
-def _w1(
-    bench: Bench, name: str, title: str, full: int, weigh: Callable[[str, list[Measured]], list[Figure]]
-) -> Row:
-    count = bench.count(full)
-    measure = _closed(bench, mixed_singles, count, CONCURRENCY)
+def _w1(bench: Bench, name: str, title: str, weigh: Callable[[str, list[Measured]], list[Figure]]) -> Row:
+    measure = _closed(bench, mixed_singles, CONCURRENCY)
     measured = alternate(bench.taking_part(name), bench.rounds, measure, title)
-    checked = _agreements(bench, measured, mixed_singles(count, 0))
+    checked = _agreements(bench, measured, mixed_singles(CHECKED_ITEMS, 0))
     return Row(name, title, measured, weigh(title, measured), checked)
 
 
@@ -187,26 +186,29 @@ def _w3(bench: Bench, name: str, title: str, asks: list[Ask], times: int, misses
     return Row(name, title, measured, figures, _agreements(bench, measured, asks))
 
 
-def _closed(bench: Bench, make: Make, count: int, concurrency: int) -> Measure:
-    """A closed loop over new asks in each round; a quarter of them to warm up."""
+def _closed(bench: Bench, make: Make, concurrency: int) -> Measure:
+    """A closed loop over new asks in each round; a quarter of the time to warm up."""
 
     def measure(live: Live, number: int) -> Run:
-        asks = make(count if number >= 0 else max(1, count // 4), number)
-        return closed(live.port, live.server.wire, bench.reference.text, asks, concurrency)
+        asks = make(bench.count(MOST_ASKS), number)
+        seconds = bench.scale * (RUN_S if number >= 0 else RUN_S / 4)
+        return closed(live.port, live.server.wire, bench.reference.text, asks, concurrency, seconds)
 
     return measure
 
 
 def _agreements(bench: Bench, measured: Sequence[Measured], first: Sequence[Ask]) -> dict[str, Agreement]:
     """Scores of the first round's first items against the reference's."""
-    items = items_of(list(first))[:CHECKED_ITEMS]
+    answered = {m.label: m.runs[0].scores(m.live.server.wire)[:CHECKED_ITEMS] for m in measured}
+    items = items_of(list(first))[: max(map(len, answered.values()), default=0)]
     wanted: dict[Encoding, list[float]] = {}
     found = {}
     for m in measured:
         wire = m.live.server.wire
         if wire.encoding not in wanted:
             wanted[wire.encoding] = bench.reference.scores(items, wire.encoding)
-        found[m.label] = agreement(m.runs[0].scores(wire)[: len(items)], wanted[wire.encoding])
+        scores = answered[m.label][: len(items)]
+        found[m.label] = agreement(scores, wanted[wire.encoding][: len(scores)])
     return found
 
 

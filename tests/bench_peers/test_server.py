@@ -11,6 +11,7 @@ from guerdon_service.core.errors import InvalidInput
 from tests.bench_peers import wire
 from tests.bench_peers.install import STEPS, Step, install
 from tests.bench_peers.processor import watched
+from tests.bench_peers.rounds import alone
 from tests.bench_peers.server import Server, started
 
 READY = """
@@ -38,6 +39,21 @@ def test_a_server_is_waited_for_and_ends_with_its_children(tmp_path: Path) -> No
     while is_running(child):
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
+
+
+def test_who_is_halted_stands_still_with_its_children_and_ends_all_the_same(tmp_path: Path) -> None:
+    with started(program(READY), tmp_path) as live, started(program(READY), tmp_path / "other") as other:
+        for it in (live, other):
+            it.wait_ready(60.0)
+        child = int((tmp_path / "other" / "logs" / "model-program-fp32.log").read_text().split()[0])
+        with alone(live, [live, other]):
+            give_up_at = time.monotonic() + 60.0
+            while {state(other.child.pid), state(child)} != {"T"}:
+                assert time.monotonic() < give_up_at
+                time.sleep(0.01)
+            assert state(live.child.pid) != "T"
+        assert other.wait_ready(60.0) > 0
+    assert other.child.poll() is not None
 
 
 def test_a_server_that_ends_early_is_told_with_its_log(tmp_path: Path) -> None:
@@ -89,7 +105,11 @@ def test_each_step_has_a_proof_of_its_own() -> None:
 def is_running(pid: int) -> bool:
     """Alive, and not a zombie that waits for its parent."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state(pid) != "Z"
     except FileNotFoundError:
         return False
-    return state != "Z"
+
+
+def state(pid: int) -> str:
+    """As the kernel has it: T is halted, Z has ended and waits for its parent."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]

@@ -26,7 +26,7 @@ def test_guerdon_and_a_peer_are_measured_and_their_scores_checked(tmp_path: Path
         for s in [*guerdon_servers("redis://localhost"), *peer_servers()]
         if s.label in ("guerdon fp32", "naive fp32", "infinity torch fp32")
     ]
-    comparison = Comparison(tmp_path, servers, rounds=2, scale=0.02)
+    comparison = Comparison(tmp_path, servers, rounds=2, scale=0.0015)
     (w1,) = comparison.rows(["W1"])
     assert comparison.missing == ["infinity torch fp32"]
     assert sorted(m.label for m in w1.measured) == ["guerdon fp32", "naive fp32"]

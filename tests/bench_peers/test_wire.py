@@ -119,6 +119,12 @@ def test_arrivals_at_random_are_all_answered_and_told_apart() -> None:
     assert run.scores(wire.GUERDON) == [worth(text(item)) for item in items_of(asks)]
 
 
+def test_nobody_asks_again_when_the_time_is_over() -> None:
+    with serving(single) as port:
+        run = closed(port, wire.NAIVE, text, mixed_singles(9, seed=1), concurrency=2, seconds=0.0)
+    assert run.num_items == len(run.replies) == 2
+
+
 def test_an_answer_that_is_none_stops_the_run() -> None:
     with serving(lambda *_: None) as port, pytest.raises(RuntimeError, match="/score answered 500"):
         closed(port, wire.NAIVE, text, mixed_singles(3, seed=1), concurrency=2)
