@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from guerdon_service.artifacts.digest import file_digests
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Head, Manifest, Profile
@@ -20,7 +21,12 @@ def artifact_of(folder: Path, num_heads: int = 1, adapter: Path | None = None, *
     """An artifact with heads ``h0``, ``h1``, ...; `manifest` overrides fields."""
     heads = tuple(Head(f"h{i}", f"h{i}") for i in range(num_heads))
     plain = Manifest("tiny", "1", heads, {"default": Profile({"h0": 1.0})}, max_tokens=512, digest="d" * 64)
-    return Artifact(folder, folder, adapter, replace(plain, **manifest))
+    return Artifact(folder, folder, adapter, replace(plain, **manifest), sha256_of(folder, adapter))
+
+
+def sha256_of(*folders: Path | None) -> dict[Path, str]:
+    """As `read_artifact` finds them."""
+    return {f / name: d for f in folders if f is not None for name, d in file_digests(f).items()}
 
 
 def tiny_artifact(arch: str, num_heads: int = 1, **manifest: Any) -> Artifact:

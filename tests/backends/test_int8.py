@@ -19,7 +19,7 @@ from guerdon_service.backends.int8_ranges import FILE, write_ranges
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
-from tests.backends.artifacts import edit_config, sequence, tiny_artifact
+from tests.backends.artifacts import edit_config, sequence, sha256_of, tiny_artifact
 from tests.backends.exported import ranged
 from tests.tiny import tiny
 
@@ -89,6 +89,7 @@ def test_an_inner_channel_that_is_large_in_one_token_does_not_take_the_scale(tmp
         if name.endswith("output.dense.weight") and "attention" not in name:
             tensor[:, 3] *= 1e-2
     save_file(weights, artifact.base_folder / "model.safetensors", metadata={"format": "pt"})
+    artifact = reread(artifact)
     measured(artifact)
     expected = TorchBackend.load(artifact).forward(MIX)[0]
     found = TorchBackend.load(artifact, "int8").forward(MIX)[0]
@@ -138,7 +139,7 @@ def test_ranges_that_are_not_the_models_are_refused(
     assert TorchBackend.load(artifact, "int8").dtype == "int8"
     spoil(artifact)
     with pytest.raises(InvalidInput, match=rf"{message}.*guerdon export --model \w+ --dtype int8"):
-        TorchBackend.load(artifact, "int8")
+        TorchBackend.load(reread(artifact), "int8")
 
 
 @pytest.mark.parametrize("arch", ["modernbert", "deberta_v2", "llama"])
@@ -162,7 +163,12 @@ def copied(arch: str, tmp_path: Path) -> Artifact:
     """`ranged`, to write into."""
     folder = Path(shutil.copytree(tiny(arch, num_labels=2), tmp_path / "model"))
     shutil.copytree(ranged(arch).folder, folder, dirs_exist_ok=True)
-    return replace(ranged(arch), folder=folder, base_folder=folder)
+    return reread(replace(ranged(arch), folder=folder, base_folder=folder))
+
+
+def reread(artifact: Artifact) -> Artifact:
+    """After its weights were written."""
+    return replace(artifact, sha256=sha256_of(artifact.base_folder))
 
 
 def measured(artifact: Artifact) -> None:

@@ -31,13 +31,13 @@ def read_artifact(source: str, name: str | None = None) -> Artifact:
     check_whole(folder)
     manifest = _manifest(folder)
     layout = find_layout(folder, manifest)
-    digests = _digests(layout)
+    digests, sha256 = _digests(layout)
     if manifest is None:
         manifest = infer_manifest(layout, name or folder.name, artifact_digest(digests))
     else:
         digests[MANIFEST] = manifest_digest(manifest)
         manifest = _sealed(manifest, digests)
-    return Artifact(layout.folder, layout.base_folder, layout.adapter_folder, manifest)
+    return Artifact(layout.folder, layout.base_folder, layout.adapter_folder, manifest, sha256)
 
 
 def _manifest(folder: Path) -> Manifest | None:
@@ -45,11 +45,15 @@ def _manifest(folder: Path) -> Manifest | None:
     return from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _digests(layout: Layout) -> dict[str, str]:
-    digests = file_digests(layout.folder)
-    if layout.base_folder not in (layout.folder, layout.folder / "base"):
-        digests |= {f"base/{path}": digest for path, digest in file_digests(layout.base_folder).items()}
-    return digests
+def _digests(layout: Layout) -> tuple[dict[str, str], dict[Path, str]]:
+    """Of every file: by its name in the artifact's digest, and by its path."""
+    folder, base_folder = layout.folder, layout.base_folder
+    own, base = file_digests(folder), dict[str, str]()
+    if base_folder not in (folder, folder / "base"):
+        base = file_digests(base_folder)
+    digests = own | {f"base/{name}": digest for name, digest in base.items()}
+    by_path = {folder / name: digest for name, digest in own.items()}
+    return digests, by_path | {base_folder / name: digest for name, digest in base.items()}
 
 
 def _sealed(manifest: Manifest, digests: dict[str, str]) -> Manifest:

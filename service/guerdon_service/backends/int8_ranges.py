@@ -69,6 +69,5 @@ def _digest(artifact: Artifact) -> str:
     if artifact.adapter_folder is not None:
         paths += sorted(artifact.adapter_folder.glob("*.safetensors"))
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(artifact.sha256[path]))
     return digest.hexdigest()

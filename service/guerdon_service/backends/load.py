@@ -1,6 +1,5 @@
 """From an artifact's folders to a classifier that is ready to score."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +29,9 @@ def load_classifier(artifact: Artifact, dtype: torch.dtype, device: str) -> PreT
     Attention is `attention.PACKED` where the architecture can, its own otherwise.
 
     Raises:
-        InvalidInput: unsafe, unsupported or damaged files, other base weights than the manifest pins, or
-            a head (or any weight) that no file holds: a random one never serves.
+        InvalidInput: unsafe, unsupported or damaged files, or a head (or any weight) that no file holds: a
+            random one never serves.
     """
-    _check_base_weights(artifact)
     model = _load_fp32(artifact, packed=True)
     lift_pooler(model)
     heads = family_of(model.config).head_modules
@@ -110,21 +108,3 @@ def _unreported() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
-
-
-def _check_base_weights(artifact: Artifact) -> None:
-    base = artifact.manifest.base
-    if base is None:
-        return
-    digest = _sha256(artifact.base_folder / "model.safetensors")
-    if digest != base.weights_sha256:
-        raise InvalidInput(
-            f"package {base.package} holds other weights ({digest[:12]}...) than the manifest pins "
-            f"({base.weights_sha256[:12]}...); install the pinned version",
-            param="source",
-        )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

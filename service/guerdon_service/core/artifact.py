@@ -1,5 +1,6 @@
 """An artifact that was found and checked, and a model made from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,12 +40,14 @@ class Artifact:
     folder: holds the manifest, `golden.jsonl`, `onnx/`, and the tokenizer unless it is the base's.
     base_folder: holds `config.json`, weights and tokenizer; equals `folder` unless `manifest.base`.
     adapter_folder: PEFT adapter with its own head, or None.
+    sha256: of every file that counts, in hex, by its path; as it was when the artifact was read.
     """
 
     folder: Path
     base_folder: Path
     adapter_folder: Path | None
     manifest: Manifest
+    sha256: Mapping[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
