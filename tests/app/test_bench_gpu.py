@@ -49,7 +49,9 @@ def test_shapes_have_the_sizes_that_their_names_say() -> None:
 
 
 def test_a_random_model_scores_and_shares_prompts() -> None:
-    backend = random_backend(LlamaConfig(**TINY), "cpu")
+    config = LlamaConfig(**TINY)
+    backend = random_backend(config, "cpu")
+    assert config.num_labels != 1, "the caller's configuration stays as it is"
     scores, stats = backend.forward(responses(4, 20, 5, 300, seed=0))
     assert len(set(scores[:, 0].tolist())) == 4
     assert stats.num_computed < 60
@@ -60,3 +62,9 @@ def test_a_machine_without_such_a_device_is_told_so() -> None:
     assert not torch.cuda.is_available(), "this test is for machines without one"
     with pytest.raises(InvalidInput, match="torch sees no CUDA device"):
         bench_command(["--gpu", "--rounds", "1"])
+
+
+@pytest.mark.parametrize("argv", [["--gpu", "--rows", "limit"], ["--rows", "gpu"]])
+def test_there_is_one_way_to_ask_for_a_device_and_it_stands_alone(argv: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench_command(argv)

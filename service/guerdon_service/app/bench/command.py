@@ -35,7 +35,7 @@ def bench_command(argv: Sequence[str]) -> int:
     """Measure, print the table, write ``bench.json`` and ``bench.png``; 0 whatever the figures say."""
     args = _parser().parse_args(argv)
     figures: list[Figure] = []
-    for name in [GPU] if args.gpu else args.rows or _rows_for(Path(args.model)):
+    for name in args.rows or _rows_for(Path(args.model)):
         sys.stderr.write(f"measuring {name} ...\n")
         found = _ROWS[name](args)
         lines = sys.stderr if args.json else sys.stdout
@@ -59,8 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default=str(DEFAULT_MODEL), help="artifact folder; left out, the default model"
     )
-    parser.add_argument("--rows", nargs="+", choices=tuple(_ROWS), help="what to measure; all if left out")
-    parser.add_argument("--gpu", action="store_true", help="models of real shapes on CUDA, and nothing else")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--rows", nargs="+", choices=_ON_CPU, help="what to measure; all if left out")
+    chosen.add_argument(
+        "--gpu",
+        action="store_const",
+        dest="rows",
+        const=[GPU],
+        help="models of real shapes on CUDA, and nothing else",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds per ratio")
     parser.add_argument("--items", type=int, default=256, help="items per round")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the overload lasts")
@@ -71,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _rows_for(model: Path) -> list[str]:
     """What runs on CPUs; rows of onnxruntime only where ``guerdon export`` has written the graphs."""
-    on_cpu = [name for name in _ROWS if name != GPU]
-    return [name for name in on_cpu if (model / "onnx").is_dir() or not name.startswith("onnx")]
+    has_graphs = (model / "onnx").is_dir()
+    return [name for name in _ON_CPU if has_graphs or not name.startswith("onnx")]
 
 
 def _with_decoder(measure: Callable[[str, int], list[Figure]], args: argparse.Namespace) -> list[Figure]:
@@ -113,3 +120,4 @@ _ROWS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "evaluation": lambda a: evaluation_share(a.model, a.rounds, a.items),
     "start": lambda a: rows.start_up(a.model, a.rounds),
 }
+_ON_CPU = tuple(name for name in _ROWS if name != GPU)

@@ -1,5 +1,7 @@
 """Reward models with random weights: what a forward costs does not depend on what it says."""
 
+import copy
+
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig, Qwen3Config
@@ -30,6 +32,7 @@ MAX_TOKENS = 4096
 
 def random_backend(config: PreTrainedConfig, device: str) -> TorchBackend:
     """A bfloat16 back end of a model with this configuration, its head in fp32 as when it is loaded."""
+    config = copy.deepcopy(config)
     config.num_labels = 1
     register_packed_attention()
     with torch.device(device):
