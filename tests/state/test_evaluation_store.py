@@ -182,6 +182,11 @@ def test_what_was_finished_before_lists_had_figures_gets_them(
         migrate(connection)
     assert store.all() == expected
     assert expected[1].summary == Summary(Figure(0.5, 0.25, 0.75), 4)
+    with database.writing() as connection:  # as a replica of an older version finishes it
+        connection.execute(text("UPDATE evaluations SET summary = NULL"))
+    assert store.all() == expected
+    found = store.get("e1")
+    assert found is not None and (found.summary, found.report) == (expected[1].summary, report)
 
 
 @pytest.mark.parametrize("how", ["cancel", "fail", "finish"])

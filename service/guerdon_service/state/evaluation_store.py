@@ -1,10 +1,10 @@
 """Evaluations and their per-item scores in SQL."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
-from sqlalchemy import Row, and_, desc, insert, null, or_, select, update
+from sqlalchemy import Row, and_, case, desc, insert, or_, select, update
 
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, ItemScores
 from guerdon_service.core.evaluation_summary import summarise, to_summary
@@ -14,6 +14,8 @@ from guerdon_service.state.tables import EVALUATION_SCORES, EVALUATIONS
 _JOB = EVALUATIONS.c
 _SCORE = EVALUATION_SCORES.c
 _COLUMNS = [_JOB[field.name] for field in fields(Evaluation)]
+_UNSUMMARISED = case((_JOB.summary.is_(None), _JOB.report)).label("report")
+"""Of what a replica finished that is older than summaries: while versions change, both write."""
 
 
 class SqlEvaluationStore:
@@ -35,10 +37,10 @@ class SqlEvaluationStore:
 
     def all(self) -> tuple[Evaluation, ...]:
         """Every evaluation, newest first, without reports but with their summaries."""
-        columns = [c if c.name != "report" else null().label("report") for c in _COLUMNS]
+        columns = [c if c.name != "report" else _UNSUMMARISED for c in _COLUMNS]
         with self._database.reading() as connection:
             rows = connection.execute(select(*columns).order_by(desc(_JOB.seq))).all()
-        return tuple(_evaluation(row) for row in rows)
+        return tuple(replace(_evaluation(row), report=None) for row in rows)
 
     def claim(self, worker: str, now: float, lease_s: float) -> Evaluation | None:
         """Take the oldest one that is queued, or whose worker let its lease end."""
@@ -113,5 +115,9 @@ def _columns(scored: ItemScores) -> dict[str, Any]:
 
 def _evaluation(row: Row[Any]) -> Evaluation:
     values = row._asdict()
-    built = {"query": EvaluationQuery(**values["query"]), "summary": to_summary(values["summary"])}
-    return Evaluation(**values | built)
+    summary, report = values["summary"], values["report"]
+    if summary is None and report is not None:
+        values["summary"] = summarise(report)
+    else:
+        values["summary"] = to_summary(summary)
+    return Evaluation(**values | {"query": EvaluationQuery(**values["query"])})
