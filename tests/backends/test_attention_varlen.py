@@ -8,11 +8,12 @@ from torch import Tensor
 from guerdon_service.backends.attention import attend
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.attention_varlen import Varlen, flash_kernel, kernel_for, plan_varlen
+from guerdon_service.backends.attention_varlen import Varlen, flash_kernel, kernel_for, on_device
 from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.torch_backend import TorchBackend
+from guerdon_service.backends.varlen_plan import plan_varlen
 from tests.backends.artifacts import answers, sequence, tiny_artifact
 from tests.tiny import ARCHS
 
@@ -54,18 +55,8 @@ def test_the_plan_gives_each_segment_what_it_sees(
     rule = Rule(0.3, causal, window, None)
     one_by_one = attend(query, key, value, PackedMasks(segments), rule)
     at_once = attend(query, key, value, PackedMasks(segments, kernel=plain_kernel), rule)
-    assert torch.isfinite(at_once).all()
+    assert (at_once[end:] == 0).all(), "padding sees nothing"
     torch.testing.assert_close(at_once[:end], one_by_one[:end], atol=1e-5, rtol=1e-5)
-
-
-def test_every_sequence_and_padding_are_in_the_plan() -> None:
-    plan = plan_varlen(SHARED, 80, torch.device("cpu"))
-    assert plan.queries.tolist() == [0, 30, 33, 60, 70, 80]
-    assert plan.keys.tolist() == [0, 30, 63, 120, 130, 140]
-    assert plan.longest == 80, "whatever the batch: a bound of its own could choose another kernel"
-    assert plan.source is not None
-    assert plan.source[30:63].tolist() == [*range(30), 30, 31, 32]
-    assert plan_varlen(ALONE, 41, torch.device("cpu")).source is None
 
 
 @pytest.mark.parametrize("arch", PACKED)
@@ -86,7 +77,7 @@ def test_scores_are_those_of_segments_one_by_one(arch: str) -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_flash_attention_takes_what_the_plan_gives(causal: bool) -> None:
-    plan = plan_varlen(SHARED, 72, torch.device("meta"))
+    plan = on_device(plan_varlen(SHARED, 72), torch.device("meta"))
     query = torch.empty(72, 6, 64, dtype=torch.bfloat16, device="meta")
     keys = torch.empty(132, 2, 64, dtype=torch.bfloat16, device="meta")
     answer = flash_kernel(query, keys, keys, plan, Rule(0.1, causal, 20, None))

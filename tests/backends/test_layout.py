@@ -1,12 +1,14 @@
 """The plan of a packed row, against its own meaning: every token lies where the plan says."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon_service.backends.layout import plan_layout, share_out, split_batch
+from guerdon_service.backends.varlen_plan import plan_varlen
 from guerdon_service.core.encoded import Encoded
 
 
@@ -62,6 +64,20 @@ def test_parts_keep_order_and_fit(batch: list[Encoded], max_rows: int, shared: b
     for part, following in itertools.pairwise(parts):
         grown = len(plan_layout([*part, following[0]], split=shared).source)
         assert grown > max_rows, "a part was cut before it was full"
+
+
+@given(batch=batches(), max_seen=st.integers(12, 40))
+def test_parts_see_no_more_rows_than_they_may(batch: list[Encoded], max_seen: int) -> None:
+    parts = split_batch(batch, 1000, shared=True, max_seen=max_seen)
+    assert [e for part in parts for e in part] == batch
+
+    def seen(part: Sequence[Encoded]) -> int:
+        sequences = plan_varlen(plan_layout(part, split=True).segments, 1000)
+        return int(sequences.keys[-1])
+
+    assert all(seen(part) <= max_seen or len(part) == 1 for part in parts)
+    for part, following in itertools.pairwise(parts):
+        assert seen([*part, following[0]]) > max_seen, "a part was cut before it was full"
 
 
 def test_without_a_limit_the_batch_stays_whole() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends.attention_varlen import Varlen, VarlenKernel, plan_varlen
+from guerdon_service.backends.attention_varlen import Varlen, VarlenKernel, on_device
 from guerdon_service.backends.layout import Segment
+from guerdon_service.backends.varlen_plan import plan_varlen
 
 KeysAndValues = tuple[Tensor, Tensor]
 """Of one layer: [kv_heads, rows, head_dim] each."""
@@ -23,6 +24,7 @@ class PackedMasks:
             own; None where the first segment begins at 0.
         kept: is filled with what each layer's queries see; None where nobody asks.
         kernel: attends to all segments at once; None: one by one.
+        varlen: the segments for `kernel`, where they are on the device already.
     """
 
     def __init__(
@@ -31,13 +33,14 @@ class PackedMasks:
         earlier: Mapping[nn.Module, KeysAndValues] | None = None,
         kept: dict[nn.Module, KeysAndValues] | None = None,
         kernel: VarlenKernel | None = None,
+        varlen: Varlen | None = None,
     ) -> None:
         self.segments = segments
         self.kernel = kernel
         self._earlier = earlier
         self._kept = kept
         self._masks: dict[tuple[Any, ...], Tensor | None] = {}
-        self._varlen: Varlen | None = None
+        self._varlen = varlen
 
     def keys_and_values(self, layer: nn.Module, key: Tensor, value: Tensor) -> KeysAndValues:
         """What the layer's queries see: the earlier rows, then its own [kv_heads, T, head_dim]."""
@@ -51,7 +54,7 @@ class PackedMasks:
     def varlen(self, query: Tensor) -> Varlen:
         """The segments for `kernel`, of queries [kv_heads, T, groups, head_dim]."""
         if self._varlen is None:
-            self._varlen = plan_varlen(self.segments, query.shape[1], query.device)
+            self._varlen = on_device(plan_varlen(self.segments, query.shape[1]), query.device)
         return self._varlen
 
     def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:

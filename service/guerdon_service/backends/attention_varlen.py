@@ -4,18 +4,17 @@ Such a kernel goes through each sequence from its own beginning, so a row's bits
 packed row its segment lies, nor on the others.
 """
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
 
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.placed import placed
+from guerdon_service.backends.varlen_plan import VarlenPlan
 
 _LEAST_CAPABILITY, _MOST_HEAD_DIM = (8, 0), 256
 """What flash attention takes; it refuses older devices and larger heads."""
@@ -23,13 +22,7 @@ _LEAST_CAPABILITY, _MOST_HEAD_DIM = (8, 0), 256
 
 @dataclass(frozen=True, slots=True)
 class Varlen:
-    """N sequences in a packed row of T rows, padding being the last one.
-
-    queries: int32 [N + 1], where each sequence's queries begin, and T.
-    keys: int32 [N + 1], the same of what they see, K rows in all.
-    source: int64 [K], the rows of the packed row that they see; None where each sees its own.
-    longest: no sequence has more queries or keys; T: a bound of the batch's own could choose another kernel.
-    """
+    """A `VarlenPlan` on the device that computes: the same fields as tensors."""
 
     queries: Tensor
     keys: Tensor
@@ -40,38 +33,24 @@ class Varlen:
 class VarlenKernel(Protocol):
     """Attention of sequences one after another.
 
-    Queries are the last of their sequence's keys: causal ones see what is at or before their own place.
+    Queries are the last of their sequence's keys: causal ones see what is at or before their own place. The
+    answer to queries of a sequence without keys is 0.
     """
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule) -> Tensor:
         """[T, heads, head_dim] of queries of that shape; keys and values are [K, kv_heads, head_dim]."""
 
 
-def plan_varlen(segments: Sequence[Segment], size: int, device: torch.device) -> Varlen:
-    """The segments of a packed row of `size` rows."""
-    padding = [Segment(segments[-1].end, size)] if segments[-1].end < size else []
-    sequences = [*segments, *padding]
-    seen = [_rows_seen(segment) for segment in sequences]
-    queries = np.array([0, *(s.end for s in sequences)], dtype=np.int32)
-    keys = np.cumsum([0, *map(len, seen)], dtype=np.int32)
-    shares = any(segment.prompt for segment in segments)
-    return Varlen(
-        placed(queries, device),
-        placed(keys, device),
-        placed(np.concatenate(seen), device) if shares else None,
-        size,
-    )
-
-
-def _rows_seen(segment: Segment) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    own = np.arange(segment.start, segment.end)
-    return own if segment.prompt is None else np.concatenate([np.arange(*segment.prompt), own])
+def on_device(plan: VarlenPlan, device: torch.device) -> Varlen:
+    """The plan's arrays as tensors of the device."""
+    queries, keys = placed(plan.queries, device), placed(plan.keys, device)
+    return Varlen(queries, keys, None if plan.source is None else placed(plan.source, device), plan.longest)
 
 
 def attend_varlen(
     query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule, kernel: VarlenKernel
 ) -> Tensor:
-    """What `attention.attend` answers, of the same queries, keys and values; padding rows see each other."""
+    """What `attention.attend` answers, of the same queries, keys and values; padding rows see nothing."""
     heads = query.permute(1, 0, 2, 3).flatten(1, 2)
     keys, values = (t.transpose(0, 1) for t in (key, value))
     if varlen.source is not None:
@@ -90,15 +69,23 @@ def flash_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule
     lengths = (varlen.queries, varlen.keys, varlen.longest, varlen.longest)
     answer: tuple[Tensor, ...] = operator(
         query, key, value, *lengths, 0.0, rule.causal, False,
-        scale=rule.scale, window_size_left=left, window_size_right=right, **_one_split(operator),
+        scale=rule.scale, window_size_left=left, window_size_right=right, **_one_split(),
     )  # fmt: skip
     return answer[0]
 
 
-def _one_split(operator: Any) -> dict[str, int]:
-    """Keys are never split among blocks, which would depend on the batch; older releases never do."""
-    takes = {argument.name for argument in operator.default._schema.arguments}
-    return {"num_splits": 1} if "num_splits" in takes else {}
+@functools.cache
+def _takes_splits() -> bool:
+    arguments = torch.ops.aten._flash_attention_forward.default._schema.arguments
+    return any(argument.name == "num_splits" for argument in arguments)
+
+
+def _one_split() -> dict[str, int]:
+    """Keys are never split among blocks, which would depend on the batch; older releases never do.
+
+    With one split `torch.nn.attention.varlen` guarantees a sequence the same bits in any batch.
+    """
+    return {"num_splits": 1} if _takes_splits() else {}
 
 
 def kernel_for(device: str, dtype: torch.dtype, head_dim: int) -> VarlenKernel | None:

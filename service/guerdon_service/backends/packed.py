@@ -6,8 +6,9 @@ A score is bit for bit the same alone and in any batch, because every operation 
  - attention inside one segment (see `attention`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from transformers import PreTrainedModel
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_varlen import VarlenKernel
 from guerdon_service.backends.families import family_of, head_logits, pool_of
-from guerdon_service.backends.layout import Layout, plan_layout
+from guerdon_service.backends.layout import Layout, Segment, plan_layout
 from guerdon_service.backends.placed import placed
 from guerdon_service.backends.pooling import pooled_index, pooled_response
 from guerdon_service.core.encoded import Encoded
@@ -51,12 +52,20 @@ def inputs_of(model: PreTrainedModel, manifest: Manifest, encoded: Encoded) -> I
     return Inputs(ids, positions, types)
 
 
+class Trunk(Protocol):
+    """Computes hidden states where nobody looks how: `trunk_graphs` on CUDA."""
+
+    def __call__(self, inputs: Inputs, segments: Sequence[Segment]) -> Tensor | None:
+        """Last hidden states [T, hidden] of a packed row; None where it does not take these segments."""
+
+
 def packed_logits(
     model: PreTrainedModel,
     manifest: Manifest,
     batch: Sequence[Encoded],
     fixed_rows: int | None,
     kernel: VarlenKernel | None = None,
+    trunk: Trunk | None = None,
 ) -> tuple[Tensor, int]:
     """Raw logits fp32 [B, H] of a batch, and the rows computed, padding included.
 
@@ -64,10 +73,13 @@ def packed_logits(
         fixed_rows: T of every forward (CUDA, where kernels are chosen by shape); None: the next multiple
             of `ROW_MULTIPLE`.
         kernel: attends to all conversations at once; None: one by one.
+        trunk: is asked first; None: the model's own computes every batch.
     """
     layout = plan_layout(batch, split=family_of(model.config).causal)
-    packed = PackedMasks(layout.segments, kernel=kernel)
-    hidden = hidden_states(model, manifest, batch, layout.source, packed, fixed_rows)
+    inputs = packed_inputs(model, manifest, batch, layout.source)
+    hidden = trunk(inputs, layout.segments) if trunk is not None else None
+    if hidden is None:
+        hidden = trunk_states(model, inputs, PackedMasks(layout.segments, kernel=kernel), fixed_rows)
     return pooled_logits(model, pooled(model, manifest, batch, layout, hidden)), hidden.shape[0]
 
 
@@ -79,37 +91,42 @@ def pooled_logits(model: PreTrainedModel, rows: Tensor) -> Tensor:
     return torch.cat(chunks)[: len(rows)]
 
 
-def hidden_states(
-    model: PreTrainedModel,
-    manifest: Manifest,
-    batch: Sequence[Encoded],
-    source: NDArray[np.int64],
-    packed: PackedMasks,
-    fixed_rows: int | None,
-) -> Tensor:
-    """Last hidden states [T, hidden] of the packed row.
-
-    Args:
-        source: int64 [rows], as `Layout.source`, of the rows that `packed` has segments for.
-    """
+def packed_inputs(
+    model: PreTrainedModel, manifest: Manifest, batch: Sequence[Encoded], source: NDArray[np.int64]
+) -> Inputs:
+    """What the trunk reads for the rows of `source`, which is as `Layout.source`."""
     inputs = [inputs_of(model, manifest, e) for e in batch]
-    length = len(source)
-    size = fixed_rows or padded_rows(length)
-    assert size >= length, "a pack holds more tokens than its fixed rows"
-
-    def row(parts: Sequence[NDArray[np.int64]], fill: int) -> Tensor:
-        laid = np.full((1, size), fill, dtype=np.int64)
-        laid[0, :length] = np.concatenate(parts)[source]
-        return placed(laid, model.device)
-
     types = [i.types for i in inputs if i.types is not None]
-    extra = {"token_type_ids": row(types, 0)} if types else {}
-    return model.base_model(  # type: ignore[no-any-return]
-        input_ids=row([i.ids for i in inputs], 0),
-        position_ids=row([i.positions for i in inputs], 0),
-        packed=packed,
-        **extra,
-    ).last_hidden_state[0]
+    return Inputs(
+        np.concatenate([i.ids for i in inputs])[source],
+        np.concatenate([i.positions for i in inputs])[source],
+        np.concatenate(types)[source] if types else None,
+    )
+
+
+def trunk_states(
+    model: PreTrainedModel, inputs: Inputs, packed: PackedMasks, fixed_rows: int | None
+) -> Tensor:
+    """Last hidden states [T, hidden] of the packed row that `packed` has segments for."""
+    size = fixed_rows or padded_rows(len(inputs.ids))
+    rows = {name: placed(row, model.device) for name, row in model_rows(inputs, size).items()}
+    return run_trunk(model, rows, packed)
+
+
+def model_rows(inputs: Inputs, size: int) -> dict[str, NDArray[np.int64]]:
+    """Arguments of the trunk: int64 [1, size] each, zeros in padding."""
+    assert size >= len(inputs.ids), "a pack holds more tokens than its fixed rows"
+    rows = {"input_ids": inputs.ids, "position_ids": inputs.positions}
+    if inputs.types is not None:
+        rows["token_type_ids"] = inputs.types
+    return {name: np.pad(row, (0, size - len(row)))[None] for name, row in rows.items()}
+
+
+def run_trunk(model: PreTrainedModel, rows: Mapping[str, Tensor], packed: PackedMasks) -> Tensor:
+    """Last hidden states [T, hidden] of the arguments that `model_rows` names."""
+    # else each layer would copy its keys and values to keep them
+    without = {"use_cache": False} if family_of(model.config).causal else {}
+    return model.base_model(**rows, **without, packed=packed).last_hidden_state[0]  # type: ignore[no-any-return]
 
 
 def pooled(
@@ -125,7 +142,7 @@ def pooled(
         place.row(pooled_index(e.input_ids, model.config.pad_token_id, pool, manifest.pooling))
         for e, place in zip(batch, layout.places, strict=True)
     ]
-    return hidden[torch.tensor(rows, device=hidden.device)].float()
+    return hidden[placed(np.array(rows), hidden.device)].float()
 
 
 def padded_rows(size: int) -> int:

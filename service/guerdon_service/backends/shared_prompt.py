@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from guerdon_service.backends.attention_masks import KeysAndValues, PackedMasks
 from guerdon_service.backends.layout import Segment, plan_layout
-from guerdon_service.backends.packed import hidden_states, pooled, pooled_logits
+from guerdon_service.backends.packed import packed_inputs, pooled, pooled_logits, trunk_states
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
 
@@ -38,7 +38,7 @@ def shared_prompt(model: PreTrainedModel, manifest: Manifest, one: Encoded) -> S
     length = one.prefix_len
     layers: dict[nn.Module, KeysAndValues] = {}
     packed = PackedMasks((Segment(0, length),), kept=layers)
-    hidden = hidden_states(model, manifest, [one], np.arange(length), packed, None)
+    hidden = trunk_states(model, packed_inputs(model, manifest, [one], np.arange(length)), packed, None)
     own = {layer: (key[:, :length], value[:, :length]) for layer, (key, value) in layers.items()}
     return SharedPrompt(own, hidden[:length], len(hidden))
 
@@ -50,6 +50,7 @@ def response_logits(
     layout = plan_layout(batch, split=True)
     first, *responses = layout.segments
     packed = PackedMasks(tuple(responses), earlier=prompt.layers)
-    hidden = hidden_states(model, manifest, batch, layout.source[first.end :], packed, None)
+    inputs = packed_inputs(model, manifest, batch, layout.source[first.end :])
+    hidden = trunk_states(model, inputs, packed, None)
     whole = torch.cat([prompt.hidden, hidden])
     return pooled_logits(model, pooled(model, manifest, batch, layout, whole)), len(hidden)

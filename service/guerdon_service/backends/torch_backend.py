@@ -18,11 +18,12 @@ from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
-from guerdon_service.backends.packed import packed_logits
+from guerdon_service.backends.packed import Trunk, packed_logits
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.priority import give_way
 from guerdon_service.backends.rows import row_logits
 from guerdon_service.backends.shared_prompt import SharedPrompt, response_logits, shared_prompt
+from guerdon_service.backends.trunk_graphs import recorded_trunk
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import InvalidInput
@@ -35,6 +36,10 @@ NUM_PARALLEL = 2
 """Forwards side by side on CPU: while one computes something long, another is soon free."""
 CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
+
+MAX_SEEN = 16
+"""Rows of keys that a forward with a kernel copies for each of its rows, at most: about where a small model's
+layer spends as long on copies as on products (estimated: 4 KiB a row, written and read at 2.5 TB/s)."""
 
 
 def check_placement(dtype: str, device: str) -> None:
@@ -68,6 +73,7 @@ class TorchBackend:
         fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
             the batch needs.
         kernel: attends to all conversations of a packed forward at once; None: one by one.
+        trunk: of packed forwards, recorded ones on CUDA; None: the model's own.
     """
 
     name = "torch"
@@ -79,6 +85,7 @@ class TorchBackend:
         dtype: str,
         fixed_rows: int | None = None,
         kernel: VarlenKernel | None = None,
+        trunk: Trunk | None = None,
     ) -> None:
         self.dtype = dtype
         self.num_heads = len(manifest.heads)
@@ -88,6 +95,7 @@ class TorchBackend:
         self._manifest = manifest
         self._fixed_rows = fixed_rows
         self._kernel = kernel
+        self._trunk = trunk
         on_cpu = model.device.type == "cpu"
         self._num_threads = torch.get_num_threads()
         # Packed forwards have the same bits on any number of threads; `row_logits` has not.
@@ -113,8 +121,10 @@ class TorchBackend:
         model = load_classifier(artifact, DTYPES[dtype], device)
         if device == "cpu":
             prepack(model.base_model)
+        rows = rows_on(device, artifact.manifest)
         kernel = kernel_for(device, DTYPES[dtype], head_dim_of(model.config))
-        return TorchBackend(model, artifact.manifest, dtype, rows_on(device, artifact.manifest), kernel)
+        trunk = recorded_trunk(model, artifact.manifest, rows, kernel) if rows and kernel else None
+        return TorchBackend(model, artifact.manifest, dtype, rows, kernel, trunk)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.
@@ -163,7 +173,8 @@ class TorchBackend:
         """Raw logits of the conversations at `part`, and the rows computed besides those of `prompt`."""
         members = [batch[i] for i in part]
         with _on_threads(num_threads):
-            packs = split_batch(members, self._fixed_rows, shared=self.shares_prefix)
+            max_seen = MAX_SEEN * self._fixed_rows if self._fixed_rows and self._kernel else None
+            packs = split_batch(members, self._fixed_rows, shared=self.shares_prefix, max_seen=max_seen)
             scored = [self._score(pack, prompt) for pack in packs]
             logits = torch.cat([rows for rows, _ in scored]).cpu().numpy()
         return logits, sum(size for _, size in scored)
@@ -173,7 +184,7 @@ class TorchBackend:
         if prompt is not None:
             return response_logits(model, self._manifest, pack, prompt)
         if self._packs:
-            return packed_logits(model, self._manifest, pack, self._fixed_rows, self._kernel)
+            return packed_logits(model, self._manifest, pack, self._fixed_rows, self._kernel, self._trunk)
         return row_logits(model, self._manifest, pack)
 
     def _loaded(self) -> PreTrainedModel:
@@ -183,7 +194,7 @@ class TorchBackend:
     def close(self) -> None:
         """Free the weights."""
         self._pool.shutdown()
-        self._model = None
+        self._model = self._trunk = None
         return_freed_memory()
 
 
