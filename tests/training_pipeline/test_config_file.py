@@ -130,6 +130,8 @@ def test_a_pipeline_fills_in_what_connects_its_stages() -> None:
         ("ppo.optim.updats=3", r"ppo\.optim\.updats is unknown; did you mean updates\?"),
         ("ppo.algorithm=pppo", "algorithm must be one of ppo, rloo"),
         ("dpo.loss.kind=sigmod", "loss.kind"),
+        ("reward.optim.epochs=0", r"optim\.epochs must be at least 1"),
+        ("reward.objective.kind=listwise", r"objective\.kind must be one of pairwise"),
         ("sft.save=adapter", r'sft\.save must be "merged"'),
         ("compare.profiles=[nice]", "profile nice; reward.profiles has both, manners"),
         ("reward.heads.0.sources.0.crossed=votes.jsonl", "its pairs would train proxy and gold alike"),

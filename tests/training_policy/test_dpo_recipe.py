@@ -29,7 +29,7 @@ from guerdon_training.policy.reference import as_reference
 from guerdon_training.policy.rows import pack
 from guerdon_training.sft import SftConfig
 from tests.training_policy.runs import LORA, prepare_dpo
-from tests.training_policy.tiny_lm import build_lm
+from tests.training_policy.tiny_lm import build_lm, pairs, write_jsonl
 
 WEIGHTS = "artifact/model.safetensors"
 
@@ -174,7 +174,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(
         patch.setattr("guerdon_training.dpo.dpo_terms", dying)
         with pytest.raises(KeyboardInterrupt):
             train_dpo(config)
-    assert (here / "artifact/.run/checkpoint").is_dir()
+    assert (here / "artifact/.run/checkpoint.pt").is_file()
     train_dpo(Path(config.name))
     assert (here / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
 
@@ -236,6 +236,31 @@ def test_a_prompt_in_two_splits_stops_it(here: Path, tiny_lm: Path) -> None:
 def test_a_loss_that_makes_no_sense_is_refused(here: Path, tiny_lm: Path, loss: str, match: str) -> None:
     config = prepare_dpo(here, tiny_lm, tables=f"{LORA}loss:\n  {loss}\n")
     with pytest.raises(InvalidInput, match=match):
+        train_dpo(config)
+    assert not (here / "artifact").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ("drift.max_new_tokens=0", r"drift\.max_new_tokens must be at least 1"),
+        ("drift.num_prompts=-1", r"drift\.num_prompts must be at least 0"),
+        ("max_tokens=5", r"no pair of train\.jsonl fits max_tokens = 5; raise it"),
+    ],
+)
+def test_a_setting_that_no_run_could_use_is_refused(
+    here: Path, tiny_lm: Path, setting: str, match: str
+) -> None:
+    with pytest.raises(InvalidInput, match=match):
+        train_dpo(prepare_dpo(here, tiny_lm), [setting])
+    assert not (here / "artifact").exists()
+
+
+def test_one_class_of_pairs_stops_before_the_first_step(here: Path, tiny_lm: Path) -> None:
+    config = prepare_dpo(here, tiny_lm)
+    same = [p | {"chosen": "yes", "rejected": "no"} for p in pairs(4, 0)]
+    write_jsonl(here / "train.jsonl", same)
+    with pytest.raises(InvalidInput, match=r"train\.jsonl: all 4 pairs from train\.jsonl:1 on prefer one"):
         train_dpo(config)
     assert not (here / "artifact").exists()
 

@@ -134,6 +134,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> N
     assert not (here / "artifact/manifest.json").exists()
 
 
+def test_a_last_step_that_breaks_the_weights_leaves_neither_checkpoint_nor_artifact(
+    here: Path, tiny_lm: Path
+) -> None:
+    config = prepare_sft(here, tiny_lm, tables="")
+    one_step = ["optim.learning_rate=.inf", "optim.examples_per_step=64"]  # its own loss was still finite
+    with pytest.raises(GuerdonError, match=r"valid loss is nan after epoch 1; lower optim\.learning_rate"):
+        train_sft(config, one_step)
+    assert [p.name for p in (here / "artifact/.run").iterdir()] == ["metrics.jsonl"]
+    assert not (here / "artifact/manifest.json").exists()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
@@ -141,6 +152,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> N
         ("epochs: 3", "epochs: 0", r"optim\.epochs must be at least 1"),
         ("max_tokens: 64", "max_tokens: 8", "no response of train.jsonl fits"),
         ("seed: 5", "seed: 5\nsave: adapter", "is a folder"),
+        ("epochs: 3", "epochs: 3\n  weight_decay: -1.0", r"optim\.weight_decay must be at least 0"),
+        ("max_row_tokens: 300", "max_row_tokens: 0", r"optim\.max_row_tokens must be at least 1"),
+        ("test: test.jsonl", "test: test.jsonl\n  max_train: -1", r"keeps -1 records of train\.jsonl"),
+        ("rank: 4", "rank: 4\n  target_modules: [nope]", r"target_modules is nope; the base's are down_proj"),
+        ("rank: 4", "rank: -4", r"lora\.rank is -4"),
         ("train: train.jsonl", "train: missing.jsonl", "missing.jsonl does not exist"),
         ("test: test.jsonl", "test: valid.jsonl", r"valid\.jsonl \(record 1-0\) share a prompt"),
         ("optim:", "  sources: [nobody]\noptim:", "names nobody, which train.jsonl does not hold"),

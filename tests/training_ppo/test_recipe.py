@@ -294,6 +294,8 @@ def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: 
         ("algorithm: ppo", "algoritm: ppo", "did you mean algorithm"),
         ("samples_per_prompt: 2", "samples_per_prompt: 0", "samples_per_prompt must be at least 1"),
         ("updates: 3", "updates: 3\n  minibatches: 9", "minibatches must be between 1 and 8"),
+        ("updates: 3", "updates: 3\n  lam: 2.0", r"optim\.lam must be in \[0, 1\]"),
+        ("updates: 3", "updates: 3\n  clip: 0.0", r"optim\.clip must be above 0"),
         ("missing_eos: subtract", "missing_eos: drop", "scores.missing_eos must be one of"),
         ("normalise_samples: 8", "normalise_samples: 1", "normalise_samples"),
         ("valid: valid.jsonl", "", "data.valid"),

@@ -123,6 +123,6 @@ def test_half_a_character_is_named_and_a_byte_order_mark_is_no_text(
 
 def test_a_file_of_ties_alone_holds_no_pair(tmp_path: Path) -> None:
     path = _write(tmp_path / "pairs.jsonl", PAIR | {"votes": {"tie": 3}})
-    with pytest.raises(InvalidInput, match=r"pairs\.jsonl holds no record"):
+    with pytest.raises(InvalidInput, match=r"pairs\.jsonl: every record ties"):
         read_pairs(path)
     assert len(read_pairs(path, ties=True)) == 1

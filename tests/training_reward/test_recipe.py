@@ -96,6 +96,17 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
     ("sections", "message"),
     [
         ({"objective": {"kind": "listwise"}}, "objective.kind must be one of pairwise"),
+        ({"optim": {"epochs": 0}}, r"optim\.epochs must be at least 1"),
+        ({"optim": {"learning_rate": -1.0}}, r"optim\.learning_rate must be above 0"),
+        ({"optim": {"num_threads": 0}}, r"optim\.num_threads must be at least 1"),
+        ({"optim": {"centring": -1.0}}, r"optim\.centring must be at least 0"),
+        ({"heads": []}, "heads must name at least one head"),
+        ({"profiles": {}}, "profiles must hold at least one profile"),
+        ({"profiles": {"only": {"kindness": 1.0}}}, "profiles weigh kindness, which heads lacks; it has quality"),
+        ({"profiles": {"only": {"quality": 0.0}}}, "profiles must each weigh a head other than 0"),
+        ({"lora": {"rank": 4, "layers": [1, 9]}}, r"lora\.layers is \[1, 9\]; the base's layers are 0 to 2"),
+        ({"lora": {"rank": 0, "layers": [1]}}, r"lora\.rank must be at least 1"),
+        ({"max_tokens": 5}, r"no pair of train\.jsonl for the head quality fits max_tokens = 5; raise it"),
         ({"objective": {"margin": "margin"}}, "no record of data.train has a margin above 0"),
         ({"objective": {"flip_rates": "none.json"}}, "none.json is not an audit's report"),
         (
@@ -113,6 +124,16 @@ def test_what_cannot_train_stops_before_the_first_step(
     assert not (tmp_path / "artifact").exists()
 
 
+def test_a_record_without_a_source_is_named(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    write_pairs(tmp_path, num=6)
+    path = tmp_path / "train.jsonl"
+    lines = path.read_text("utf-8").splitlines()
+    lines[2] = lines[2].replace('"source": "made", ', "")
+    path.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(InvalidInput, match=r"train\.jsonl:3 has no source.*add source"):
+        train(tmp_path, config(tiny_base))
+
+
 PROMPT = '{"prompt": [{"role": "user", "content": "why ?"}], "source": "made", '
 
 
@@ -122,14 +143,14 @@ PROMPT = '{"prompt": [{"role": "user", "content": "why ?"}], "source": "made", '
         (
             ['"chosen": "good", "rejected": "bad"}'] * 2,
             "pairwise",
-            "all 2 pairs of the head quality prefer one",
+            r"all 2 pairs of the head quality from .*:1 on prefer one",
         ),
         (
             ['"chosen": "good", "rejected": "bad", "votes": {"tie": 3}}'],
             "davidson",
-            "all 1 pairs of the head quality tie",
+            r"all 1 pairs of the head quality from .*:1 on tie",
         ),
-        (['"chosen": "good", "rejected": "bad", "votes": {"tie": 3}}'], "pairwise", "holds no record"),
+        (['"chosen": "good", "rejected": "bad", "votes": {"tie": 3}}'], "pairwise", "every record ties"),
     ],
 )
 def test_one_class_of_pairs_stops_before_the_first_step(

@@ -105,5 +105,16 @@ def test_a_loss_that_is_not_a_number_stops_it(tiny_base: BaseConfig, tmp_path: P
         train(tmp_path, _values(tiny_base, learning_rate=1e30))
 
 
+def test_a_last_step_that_breaks_the_weights_leaves_no_artifact(
+    tiny_base: BaseConfig, tmp_path: Path
+) -> None:
+    """One step an epoch: its own loss was still finite."""
+    write_pairs(tmp_path)
+    with pytest.raises(GuerdonError, match=r"scores of the valid pairs are not finite; lower optim"):
+        train(tmp_path, _values(tiny_base, learning_rate=float("inf"), epochs=1, pairs_per_step=100))
+    assert not (tmp_path / "artifact" / "manifest.json").exists()
+    assert not (tmp_path / "artifact" / ".run" / "000" / "checkpoint.pt").exists()
+
+
 def _no_space(_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")

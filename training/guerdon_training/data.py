@@ -8,7 +8,7 @@ tie; it is read as all its pairs.
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class PreferencePair:
 
     votes: where several annotators judged it. margin: strength of the preference, on the source's scale.
     rank_gap: how many ranks apart the two stood in a ranking.
+    place: ``file:line`` of its record.
     """
 
     id: str
@@ -48,6 +49,7 @@ class PreferencePair:
     votes: Votes | None = None
     margin: float | None = None
     rank_gap: int | None = None
+    place: str = field(default="", compare=False)
 
     @property
     def cluster(self) -> str:
@@ -93,7 +95,8 @@ def read_pairs(path: Path, *, ties: bool = False) -> tuple[PreferencePair, ...]:
         found = _ranked(record, name) if kind == "ranking" else [_pair(record, name)]
         pairs += [pair for pair in found if ties or not pair.is_tie]
     if not pairs:
-        raise InvalidInput(f"{path} holds no record; give a file with preference pairs", param="data")
+        held = f"{path}: every record ties" if places else f"{path} holds no record"
+        raise InvalidInput(f"{held}; give a file with preference pairs", param="data")
     return tuple(pairs)
 
 
@@ -120,6 +123,7 @@ def _pair(record: Record, name: str) -> PreferencePair:
         votes=_votes(record),
         margin=record.number("margin"),
         rank_gap=None if gap is None else int(gap),
+        place=record.where,
     )
 
 
@@ -141,6 +145,7 @@ def _ranked(record: Record, name: str) -> list[PreferencePair]:
             record.text("subset"),
             votes=Votes(tie=1) if ranks[better] == ranks[worse] else None,
             rank_gap=ranks[worse] - ranks[better],
+            place=record.where,
         )
         for better, worse in combinations(order, 2)
     ]

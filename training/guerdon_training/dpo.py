@@ -19,7 +19,7 @@ from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.config_file import read_config
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
-from guerdon_training.policy.drift import DriftConfig, measure_drift
+from guerdon_training.policy.drift import DriftConfig, check_drift, measure_drift
 from guerdon_training.policy.encode import encode_prompt
 from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.implicit_reward import ImplicitReward, write_implicit_reward
@@ -39,6 +39,7 @@ from guerdon_training.policy.recipe import Recipe, begin, publish
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
 from guerdon_training.policy.select import select
 from guerdon_training.splits import check_splits
+from guerdon_training.usable import check_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     config = read_config(config_path, DpoConfig, overrides)
     check_loss(config.loss)
+    check_drift(config.drift)
     recipe = begin(config)
     optim, device = config.optim, recipe.accelerator.device
 
@@ -162,7 +164,9 @@ def read_split(recipe: Recipe, split: str) -> list[PreferencePair]:
     """
     data = recipe.config.data
     file, limit = data.splits[split]
-    return select(read_pairs(Path(file)), data.sources, limit, recipe.config.seed, file)
+    kept = select(read_pairs(Path(file)), data.sources, limit, recipe.config.seed, file)
+    check_classes(kept, file)
+    return kept
 
 
 def encode_split(recipe: Recipe, split: str, records: Sequence[PreferencePair]) -> list[ExamplePair]:
@@ -173,10 +177,8 @@ def encode_split(recipe: Recipe, split: str, records: Sequence[PreferencePair]) 
     """
     found = encode_pairs(recipe.tokenizer, records, recipe.config.max_tokens)
     if not found:
-        raise InvalidInput(
-            f"no pair of data.{split} fits max_tokens = {recipe.config.max_tokens}; raise it",
-            param="max_tokens",
-        )
+        file, limit = recipe.config.data.files[split], recipe.config.max_tokens
+        raise InvalidInput(f"no pair of {file} fits max_tokens = {limit}; raise it", param="max_tokens")
     return found
 
 

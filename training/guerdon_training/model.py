@@ -67,9 +67,18 @@ def build_model(
     Args:
         num_layers: of the base, from the first; 0 is all. pooling: what the head reads; the base's pooler
             was made for ``model``, for ``response`` it starts as the identity.
+
+    Raises:
+        InvalidInput: the base lacks one of `num_layers` or of `lora.layers`.
     """
     torch.manual_seed(seed)
     base = load_classifier(folder, num_heads, num_layers)
+    num_kept = base.config.num_hidden_layers
+    if lora.layers and not (min(lora.layers) >= 0 and max(lora.layers) < num_kept):
+        raise InvalidInput(
+            f"config lora.layers is {list(lora.layers)}; the base's layers are 0 to {num_kept - 1}",
+            param="lora.layers",
+        )
     base.name_or_path = base.config._name_or_path = package
     torch.nn.init.normal_(base.classifier.weight, std=(base.classifier.in_features + 1) ** -0.5)
     torch.nn.init.zeros_(base.classifier.bias)

@@ -23,7 +23,7 @@ from guerdon_training.artifact import MANIFEST, git_revision, seal
 from guerdon_training.card import render_card
 from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
 from guerdon_training.config_file import config_yaml, read_config
-from guerdon_training.convex import check_convex, fit_convex
+from guerdon_training.convex import fit_convex
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
@@ -42,16 +42,16 @@ from guerdon_training.measure import (
     write_scores,
 )
 from guerdon_training.model import base_folder, base_version, build_model, check_pooling, load_tokenizer
-from guerdon_training.objective_config import check_objective
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
+from guerdon_training.reward_check import check_reward
 from guerdon_training.rows import Rows, build_rows
 from guerdon_training.run_identity import run_identity
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
 from guerdon_training.trunk import SplitEncoder
-from guerdon_training.usable import check_usable
+from guerdon_training.usable import check_fits, check_usable
 from guerdon_training.warm import average_runs
 
 
@@ -66,8 +66,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         GuerdonError: see `fit.fit`.
     """
     config = read_config(config_path, RewardConfig, overrides)
-    check_objective(config.objective, config.ensemble, config.length, config.optim.flip_rate)
-    check_convex(config)
+    check_reward(config)
     accelerator = begin_processes(cpu=True)
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     names = [head.name for head in config.heads]
@@ -90,6 +89,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     train_rows, valid_rows = (
         build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
     )
+    check_fits(train_rows, config.heads, config.data.train, config.max_tokens)
+    check_fits(valid_rows, config.heads, config.data.valid, config.max_tokens)
     folder, parents = Path(config.output), _parents(config)
     runs = [
         _run(config, base, tokenizer, train_rows, valid_rows, number, parents, accelerator)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import HeadConfig
 from guerdon_training.data import PreferencePair
 
@@ -29,8 +30,19 @@ class Tagged:
 
 
 def tag(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig], *, trained: bool) -> list[Tagged]:
-    """Pairs of each head's sources; `trained` keeps only the subsets that the head may learn from."""
+    """Pairs of each head's sources; `trained` keeps only the subsets that the head may learn from.
+
+    Raises:
+        InvalidInput: a record without a source, where no head takes such: which one it trains is unknown.
+    """
     found = []
+    sourceless = next((p for p in pairs if not p.source), None)
+    if sourceless and not any(s.source == "" for head in heads for s in head.sources):
+        raise InvalidInput(
+            f"{sourceless.place or sourceless.id} has no source, so no head would learn from it; add source, "
+            'or a source "" to one of heads',
+            param="data",
+        )
     for number, head in enumerate(heads):
         subsets = {s.source: s.subsets for s in head.sources}
         for pair in pairs:

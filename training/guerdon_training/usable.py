@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import HeadConfig
+from guerdon_training.data import PreferencePair
+from guerdon_training.rows import Rows
 from guerdon_training.tagging import Tagged
 
 
@@ -22,15 +24,37 @@ def check_usable(tagged: Sequence[Tagged], heads: Sequence[HeadConfig], file: st
                 "heads.sources",
                 param="heads",
             )
-        if all(p.is_tie for p in own):
+        check_classes(own, file, f"of the head {head.name}")
+
+
+def check_classes(pairs: Sequence[PreferencePair], file: str, which: str = "") -> None:
+    """Refuse pairs of one class: ties alone, or one comparison over and over.
+
+    Raises:
+        InvalidInput: the file and the first line are named.
+    """
+    what = " ".join(filter(None, (f"{file}: all {len(pairs)} pairs", which, f"from {pairs[0].place} on")))
+    if all(p.is_tie for p in pairs):
+        raise InvalidInput(
+            f"{what} tie, so nothing in them is better; add pairs with a preference", param="data"
+        )
+    if len(pairs) > 1 and len({(p.chosen, p.rejected) for p in pairs}) == 1:
+        raise InvalidInput(
+            f"{what} prefer one and the same text to one other, so a model could learn these two alone; add "
+            "pairs with other responses",
+            param="data",
+        )
+
+
+def check_fits(rows: Rows, heads: Sequence[HeadConfig], file: str, max_tokens: int) -> None:
+    """Refuse a split of which no pair of a head fits the model.
+
+    Raises:
+        InvalidInput: the file and the head are named.
+    """
+    for number, head in enumerate(heads):
+        if not any(c.head == number for c in rows.comparisons):
             raise InvalidInput(
-                f"{file}: all {len(own)} pairs of the head {head.name} tie, so nothing in them is better; "
-                "add pairs with a preference",
-                param="data",
-            )
-        if len(own) > 1 and len({(p.chosen, p.rejected) for p in own}) == 1:
-            raise InvalidInput(
-                f"{file}: all {len(own)} pairs of the head {head.name} prefer one and the same text to one "
-                "other, so it could learn these two alone; add pairs with other responses",
-                param="data",
+                f"no pair of {file} for the head {head.name} fits max_tokens = {max_tokens}; raise it",
+                param="max_tokens",
             )

@@ -7,6 +7,7 @@ from guerdon_training.policy.artifact import check_save
 from guerdon_training.policy.config import check_optim
 from guerdon_training.policy.objective import check_loss
 from guerdon_training.ppo.check import check_ppo
+from guerdon_training.reward_check import check_reward
 
 
 def check_pipeline(config: PipelineConfig) -> None:
@@ -19,6 +20,7 @@ def check_pipeline(config: PipelineConfig) -> None:
         check_optim(policy.optim)
         check_save(policy.save, policy.base, policy.lora.rank)
     check_loss(config.dpo.loss)
+    check_reward(config.reward)
     check_ppo(config.ppo)
     profiles = config.reward.profiles
     asked = [config.ppo.reward.profile, config.card.profile, *config.compare.profiles]

@@ -150,6 +150,8 @@ def check_optim(optim: PolicyOptim) -> None:
         "examples_per_step must be at least 1": optim.examples_per_step < 1,
         f"schedule must be one of {', '.join(SCHEDULES)}": optim.schedule not in SCHEDULES,
         "warmup_share must be in [0, 1)": not 0 <= optim.warmup_share < 1,
+        "weight_decay must be at least 0": not optim.weight_decay >= 0,
+        "max_row_tokens must be at least 1": optim.max_row_tokens < 1,
         "max_grad_norm must be above 0": not optim.max_grad_norm > 0,
         "num_threads must be at least 1": optim.num_threads < 1,
     }

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_training.policy.encode import Example
 from guerdon_training.policy.logprobs import row_logprobs
 from guerdon_training.policy.plan import packed
@@ -26,6 +27,18 @@ class DriftConfig:
 
     num_prompts: int = 32
     max_new_tokens: int = 64
+
+
+def check_drift(drift: DriftConfig) -> None:
+    """Refuse values that no run could use.
+
+    Raises:
+        InvalidInput: the key is named.
+    """
+    if drift.num_prompts < 0:
+        raise InvalidInput("config drift.num_prompts must be at least 0", param="drift.num_prompts")
+    if drift.max_new_tokens < 1:
+        raise InvalidInput("config drift.max_new_tokens must be at least 1", param="drift.max_new_tokens")
 
 
 @torch.no_grad()

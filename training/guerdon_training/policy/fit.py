@@ -87,6 +87,12 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
     for epoch in range(progress.num_epochs, job.optim.epochs):
         _epoch(accelerator, prepared, optimizer, job, epoch, log)
         figures = job.evaluate(prepared)
+        if not isfinite(figures["loss"]):
+            raise GuerdonError(
+                f"the valid loss is {figures['loss']} after epoch {epoch + 1}; lower optim.learning_rate. "
+                f"The checkpoint after epoch {epoch} is intact",
+                param="optim.learning_rate",
+            )
         log.write(epoch + 1, {f"valid/{name}": value for name, value in figures.items()})
         progress = replace(progress, num_epochs=epoch + 1)
         if figures["loss"] < progress.best_loss:

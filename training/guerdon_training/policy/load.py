@@ -39,19 +39,15 @@ def load_policy(folder: Path, lora: PolicyLora, seed: int) -> nn.Module:
     every ratio (Huang et al., "The N implementation details of RLHF with PPO", 2023).
 
     Raises:
-        InvalidInput: `lora.last_layers` is more than the model has.
+        InvalidInput: `lora` has a value that this model cannot use.
     """
     torch.manual_seed(seed)
     model = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
     disable_dropout(model)
     if lora.rank == 0:
         return model
+    _check_lora(model, lora)
     num_layers = model.config.get_text_config().num_hidden_layers
-    if not 0 <= lora.last_layers <= num_layers:
-        raise InvalidInput(
-            f"config lora.last_layers is {lora.last_layers}; the base has {num_layers} layers",
-            param="lora.last_layers",
-        )
     first = num_layers - (lora.last_layers or num_layers)
     adapter = peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,
@@ -62,6 +58,24 @@ def load_policy(folder: Path, lora: PolicyLora, seed: int) -> nn.Module:
         layers_to_transform=list(range(first, num_layers)),
     )
     return cast(nn.Module, peft.get_peft_model(model, adapter))
+
+
+def _check_lora(model: PreTrainedModel, lora: PolicyLora) -> None:
+    num_layers = model.config.get_text_config().num_hidden_layers
+    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    problems = {
+        f"rank is {lora.rank}; give 0 for none, or more": lora.rank < 0,
+        f"alpha is {lora.alpha}; give at least 1": lora.alpha < 1,
+        f"last_layers is {lora.last_layers}; the base has {num_layers} layers": (
+            not 0 <= lora.last_layers <= num_layers
+        ),
+        f"target_modules is {', '.join(lora.target_modules)}; the base's are {', '.join(sorted(linear))}": (
+            not lora.target_modules or not linear.issuperset(lora.target_modules)
+        ),
+    }
+    for sentence, wrong in problems.items():
+        if wrong:
+            raise InvalidInput(f"config lora.{sentence}", param=f"lora.{sentence.split()[0]}")
 
 
 def disable_dropout(model: nn.Module) -> None:

@@ -23,8 +23,12 @@ def select(records: Sequence[T], sources: Sequence[str], limit: int, seed: int, 
     """Records of `sources` (all for none), at most `limit` of them (all for 0), drawn with `seed`.
 
     Raises:
-        InvalidInput: a source that the file does not hold.
+        InvalidInput: a source that the file does not hold, or a limit below 0.
     """
+    if limit < 0:
+        raise InvalidInput(
+            f"config data keeps {limit} records of {path}; give 0 for all, or a number above", param="data"
+        )
     known = {r.source for r in records}
     unknown = sorted(set(sources) - known)
     if unknown:

@@ -46,7 +46,7 @@ def update(
         sampled: the ratio must be 1 and nothing clipped.
 
     Raises:
-        GuerdonError: a loss is not finite; the weights are those of the last finite step.
+        GuerdonError: a loss is not finite, or the policy that the steps have made says nothing finite.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = []
@@ -54,6 +54,7 @@ def update(
         order = torch.randperm(len(episodes.rollout.examples), generator=generator)
         for minibatch in order.tensor_split(config.optim.minibatches):
             steps.append(_step(accelerator, model, optimizer, episodes, minibatch.tolist(), config))
+    _check_sound(model, episodes, config, accelerator.device)
     first = {f"first/{name.split('/')[1]}": value for name, value in steps[0].items() if "ratio" in name}
     means = {name: sum(s[name] for s in steps) / len(steps) for name in steps[0]}
     return means | first | {"first/clip_fraction": steps[0]["policy/clip_fraction"]}
@@ -77,16 +78,32 @@ def _step(
             now: Evaluated = model(batch.row, config.rollout.temperature)
             loss, found = batch_loss(batch, now, len(minibatch), num_tokens, config)
             if not bool(torch.isfinite(loss)):
-                raise GuerdonError(
-                    "the loss is not finite; lower optim.learning_rate and give another output. The last "
-                    "checkpoint is intact"
-                )
+                raise _not_finite("the loss is")
             accelerator.backward(loss)
         figures = {name: figures.get(name, 0.0) + value for name, value in found.items()}
     norm = accelerator.clip_grad_norm_(model.parameters(), optim.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
     return figures | {"policy/grad_norm": float(norm)}
+
+
+@torch.no_grad()
+def _check_sound(model: nn.Module, episodes: Episodes, config: PpoConfig, device: torch.device) -> None:
+    """Whether the last step was sound too, of which no loss tells: by what fits into one row."""
+    first = next(
+        _batches(episodes, list(range(len(episodes.rollout.examples))), config.optim.max_row_tokens, device)
+    )
+    now: Evaluated = model(first.row, config.rollout.temperature)
+    if not bool(torch.isfinite(now.logprobs).all() and torch.isfinite(now.values).all()):
+        raise _not_finite("the policy's log-probabilities are")
+
+
+def _not_finite(what: str) -> GuerdonError:
+    return GuerdonError(
+        f"{what} not finite; lower optim.learning_rate and give another output. The last checkpoint is "
+        "intact",
+        param="optim.learning_rate",
+    )
 
 
 def batch_loss(
