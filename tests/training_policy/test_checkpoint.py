@@ -12,7 +12,6 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from guerdon_service.core.errors import GuerdonError
-from guerdon_training.policy.checkpoint import Checkpoint
 from guerdon_training.sft import evaluate, train_sft
 from tests.training_policy.runs import prepare_sft
 
@@ -35,12 +34,13 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr("guerdon_training.sft.evaluate", filling)
         try:
-            with pytest.raises(GuerdonError, match=r"after epoch 2 could not be written.*after epoch 1"):
+            with pytest.raises(GuerdonError, match=r"checkpoint\.pt could not be written.*before is intact"):
                 train_sft(config)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    saved = sorted(p.name for p in (here / "artifact/.run/checkpoint").iterdir())
-    assert saved == ["000001"]
+    saved = torch.load(here / "artifact/.run/checkpoint.pt", weights_only=True)
+    assert saved["progress"]["num_epochs"] == 1
+    assert all("lora_" in name for name in saved["trained"]), "frozen weights are the base's"
     assert train_sft(config).metrics["epoch"] >= 1
 
 
@@ -73,16 +73,6 @@ def test_a_full_disk_leaves_the_best_weights_so_far(
     assert train_sft(config).metrics["epoch"] == 3
 
 
-def test_a_checkpoint_without_its_last_file_does_not_count(tmp_path: Path) -> None:
-    (tmp_path / "000001").mkdir()
-    (tmp_path / "000001/progress.json").write_text(
-        '{"identity": "x", "num_epochs": 1, "best_epoch": 1, "best_loss": 2.0}'
-    )
-    (tmp_path / "000002").mkdir()
-    (tmp_path / "000002/model.safetensors").write_text("half")
-    assert Checkpoint(tmp_path).progress("x").num_epochs == 1
-
-
 def _in_a_fork(config: Path) -> None:
     AcceleratorState._reset_state(reset_partial_state=True)  # the parent's, which was alone
     assert Accelerator().num_processes == 2
@@ -113,7 +103,7 @@ def test_two_processes_interrupted_or_not_end_in_the_weights_of_one(
     with monkeypatch.context() as patch:
         patch.setattr("guerdon_training.sft.evaluate", _killed_in_the_second_epoch())
         debug_launcher(_in_a_fork, (config,), num_processes=2)  # an interrupt ends a process quietly
-    assert (here / "together/.run/checkpoint/000001/progress.json").is_file()
+    assert (here / "together/.run/checkpoint.pt").is_file()
     assert not (here / "together/manifest.json").exists()
     debug_launcher(_in_a_fork, (config,), num_processes=2)
     together = load_file(here / "together/model.safetensors")

@@ -8,9 +8,10 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from guerdon_training.distributed import shares
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.policy.encode import Example
-from guerdon_training.policy.fit import Terms, backward, shares
+from guerdon_training.policy.fit import Terms, backward
 from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.plan import epoch_steps, num_steps
 from guerdon_training.policy.rows import fill, pack

@@ -108,7 +108,7 @@ def test_a_checkpoint_of_another_config_is_refused(
         patch.setattr("guerdon_training.sft.publish", lambda *_: None)
         train_sft(Path(config.name))
     config.write_text(config.read_text().replace("seed: 5", "seed: 6"))
-    with pytest.raises(InvalidInput, match="checkpoint of another config"):
+    with pytest.raises(InvalidInput, match="is of another config"):
         train_sft(Path(config.name))
 
 

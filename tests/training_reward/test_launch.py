@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,47 +25,61 @@ from guerdon_training.distributed import begin_processes, check_distributed
 from guerdon_training.model import base_folder
 from tests.ports import free_port
 from tests.training_policy.conftest import tiny_lm
+from tests.training_policy.launched import RECIPES
 from tests.training_policy.runs import prepare_dpo, prepare_sft
+from tests.training_policy.tiny_lm import demonstrations, write_jsonl
 from tests.training_reward.runs import config, write_pairs
 
 __all__ = ["tiny_lm"]
 ROOT = Path(__file__).parents[2]
 WEIGHTS = {
     "sft": "model.safetensors",
+    "full": "model.safetensors",
     "dpo": "model.safetensors",
     "reward": "adapter/adapter_model.safetensors",
 }
+FSDP = ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
+LAUNCHES = {
+    "together": (["--multi_gpu"], ("sft", "dpo", "reward")),
+    "sharded": (FSDP, ("full", "dpo", "reward")),
+}
+"""Options and runs, by the output of those runs."""
 
 
 @pytest.fixture(scope="module")
 def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Every recipe's ``artifact`` of one process and ``together`` of two."""
+    """Every run's ``artifact`` of one process, and those of two: ``together``, and ``sharded``."""
     root = tmp_path_factory.mktemp("launch")
-    for recipe in WEIGHTS:
-        (root / recipe).mkdir()
+    for run in WEIGHTS:
+        (root / run).mkdir()
     prepare_sft(root / "sft", tiny_lm)
+    prepare_sft(root / "full", tiny_lm, tables="")
+    other = [record | {"response": "I am sorry, but I cannot help"} for record in demonstrations(10, 1)]
+    write_jsonl(root / "full" / "valid.jsonl", other)  # worse from epoch to epoch
     prepare_dpo(root / "dpo", tiny_lm)
     write_pairs(root / "reward")
     values = config(tiny_base)
     # several micro-batches to a step, an odd number among them
     values["optim"] |= {"epochs": 2, "max_batch_tokens": 80}
     (root / "reward" / "config.yaml").write_text(yaml.safe_dump(values), "utf-8")
-    for recipe in WEIGHTS:
+    for run in WEIGHTS:
         with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(root / recipe)
-            assert train_command([recipe, "config.yaml"]) == 0
-    _launch(root)
+            patch.chdir(root / run)
+            assert train_command([RECIPES.get(run, run), "config.yaml"]) == 0
+    for output in LAUNCHES:
+        _launch(root, output)
     yield root
 
 
-def _launch(root: Path) -> None:
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+def _launch(root: Path, output: str) -> None:
+    options, runs = LAUNCHES[output]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *options, "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     launch += ["--main_process_port", str(free_port()), "--module", "tests.training_policy.launched"]
     path = os.pathsep.join([str(ROOT), *(p for p in sys.path if p)])
     settings = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     found = subprocess.run(
-        [*launch, str(root), *WEIGHTS],
+        [*launch, str(root), output, *runs],
         env=os.environ | settings,
         capture_output=True,
         text=True,
@@ -74,39 +89,71 @@ def _launch(root: Path) -> None:
     assert found.returncode == 0, found.stderr[-4000:]
 
 
+def _metrics(artifact: Path) -> dict[str, Any]:
+    return dict(json.loads((artifact / "manifest.json").read_text("utf-8"))["metrics"])
+
+
 def _log(artifact: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (artifact / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("recipe", WEIGHTS)
-def test_two_processes_end_in_the_weights_of_one(folder: Path, recipe: str) -> None:
-    alone, together = (load_file(folder / recipe / f / WEIGHTS[recipe]) for f in ("artifact", "together"))
+@pytest.mark.parametrize(("output", "run"), [(o, run) for o, (_, runs) in LAUNCHES.items() for run in runs])
+def test_two_processes_end_in_the_weights_of_one(folder: Path, output: str, run: str) -> None:
+    alone, together = (load_file(folder / run / f / WEIGHTS[run]) for f in ("artifact", output))
     assert alone.keys() == together.keys()
     for name, weight in alone.items():
         assert float((weight - together[name]).abs().max()) < 2e-4, name
-    assert not (folder / recipe / "together" / ".run").exists()
-    one, two = (_log(folder / recipe / f) for f in ("artifact", "together"))
+    assert not (folder / run / output / ".run").exists()
+    one, two = (_log(folder / run / f) for f in ("artifact", output))
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):  # Adam would not tell twice the gradient from the gradient
         assert a == pytest.approx(b, rel=1e-2, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_sharded_weights_are_refused(kind: DistributedType) -> None:
-    check_distributed(DistributedType.MULTI_CPU)
-    with pytest.raises(InvalidInput, match="which shards weights"):
-        check_distributed(kind)
+def test_the_measured_policy_is_the_kept_one(folder: Path) -> None:
+    for output, run in (("together", "dpo"), ("sharded", "dpo"), ("sharded", "full")):
+        one, two = (_metrics(folder / run / f) for f in ("artifact", output))
+        assert one["epoch"] == two["epoch"]
+        for split in ("valid", "test"):
+            assert one[split] == pytest.approx(two[split], rel=1e-2, abs=1e-3), (output, run)
+    log = _log(folder / "full/artifact")
+    assert one["epoch"] < log[-1]["epoch"], "only weights that come back show whether old ones were forgotten"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shards", "version", "remedy"),
+    [
+        (
+            DistributedType.DEEPSPEED,
+            True,
+            2,
+            "no recipe is tested with; launch with --use_fsdp --fsdp_version 2",
+        ),
+        (DistributedType.FSDP, False, 2, r"samples responses.*launch without --use_fsdp \(DDP\)"),
+        (DistributedType.FSDP, True, 1, "launch with --fsdp_version 2"),
+    ],
+)
+def test_what_would_be_wrong_is_refused(
+    kind: DistributedType, shards: bool, version: int, remedy: str
+) -> None:
+    check_distributed(DistributedType.MULTI_CPU, False, 2)
+    check_distributed(DistributedType.FSDP, True, 2)
+    with pytest.raises(InvalidInput, match=remedy):
+        check_distributed(kind, shards, version)
 
 
 def test_a_recipe_is_not_held_to_the_choices_of_the_one_before_it() -> None:
-    assert begin_processes(mixed_precision="bf16").mixed_precision == "bf16"
+    assert begin_processes(shards=False, mixed_precision="bf16").mixed_precision == "bf16"
     AcceleratorState().device = torch.device("cuda")  # what a stage on a GPU leaves behind
-    accelerator = begin_processes(cpu=True, mixed_precision="no")
+    accelerator = begin_processes(shards=False, cpu=True, mixed_precision="no")
     assert (accelerator.mixed_precision, accelerator.device.type) == ("no", "cpu")
 
 
-def test_one_process_wrote_the_reward_model_and_it_is_served(folder: Path, tiny_base: BaseConfig) -> None:
-    together = folder / "reward" / "together"
+@pytest.mark.parametrize("output", LAUNCHES)
+def test_one_process_wrote_the_reward_model_and_it_is_served(
+    folder: Path, tiny_base: BaseConfig, output: str
+) -> None:
+    together = folder / "reward" / output
     loaded = load_model(ModelSpec("tiny", str(together)))
     assert loaded.certificate.passed
     assert loaded.manifest.digest == digest_of(together, loaded.manifest, base_folder(tiny_base))

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guerdon_training.sharded import part_as, whole
+
 
 class MovingAverage:
     """Exponential moving average of `parameters` (Polyak and Juditsky, 1992; Izmailov et al., 1803.05407).
@@ -29,12 +31,15 @@ class MovingAverage:
             average.lerp_(parameter, 1.0 - decay)
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {"average": self._average, "updates": self._updates}
+        """For a checkpoint; a collective operation where parameters are sharded."""
+        return {"average": [whole(value) for value in self._average], "updates": self._updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self._average, self._updates = list(state["average"]), int(state["updates"])
+        self._average = [
+            part_as(p, value) for p, value in zip(self._parameters, state["average"], strict=True)
+        ]
+        self._updates = int(state["updates"])
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -1,21 +1,34 @@
 """How the processes of ``accelerate launch`` may share a run."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
-from accelerate import Accelerator, DistributedType
+from accelerate import (
+    Accelerator,
+    DistributedType,
+    FullyShardedDataParallelPlugin,
+    InitProcessGroupKwargs,
+)
 from accelerate.state import AcceleratorState, is_initialized
+from accelerate.utils import parse_flag_from_env
 
 from guerdon_service.core.errors import InvalidInput
 
-SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+T = TypeVar("T")
+
+WAIT = InitProcessGroupKwargs(timeout=timedelta(hours=12))
+"""For each other: one process alone asks the reference, measures and writes, longer than the 10 minutes after
+which NCCL would give the others up."""
 
 
-def begin_processes(**options: Any) -> Accelerator:
+def begin_processes(*, shards: bool, **options: Any) -> Accelerator:
     """The processes of this run.
 
     A process alone may run several recipes, as the pipeline does; each chooses device and precision anew.
 
     Args:
+        shards: whether the recipe can train a model of which each process holds a part (FSDP).
         options: of `Accelerator`.
 
     Raises:
@@ -23,20 +36,49 @@ def begin_processes(**options: Any) -> Accelerator:
     """
     if is_initialized() and AcceleratorState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # it would refuse other options
-    accelerator = Accelerator(**options)
-    check_distributed(accelerator.distributed_type)
+    accelerator = Accelerator(kwargs_handlers=[WAIT], **options)
+    state = accelerator.state
+    if state.distributed_type is DistributedType.MULTI_CPU and parse_flag_from_env("ACCELERATE_USE_FSDP"):
+        # accelerate passes over `--use_fsdp` on CPUs without a word, and yet it runs there as elsewhere
+        state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, FullyShardedDataParallelPlugin()
+        if state.mixed_precision != "no":
+            state.fsdp_plugin.set_mixed_precision(state.mixed_precision)
+    plugin = getattr(state, "fsdp_plugin", None)
+    check_distributed(state.distributed_type, shards, plugin.fsdp_version if plugin else 2)
     return accelerator
 
 
-def check_distributed(kind: DistributedType) -> None:
-    """Let whole copies of the model through, one to a process (DDP), or one process.
+def shares(step: Sequence[T], process: int, num_processes: int) -> Iterator[tuple[T, float]]:
+    """Batches of one process, with weights. All get the same number, as collective operations demand:
+
+    where the batches do not divide, the last ones are given out again with weight 0.
+    """
+    for first in range(0, len(step), num_processes):
+        mine = first + process
+        yield (step[mine], 1.0) if mine < len(step) else (step[-1], 0.0)
+
+
+def check_distributed(kind: DistributedType, shards: bool, fsdp_version: int) -> None:
+    """Let whole copies of the model through, one to a process (DDP), or one process; parts where they can be.
 
     Raises:
-        InvalidInput: the weights would be sharded, and what a recipe saves would not be them.
+        InvalidInput: the weights would be sharded in a way that the recipe cannot train.
     """
-    if kind in SHARDED:
+    if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise InvalidInput(
-            f"accelerate is configured for {kind.value}, which shards weights, and the recipes save whole "
-            "ones; launch without --use_fsdp and --use_deepspeed (DDP)",
+            f"accelerate is configured for {kind.value}, which no recipe is tested with; launch with "
+            "--use_fsdp --fsdp_version 2 to shard weights, or without for a whole copy to a process (DDP)",
+            param="accelerate",
+        )
+    if kind is DistributedType.FSDP and not shards:
+        raise InvalidInput(
+            "accelerate is configured for FSDP, and this recipe samples responses, where processes that end "
+            "at different tokens would wait for each other's weights for ever; launch without --use_fsdp "
+            "(DDP)",
+            param="accelerate",
+        )
+    if kind is DistributedType.FSDP and fsdp_version != 2:
+        raise InvalidInput(
+            f"accelerate is configured for FSDP {fsdp_version}; launch with --fsdp_version 2",
             param="accelerate",
         )

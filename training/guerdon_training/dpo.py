@@ -35,7 +35,7 @@ from guerdon_training.policy.pairs import (
     pair_logprobs,
 )
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
-from guerdon_training.policy.recipe import Recipe, begin, publish
+from guerdon_training.policy.recipe import Recipe, begin, publish, whole_model
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
 from guerdon_training.policy.select import select
 from guerdon_training.splits import check_splits
@@ -77,7 +77,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     check_loss(config.loss)
     check_drift(config.drift)
     recipe = begin(config)
-    optim, device = config.optim, recipe.accelerator.device
+    optim = config.optim
 
     # 1. Data: both responses of a pair as token ids, after the same prompt tokens.
     records = {split: read_split(recipe, split) for split in config.data.splits}
@@ -85,10 +85,10 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     pairs = {split: encode_split(recipe, split, found) for split, found in records.items()}
 
     # 2. Model, and what it thinks of every response before it learns anything.
-    model = load_policy(recipe.origin.folder, config.lora, config.seed).to(device)
+    model = load_policy(recipe.origin.folder, config.lora, config.seed)
 
     def compute_reference() -> dict[str, Tensor]:
-        with as_reference(model, recipe.origin.folder) as reference:
+        with as_reference(model.to(recipe.accelerator.device), recipe.origin.folder) as reference:
             return {s: pair_logprobs(reference, found, optim.max_row_tokens) for s, found in pairs.items()}
 
     with recipe.accelerator.main_process_first():
@@ -130,10 +130,10 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     }
     accuracy = wilson(metrics["test"]["accuracy"] * len(pairs["test"]), len(pairs["test"]))
     metrics["test_accuracy_interval"] = asdict(accuracy)
-    if config.drift.num_prompts:
+    if config.drift.num_prompts and recipe.accelerator.is_main_process:
         prompts = held_out_prompts(recipe, records["test"], config.drift)
         metrics["drift"] = measure_drift(
-            model,
+            whole_model(recipe, model),
             recipe.origin.folder,
             recipe.tokenizer,
             prompts,

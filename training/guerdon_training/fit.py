@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from guerdon_training.average import MovingAverage
@@ -19,6 +20,7 @@ from guerdon_training.learner import build_learner
 from guerdon_training.policy.metrics import MetricsLog
 from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
 from guerdon_training.rows import Rows
+from guerdon_training.sharded import part_as, restore_optimizer, whole, whole_optimizer
 from guerdon_training.steps import epoch_steps
 from guerdon_training.trunk import SplitEncoder
 
@@ -98,8 +100,8 @@ def fit(
         with tqdm(steps, f"epoch {number}/{optim.epochs}", unit="step", disable=not is_main) as progress:
             for step in progress:
                 loss = learner.backward(states, step)
-                _sum_gradients(accelerator, parameters)
-                norm = float(nn.utils.clip_grad_norm_(parameters, optim.max_grad_norm))
+                _mean_gradients(accelerator, parameters)
+                norm = float(accelerator.clip_grad_norm_(parameters, optim.max_grad_norm))
                 rate = float(schedule.get_last_lr()[0])
                 log.write(number, {"loss": loss, "gradient_norm": norm, "learning_rate": rate})
                 optimizer.step()
@@ -112,8 +114,9 @@ def fit(
         if is_main:
             told = f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}"
             tqdm.write(told, file=sys.stderr)
+        averaged = {name: whole(p).clone() for name, p in named.items()}
         if mean(losses) < best_loss:
-            best, best_loss = Fitted(_copy(named), learner.objective.log_nu.detach().exp()), mean(losses)
+            best, best_loss = Fitted(averaged, learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()
         heads = (head.name for head in config.heads)
         log.write(number, {f"valid/log_loss/{h}": loss for h, loss in zip(heads, losses, strict=True)})
@@ -123,8 +126,8 @@ def fit(
             "best": best.state,
             "nu": best.nu,
             "best_loss": best_loss,
-            "parameters": [p.detach() for p in parameters],
-            "optimizer": optimizer.state_dict(),
+            "parameters": [whole(p) for p in parameters],
+            "optimizer": whole_optimizer(optimizer),
             "schedule": schedule.state_dict(),
             "average": average.state(),
         }
@@ -133,11 +136,12 @@ def fit(
     return best
 
 
-def _sum_gradients(accelerator: Accelerator, parameters: Sequence[Tensor]) -> None:
-    """Data parallelism: every process gets the sum of all gradients, and so takes the same step."""
+def _mean_gradients(accelerator: Accelerator, parameters: Sequence[Tensor]) -> None:
+    """Every process gets the mean of all gradients, and so the same step; sharded ones are that by now."""
     if accelerator.num_processes > 1:
         for p in parameters:
-            p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "sum")
+            if not isinstance(p, DTensor):
+                p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "mean")
 
 
 @torch.no_grad()
@@ -149,14 +153,10 @@ def _restore(
     saved: Mapping[str, Any],
 ) -> None:
     for parameter, value in zip(parameters, saved["parameters"], strict=True):
-        parameter.copy_(value)
-    optimizer.load_state_dict(saved["optimizer"])
+        parameter.copy_(part_as(parameter, value))
+    restore_optimizer(optimizer, saved["optimizer"])
     schedule.load_state_dict(saved["schedule"])
     average.restore(saved["average"])
-
-
-def _copy(named: dict[str, nn.Parameter]) -> State:
-    return {name: p.detach().clone() for name, p in named.items()}
 
 
 def _schedule(

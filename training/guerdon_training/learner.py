@@ -13,6 +13,7 @@ from torch import Tensor
 from guerdon_service.core.errors import GuerdonError
 from guerdon_training.calibrate import calibrated_log_loss
 from guerdon_training.config import RewardConfig
+from guerdon_training.distributed import shares
 from guerdon_training.forward import by_budget
 from guerdon_training.head_layout import HeadLayout, head_layout
 from guerdon_training.objective import Objective, build_objective
@@ -38,7 +39,7 @@ class Learner:
     accelerator: Accelerator
 
     def backward(self, states: Sequence[Any], step: Sequence[MicroBatch]) -> float:
-        """Accumulate this process's part of the gradient of the step's mean loss; give the whole loss.
+        """Accumulate gradients whose mean over the processes is that of the step's mean loss; give the loss.
 
         Args:
             states: of every train row, as `SplitEncoder.lower` gave them.
@@ -49,7 +50,8 @@ class Learner:
         num_units = sum(self.objective.num_units(batch.comparisons) for batch in step)
         num_pairs = sum(len(batch.comparisons) for batch in step)
         total = 0.0
-        for batch in step[self.accelerator.process_index :: self.accelerator.num_processes]:
+        processes = self.accelerator.num_processes
+        for batch, weight in shares(step, self.accelerator.process_index, processes):
             outputs = self.encoder.upper([states[row] for row in batch.rows])
             rewards = self.layout.rewards(outputs)
             if self.objective.length_penalty:
@@ -59,8 +61,8 @@ class Learner:
                 loss = loss + self.objective.penalty(rewards, lengths, batch.comparisons) / num_pairs
             else:
                 loss = self.objective.loss(rewards, batch.comparisons) / num_units
-            loss.backward()
-            total += float(loss.detach())
+            (loss * (weight * processes)).backward()
+            total += weight * float(loss.detach())
         total = float(self.accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum"))
         if not isfinite(total):
             raise GuerdonError(
@@ -70,7 +72,7 @@ class Learner:
             )
         return total
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def log_losses(self, states: Sequence[Any], rows: Rows, max_batch_tokens: int) -> list[float]:
         """Calibrated log loss of each head on its own comparisons, in nats."""
         widths, lengths = [len(s) for s in states], _num_tokens(rows) / self.unit

@@ -6,6 +6,7 @@ writes.
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,6 +16,7 @@ from typing import Any
 import peft
 import torch
 from accelerate import Accelerator
+from torch.distributed.device_mesh import init_device_mesh
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
@@ -67,7 +69,9 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     config = read_config(config_path, RewardConfig, overrides)
     check_reward(config)
-    accelerator = begin_processes(cpu=True)
+    accelerator = begin_processes(shards=True, cpu=True)
+    if accelerator.is_fsdp2:
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # every process runs the frozen layers
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     names = [head.name for head in config.heads]
 
@@ -186,6 +190,8 @@ def _run(
     first_layer = min(config.lora.layers, default=None)
     pooling = check_pooling(config.pooling)
     encoder = SplitEncoder(model.get_base_model(), first_layer, tokenizer.pad_token_id, pooling=pooling)
+    if accelerator.is_fsdp2 and not config.optim.l2:
+        encoder.shard(init_device_mesh("cpu", (accelerator.num_processes,)))
     if config.optim.l2:
         return fit_convex(model, encoder, train, config, run, is_writer=accelerator.is_main_process)
     return fit(

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.nn.functional import scaled_dot_product_attention
 
 from guerdon_service.core.manifest import Pooling
@@ -54,6 +58,19 @@ class SplitEncoder:
         self._trained = layers[len(self._frozen) :]
         self._pad_token_id = pad_token_id
         self._pooling = pooling
+        self._some_tokens = partial(_some_tokens, layers[-1])
+
+    def shard(self, mesh: DeviceMesh) -> None:
+        """Leave each process of `mesh` its part of whatever trains; a layer gathers itself while it runs.
+
+        The frozen ones, which run once, stay whole.
+        """
+        for module in (*self._trained, self._encoder.pooler, self._model.classifier):
+            fully_shard(module, mesh=mesh, reshard_after_forward=True)
+        for layer in self._trained[-1:]:
+            layer.some_tokens = MethodType(_some_tokens, layer)
+            register_fsdp_forward_method(layer, "some_tokens")
+            self._some_tokens = layer.some_tokens
 
     def lower(self, tokens: Sequence[PairTokens], max_batch_tokens: int, label: str) -> list[LowerStates]:
         """States below `first_layer`, row by row."""
@@ -105,8 +122,8 @@ class SplitEncoder:
             for layer in self._trained[:-1]:
                 hidden = layer(hidden, mask)
             pooled, kept = _padded([h[a:b] for h, a, b in zip(hidden, starts, ends, strict=True)])
-            for layer in self._trained[-1:]:
-                pooled = _some_tokens(layer, pooled, hidden, mask)
+            if self._trained:
+                pooled = self._some_tokens(pooled, hidden, mask)
         pooled = pooled.float()
         if self._pooling == "response":
             pooled = pooled_responses(pooled, kept)[:, None]

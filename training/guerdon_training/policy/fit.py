@@ -1,9 +1,8 @@
 """The loop of SFT and DPO: steps of packed rows, one update each, a checkpoint after every epoch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,13 +12,19 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from guerdon_service.core.errors import GuerdonError
-from guerdon_training.policy.checkpoint import Checkpoint, Progress
+from guerdon_training.distributed import shares
 from guerdon_training.policy.config import PolicyOptim
 from guerdon_training.policy.metrics import MetricsLog
 from guerdon_training.policy.schedule import learning_rate_factor
+from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
+from guerdon_training.sharded import load_whole, restore_optimizer, whole_on_cpu, whole_optimizer
+
+BEST = "best.safetensors"
+"""File of a run with the trained weights of the epoch that is kept."""
 
 
 class Batch(Protocol):
@@ -62,6 +67,15 @@ class Job(Generic[B]):
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """num_epochs: done. best_epoch, best_loss: on valid so far."""
+
+    num_epochs: int = 0
+    best_epoch: int = 0
+    best_loss: float = float("inf")
+
+
 def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
     """Train `model` in place, leaving the weights of the epoch with the lowest valid loss in it.
 
@@ -72,18 +86,23 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
         InvalidInput: the checkpoint there is another run's.
         GuerdonError: the loss is not finite, or a checkpoint could not be written; the last one stays.
     """
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimizer = torch.optim.AdamW(
-        trained.values(), lr=job.optim.learning_rate, weight_decay=job.optim.weight_decay
+    optimizer: Any = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=job.optim.learning_rate,
+        weight_decay=job.optim.weight_decay,
     )
     prepared, optimizer = accelerator.prepare(model, optimizer)
     prepared.train()
-    accelerator.register_save_state_pre_hook(partial(_drop_frozen, trained.keys()))
-    checkpoint, best = Checkpoint(job.folder / "checkpoint"), job.folder / "best.safetensors"
-    progress = checkpoint.progress(job.identity)
-    if progress.num_epochs:
-        checkpoint.restore(accelerator)
-    log = MetricsLog(job.folder / "metrics.jsonl", accelerator.is_main_process, progress.num_epochs)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}  # sharded ones by now
+    path, best, is_main = job.folder / CHECKPOINT, job.folder / BEST, accelerator.is_main_process
+    saved, progress = load_state(path, job.identity), Progress()
+    if saved is not None:
+        progress = Progress(**saved["progress"])
+        load_whole(trained, saved["trained"], model)
+        restore_optimizer(optimizer, saved["optimizer"])
+        if accelerator.scaler is not None:  # of fp16
+            accelerator.scaler.load_state_dict(saved["scaler"])
+    log = MetricsLog(job.folder / "metrics.jsonl", is_main, progress.num_epochs)
     for epoch in range(progress.num_epochs, job.optim.epochs):
         _epoch(accelerator, prepared, optimizer, job, epoch, log)
         figures = job.evaluate(prepared)
@@ -95,12 +114,24 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
             )
         log.write(epoch + 1, {f"valid/{name}": value for name, value in figures.items()})
         progress = replace(progress, num_epochs=epoch + 1)
+        weights, state = whole_on_cpu(trained), whole_optimizer(optimizer)
         if figures["loss"] < progress.best_loss:
             progress = replace(progress, best_epoch=epoch + 1, best_loss=figures["loss"])
-            _save_best(accelerator, trained, best)
-        checkpoint.save(accelerator, progress)
+            if is_main:
+                _save_best(weights, best)
+        if is_main:
+            save_state(
+                path,
+                {
+                    "identity": job.identity,
+                    "progress": asdict(progress),
+                    "trained": weights,
+                    "optimizer": state,
+                    "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
+                },
+            )
     accelerator.wait_for_everyone()
-    model.load_state_dict(load_file(best), strict=False)
+    load_whole(trained, load_file(best), model)
     return progress
 
 
@@ -147,7 +178,9 @@ def backward(
     share = list(shares(step, accelerator.process_index, accelerator.num_processes))
     totals: dict[str, Tensor] = {}
     for place, (batch, weight) in enumerate(share, start=1):
-        with nullcontext() if place == len(share) else accelerator.no_sync(model):
+        # parts of a gradient are added up where they belong: no process has room for all of it
+        is_synced = place == len(share) or isinstance(model, FSDPModule)
+        with nullcontext() if is_synced else accelerator.no_sync(model):
             found = terms(model, batch)
             accelerator.backward(found.loss * (weight * accelerator.num_processes / num_units))
         for name, value in {"loss": found.loss, **found.figures}.items():
@@ -155,35 +188,15 @@ def backward(
     return {name: float(value) for name, value in accelerator.reduce(totals, "sum").items()}
 
 
-def shares(step: Sequence[B], process: int, num_processes: int) -> Iterator[tuple[B, float]]:
-    """Batches of one process, with weights. All get the same number, as collective operations demand:
-
-    where the batches do not divide, the last ones are given out again with weight 0.
-    """
-    for first in range(0, len(step), num_processes):
-        mine = first + process
-        yield (step[mine], 1.0) if mine < len(step) else (step[-1], 0.0)
-
-
-def _drop_frozen(trained: Set[str], _models: Any, weights: list[dict[str, Tensor]], _folder: str) -> None:
-    """Keep frozen weights out of a checkpoint; they are the base's. In place, as accelerate's hooks work."""
-    for state in weights:
-        for name in set(state) - trained - {f"module.{n}" for n in trained}:
-            del state[name]
-
-
-def _save_best(accelerator: Accelerator, trained: Mapping[str, Tensor], path: Path) -> None:
+def _save_best(weights: dict[str, Tensor], path: Path) -> None:
     """Replace the file whole or not at all.
 
     Raises:
         GuerdonError: it could not be written; what it held stays.
     """
-    if not accelerator.is_main_process:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        save_file({name: p.detach().contiguous() for name, p in trained.items()}, partial)
+        save_file({name: w.contiguous() for name, w in weights.items()}, partial)
         partial.replace(path)
     except (OSError, SafetensorError) as err:
         partial.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
@@ -20,7 +22,8 @@ from guerdon_training.distributed import begin_processes
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.config import PolicyConfig, check_optim
-from guerdon_training.policy.load import load_tokenizer
+from guerdon_training.policy.fit import BEST
+from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.run_identity import run_identity
 
 
@@ -63,12 +66,21 @@ def begin(config: PolicyConfig) -> Recipe:
     """
     check_optim(config.optim)
     check_save(config.save, config.base, config.lora.rank)
-    accelerator = begin_processes()
+    accelerator = begin_processes(shards=True)
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
     lineage = parents(origin, config, digests)
     return Recipe(config, accelerator, origin, load_tokenizer(origin.folder), lineage)
+
+
+def whole_model(recipe: Recipe, model: nn.Module) -> nn.Module:
+    """The trained model in one piece: itself, or, where processes hold parts, once more from the files."""
+    if not isinstance(model, FSDPModule):
+        return model
+    fresh = load_policy(recipe.origin.folder, recipe.config.lora, recipe.config.seed)
+    fresh.load_state_dict(load_file(recipe.run / BEST), strict=False)
+    return fresh.to(recipe.accelerator.device)
 
 
 def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Manifest:
@@ -92,7 +104,8 @@ def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Man
         with whole_folder(folder):
             (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
             shutil.copyfile(recipe.run / "metrics.jsonl", folder / "metrics.jsonl")
-            manifest = write_policy(folder, model, recipe.tokenizer, manifest, config.save)
+            whole = whole_model(recipe, model)
+            manifest = write_policy(folder, whole, recipe.tokenizer, manifest, config.save)
         shutil.rmtree(recipe.run)
     recipe.accelerator.wait_for_everyone()
     return manifest

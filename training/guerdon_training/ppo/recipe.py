@@ -55,7 +55,8 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     config = read_config(config_path, PpoConfig, overrides)
     check_ppo(config)
     check_save(config.save, config.base, config.lora.rank)
-    accelerator = begin_processes(mixed_precision="no")  # rounding of bf16 would enter every ratio
+    # rounding of bf16 would enter every ratio
+    accelerator = begin_processes(shards=False, mixed_precision="no")
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     folder = Path(config.output)
 

@@ -1,0 +1,57 @@
+"""Tensors of which each process holds a part (FSDP): made whole, and taken apart again.
+
+What is not sharded passes through as it is, so that a checkpoint is the same file whether the run that wrote
+it was sharded or not, and over however many processes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def whole(value: Tensor) -> Tensor:
+    """All of it, without gradient. A collective operation: every process asks for the same, in one order."""
+    value = value.detach()
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def whole_on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`whole` of each, one by one, so that no device holds more than one of them."""
+    return {name: whole(value).cpu() for name, value in tensors.items()}
+
+
+def part_as(like: Tensor, value: Tensor) -> Tensor:
+    """Of a whole tensor what this process holds of `like`; nothing is sent."""
+    if not isinstance(like, DTensor):
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+@torch.no_grad()
+def load_whole(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Copy whole tensors into the parameters of these names; what `model` has gathered of old ones goes."""
+    for name, value in values.items():
+        parameters[name].copy_(part_as(parameters[name], value))
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()  # a forward without gradients may have left it whole
+
+
+def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Its state with whole tensors on the CPU; a collective operation, as `whole`."""
+    state = optimizer.state_dict()
+    return {**state, "state": {number: whole_on_cpu(found) for number, found in state["state"].items()}}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load what `whole_optimizer` gave, this process's part of it."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = {
+        number: {k: part_as(parameters[number], v) if v.dim() else v for k, v in found.items()}
+        for number, found in saved["state"].items()
+    }
+    optimizer.load_state_dict({**saved, "state": state})
