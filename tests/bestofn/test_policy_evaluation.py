@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,14 @@ from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.bestofn.rewards import Rewards
 from guerdon_service.bestofn.samples import PROMPTS_AT_ONCE, draw_samples
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.errors import (
+    BackendFailed,
+    GuerdonError,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    UnknownModel,
+)
 from guerdon_service.core.generation import Generated, Policy, SamplingParams, TokenLogProbs
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.policy_evaluation import (
@@ -261,6 +269,20 @@ async def test_progress_is_told_step_by_step_and_ends_with_the_result(scorer: Sc
     assert isinstance(parts[-1], PolicyEvaluation)
     assert [p.policy for p in parts[-1].policies] == ["p", "q"]
     assert parts[-1].policies[1].win_rate is not None and parts[-1].policies[1].win_rate.raw.value == 0.5
+
+
+async def test_each_tenant_has_one_at_work(scorer: ScoringService) -> None:
+    evaluator = service(scorer, Scripted(asyncio.Event()))
+    asked = PolicyEvaluationQuery(("p",), ASKED[:1], n=1)
+    by_another = replace(asked, options=Options(tenant="another"))
+    async with aclosing(evaluator.stream(asked)) as first, aclosing(evaluator.stream(by_another)) as other:  # type: ignore[type-var]
+        await anext(first)
+        await anext(other)
+        with pytest.raises(Overloaded) as refused:
+            await evaluator.run(asked)
+        assert refused.value.retry_after_ms
+    async with aclosing(evaluator.stream(asked)) as again:  # type: ignore[type-var]
+        await anext(again)
 
 
 async def test_leaving_the_stream_stops_the_policy(scorer: ScoringService) -> None:

@@ -16,8 +16,10 @@ from guerdon_service.core.errors import (
     DeadlineExceeded,
     InvalidInput,
     NotReady,
+    Overloaded,
     UnknownModel,
 )
+from guerdon_service.core.generation import Generated, SamplingParams
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.scoring.service import ScoringService
 from tests.bestofn.fakes import PROMPT, Scripted, best_of_n, listed, parts, query
@@ -174,6 +176,31 @@ async def test_a_policy_that_dies_before_anything_arrived_is_its_error(scorer: S
     assert "secret" not in caught.value.message
     with pytest.raises(BackendFailed, match="gave no response"):
         await best_of_n(scorer, Scripted()).run(query(4))
+
+
+class Busy(Scripted):
+    """Has no room for two requests, and then it has."""
+
+    retry_after_ms = 10
+
+    async def generate(
+        self, prompt: tuple[Message, ...], n: int, params: SamplingParams
+    ) -> AsyncIterator[Generated]:
+        async for generated in super().generate(prompt, n, params):
+            if len(self.asked) <= 2:
+                raise Overloaded("no room", retry_after_ms=self.retry_after_ms)
+            yield generated
+
+
+async def test_a_policy_without_room_is_asked_again_until_the_deadline(scorer: ScoringService) -> None:
+    policy = Busy((0, "a"), (1, "b"))
+    assert len((await best_of_n(scorer, policy).run(query(2))).candidates) == 2
+    assert len(policy.asked) == 3
+    policy = Busy((0, "a"))
+    policy.retry_after_ms = 60_000
+    with pytest.raises(Overloaded) as refused:
+        await best_of_n(scorer, policy).run(query(1, options=Options(deadline_s=59.0)))
+    assert (refused.value.retry_after_ms, len(policy.asked)) == (60_000, 1)
 
 
 async def test_empty_and_unfitting_responses_are_left_out(scorer: ScoringService) -> None:

@@ -19,8 +19,8 @@ class Exchange:
     body: dict[str, Any]
     writer: asyncio.StreamWriter
 
-    async def start(self, status: int = 200, content_type: str = "text/event-stream") -> None:
-        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n"
+    async def start(self, status: int = 200, content_type: str = "text/event-stream", more: str = "") -> None:
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n{more}"
         self.writer.write(f"{head}connection: close\r\n\r\n".encode())
         await self.writer.drain()
 
@@ -37,8 +37,8 @@ class Exchange:
         choice = {"index": index, "delta": {"content": text}, "finish_reason": finish}
         await self.send(f"data: {json.dumps({'choices': [choice]})}\n\n")
 
-    async def json(self, value: Any, status: int = 200) -> None:
-        await self.start(status, "application/json")
+    async def json(self, value: Any, status: int = 200, more: str = "") -> None:
+        await self.start(status, "application/json", more)
         await self.send(json.dumps(value))
         await self.end()
 

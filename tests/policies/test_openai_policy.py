@@ -2,14 +2,17 @@
 
 import asyncio
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput
+from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, Overloaded
 from guerdon_service.core.generation import Generated, SamplingParams
 from guerdon_service.policies.openai_policy import OpenAIPolicy
+from guerdon_service.policies.retry_after import retry_after_ms
 from tests.policies.engine_stub import Exchange, Reply, engine
 
 PROMPT = (Message("system", "be brief"), Message("user", "hi"))
@@ -143,6 +146,7 @@ async def test_an_engine_that_is_not_there_is_a_failure() -> None:
         (422, InvalidInput),
         (401, BackendFailed),
         (404, BackendFailed),
+        (429, Overloaded),
         (500, BackendFailed),
     ],
 )
@@ -155,6 +159,26 @@ async def test_refusals_blame_the_right_side_and_tell_no_details(
     assert "secret" not in error.message
     logged = [record.__dict__ for record in caplog.records if record.name.startswith("guerdon")]
     assert str(status) in repr(logged) and "secret" not in repr(logged)
+
+
+async def test_a_full_engine_says_when_to_ask_again() -> None:
+    _, error = await collect(lambda e: e.json({}, 429, "Retry-After: 3\r\n"), 1)
+    assert error is not None and error.retry_after_ms == 3000
+
+
+@pytest.mark.parametrize(
+    ("told", "low", "high"),
+    [
+        ("7", 7000, 7000),
+        ("", 1000, 1000),
+        ("soon", 1000, 1000),
+        ("-1", 1000, 1000),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3_000_000, 3_600_000),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
+    ],
+)
+def test_when_to_ask_again_is_told_in_seconds_or_by_a_date(told: str, low: int, high: int) -> None:
+    assert low <= retry_after_ms({"retry-after": told}) <= high
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 
 from guerdon_service.core.best_of_n import BestOfNQuery, ScoredCandidate
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput
+from guerdon_service.core.errors import BackendFailed, GuerdonError, InvalidInput, Overloaded
 from guerdon_service.core.generation import Generated, Policy
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.result import Provenance, Score
@@ -51,7 +52,7 @@ async def drawing(
     """Outcomes as they come, `Ended` last. Leaving the body stops the policy and the scoring.
 
     Args:
-        options: of every score.
+        options: of every score; a policy that has no room is asked again for as long as their deadline.
     """
     draw = _Drawing(scorer, policy, query, options)
     task = asyncio.create_task(draw.run())
@@ -80,16 +81,29 @@ class _Drawing:
         self.outcomes.put_nowait(Ended(error))
 
     async def _sample(self, scoring: asyncio.TaskGroup) -> GuerdonError | None:
-        query, name = self._query, self._policy.name
+        name, loop = self._policy.name, asyncio.get_running_loop()
+        end = loop.time() + (self._options.deadline_s or inf)
         try:
-            async with closed_after(self._policy.generate(query.prompt, query.n, query.params)) as arriving:
-                async for generated in arriving:
-                    scoring.create_task(self._score(generated))
+            while (full := await self._generate(scoring)) is not None:
+                wait_s = (full.retry_after_ms or 1000) / 1000
+                if loop.time() + wait_s >= end:
+                    return full
+                await asyncio.sleep(wait_s)
         except GuerdonError as err:
             return err
         except Exception:
             _LOG.exception("policy failed", extra={"policy": name})
             return BackendFailed(f"policy {name} failed; see the service's log")
+        return None
+
+    async def _generate(self, scoring: asyncio.TaskGroup) -> Overloaded | None:
+        query = self._query
+        try:
+            async with closed_after(self._policy.generate(query.prompt, query.n, query.params)) as arriving:
+                async for generated in arriving:
+                    scoring.create_task(self._score(generated))
+        except Overloaded as err:
+            return err
         return None
 
     async def _score(self, generated: Generated) -> None:

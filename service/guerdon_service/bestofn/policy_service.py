@@ -8,7 +8,7 @@ from dataclasses import replace
 from guerdon_service.bestofn.policy_admission import check_policy_query
 from guerdon_service.bestofn.policy_work import PolicyWork
 from guerdon_service.bestofn.rewards import Rewards
-from guerdon_service.core.errors import UnknownModel
+from guerdon_service.core.errors import Overloaded, UnknownModel
 from guerdon_service.core.generation import Policy
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.pairwise import PairwiseScorer
@@ -21,9 +21,14 @@ from guerdon_service.core.query import Options
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.streams import closed_after
 
+BUSY_MS = 5000
+"""Until a caller may ask whether his last one has ended: one takes seconds to hours."""
+
 
 class PolicyEvaluationService:
     """`core.policy_evaluation.PolicyEvaluator` over a domain layer and policies; it owns the judges alone.
+
+    Each tenant has one at work, as each takes all that its policies give.
 
     Args:
         policy: the policy of a name; raises `UnknownModel`.
@@ -40,6 +45,8 @@ class PolicyEvaluationService:
         self._policy = policy
         self._limits = limits
         self._judges = {judge.name: judge for judge in judges}
+        self._at_work: set[str] = set()
+        """Tenants."""
 
     async def run(self, query: PolicyEvaluationQuery) -> PolicyEvaluation:
         """See `PolicyEvaluator.run`."""
@@ -57,15 +64,17 @@ class PolicyEvaluationService:
         Raises:
             InvalidInput: a field is out of range, or a policy gave no response that has a reward.
             UnknownModel: no such policy, judge or model.
+            Overloaded: the tenant's last one has not ended.
             NotReady: a model became another meanwhile; ask again.
             GuerdonError: a policy's, a judge's or a model's, again and again.
         """
         started = time.monotonic()
-        work = self._work(query)
-        yield PolicyEvaluationProgress(0, work.num_steps)
+        work, tenant = self._work(query), query.options.tenant
+        self._begin(tenant)
         task = asyncio.create_task(work.run())
         task.add_done_callback(lambda _: work.moved.set())
         try:
+            yield PolicyEvaluationProgress(0, work.num_steps)
             told = 0
             while not task.done():
                 await work.moved.wait()
@@ -77,10 +86,19 @@ class PolicyEvaluationService:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            self._at_work.discard(tenant)
 
     async def close(self) -> None:
         """Close the judges."""
         await asyncio.gather(*(judge.close() for judge in self._judges.values()))
+
+    def _begin(self, tenant: str) -> None:
+        if tenant in self._at_work:
+            raise Overloaded(
+                "an evaluation of policies by this caller is at work; ask again once it has ended",
+                retry_after_ms=BUSY_MS,
+            )
+        self._at_work.add(tenant)
 
     def _work(self, query: PolicyEvaluationQuery) -> PolicyWork:
         check_policy_query(query, self._limits)

@@ -62,6 +62,7 @@ class Policy(Protocol):
 
         Raises:
             InvalidInput: the prompt does not fit the policy.
+            Overloaded: it takes no more now; nothing was yielded.
             BackendFailed: the policy cannot answer (now); what was yielded before stays good.
         """
         ...

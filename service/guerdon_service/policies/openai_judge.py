@@ -8,6 +8,7 @@ import httpx
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import BackendFailed, InvalidInput, Overloaded
+from guerdon_service.policies.retry_after import retry_after_ms
 from guerdon_service.policies.verdict import read_p_first
 
 _LOG = logging.getLogger(__name__)
@@ -102,10 +103,9 @@ class OpenAIJudge:
                 param="judge",
             )
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            after = response.headers.get("retry-after", "")
-            seconds = int(after) if after.isascii() and after.isdigit() else 1
             raise Overloaded(
-                f"judge {self.name} has too many requests; ask again", retry_after_ms=seconds * 1000
+                f"judge {self.name} has too many requests; ask again",
+                retry_after_ms=retry_after_ms(response.headers),
             )
         raise self._failed(f"answered {response.status_code}")
 

@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.errors import BackendFailed, InvalidInput
+from guerdon_service.core.errors import BackendFailed, InvalidInput, Overloaded
 from guerdon_service.core.generation import Generated, SamplingParams
 from guerdon_service.policies.completion import Completion
+from guerdon_service.policies.retry_after import retry_after_ms
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,6 +112,11 @@ class OpenAIPolicy:
                 f"policy {self.name} refused the request ({response.status_code}); shorten the prompt, or "
                 "ask for fewer max_tokens or a smaller n; the log of its engine says which",
                 param="prompt",
+            )
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise Overloaded(
+                f"policy {self.name} has too many requests; ask again",
+                retry_after_ms=retry_after_ms(response.headers),
             )
         raise self._failed(f"answered {response.status_code}")
 
