@@ -14,6 +14,7 @@ from guerdon.transport import rpc as client_rpc
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.cache.codec import unseal
 from guerdon_service.core.audit import told
+from guerdon_service.core.auth import ANYONE
 from guerdon_service.core.call import Call, request_id, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.limits import Limits
@@ -34,6 +35,7 @@ from guerdon_service.rpc import decode as rpc_decode
 from guerdon_service.rpc import evaluation as rpc_evaluation
 from guerdon_service.rpc import feedback as rpc_feedback
 from guerdon_service.rpc import policy_evaluation as rpc_policy_evaluation
+from guerdon_service.rpc.gate import tell
 from guerdon_service.rpc.http2.calls import Bounds
 from guerdon_service.rpc.http2.connection import Connection
 from guerdon_service.rpc.http2.frames import HEAD_BYTES, PREFACE, ConnectionFault, StreamFault, settings
@@ -186,7 +188,7 @@ class _Echo:
     def accept(self, head: Head) -> Any:
         if not head.path.startswith("/guerdon"):
             raise Refused(grpc.StatusCode.UNIMPLEMENTED, head.path)
-        return _ECHO_STREAM if head.path.endswith("Stream") else _ECHO
+        return (_ECHO_STREAM if head.path.endswith("Stream") else _ECHO), ANYONE
 
     def began(self, head: Head) -> None:
         self.num_calls += 1
@@ -218,7 +220,7 @@ async def _echo_stream(messages: Any, context: Any) -> None:
 _ECHO: Any = grpc.unary_unary_rpc_method_handler(_echo)
 _ECHO_STREAM: Any = grpc.stream_stream_rpc_method_handler(_echo_stream)
 _LOOP = asyncio.Runner()
-_BOUNDS = Bounds(max_message_bytes=1000, max_head_bytes=500, max_streams=4)
+_BOUNDS = Bounds(max_message_bytes=1000, max_head_bytes=500, max_streams=4, tell=tell)
 
 
 def http2_connection(data: bytes) -> None:

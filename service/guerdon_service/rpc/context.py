@@ -4,13 +4,16 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
-from guerdon_service.core.auth import Caller, Keyring
-from guerdon_service.core.call import request_id
+from guerdon_service.core.auth import Caller
+from guerdon_service.core.call import Call, request_id
+from guerdon_service.core.errors import DeadlineExceeded
 from guerdon_service.rpc.http2.head import Metadata
 
 
 class Context(Protocol):
-    """What a handler asks of its call, as of `grpc.aio.ServicerContext`."""
+    """What a handler asks of its call: who calls, and the rest as of `grpc.aio.ServicerContext`."""
+
+    caller: Caller
 
     def invocation_metadata(self) -> Metadata:
         """What the caller sent ahead."""
@@ -43,13 +46,16 @@ def metadata_text(metadata: Metadata, key: str) -> str | None:
     return None
 
 
-def caller_of(context: Context, auth: Keyring) -> Caller:
-    """Who calls, by the ``authorization`` metadata.
+def call_of(context: Context, request_id: str) -> Call:
+    """What the domain layer is told of a call.
 
     Raises:
-        Unauthenticated: no known key.
+        DeadlineExceeded: no time is left.
     """
-    return auth.authenticate(metadata_text(context.invocation_metadata(), "authorization"))
+    caller, remaining_s = context.caller, context.time_remaining()
+    if remaining_s == 0.0:
+        raise DeadlineExceeded("the deadline passed before the work began; allow more")
+    return Call(caller.tenant, request_id, remaining_s, is_admin=caller.is_admin)
 
 
 def request_id_of(context: Context) -> str:

@@ -1,14 +1,14 @@
-"""What stands in front of every gRPC method: authentication, but for health, and the size of a message."""
+"""What stands in front of every gRPC method: who calls, and how a caller is told why not."""
 
 from dataclasses import dataclass
 
-from guerdon_service.core.auth import Keyring
+from guerdon_service.core.auth import ANYONE, Caller, Keyring
 from guerdon_service.core.call import request_id
-from guerdon_service.core.errors import PayloadTooLarge, Unauthenticated
+from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rpc.context import metadata_text
 from guerdon_service.rpc.failure import refused
-from guerdon_service.rpc.http2 import messages
 from guerdon_service.rpc.http2.head import Head
+from guerdon_service.rpc.http2.messages import Refused
 
 OPEN_PREFIX = "/grpc.health.v1.Health/"
 """All that an unknown caller may ask."""
@@ -29,21 +29,17 @@ class Gate:
         """Whether an unknown caller may ask it."""
         return path.startswith(OPEN_PREFIX) or path in self.open_methods
 
-    def __call__(self, head: Head) -> None:
-        """Raises `Refused` where the head has no known key."""
+    def __call__(self, head: Head) -> Caller:
+        """Who calls, by the ``authorization`` metadata; anyone, where no key is asked for.
+
+        Raises:
+            Unauthenticated: no known key.
+        """
         if self.is_open(head.path):
-            return
-        try:
-            self.auth.authenticate(metadata_text(head.metadata, "authorization"))
-        except Unauthenticated as error:
-            raise refused(error, _request_id(head)) from None
+            return ANYONE
+        return self.auth.authenticate(metadata_text(head.metadata, "authorization"))
 
 
-def too_large(head: Head, num_bytes: int, max_bytes: int) -> messages.Refused:
-    """`messages.too_large`, told as every error of the service is."""
-    told = messages.too_large(head, num_bytes, max_bytes)
-    return refused(PayloadTooLarge(told.details, param="message"), _request_id(head))
-
-
-def _request_id(head: Head) -> str:
-    return request_id(metadata_text(head.metadata, "x-request-id"))
+def tell(head: Head, error: GuerdonError) -> Refused:
+    """How a caller whom no handler has seen is told of an error: as by a handler."""
+    return refused(error, request_id(metadata_text(head.metadata, "x-request-id")))

@@ -21,7 +21,7 @@ from guerdon_service.rpc.dataset import DatasetVerbs
 from guerdon_service.rpc.dialects.mount import mount, open_methods
 from guerdon_service.rpc.evaluation import EvaluationVerbs, scope_to_evaluate
 from guerdon_service.rpc.feedback import FeedbackVerbs
-from guerdon_service.rpc.gate import Gate, too_large
+from guerdon_service.rpc.gate import Gate, tell
 from guerdon_service.rpc.health import Health
 from guerdon_service.rpc.http2.calls import Bounds
 from guerdon_service.rpc.http2.server import Http2Server
@@ -48,20 +48,20 @@ def create_server(
     """Build the server; the caller starts it.
 
     A message over `limits.max_body_bytes` is refused as it arrives, with RESOURCE_EXHAUSTED, and ends its
-    stream; calls over their bounds likewise, which carries no ``guerdon-error-code``.
+    stream; calls over their bounds likewise.
 
     Args:
         is_admin: whether it has the administrators' methods.
     """
     gate = Gate(auth, open_methods(dialects))
     server = Http2Server(
-        Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams, gate.is_open, too_large),
+        Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams, tell, gate.is_open),
         gate,
         max_calls=limits.max_calls,
         max_connections=limits.max_connections,
     )
-    methods = {SERVICE: _handlers(services, auth, observer, is_admin=is_admin)}
-    methods |= mount(dialects, services.scorer, limits, auth, observer)
+    methods = {SERVICE: _handlers(services, observer, is_admin=is_admin)}
+    methods |= mount(dialects, services.scorer, limits, observer)
     for name, handlers in methods.items():
         server.add_registered_method_handlers(name, handlers)
     # Their generated code is typed for the library's own servers; it asks for no more than ours has.
@@ -73,13 +73,11 @@ def create_server(
     return server
 
 
-def _handlers(
-    services: Services, auth: Keyring, observer: TransportObserver, *, is_admin: bool
-) -> dict[str, Any]:
+def _handlers(services: Services, observer: TransportObserver, *, is_admin: bool) -> dict[str, Any]:
     verbs = Verbs(services.scorer)
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            Unary(verb, answer, scope, auth, observer, auditor=_auditor(name, scope, services.audit)).handle,
+            Unary(verb, answer, scope, observer, auditor=_auditor(name, scope, services.audit)).handle,
             response_serializer=_serialise,
         )
         for name, (verb, answer, scope) in _unary(services, verbs).items()
@@ -87,7 +85,7 @@ def _handlers(
     }
     handlers |= {
         name: grpc.unary_stream_rpc_method_handler(
-            ServerStream(verb, answer, scope, auth, observer).handle, response_serializer=_serialise
+            ServerStream(verb, answer, scope, observer).handle, response_serializer=_serialise
         )
         for name, (verb, answer, scope) in {
             "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n, _to_score),
@@ -100,7 +98,7 @@ def _handlers(
         }.items()
     }
     handlers["ScoreStream"] = grpc.stream_stream_rpc_method_handler(
-        ScoreStream(verbs, auth, observer).handle, response_serializer=_serialise
+        ScoreStream(verbs, observer).handle, response_serializer=_serialise
     )
     return handlers
 

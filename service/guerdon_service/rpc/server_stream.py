@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from guerdon_service.core.auth import Keyring, Scope
+from guerdon_service.core.auth import Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.streams import closed_after
 from guerdon_service.rpc.attempt import attempt
-from guerdon_service.rpc.context import Context, caller_of, request_id_of, traceparent_of
+from guerdon_service.rpc.context import Context, call_of, request_id_of, traceparent_of
 from guerdon_service.rpc.failure import abort
 
 
@@ -26,7 +26,6 @@ class ServerStream:
     verb: str
     answer: Callable[[bytes, Call], AsyncIterator[Message]]
     scope: Callable[[bytes], Scope | None]
-    auth: Keyring
     observer: TransportObserver
 
     async def handle(self, data: bytes, context: Context) -> None:
@@ -40,11 +39,9 @@ class ServerStream:
         context.set_trailing_metadata((("x-request-id", request_id),))
 
     async def _send(self, data: bytes, context: Context, request_id: str) -> GuerdonError | None:
-        caller = caller_of(context, self.auth)
         if (scope := self.scope(data)) is not None:
-            caller.require(scope)
-        call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
-        async with closed_after(self.answer(data, call)) as messages:
+            context.caller.require(scope)
+        async with closed_after(self.answer(data, call_of(context, request_id))) as messages:
             async for message in messages:
                 await context.write(message)
         return None

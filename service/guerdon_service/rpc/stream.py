@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
-from guerdon_service.core.auth import Caller, Keyring, Scope
-from guerdon_service.core.call import Call
+from guerdon_service.core.auth import Scope
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rpc.attempt import attempt
-from guerdon_service.rpc.context import Context, caller_of, request_id_of
+from guerdon_service.rpc.context import Context, call_of, request_id_of
 from guerdon_service.rpc.decode import parse
 from guerdon_service.rpc.failure import abort
 from guerdon_service.rpc.render import render_error
@@ -29,30 +28,25 @@ class ScoreStream:
     """
 
     verbs: Verbs
-    auth: Keyring
     observer: TransportObserver
 
     async def handle(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Read until the caller is done, answer in order of completion."""
         request_id = request_id_of(context)
         try:
-            caller = caller_of(context, self.auth)
-            caller.require(Scope.SCORE)
+            context.caller.require(Scope.SCORE)
         except GuerdonError as error:
             await abort(context, error, request_id)
             return
-        await self._serve(requests, context, caller, request_id)
+        await self._serve(requests, context, request_id)
         context.set_trailing_metadata((("x-request-id", request_id),))
 
-    async def _serve(
-        self, requests: AsyncIterator[bytes], context: Context, caller: Caller, request_id: str
-    ) -> None:
+    async def _serve(self, requests: AsyncIterator[bytes], context: Context, request_id: str) -> None:
         room = asyncio.Semaphore(MAX_IN_FLIGHT)
         writing = asyncio.Lock()  # gRPC takes one message at a time
 
         async def answer(data: bytes) -> None:
-            call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
-            reply = await self._answer(data, call)
+            reply = await self._answer(data, context, request_id)
             async with writing:
                 await context.write(reply)
             room.release()
@@ -62,13 +56,18 @@ class ScoreStream:
                 await room.acquire()
                 group.create_task(answer(data))
 
-    async def _answer(self, data: bytes, call: Call) -> pb.ScoreStreamResponse:
+    async def _answer(self, data: bytes, context: Context, request_id: str) -> pb.ScoreStreamResponse:
         try:
             message = parse(pb.ScoreStreamRequest, data)
         except InvalidInput as error:
             return pb.ScoreStreamResponse(id="", error=render_error(error))
-        work = self.verbs.score_message(message.request, call)
-        reply = await attempt(work, "score_stream", call.request_id, self.observer)
+        work = self._score(message, context, request_id)
+        reply = await attempt(work, "score_stream", request_id, self.observer)
         if isinstance(reply, GuerdonError):
             return pb.ScoreStreamResponse(id=message.id, error=render_error(reply))
         return pb.ScoreStreamResponse(id=message.id, response=reply)
+
+    async def _score(
+        self, message: pb.ScoreStreamRequest, context: Context, request_id: str
+    ) -> pb.ScoreResponse:
+        return await self.verbs.score_message(message.request, call_of(context, request_id))

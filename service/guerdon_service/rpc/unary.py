@@ -6,13 +6,13 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from guerdon_service.core.auth import Keyring, Scope
+from guerdon_service.core.auth import Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rpc.attempt import attempt
 from guerdon_service.rpc.audit import Auditor
-from guerdon_service.rpc.context import Context, caller_of, request_id_of, traceparent_of
+from guerdon_service.rpc.context import Context, call_of, request_id_of, traceparent_of
 from guerdon_service.rpc.failure import abort
 
 Answer = Callable[[bytes, Call], Awaitable[Message]]
@@ -34,7 +34,6 @@ class Unary:
     verb: str
     answer: Answer
     scope: Scope | None
-    auth: Keyring
     observer: TransportObserver
     status: Callable[[GuerdonError], str] = own_status
     auditor: Auditor | None = None
@@ -60,11 +59,9 @@ class Unary:
         Raises:
             GuerdonError: what it aborts with.
         """
-        caller = caller_of(context, self.auth)
         if self.scope is not None:
-            caller.require(self.scope)
-        call = Call(caller.tenant, request_id, context.time_remaining(), is_admin=caller.is_admin)
-        return await self.answer(data, call)
+            context.caller.require(self.scope)
+        return await self.answer(data, call_of(context, request_id))
 
     def _attempted(
         self, data: bytes, context: Context, request_id: str
@@ -86,5 +83,4 @@ class Unary:
             outcome = reply.code if isinstance(reply, GuerdonError) else "ok"
             return reply
         finally:
-            tenant = caller_of(context, self.auth).tenant
-            await auditor.record(self.verb, data, tenant, request_id, outcome)
+            await auditor.record(self.verb, data, context.caller.tenant, request_id, outcome)

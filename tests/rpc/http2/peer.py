@@ -58,6 +58,11 @@ class Answer:
         return int(self.headers.get("grpc-status", "-1"))
 
     @property
+    def code(self) -> str:
+        """The service's own, empty where none came."""
+        return self.headers.get("guerdon-error-code", "")
+
+    @property
     def reply(self) -> pb.ScoreResponse:
         """Its one message."""
         return pb.ScoreResponse.FromString(self.data[5:])

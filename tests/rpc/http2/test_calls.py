@@ -10,12 +10,14 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.auth import Caller, Keyring
 from guerdon_service.core.limits import Limits
+from guerdon_service.rpc.gate import tell
 from guerdon_service.rpc.http2 import call, calls, connection, server
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.frames import Code
-from tests.contract.harness import Gate, Served, Watching, served
-from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, Peer, block, connected, message
+from tests.contract.harness import KEYS, SCORER_KEY, Gate, Served, Watching, served
+from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, Answer, Peer, block, connected, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,10 +43,36 @@ async def test_no_more_streams_than_allowed_and_a_reset_frees_one() -> None:
         assert (await peer.answer(103)).status == 0
 
 
+async def test_a_caller_is_authenticated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, authenticate = [], Keyring.authenticate
+
+    def counting(ring: Keyring, authorization: str | None) -> Caller:
+        found.append(authenticate(ring, authorization))
+        return found[-1]
+
+    monkeypatch.setattr(Keyring, "authenticate", counting)
+    async with served(keys=KEYS) as it, connected(it.grpc_port) as peer:
+        peer.call(1)
+        peer.call(3, authorization=f"Bearer {SCORER_KEY}")
+        assert [a.status for a in (await peer.answers(1, 3)).values()] == [16, 0]
+    assert [caller.tenant for caller in found] == ["team"]
+
+
 async def test_a_request_that_never_ends_meets_its_deadline(running: Served) -> None:
     async with connected(running.grpc_port) as peer:
         peer.send(f.HEADERS, f.END_HEADERS, 1, block(grpc_timeout="50m"))
-        assert (await peer.answer(1)).status == 4
+        answer = await peer.answer(1)
+        assert (answer.status, answer.code) == (4, "deadline_exceeded")
+
+
+@pytest.mark.parametrize("path", ["Score", "BestOfN", "EvaluatePolicy", "ScoreStream", "ListModels"])
+async def test_a_deadline_that_has_passed_is_told_as_one(running: Served, path: str) -> None:
+    """Not as a number that is out of range: the caller's own clock ran out."""
+    for grpc_timeout in ("0S", "1n"):
+        async with connected(running.grpc_port) as peer:
+            peer.call(1, path=f"/guerdon.v1.RewardService/{path}", grpc_timeout=grpc_timeout)
+            answer = await peer.answer(1)
+        assert (answer.status, answer.code) == (4, "deadline_exceeded")
 
 
 async def test_a_request_that_is_never_sent_ends_all_the_same(
@@ -72,7 +100,7 @@ async def test_watchers_without_a_key_leave_room_for_those_who_have_one() -> Non
     async with served(limits=Limits(max_calls=4)) as it, connected(it.grpc_port) as peer:
         for stream in (1, 3, 5):
             peer.call(stream, message(b""), path="/grpc.health.v1.Health/Watch")
-        assert (await peer.answer(5)).status == 8
+        _is_told_when_to_come_back(await peer.answer(5))
         peer.call(7)
         assert (await peer.answer(7)).status == 0
         peer.send(f.RST_STREAM, 0, 1, f.UINT32.pack(Code.CANCEL))
@@ -98,7 +126,7 @@ async def test_who_still_waits_when_the_service_stops_is_told() -> None:
             peer.send(f.PING, 0, 0, bytes(8))
             await peer.until(f.PING)
         found = await peer.answers(1, 3)
-    assert [answer.status for answer in found.values()] == [14, 14]
+    assert [(answer.status, answer.code) for answer in found.values()] == [(14, "not_ready")] * 2
 
 
 async def test_who_hangs_up_cancels_his_calls() -> None:
@@ -184,9 +212,9 @@ async def test_unfinished_messages_are_bounded_on_a_connection_and_in_all(
             peer.send(f.PING, 0, 0, bytes(8))
 
         await begin(one, 1, 3, 5)
-        assert (await one.answer(5)).status == 8, "its third"
+        _is_told_when_to_come_back(await one.answer(5))  # its third
         await begin(another, 1, 3)
-        assert (await another.answer(3)).status == 8, "the fourth of all"
+        _is_told_when_to_come_back(await another.answer(3))  # the fourth of all
         one.writer.close()
         await one.writer.wait_closed()
         await begin(third, 1, 3)
@@ -248,12 +276,33 @@ async def test_an_idle_connection_is_closed_and_one_at_work_is_not(monkeypatch: 
         assert await busy.farewell() == Code.NO_ERROR
 
 
+@pytest.mark.asyncio(loop_scope="function")  # others' timers must not know its clock
+async def test_a_connection_is_idle_from_the_end_of_its_last_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, gate, ahead_s = asyncio.get_running_loop(), Gate(), 0.0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + ahead_s)
+    patient = Limits(default_deadline_s=10 * connection.IDLE_S)
+    async with served(load=gate.load, limits=patient) as it, connected(it.grpc_port) as peer:
+        peer.call(1)
+        await gate.until_entered()
+        ahead_s = 0.9 * connection.IDLE_S
+        gate.opened.set()
+        assert (await peer.answer(1)).status == 0
+        ahead_s = 1.5 * connection.IDLE_S
+        peer.send(f.PING, 0, 0, bytes(8))
+        await peer.until(f.PING)  # which takes turns of the loop, so that timers that are due have run
+        peer.call(3)
+        assert (await peer.answer(3)).status == 0
+        ahead_s = 3 * connection.IDLE_S
+        assert await peer.farewell() == Code.NO_ERROR
+
+
 async def test_who_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "WRITE_S", 0.02)
     gone, transport = asyncio.Event(), Mock(spec=asyncio.Transport)
     transport.is_closing.return_value = False
     transport.abort.side_effect = gone.set
-    peer = connection.Connection(Mock(), calls.Bounds(1000, 1000, 4))
+    peer = connection.Connection(Mock(), calls.Bounds(1000, 1000, 4, tell))
     peer.connection_made(transport)
     peer.pause_writing()
     peer.resume_writing()
@@ -261,3 +310,7 @@ async def test_who_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) 
     await asyncio.wait_for(gone.wait(), 30)
     assert transport.abort.call_count == 1, "not for the pause that ended"
     peer.connection_lost(None)
+
+
+def _is_told_when_to_come_back(answer: Answer) -> None:
+    assert (answer.status, answer.code, answer.headers["grpc-retry-pushback-ms"]) == (8, "overloaded", "1000")

@@ -16,7 +16,6 @@ from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
 from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES
 from guerdon_service.rpc.http2.frames import Code
-from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import MessageReader
 from tests.contract.harness import Gate, Served, served
 from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, block, connected, message
@@ -108,7 +107,7 @@ async def test_a_message_that_grows_beyond_its_bound_is_refused(running: Served)
 async def test_compressed_messages_wait_as_they_came() -> None:
     """What fits a stream's window must not hold a thousand times that before anybody reads it."""
     bomb = message(gzip.compress(bytes(8_000_000)), flag=1)
-    reader = MessageReader(8_000_000, Head(200, 0, "/", (), None, "gzip"))
+    reader = MessageReader(8_000_000, "gzip")
     tracemalloc.start()
     try:
         for _ in range(STREAM_WINDOW // len(bomb)):
@@ -129,22 +128,23 @@ async def test_a_stream_ends_at_what_cannot_be_inflated(running: Served, bad: by
 
 
 @pytest.mark.parametrize(
-    ("changed", "status"),
+    ("changed", "status", "code"),
     [
-        ({"path": "/guerdon.v1.RewardService/Guess"}, 12),
-        ({"path": "/"}, 12),
-        ({"grpc_timeout": "soon"}, 3),
-        ({"grpc_timeout": "123456789S"}, 3),
-        ({"x_long": "y" * 5000}, 8),
-        ({"path": STREAM}, 0),
+        ({"path": "/guerdon.v1.RewardService/Guess"}, 12, ""),
+        ({"path": "/"}, 12, ""),
+        ({"grpc_timeout": "soon"}, 3, "invalid_input"),
+        ({"grpc_timeout": "123456789S"}, 3, "invalid_input"),
+        ({"x_long": "y" * 5000}, 8, "payload_too_large"),
+        ({"path": STREAM}, 0, ""),
     ],
 )
 async def test_calls_that_are_answered_by_their_status(
-    running: Served, changed: dict[str, str], status: int
+    running: Served, changed: dict[str, str], status: int, code: str
 ) -> None:
     async with connected(running.grpc_port) as peer:
         peer.call(1, b"", **changed)
-        assert (await peer.answer(1)).status == status
+        answer = await peer.answer(1)
+        assert (answer.status, answer.code) == (status, code)
 
 
 @pytest.mark.parametrize(("data", "status"), [(b"", 12), (message() * 2, 12), (message()[:-1], 12)])

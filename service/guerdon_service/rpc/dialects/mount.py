@@ -6,7 +6,6 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from guerdon_service.core.auth import Keyring
 from guerdon_service.core.call import Call
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import Scorer, TransportObserver
@@ -24,14 +23,11 @@ Handlers = dict[str, dict[str, Any]]
 """Method handlers by their services' full names and their own."""
 
 
-def mount(
-    names: Collection[str], scorer: Scorer, limits: Limits, auth: Keyring, observer: TransportObserver
-) -> Handlers:
+def mount(names: Collection[str], scorer: Scorer, limits: Limits, observer: TransportObserver) -> Handlers:
     """Handlers of the dialects `names`; those without gRPC give none."""
     return {
         service: {
-            name: _handler(method, dialect, scorer, limits, auth, observer)
-            for name, method in methods.items()
+            name: _handler(method, dialect, scorer, limits, observer) for name, method in methods.items()
         }
         for dialect in _chosen(names)
         for service, methods in dialect.services.items()
@@ -58,14 +54,12 @@ def _handler(
     dialect: RpcDialect,
     scorer: Scorer,
     limits: Limits,
-    auth: Keyring,
     observer: TransportObserver,
 ) -> Any:
     def answer(data: Any, call: Call) -> Awaitable[Message]:
         return method.answer(PatientScorer(scorer, limits, call), data)
 
-    keys = Keyring() if method.is_open else auth
-    unary = Unary(method.verb, answer, method.scope, keys, observer, dialect.status)
+    unary = Unary(method.verb, answer, method.scope, observer, dialect.status)
     if method.kind == "in_order":
         return grpc.stream_stream_rpc_method_handler(InOrder(unary).handle, response_serializer=_serialise)
     if method.kind == "many_to_one":

@@ -6,6 +6,8 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
+from guerdon_service.core.auth import ANYONE, Caller
+from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rpc.http2.fields import BEGINNING, joined, trailers
 from guerdon_service.rpc.http2.frames import (
     DATA,
@@ -20,7 +22,7 @@ from guerdon_service.rpc.http2.frames import (
     frame,
 )
 from guerdon_service.rpc.http2.head import Head, Metadata
-from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused, TooLarge
+from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused, Tell
 
 WRITE_S = 60.0
 """For a caller to take more of an answer: who never reads holds no call for longer."""
@@ -64,8 +66,10 @@ class RpcCall:
         "_receive_left",
         "_serialize",
         "_stream",
+        "_tell",
         "_trailing",
         "_wire",
+        "caller",
         "handler",
         "head",
         "is_complete",
@@ -78,13 +82,12 @@ class RpcCall:
         "window",
     )
 
-    def __init__(
-        self, wire: Wire, stream: int, head: Head, window: int, max_bytes: int, too_large: TooLarge
-    ) -> None:
+    def __init__(self, wire: Wire, stream: int, head: Head, window: int, max_bytes: int, tell: Tell) -> None:
+        self._tell = tell
         self._wire, self._stream, self.head, self.window = wire, stream, head, window
         self._loop = asyncio.get_running_loop()
         self._deadline = None if head.timeout_s is None else self._loop.time() + head.timeout_s
-        self._reader = MessageReader(max_bytes, head, too_large)
+        self._reader = MessageReader(max_bytes, head.encoding)
         self._receive_left, self._held = STREAM_WINDOW, 0
         self._arrival: asyncio.Future[None] | None = None
         self._serialize: Callable[[Any], bytes] = bytes
@@ -100,6 +103,8 @@ class RpcCall:
         """Whether its deadline passed."""
         self.num_counted = 0
         """Of `num_unfinished`, what the connection has counted."""
+        self.caller: Caller = ANYONE
+        """Who the guard found it to be."""
         self.handler: Any = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -142,7 +147,10 @@ class RpcCall:
             await self._arrival
         try:
             message = self._reader.take()
-        except Refused as refused:  # ends the call as one that is refused on arrival does, task groups too
+        except (
+            Refused,
+            GuerdonError,
+        ) as refused:  # ends the call as one that is refused on arrival does, task groups too
             self.refuse(refused)
             raise asyncio.CancelledError from refused
         self._credit()
@@ -159,6 +167,7 @@ class RpcCall:
 
         Raises:
             Refused: it sent none, or several, or one that cannot be inflated.
+            PayloadTooLarge: it is, inflated.
         """
         if not self._reader or self._has_more:
             raise self._not_one()
@@ -194,8 +203,10 @@ class RpcCall:
         tail = trailers(status.value[0], details, metadata)
         self.end_by(tail if self._begun else joined((BEGINNING, tail)))
 
-    def refuse(self, refused: Refused) -> None:
+    def refuse(self, refused: Refused | GuerdonError) -> None:
         """Send why it is refused, unless the call is over."""
+        if isinstance(refused, GuerdonError):
+            refused = self._tell(self.head, refused)
         self.end(refused.status, refused.details, refused.metadata)
 
     def end_by(self, block: bytes) -> None:
@@ -215,7 +226,7 @@ class RpcCall:
 
         Raises:
             StreamFault: more than it was allowed.
-            Refused: a message that is not taken.
+            Refused, PayloadTooLarge: a message that is not taken.
         """
         self._receive_left -= num_bytes
         self._held += num_bytes

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import grpc
-
+from guerdon_service.core.auth import Caller
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, Overloaded
 from guerdon_service.rpc.http2.call import RpcCall, Wire
 from guerdon_service.rpc.http2.fields import http_only
 from guerdon_service.rpc.http2.frames import Code, StreamFault
 from guerdon_service.rpc.http2.head import Head
-from guerdon_service.rpc.http2.messages import Refused, TooLarge, too_large
+from guerdon_service.rpc.http2.messages import Refused, Tell
 from guerdon_service.rpc.http2.run import Handler, end_cancelled, run
 
 DROPPED_SHARE = 4
@@ -28,6 +28,8 @@ MAX_OPEN_BYTES = 64 * 1024
 ARRIVAL_S = 120.0
 """For a request of one message to be complete, as for a body over REST: none holds a call by not sending."""
 
+RETRY_AFTER_MS = 1000
+"""For those who come when there are too many, as over REST: nobody knows when others will have left."""
 REFUSAL_S = 0.25
 """For a caller who is refused to say all first: grpcio's client, told while it still sends, fails on that and
 hides why."""
@@ -38,15 +40,15 @@ class Bounds:
     """What one connection may ask.
 
     max_message_bytes: of one message; max_head_bytes: of one call's metadata; max_streams: calls at work.
+    tell: what tells a caller of an error.
     is_open: whether a path is for unknown callers, too; its messages have `MAX_OPEN_BYTES` at most.
-    too_large: what tells a caller that a message is over its bound.
     """
 
     max_message_bytes: int
     max_head_bytes: int
     max_streams: int
+    tell: Tell
     is_open: Callable[[str], bool] = lambda path: False
-    too_large: TooLarge = too_large
 
     @property
     def most_head_bytes(self) -> int:
@@ -57,8 +59,8 @@ class Bounds:
 class Host(Protocol):
     """The server, as the calls see it."""
 
-    def accept(self, head: Head) -> Handler:
-        """The handler of a call; raises `Refused`."""
+    def accept(self, head: Head) -> tuple[Handler, Caller]:
+        """The handler of a call, and who calls; raises `Refused` or a `GuerdonError`."""
         ...
 
     def began(self, head: Head) -> None:
@@ -81,10 +83,12 @@ class Calls:
         self._wire, self._host, self._bounds = wire, host, bounds
         self._loop = asyncio.get_running_loop()
         self._by_stream: dict[int, RpcCall] = {}
-        self._refused: dict[int, tuple[RpcCall, Refused]] = {}
+        self._refused: dict[int, tuple[RpcCall, Refused | GuerdonError]] = {}
         self._arriving: list[tuple[int, RpcCall]] = []
         """Calls that began in what is read now, and were not complete when they did."""
         self._num_dropped = self._num_unfinished = 0
+        self.last_use = self._loop.time()
+        """When a call began or ended, last."""
 
     def __len__(self) -> int:
         return len(self._by_stream)
@@ -105,6 +109,7 @@ class Calls:
         Raises:
             StreamFault: too many are at work.
         """
+        self.last_use = self._loop.time()
         most, num_live = self._bounds.max_streams, len(self._by_stream) - self._num_dropped
         if num_live >= most or self._num_dropped >= DROPPED_SHARE * most:
             raise StreamFault(Code.REFUSED_STREAM)
@@ -112,14 +117,14 @@ class Calls:
         max_bytes = bounds.max_message_bytes
         if bounds.is_open(head.path):
             max_bytes = min(max_bytes, MAX_OPEN_BYTES)
-        call = RpcCall(self._wire, stream, head, window, max_bytes, bounds.too_large)
+        call = RpcCall(self._wire, stream, head, window, max_bytes, bounds.tell)
         call.is_complete = is_complete
         if head.http_status != 200:
             call.end_by(http_only(head.http_status))
             return
         try:
-            call.handler = self._host.accept(head)
-        except Refused as refused:
+            call.handler, call.caller = self._host.accept(head)
+        except (Refused, GuerdonError) as refused:
             self._refuse(stream, call, refused)
             return
         self._by_stream[stream] = call
@@ -151,7 +156,7 @@ class Calls:
         try:
             (call.received_of_one if call.task is None else call.received)(data, num_bytes)
             self._count(call, call.num_unfinished)
-        except Refused as refused:
+        except (Refused, GuerdonError) as refused:
             call.refuse(refused)
             self.drop(stream)
 
@@ -209,7 +214,7 @@ class Calls:
         call = self._by_stream.get(stream)
         return None if call is None or call.is_over else call
 
-    def _refuse(self, stream: int, call: RpcCall, refused: Refused) -> None:
+    def _refuse(self, stream: int, call: RpcCall, refused: Refused | GuerdonError) -> None:
         if call.is_complete or len(self._refused) >= self._bounds.max_streams:
             call.refuse(refused)
         else:
@@ -220,7 +225,7 @@ class Calls:
         call, refused = self._forget_refused(stream)
         call.refuse(refused)
 
-    def _forget_refused(self, stream: int) -> tuple[RpcCall, Refused]:
+    def _forget_refused(self, stream: int) -> tuple[RpcCall, Refused | GuerdonError]:
         call, refused = self._refused.pop(stream)
         assert call.timer is not None, "a call that is refused later waits by a timer"
         call.timer.cancel()
@@ -249,22 +254,19 @@ class Calls:
         if call.task is not None:
             call.task.cancel()
             return
-        call.end(
-            grpc.StatusCode.DEADLINE_EXCEEDED, "the request was not complete in time; send it without pauses"
-        )
+        call.refuse(DeadlineExceeded("the request was not complete in time; send it without pauses"))
         self._forget(stream, call)
 
     def _count(self, call: RpcCall, num_unfinished: int) -> None:
-        """Count what a call holds of an unfinished message; raises `Refused` when all hold too much."""
+        """Count what a call holds of an unfinished message; raises `Overloaded` when all hold too much."""
         more, call.num_counted = num_unfinished - call.num_counted, num_unfinished
         if not more:
             return
         self._num_unfinished += more
         has_room = self._num_unfinished <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
         if not (self._host.hold(call.head, more) and has_room) and more > 0:
-            raise Refused(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "too many unfinished messages; send one after another",
+            raise Overloaded(
+                "too many unfinished messages; send one after another", retry_after_ms=RETRY_AFTER_MS
             )
 
     def _forget(self, stream: int, call: RpcCall) -> None:
@@ -273,4 +275,5 @@ class Calls:
         if self._by_stream.pop(stream, None) is not None:
             self._count(call, 0)
             self._num_dropped -= call.is_dropped
+            self.last_use = self._loop.time()
             self._host.ended(call.head)

@@ -65,7 +65,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(SLACK_BYTES)
         self._handshake = self._loop.call_later(HANDSHAKE_S, self._late)
-        self._last_use = self._loop.time()
         self._idle = self._loop.call_later(IDLE_S, self._close_if_idle)
         self._stalled: asyncio.TimerHandle | None = None
         allowed = {
@@ -187,7 +186,7 @@ class Connection(asyncio.Protocol):
         elif self._is_leaving:  # who was told so asks elsewhere
             self._heads.skip(block)
         else:
-            self._last_stream, self._last_use = stream, self._loop.time()
+            self._last_stream = stream
             self._calm.earn()
             head = self._heads.read(block)
             self._calls.begin(stream, head, self._peer_window, is_complete=bool(flags & f.END_STREAM))
@@ -273,9 +272,7 @@ class Connection(asyncio.Protocol):
                 self._waiting.append((call, waiter))
 
     def _close_if_idle(self) -> None:
-        if len(self._calls):
-            self._last_use = self._loop.time()
-        left_s = self._last_use + IDLE_S - self._loop.time()
+        left_s = IDLE_S if len(self._calls) else self._calls.last_use + IDLE_S - self._loop.time()
         if left_s <= 0:
             self._hang_up(Code.NO_ERROR, "no calls for a while; connect again")
         else:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import grpc
 
+from guerdon_service.core.errors import GuerdonError, PayloadTooLarge
 from guerdon_service.rpc.http2.head import Head, Metadata
 
 PREFIX = struct.Struct(">BI")
@@ -22,16 +23,8 @@ class Refused(Exception):
         self.status, self.details, self.metadata = status, details, metadata
 
 
-def too_large(head: Head, num_bytes: int, max_bytes: int) -> Refused:
-    """The end of a call with a message of `num_bytes`, in the words that gRPC's own clients look for."""
-    return Refused(
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        f"a message of {num_bytes} bytes is larger than max ({max_bytes}); send fewer items per request",
-    )
-
-
-TooLarge = Callable[[Head, int, int], Refused]
-"""Makes what `too_large` does."""
+Tell = Callable[[Head, GuerdonError], Refused]
+"""How the caller of a head is told of an error."""
 
 
 class MessageReader:
@@ -40,9 +33,8 @@ class MessageReader:
     Messages wait as they came and are inflated as they are taken: a megabyte of them may hold a gigabyte.
     """
 
-    def __init__(self, max_bytes: int, head: Head, too_large: TooLarge = too_large) -> None:
-        self._max_bytes, self._head, self._too_large = max_bytes, head, too_large
-        self._wbits = ENCODINGS.get(head.encoding, 0)
+    def __init__(self, max_bytes: int, encoding: str) -> None:
+        self._max_bytes, self._wbits = max_bytes, ENCODINGS.get(encoding, 0)
         self._rest = bytearray()
         self._waiting: deque[tuple[int, bytes]] = deque()
 
@@ -63,7 +55,8 @@ class MessageReader:
         """The oldest message that waits.
 
         Raises:
-            Refused: it cannot be inflated, or is too large then.
+            Refused: it cannot be inflated.
+            PayloadTooLarge: it is, then.
         """
         flag, message = self._waiting.popleft()
         return self._inflated(message) if flag else message
@@ -72,7 +65,8 @@ class MessageReader:
         """Take what came, and keep the messages that are whole now.
 
         Raises:
-            Refused: a message is too large, or compressed in a way that is not read here.
+            PayloadTooLarge: a message is.
+            Refused: it is compressed in a way that is not read here.
         """
         rest = self._rest
         if not rest and len(data) >= PREFIX.size:
@@ -84,7 +78,7 @@ class MessageReader:
         while len(rest) >= PREFIX.size:
             flag, size = PREFIX.unpack_from(rest)
             if size > self._max_bytes:
-                raise self._too_large(self._head, size, self._max_bytes)
+                raise self._too_large(size)
             if len(rest) < PREFIX.size + size:
                 return
             if flag and (flag != 1 or not self._wbits):
@@ -101,7 +95,15 @@ class MessageReader:
         except zlib.error:
             raise Refused(grpc.StatusCode.INTERNAL, "a message cannot be decompressed") from None
         if len(whole) > self._max_bytes:
-            raise self._too_large(self._head, len(whole), self._max_bytes)
+            raise self._too_large(len(whole))
         if not inflate.eof:
             raise Refused(grpc.StatusCode.INTERNAL, "a compressed message is cut short")
         return whole
+
+    def _too_large(self, num_bytes: int) -> PayloadTooLarge:
+        """In the words that gRPC's own clients look for."""
+        return PayloadTooLarge(
+            f"a message of {num_bytes} bytes is larger than max ({self._max_bytes}); "
+            "send fewer items per request",
+            param="message",
+        )

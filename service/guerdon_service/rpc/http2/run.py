@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, NotReady
 from guerdon_service.rpc.http2.call import RpcCall
 from guerdon_service.rpc.http2.messages import Refused
 
@@ -20,8 +21,8 @@ async def run(call: RpcCall, handler: Handler) -> None:
     """Whatever happens, the call ends with one status, unless its caller is gone."""
     try:
         await _answer(call, handler)
-    except Refused as refused:
-        call.end(refused.status, refused.details, refused.metadata)
+    except (Refused, GuerdonError) as refused:
+        call.refuse(refused)
     except asyncio.CancelledError:
         end_cancelled(call)
     except Exception:
@@ -32,9 +33,9 @@ async def run(call: RpcCall, handler: Handler) -> None:
 def end_cancelled(call: RpcCall) -> None:
     """Tell the caller, if nothing was told, why nobody works for him any more."""
     if call.is_expired:
-        call.end(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the answer was ready")
+        call.refuse(DeadlineExceeded("the deadline passed before the answer was ready"))
     else:
-        call.end(grpc.StatusCode.UNAVAILABLE, "the service stops; ask another replica")
+        call.refuse(NotReady("the service stops; ask another replica"))
 
 
 async def _answer(call: RpcCall, handler: Handler) -> None:

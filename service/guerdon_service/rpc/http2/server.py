@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import grpc
 
-from guerdon_service.rpc.http2.calls import Bounds
+from guerdon_service.core.auth import Caller
+from guerdon_service.core.errors import InvalidInput, Overloaded, PayloadTooLarge
+from guerdon_service.rpc.http2.calls import RETRY_AFTER_MS, Bounds
 from guerdon_service.rpc.http2.connection import Connection
 from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import Refused
@@ -32,13 +34,13 @@ class Http2Server:
     """Serves method handlers as `grpc` and its generated code make them.
 
     Args:
-        guard: looks at each call's head before its handler is sought; raises `Refused`.
+        guard: who calls, by each call's head, before its handler is sought; raises a `GuerdonError`.
         max_calls: calls at work at once; more are refused with RESOURCE_EXHAUSTED.
         max_connections: that may be open at once.
     """
 
     def __init__(
-        self, bounds: Bounds, guard: Callable[[Head], None], *, max_calls: int, max_connections: int
+        self, bounds: Bounds, guard: Callable[[Head], Caller], *, max_calls: int, max_connections: int
     ) -> None:
         self._bounds, self._guard = bounds, guard
         self._max_calls, self._max_connections = max_calls, max_connections
@@ -103,31 +105,28 @@ class Http2Server:
         except TimeoutError:
             pass
 
-    def accept(self, head: Head) -> Handler:
-        """The handler of a call.
+    def accept(self, head: Head) -> tuple[Handler, Caller]:
+        """The handler of a call, and who calls.
 
         Raises:
-            Refused: the guard refuses, there is no such method, or there are too many calls.
+            Refused: there is no such method.
+            GuerdonError: the guard refuses, metadata is too large or wrong, or there are too many calls.
         """
-        self._guard(head)
+        caller = self._guard(head)
         handler = self._handlers.get(head.path)
         if handler is None:
             raise Refused(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here; see reflection")
         if head.timeout_s is not None and math.isnan(head.timeout_s):
-            raise Refused(
-                grpc.StatusCode.INVALID_ARGUMENT, "grpc-timeout cannot be read; give digits and a unit"
-            )
+            raise InvalidInput("grpc-timeout cannot be read; give digits and a unit", param="grpc-timeout")
         if head.num_bytes > self._bounds.max_head_bytes:
-            raise Refused(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            raise PayloadTooLarge(
                 f"metadata of {head.num_bytes} bytes is over {self._bounds.max_head_bytes}; send less",
+                param="metadata",
             )
         is_open = self._bounds.is_open(head.path)
         if self._num_calls >= self._max_calls or (is_open and self._num_open >= self._max_calls // OPEN_PART):
-            raise Refused(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls are at work; ask another replica"
-            )
-        return handler
+            raise Overloaded("too many calls are at work; ask another replica", retry_after_ms=RETRY_AFTER_MS)
+        return handler, caller
 
     def began(self, head: Head) -> None:
         """A call counts as at work."""
