@@ -22,14 +22,17 @@ def test_every_figure_is_measured_through_the_service_own_parts(monkeypatch: pyt
     for name, value in {"MATRIX": 64, "MAX_TOKENS": 128, "PROMPT": 20, "RESPONSE": 9, "FORWARDS": 1}.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(gpu, "MFU_LENGTHS", (32, 64))
+    monkeypatch.setattr(gpu, "PACKS", 1)
     monkeypatch.setattr(gpu, "SERVED_LENGTH", 12)
     monkeypatch.setattr(gpu, "SERVED_TOKENS_PER_S", 200.0)
     shapes = {gpu.SERVED: Qwen3Config(**TINY), "other": LlamaConfig(**TINY)}
     figures = gpu.on_gpu(rounds=2, items=30, device="cpu", shapes=shapes)
     names = [figure.name for figure in figures]
-    assert len(set(names)) == len(names) == 1 + 5 + 3
-    assert all(figure.value > 0 for figure in figures)
-    assert {figure.asked for figure in figures} == {"", ">= 0.5", "<= 1.15", ">= 200", "<= 500"}
+    assert len(set(names)) == len(names) == 1 + 2 * 8 + 4
+    changed = [figure for figure in figures if "depend on their batch" in figure.name]
+    assert [figure.value for figure in changed] == [0, 0]
+    assert all(figure.value > 0 for figure in figures if figure not in changed)
+    assert {figure.asked for figure in figures} == {"", ">= 0.5", "<= 0", "<= 1.15", ">= 200", "<= 500"}
 
 
 def test_operations_are_those_that_torch_counts_but_for_what_nobody_sees() -> None:

@@ -4,11 +4,18 @@ import copy
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig, Qwen3Config
+from transformers import (
+    AutoModelForSequenceClassification,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen3Config,
+)
 
 from guerdon_service.backends.attention import PACKED, register_packed_attention
 from guerdon_service.backends.attention_varlen import head_dim_of, kernel_for
 from guerdon_service.backends.torch_backend import TorchBackend, rows_on
+from guerdon_service.backends.trunk_graphs import recorded_trunk
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Head, Manifest, Profile
 
@@ -31,7 +38,24 @@ MAX_TOKENS = 4096
 
 
 def random_backend(config: PreTrainedConfig, device: str) -> TorchBackend:
-    """A bfloat16 back end of a model with this configuration, its head in fp32 as when it is loaded."""
+    """A bfloat16 back end of a model with this configuration, as it is when it is loaded."""
+    return random_backends(config, device)[0]
+
+
+def random_backends(config: PreTrainedConfig, device: str) -> tuple[TorchBackend, TorchBackend]:
+    """Two of one model: as it is loaded, its forwards recorded on CUDA, and with none recorded."""
+    model = _random_model(config, device)
+    manifest = Manifest(
+        "random", "1", (Head("reward", "reward"),), {"default": Profile({"reward": 1.0})}, MAX_TOKENS
+    )
+    rows, kernel = rows_on(device, manifest), kernel_for(device, torch.bfloat16, head_dim_of(config))
+    trunk = recorded_trunk(model, manifest, rows, kernel) if rows and kernel else None
+    recorded, eager = (TorchBackend(model, manifest, "bfloat16", rows, kernel, t) for t in (trunk, None))
+    return recorded, eager
+
+
+def _random_model(config: PreTrainedConfig, device: str) -> PreTrainedModel:
+    """In bfloat16, its head in fp32."""
     config = copy.deepcopy(config)
     config.num_labels = 1
     register_packed_attention()
@@ -41,11 +65,7 @@ def random_backend(config: PreTrainedConfig, device: str) -> TorchBackend:
         )
     model.eval().requires_grad_(False)
     model.score.float()
-    manifest = Manifest(
-        "random", "1", (Head("reward", "reward"),), {"default": Profile({"reward": 1.0})}, MAX_TOKENS
-    )
-    kernel = kernel_for(device, torch.bfloat16, head_dim_of(config))
-    return TorchBackend(model, manifest, "bfloat16", rows_on(device, manifest), kernel)
+    return model  # type: ignore[no-any-return]
 
 
 def conversations(count: int, length: int, vocab_size: int, seed: int) -> list[Encoded]:
