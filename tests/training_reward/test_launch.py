@@ -142,6 +142,12 @@ def test_what_would_be_wrong_is_refused(
         check_distributed(kind, shards, version)
 
 
+def test_deepspeed_is_refused_on_cpus_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")  # what --use_deepspeed sets
+    with pytest.raises(InvalidInput, match="configured for DEEPSPEED"):
+        begin_processes(shards=True, cpu=True)
+
+
 def test_a_recipe_is_not_held_to_the_choices_of_the_one_before_it() -> None:
     assert begin_processes(shards=False, mixed_precision="bf16").mixed_precision == "bf16"
     AcceleratorState().device = torch.device("cuda")  # what a stage on a GPU leaves behind

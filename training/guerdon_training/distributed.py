@@ -36,6 +36,8 @@ def begin_processes(*, shards: bool, **options: Any) -> Accelerator:
     """
     if is_initialized() and AcceleratorState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # it would refuse other options
+    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # which accelerate passes over on CPUs
+        check_distributed(DistributedType.DEEPSPEED, shards, 2)
     accelerator = Accelerator(kwargs_handlers=[WAIT], **options)
     state = accelerator.state
     if state.distributed_type is DistributedType.MULTI_CPU and parse_flag_from_env("ACCELERATE_USE_FSDP"):
