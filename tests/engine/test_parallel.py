@@ -99,6 +99,16 @@ async def test_express_takes_what_is_short_while_all_others_are_busy() -> None:
     assert express() == [4, 4], "bulk work waits"
 
 
+async def test_behind_a_long_queue_nobody_is_express() -> None:
+    queue = TokenQueue(BUDGET, num_takers=2)
+    queue.put(pending("a", 4) for _ in range(2))
+    for taker in (0, 1):
+        queue.put([pending("a", 60)])
+        queue.take(0.0, taker)
+    queue.put(pending("a", 4) for _ in range(BUDGET // 4))
+    assert queue.num_tokens > BUDGET and not queue.take(0.0, EXPRESS)[0]
+
+
 async def test_what_express_takes_is_paid_for_to_bulk_work() -> None:
     queue, tokens = TokenQueue(BUDGET, num_takers=2), dict.fromkeys(Lane, 0)
     for _ in range(500):

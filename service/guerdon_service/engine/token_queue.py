@@ -28,6 +28,8 @@ EXPRESS_ITEM = 1 / 16
 """Of a batch, the longest item that it takes, in tokens."""
 EXPRESS_BATCH = 1 / 4
 """Of a batch, what it takes at once."""
+EXPRESS_BACKLOG = 1
+"""Of a batch, what may wait while it takes: with more behind it, a third forward only slows the others."""
 MAX_FORGOTTEN = 1000
 """Items that nobody wants any more are kept until their turn, but never more than the others and these."""
 
@@ -203,9 +205,13 @@ class TokenQueue:
         return any(self._lanes.values())
 
     def _next_express(self) -> Pending | None:
-        """The next interactive item if it is short and all other takers are busy."""
+        """The next interactive item if it is short, little waits, and all other takers are busy."""
+        interactive = self._lanes[Lane.INTERACTIVE]
         num_busy = sum(num_tokens > 0 for taker, num_tokens in self._running.items() if taker != EXPRESS)
-        first = self._lanes[Lane.INTERACTIVE].next(set()) if num_busy == self._num_takers else None
+        has_turn = num_busy == self._num_takers and (
+            sum(interactive.waiting.values()) <= EXPRESS_BACKLOG * self._max_batch_tokens
+        )
+        first = interactive.next(set()) if has_turn else None
         is_short = first is not None and first.encoded.num_tokens <= EXPRESS_ITEM * self._max_batch_tokens
         return first if is_short else None
 
