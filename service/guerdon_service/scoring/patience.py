@@ -10,6 +10,8 @@ ATTEMPTS = 4
 """How often what fails is asked: a lost connection or a full memory passes, a broken model does not."""
 RETRY_S = 0.5
 """Before the second attempt, in seconds; doubled before each further one."""
+MOST_S = 60.0
+"""Between two attempts, whatever is said: who says a day may have room in a minute."""
 
 T = TypeVar("T")
 
@@ -21,7 +23,7 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
         try:
             return await ask()
         except Overloaded as err:
-            await asyncio.sleep((err.retry_after_ms or 1000) / 1000)
+            await asyncio.sleep(min(MOST_S, (err.retry_after_ms or 1000) / 1000))
         except BackendFailed:
             num_failures += 1
             if num_failures == ATTEMPTS:
