@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon_service.core.conversation import Conversation
@@ -22,7 +23,7 @@ from guerdon_training.ppo.config import KlConfig, PpoConfig, PromptData, ScoreRu
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.log import read_updates
 from guerdon_training.ppo.progress import BEST, Job, Progress, evaluated
-from guerdon_training.ppo.recipe import LOG, train_ppo
+from guerdon_training.ppo.recipe import LOG, optimise, train_ppo
 from tests.training_ppo.jobs import LORA, config_of, job_of, run
 from tests.training_ppo.served import plain_artifact
 from tests.training_ppo.tiny import WordShare, write_prompts
@@ -275,6 +276,29 @@ def test_the_best_evaluation_is_kept(policy_folder: Path, tmp_path: Path) -> Non
     for name, weights in trained_state(after_first.networks.learner).items():
         assert torch.equal(kept[name], weights)
     assert (job.run / BEST).is_file()
+
+
+class Rising(WordShare):
+    """A gold reward that finds each evaluation better than the last."""
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        self.calls += 1
+        return [float(self.calls)] * len(conversations)
+
+
+@pytest.mark.parametrize("stop", [0.5, 0.0])
+def test_weights_beyond_the_kl_that_stops_are_never_the_best(
+    policy_folder: Path, tmp_path: Path, stop: float
+) -> None:
+    config = _learning(policy_folder, "ppo", keep="best", eval_every=1, kl=KlConfig(0.0, stop=stop))
+    config = replace(config, optim=replace(config.optim, updates=6))
+    job = job_of(config, tmp_path, gold=Rising())
+    job = replace(job, valid=job.train)
+    figures = optimise(Accelerator(), job)
+    lines = [line for line in read_updates(job.run / LOG) if "stopped" not in line]  # that one looks again
+    near = [line["update"] for line in lines if line["valid/kl"] < (stop or float("inf"))]
+    assert figures["kept_update"] == near[-1]
+    assert lines[-1]["valid/kl"] > 0.5  # gold liked these best
 
 
 def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: Path, tmp_path: Path) -> None:

@@ -137,7 +137,8 @@ class PpoConfig:
     output: folder of the artifact. save: ``merged`` whole weights, or the ``adapter`` of a package.
     gold: a reward that is never trained on, for the evaluations on data.valid.
     save_every: updates between checkpoints. eval_every: updates between evaluations; 0 is at both ends alone.
-    keep: weights of the ``last`` update, or of the ``best`` evaluation, by gold where it is given.
+    keep: weights of the ``last`` update, or of the ``best`` evaluation closer to the reference than kl.stop,
+        by gold where it is given.
     """
 
     name: str

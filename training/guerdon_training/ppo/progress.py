@@ -35,7 +35,8 @@ class Job:
 class Progress:
     """What changes from update to update, weights and optimiser aside.
 
-    done: updates. best: highest evaluation so far; best_update: the update it came after.
+    done: updates. best: highest evaluation so far of a policy that is not too far from the reference;
+    best_update: the update it came after.
     """
 
     kl: KlController
@@ -80,6 +81,8 @@ def evaluated(
 ) -> tuple[Progress, Mapping[str, float]]:
     """Figures on the valid prompts where the config asks for them now; the best weights so far are kept.
 
+    Weights whose ``valid/kl`` reaches `kl.stop` are never the best: what ends the training is not published.
+
     ends: whether this is before the first update or after the last, where they are always wanted.
     """
     every, done = job.config.eval_every, progress.done
@@ -87,7 +90,9 @@ def evaluated(
         return progress, {}
     figures = evaluate_policy(job.networks, job.valid, job.reward, job.gold, job.config)
     reached = figures.get("valid/gold", figures["valid/score"])
-    if reached > progress.best:
+    stop = job.config.kl.stop
+    too_far = 0.0 < stop <= figures["valid/kl"]
+    if reached > progress.best and not too_far:
         progress = replace(progress, best=reached, best_update=done)
         if is_main and job.config.keep == "best":
             state = {"identity": job.identity, "learner": trained_state(job.networks.learner)}
