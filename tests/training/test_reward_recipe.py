@@ -1,6 +1,7 @@
 """The recipe from end to end on a tiny base: it learns, and what it writes can be read and reproduced."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -106,6 +107,12 @@ def manifest(trained: Path) -> Manifest:
 def test_it_learns_each_head_from_its_own_pairs(manifest: Manifest) -> None:
     for head in ("quality", "brevity"):
         assert manifest.metrics[head]["test"]["pooled"]["accuracy"]["value"] >= 0.75
+
+
+def test_the_libraries_that_made_it_are_in_the_manifest(manifest: Manifest) -> None:
+    names = ("torch", "transformers", "peft", "accelerate")
+    assert {name: manifest.parents[name] for name in names} == {name: version(name) for name in names}
+    assert len(manifest.parents["git_revision"]) in (0, 40)
 
 
 def test_the_digest_seals_the_folder_and_the_base(

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.policy.artifact import environment
+from guerdon_training.environment import environment
 from guerdon_training.ppo.checkpoint import load_state, save_state
 from guerdon_training.run_identity import is_same_run, run_identity
 from guerdon_training.sft import evaluate, train_sft

@@ -24,6 +24,7 @@ from guerdon_training.calibrate import calibrated_log_loss, fit_slope
 from guerdon_training.cli import train_command
 from guerdon_training.data import read_pairs
 from guerdon_training.encode import PairTokens
+from guerdon_training.environment import environment
 from guerdon_training.forward import collate
 from guerdon_training.head import ADAPTER, PENALTIES, PREFIX
 from guerdon_training.newton import fit_differences
@@ -94,6 +95,7 @@ def test_it_is_a_version_with_a_head_more(adapted: Path, trained: Path, manifest
     assert manifest.profile(None)[0] == "brand" and "only" in manifest.profiles
     assert manifest.parents["head"]["artifact"]["digest"] == old.digest
     assert set(manifest.parents["head"]["data_sha256"]) == {"train", "valid", "test"}
+    assert set(environment()) <= set(manifest.parents["head"])
     assert manifest.metrics["brand"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
     assert "## The head brand" in (adapted / "MODEL_CARD.md").read_text("utf-8")
 

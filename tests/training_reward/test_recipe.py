@@ -102,7 +102,10 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
         ({"optim": {"centring": -1.0}}, r"optim\.centring must be at least 0"),
         ({"heads": []}, "heads must name at least one head"),
         ({"profiles": {}}, "profiles must hold at least one profile"),
-        ({"profiles": {"only": {"kindness": 1.0}}}, "profiles weigh kindness, which heads lacks; it has quality"),
+        (
+            {"profiles": {"only": {"kindness": 1.0}}},
+            "profiles weigh kindness, which heads lacks; it has quality",
+        ),
         ({"profiles": {"only": {"quality": 0.0}}}, "profiles must each weigh a head other than 0"),
         ({"lora": {"rank": 4, "layers": [1, 9]}}, r"lora\.layers is \[1, 9\]; the base's layers are 0 to 2"),
         ({"lora": {"rank": 0, "layers": [1]}}, r"lora\.rank must be at least 1"),

@@ -1,6 +1,5 @@
 """Seal an artifact folder: its digest covers every file and the base it stands on."""
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,15 +46,6 @@ def check_seal(folder: Path, manifest: Manifest, base: Path | None) -> None:
             f"artifact {folder} was changed after its manifest was written; restore it, or write it again",
             param="manifest.digest",
         )
-
-
-def git_revision(folder: Path) -> str:
-    """Commit of the code that trained; empty outside a git checkout."""
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def _files(folder: Path) -> dict[str, Path]:

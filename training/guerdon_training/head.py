@@ -20,11 +20,12 @@ from torch import nn
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.whole_file import whole_folder
-from guerdon_training.artifact import MANIFEST, git_revision, seal
+from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
 from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import PreferencePair, file_sha256, read_pairs
+from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
 from guerdon_training.model import base_folder, load_tokenizer
@@ -172,7 +173,7 @@ def _parents(config: HeadModeConfig, manifest: Manifest) -> dict[str, Any]:
         "attribute": config.attribute,
         "artifact": {"name": manifest.name, "version": manifest.version, "digest": manifest.digest},
         "data_sha256": {split: file_sha256(Path(file)) for split, file in files.items()},
-        "git_revision": git_revision(Path(__file__).parent),
+        **environment(),
     }
 
 

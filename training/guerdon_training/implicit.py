@@ -23,10 +23,11 @@ from guerdon_training.artifact import seal
 from guerdon_training.calibrate import fit_norm, fit_slope
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import TEXTS
 from guerdon_training.judge import judge
-from guerdon_training.policy.artifact import environment, package_of, seal_whole
+from guerdon_training.policy.artifact import package_of, seal_whole
 from guerdon_training.policy.base import package_gguf, policy_base
 from guerdon_training.policy.implicit_source import ImplicitSource, open_implicit_reward
 from guerdon_training.policy.select import select

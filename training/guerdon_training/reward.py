@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
 from guerdon_service.core.whole_file import whole_folder
-from guerdon_training.artifact import MANIFEST, git_revision, seal
+from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.card import render_card
 from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
 from guerdon_training.config_file import config_yaml, read_config
@@ -30,6 +30,7 @@ from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
 from guerdon_training.distributed import begin_processes
+from guerdon_training.environment import environment
 from guerdon_training.fit import Fitted, fit
 from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.golden import write_golden
@@ -243,7 +244,5 @@ def _parents(config: RewardConfig) -> dict[str, Any]:
         "data_sha256": {use: file_sha256(Path(file)) for use, file in files.items()},
         "config_sha256": hashlib.sha256(config_yaml(config).encode()).hexdigest(),
         "base": base_version(config.base.package),
-        "git_revision": git_revision(Path(__file__).parent),
-        "torch": torch.__version__,
-        "peft": peft.__version__,
+        **environment(),
     }

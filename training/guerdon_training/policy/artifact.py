@@ -7,10 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import peft
-import torch
-import transformers
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -18,9 +15,10 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, check_manifest, to_json
 from guerdon_service.core.whole_file import write_whole
-from guerdon_training.artifact import MANIFEST, git_revision, seal
+from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
+from guerdon_training.environment import environment
 from guerdon_training.policy.base import package_gguf, weights_sha256
 from guerdon_training.policy.config import SAVES
 
@@ -62,13 +60,6 @@ def check_save(save: str, source: str, rank: int) -> None:
             'on another machine; use save = "merged"',
             param="save",
         )
-
-
-def environment() -> dict[str, str]:
-    """Code and libraries of a run, for `manifest.parents`."""
-    libraries = (torch, transformers, peft, accelerate)
-    versions = {module.__name__: str(module.__version__) for module in libraries}
-    return {"git_revision": git_revision(Path(__file__).parent), **versions}
 
 
 def write_policy(
