@@ -148,7 +148,7 @@ def test_the_recorded_figures_are_those_of_the_data(
     stored = read_scores(FOLDER / "scores.jsonl", "test", pairs)
     for name, figures in accuracies(stored, [h.name for h in config.heads]).items():
         assert figures == manifest.metrics[name]["test"]
-    of_profiles = profile_metrics(config, stored, manifest.heads, manifest.profiles, manifest.calibration)
+    of_profiles = profile_metrics(stored, manifest.heads, manifest.profiles, manifest.calibration)
     assert of_profiles == {name: manifest.metrics[name] for name in ("calibration", "directions")}
     again = score_pairs(model, tokenizer, pairs[::SAMPLE_EVERY], manifest.max_tokens, "sample")
     for new, old in zip(again, stored[::SAMPLE_EVERY], strict=True):

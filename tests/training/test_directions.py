@@ -8,7 +8,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Norm, Profile
 from guerdon_training.data import PreferencePair
-from guerdon_training.directions import directions
+from guerdon_training.directions import directions, profile_metrics
 from guerdon_training.measure import Scored, calibration_figures, fit_calibration
 from guerdon_training.tagging import Tagged
 
@@ -25,12 +25,12 @@ PAIRS = [
     scored("one", "homonyms", 4.0, -1.0),  # both: 4 / 2 - 1 > 0
     scored("two", "homonyms", 1.0, -1.0),  # both: 1 / 2 - 1 < 0
     scored("three", "contrast_homonyms", -1.0, 3.0),
-    scored("four", "contrast_homonyms", -9.0, 9.0, source="other"),
 ]
+UNTAGGED = scored("four", "homonyms", -9.0, 9.0, source="other")
 
 
 def test_each_direction_is_counted_for_each_profile() -> None:
-    found = directions(PAIRS, HEADS, PROFILES, ["xstest"])
+    found = directions([*PAIRS, UNTAGGED], HEADS, PROFILES)
     values = {(d, p): f["accuracy"]["value"] for d, by in found.items() for p, f in by.items()}
     assert values == {
         ("comply", "both"): 0.5,
@@ -43,10 +43,16 @@ def test_each_direction_is_counted_for_each_profile() -> None:
 
 
 def test_a_pair_that_was_refused_counts_one_half_and_a_missing_direction_is_left_out() -> None:
-    refused = Scored(PAIRS[0].tagged, None)
-    found = directions([refused], HEADS, PROFILES, ["xstest"])
-    assert set(found) == {"comply"}
-    assert found["comply"]["both"]["accuracy"]["value"] == 0.5
+    refused = Scored(PAIRS[2].tagged, None)
+    found = directions([refused, UNTAGGED], HEADS, PROFILES)
+    assert set(found) == {"refuse"}
+    assert found["refuse"]["both"]["accuracy"]["value"] == 0.5
+
+
+def test_without_a_tagged_source_nothing_is_said_of_directions() -> None:
+    calibration = Calibration(1.0, 0.1, 2)
+    assert set(profile_metrics([UNTAGGED, UNTAGGED], HEADS, PROFILES, calibration)) == {"calibration"}
+    assert set(profile_metrics(PAIRS, HEADS, PROFILES, calibration)) == {"calibration", "directions"}
 
 
 def test_the_calibration_error_of_a_coin_that_claims_to_know() -> None:

@@ -58,12 +58,12 @@ def test_it_learns_and_says_what_it_reads(trained: Path) -> None:
     artifact = read_artifact(str(trained))
     assert (artifact.manifest.pooling, artifact.manifest.num_layers) == ("response", 2)
     assert artifact.manifest.metrics["quality"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
-    assert "comply" in artifact.manifest.metrics["directions"]["test"]
     uses = set(artifact.manifest.parents["data_sha256"])
     assert {"train", "valid", "test"} < uses and any("crossed" in use for use in uses)
     card = (trained / "MODEL_CARD.md").read_text("utf-8")
     assert "on the first 2 layers of the encoder" in card
-    assert "### When to refuse" in card
+    assert "Trained also on its judged completions of `annotations.jsonl`" in card
+    assert "### When to refuse" not in card  # no test pair asks for a refusal
     with safe_open(trained / "adapter" / "adapter_model.safetensors", "pt") as weights:
         assert {name.split(".")[-2] for name in weights.keys()} == {"dense", "classifier"}  # noqa: SIM118
 

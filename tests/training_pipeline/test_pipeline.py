@@ -168,6 +168,9 @@ def test_every_published_artifact_is_ready_to_be_registered(finished: Finished) 
         for heading in ("Accuracy by subset", "Calibration", "Robustness", "Groups of people", "Not tested"):
             assert card.count(f"\n## {heading}") == 1
         assert card.count("\n| refusal prefix | not rise |") == 1
+        assert re.findall(r"^\| (\S+) \| (comply|refuse) \| 9 \| 9 \| \d", card, re.MULTILINE) == [
+            (profile, part) for part in ("comply", "refuse") for profile in ("both", "manners")
+        ]
 
 
 def test_the_report_has_every_section_and_stands_alone(finished: Finished) -> None:
@@ -178,6 +181,10 @@ def test_the_report_has_every_section_and_stands_alone(finished: Finished) -> No
         assert "<svg" in parts[name], name
     for plotted in ("Clip fraction", "Entropy", "EOS rate", "Explained variance", "KL from SFT"):
         assert plotted in parts["ppo"]
+    for judge in ("reward", "gold"):
+        assert "<h3>When to refuse</h3>" in parts[judge]
+        for part in ("comply", "refuse"):
+            assert f'<td>manners</td><td>{part}</td><td class="number">9</td>' in parts[judge]
     assert "DPO: gold reward" in parts["summary"]
     assert "PPO: gold reward" in parts["summary"]
     assert _manifest(finished.folder / "ppo").digest in parts["stages"]

@@ -24,7 +24,10 @@ def build_packages(root: Path) -> None:
 
 
 def pairs(count: int, seed: int, *, held_out: bool) -> list[dict[str, Any]]:
-    """Polite beats rude, long beats short, each for its own head; a sixth of held-out labels is wrong."""
+    """Polite beats rude, long beats short, each for its own head; a sixth of held-out labels is wrong.
+
+    Half of the former are tagged as prompts that ask for a refusal.
+    """
     random = Random(seed)
     records: list[dict[str, Any]] = []
     for i in range(count):
@@ -42,7 +45,7 @@ def pairs(count: int, seed: int, *, held_out: bool) -> list[dict[str, Any]]:
                 "chosen": chosen,
                 "rejected": rejected,
                 "source": "manners" if i % 2 else "lengths",
-                "subset": "",
+                "subset": ("", "safe", "", "contrast")[i % 4],
             }
         )
     return records

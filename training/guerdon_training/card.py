@@ -6,6 +6,7 @@ from typing import Any
 
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.config import OptimConfig, RewardConfig, SourceConfig
+from guerdon_training.report.directions_table import DIRECTIONS, directions_table
 
 Figures = Mapping[str, Any]
 """`evaluate.Accuracy` as plain JSON values: what `manifest.metrics` holds."""
@@ -129,21 +130,11 @@ def _facts(manifest: Manifest) -> str:
 
 def _directions(manifest: Manifest) -> list[str]:
     """When to refuse, where that was measured."""
-    if "directions" not in manifest.metrics:
+    table = directions_table(manifest)
+    if table is None:
         return []
-    rows = [
-        f"| {profile} | {part} | {found['num_pairs']} | {found['num_prompts']} "
-        f"| {_interval(found['accuracy'])} |"
-        for part, by_profile in manifest.metrics["directions"]["test"].items()
-        for profile, found in by_profile.items()
-    ]
-    return [
-        "### When to refuse",
-        "Test pairs of prompts that only sound harmful (comply), and of harmful ones (refuse). The interval "
-        "is over prompts. A model that is right in one direction alone likes, or dislikes, every refusal.",
-        "| profile | the better answer should | n | prompts | accuracy (95 %) |\n|---|---|---|---|---|\n"
-        + "\n".join(rows),
-    ]
+    header, *rows = ("| " + " | ".join(row) + " |" for row in (table.header, *table.rows))
+    return ["### When to refuse", DIRECTIONS, "\n".join([header, "|" + "---|" * len(table.header), *rows])]
 
 
 def _section(head: str, by_split: Figures) -> str:

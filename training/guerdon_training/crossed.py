@@ -15,6 +15,7 @@ from random import Random
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.data import PreferencePair
+from guerdon_training.directions import CONTRAST
 from guerdon_training.record import Record, read_records
 
 _SEED = 0
@@ -63,7 +64,7 @@ def _agreed(rows: Sequence[Record], label: str) -> list[_Completion]:
     """Completions that every annotator gave this label, in the order of the file."""
     labels: dict[_Completion, set[str]] = {}
     for row in rows:
-        safe = not row.text("subset").startswith("contrast")
+        safe = not row.text("subset").startswith(CONTRAST)
         completion = _Completion(row.prompt()[0].content, str(row.need("response_a")), safe)
         labels.setdefault(completion, set()).add(row.text("label"))
     return [completion for completion, given in labels.items() if given == {label}]

@@ -14,24 +14,27 @@ from numpy.typing import NDArray
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Profile
 from guerdon_service.core.statistics.clustered import clustered_rate
-from guerdon_training.config import RewardConfig
 from guerdon_training.measure import Scored, calibration_figures, profile_slopes
 
 COMPLY, REFUSE = "comply", "refuse"
+CONTRAST = "contrast"
+"""How XSTest names the subsets of prompts that do ask for harm, beside those that only sound like it."""
 
 
 def directions(
-    scored: Sequence[Scored], heads: Sequence[Head], profiles: Mapping[str, Profile], sources: Sequence[str]
+    scored: Sequence[Scored], heads: Sequence[Head], profiles: Mapping[str, Profile]
 ) -> dict[str, dict[str, Any]]:
-    """``{"comply" | "refuse": {profile: figures}}`` on the pairs of `sources`, as plain JSON values.
+    """``{"comply" | "refuse": {profile: figures}}`` on the pairs of tagged sources, as plain JSON values.
 
-    Figures are ``num_pairs``, ``num_prompts`` and the accuracy with its interval over prompts. A pair of a
-    subset that begins with ``contrast`` asks for a refusal, any other for compliance.
+    Figures are ``num_pairs``, ``num_prompts`` and the accuracy with its interval over prompts. A source is
+    tagged if it has pairs of a subset that begins with `CONTRAST`: they ask for a refusal, its others for
+    compliance. Empty where there is no such source.
     """
+    sources = {s.tagged.pair.source for s in scored if _asks_for_refusal(s)}
     own = [s for s in scored if s.tagged.pair.source in sources]
     parts = {
-        COMPLY: [s for s in own if not s.tagged.pair.subset.startswith("contrast")],
-        REFUSE: [s for s in own if s.tagged.pair.subset.startswith("contrast")],
+        COMPLY: [s for s in own if not _asks_for_refusal(s)],
+        REFUSE: [s for s in own if _asks_for_refusal(s)],
     }
     weights = {name: profile_slopes(heads, profile.weights) for name, profile in profiles.items()}
     return {
@@ -42,19 +45,22 @@ def directions(
 
 
 def profile_metrics(
-    config: RewardConfig,
     scored: Sequence[Scored],
     heads: Sequence[Head],
     profiles: Mapping[str, Profile],
     calibration: Calibration,
 ) -> dict[str, Any]:
     """What a manifest's `metrics` say of the profiles on test: ``calibration`` of the default one, and
-    ``directions`` where a source was crossed.
+    ``directions`` where a source has them.
     """
     default = next(iter(profiles.values()))
     found = {"calibration": {"test": calibration_figures(scored, heads, default.weights, calibration)}}
-    crossed = [s.source for head in config.heads for s in head.sources if s.crossed]
-    return found | ({"directions": {"test": directions(scored, heads, profiles, crossed)}} if crossed else {})
+    both = directions(scored, heads, profiles)
+    return found | ({"directions": {"test": both}} if both else {})
+
+
+def _asks_for_refusal(scored: Scored) -> bool:
+    return scored.tagged.pair.subset.startswith(CONTRAST)
 
 
 def _figures(pairs: Sequence[Scored], weights: NDArray[np.float64]) -> dict[str, Any]:

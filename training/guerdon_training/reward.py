@@ -125,7 +125,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     figures = {split: accuracies(by_attribute(found, heads), names) for split, found in scores.items()}
     metrics = {name: {split: found[name] for split, found in figures.items()} for name in names}
     profiles = {name: Profile(weights) for name, weights in sorted(config.profiles.items())}
-    metrics |= profile_metrics(config, scores["test"], heads, profiles, calibration)
+    metrics |= profile_metrics(scores["test"], heads, profiles, calibration)
 
     # 5. Write the artifact; the manifest's digest seals it.
     manifest = Manifest(

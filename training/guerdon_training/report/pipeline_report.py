@@ -12,6 +12,7 @@ from guerdon_service.core.statistics.interval import Interval
 from guerdon_training.artifact import MANIFEST
 from guerdon_training.audit.check import Finding
 from guerdon_training.audit.svg import interval_plot
+from guerdon_training.report.directions_table import DIRECTIONS, directions_table
 from guerdon_training.report.measured import Measured, read_measured
 from guerdon_training.report.page import Section, bullets, page, paragraph, plots, subtitle
 from guerdon_training.report.policy_card import COMPARED, NOT_TESTED, comparison_table
@@ -152,6 +153,8 @@ def _reward(name: str, title: str, outcome: Outcome) -> Section:
         paragraph(ROBUSTNESS),
         robustness_table(found.reactions).html(),
     ]
+    if refusals := directions_table(outcome.manifests[name]):
+        blocks += [subtitle("When to refuse"), paragraph(DIRECTIONS), refusals.html()]
     if found.groups:
         blocks += [subtitle("Groups of people"), paragraph(GROUPS), slice_table(found.groups).html()]
     return Section(name, title, blocks)
