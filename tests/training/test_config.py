@@ -1,12 +1,15 @@
 """The config: read in full, and refused by name where it is wrong."""
 
+import re
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.config import RewardConfig
+from guerdon_training.config import OptimConfig, RewardConfig
 from guerdon_training.config_file import read_config
+from guerdon_training.policy.config import PolicyOptim
 
 DEFAULT = Path(__file__).parents[2] / "training" / "configs" / "default_reward.yaml"
 
@@ -39,6 +42,13 @@ def test_a_wrong_config_is_refused_by_name(tmp_path: Path, old: str, new: str, m
     path.write_text(text.replace(old, new, 1), "utf-8")
     with pytest.raises(InvalidInput, match=message):
         read_config(path, RewardConfig)
+
+
+@pytest.mark.parametrize("optim", [OptimConfig, PolicyOptim])
+def test_every_default_of_an_optimiser_has_its_line(optim: type[OptimConfig | PolicyOptim]) -> None:
+    said = optim.__doc__ or ""
+    defaults = [f.name for f in fields(optim) if f.default is not MISSING]
+    assert [name for name in defaults if not re.search(rf"\b{name}(, \w+)?: ", said)] == []
 
 
 def test_a_missing_config_is_refused(tmp_path: Path) -> None:
