@@ -285,6 +285,28 @@ async def test_each_tenant_has_one_at_work(scorer: ScoringService) -> None:
         await anext(again)
 
 
+async def test_who_is_cancelled_twice_may_ask_again(scorer: ScoringService) -> None:
+    waiting = Scripted(asyncio.Event())
+    evaluator, asked = service(scorer, waiting), PolicyEvaluationQuery(("p",), ASKED)
+    for num_turns in range(8):
+        stream = evaluator.stream(asked)
+        await anext(stream)
+        going = asyncio.ensure_future(anext(stream))
+        while not waiting.asked:
+            await asyncio.sleep(0)
+        going.cancel()
+        for _ in range(num_turns):
+            await asyncio.sleep(0)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        await waiting.stopped.wait()
+        waiting.asked.clear()
+        waiting.stopped.clear()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not evaluator._at_work
+
+
 async def test_leaving_the_stream_stops_the_policy(scorer: ScoringService) -> None:
     waiting = Scripted(asyncio.Event())
     stream = service(scorer, waiting).stream(PolicyEvaluationQuery(("p",), ASKED))

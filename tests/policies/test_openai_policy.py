@@ -175,6 +175,9 @@ async def test_a_full_engine_says_when_to_ask_again() -> None:
         ("-1", 1000, 1000),
         (format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), 3_000_000, 3_600_000),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
+        ("2592000", 3_600_000, 3_600_000),
+        ("9" * 5000, 1000, 1000),
+        ("1 Jan 99999999999999999999 00:00:00 GMT", 1000, 1000),
     ],
 )
 def test_when_to_ask_again_is_told_in_seconds_or_by_a_date(told: str, low: int, high: int) -> None:

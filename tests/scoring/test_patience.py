@@ -22,3 +22,7 @@ async def test_who_is_told_to_come_back_tomorrow_asks_again_in_a_minute(
     monkeypatch.setattr("guerdon_service.scoring.patience.asyncio.sleep", sleep)
     assert await patience.patiently(ask) == "scored"
     assert waited_s == [patience.MOST_S, 0.25, 1.0]
+    told_ms += [86_400_000] * 1000
+    with pytest.raises(Overloaded):
+        await patience.patiently(ask)
+    assert sum(waited_s[3:]) == patience.GIVE_UP_S

@@ -60,7 +60,8 @@ def _sealed(manifest: Manifest, digests: dict[str, str]) -> Manifest:
     """The manifest with its digest, after checking the digest and the base weights that it pins."""
     base = manifest.base
     # a package carries a language model as GGUF, an encoder as safetensors
-    weights = [d for p, d in digests.items() if fnmatch(p, "base/*.gguf") or p == "base/model.safetensors"]
+    packed = [d for p, d in digests.items() if fnmatch(p, "base/*.gguf")]
+    weights = [digests["base/model.safetensors"]] if "base/model.safetensors" in digests else packed
     if base is not None and base.weights_sha256 not in weights:
         raise InvalidInput(
             f"base weights of package {base.package} are not those that model {manifest.name} was trained on "

@@ -67,7 +67,7 @@ def _digest(artifact: Artifact) -> str:
     digest = hashlib.sha256()
     paths = list(weight_files(artifact.base_folder))
     if artifact.adapter_folder is not None:
-        paths += sorted(artifact.adapter_folder.glob("*.safetensors"))
+        paths += sorted(artifact.adapter_folder.glob("[!.]*.safetensors"))  # digests leave hidden files out
     for path in paths:
         digest.update(bytes.fromhex(artifact.sha256[path]))
     return digest.hexdigest()

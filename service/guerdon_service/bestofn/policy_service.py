@@ -72,6 +72,8 @@ class PolicyEvaluationService:
         work, tenant = self._work(query), query.options.tenant
         self._begin(tenant)
         task = asyncio.create_task(work.run())
+        # not below: who asked may be cancelled again while this ends
+        task.add_done_callback(lambda _: self._at_work.discard(tenant))
         task.add_done_callback(lambda _: work.moved.set())
         try:
             yield PolicyEvaluationProgress(0, work.num_steps)
@@ -86,7 +88,6 @@ class PolicyEvaluationService:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self._at_work.discard(tenant)
 
     async def close(self) -> None:
         """Close the judges."""

@@ -60,6 +60,7 @@ class Caller:
 
 
 ANYONE = Caller("", frozenset(Scope))
+NOBODY = Caller("", frozenset())
 """The caller of a service that has no keys."""
 
 

@@ -12,18 +12,29 @@ RETRY_S = 0.5
 """Before the second attempt, in seconds; doubled before each further one."""
 MOST_S = 60.0
 """Between two attempts, whatever is said: who says a day may have room in a minute."""
+GIVE_UP_S = 3600.0
+"""Of waiting for room: a quota that is spent is no full queue."""
 
 T = TypeVar("T")
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """What `ask` gives, asked again when a full queue should have room, and a few times after failures."""
-    num_failures = 0
+    """What `ask` gives, asked again when a full queue should have room, and a few times after failures.
+
+    Raises:
+        Overloaded: there was no room for an hour.
+        GuerdonError: any other error of `ask`.
+    """
+    num_failures, waited_s = 0, 0.0
     while True:
         try:
             return await ask()
         except Overloaded as err:
-            await asyncio.sleep(min(MOST_S, (err.retry_after_ms or 1000) / 1000))
+            if waited_s >= GIVE_UP_S:
+                raise
+            wait_s = min(MOST_S, (err.retry_after_ms or 1000) / 1000)
+            await asyncio.sleep(wait_s)
+            waited_s += wait_s
         except BackendFailed:
             num_failures += 1
             if num_failures == ATTEMPTS:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, Protocol
 
 import grpc
 
-from guerdon_service.core.auth import ANYONE, Caller
+from guerdon_service.core.auth import NOBODY, Caller
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rpc.http2.fields import BEGINNING, joined, trailers
 from guerdon_service.rpc.http2.frames import (
@@ -103,8 +103,8 @@ class RpcCall:
         """Whether its deadline passed."""
         self.num_counted = 0
         """Of `num_unfinished`, what the connection has counted."""
-        self.caller: Caller = ANYONE
-        """Who the guard found it to be."""
+        self.caller: Caller = NOBODY
+        """Who the guard found it to be; before that nobody, who may do nothing."""
         self.handler: Any = None
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None

@@ -9,12 +9,14 @@ const PERIOD_MS = 5000;
 
 /**
  * Draws what is known of all stored judgements; until that is read, what was known before stays.
- * `draw` looks at once, `drawSoon` at most every `PERIOD_MS`. Answers may overtake each other: the last look alone draws.
+ * `draw` looks at once, `drawSoon` no sooner than `PERIOD_MS` after the answer to its last look.
+ * Answers may overtake each other: the last look alone draws.
  */
 export function agreementView(box, signal) {
   let numLooks = 0;
-  let timer = null;
+  let timer;
   let isDue = false;
+  let isWatching = false;
   signal.addEventListener("abort", () => clearTimeout(timer));
   return { draw, drawSoon };
 
@@ -30,15 +32,16 @@ export function agreementView(box, signal) {
     if (look === numLooks && !signal.aborted) fill(...parts);
   }
 
-  function drawSoon() {
+  async function drawSoon() {
     isDue = true;
-    if (timer === null) drawDue();
-  }
-
-  function drawDue() {
-    timer = isDue ? setTimeout(drawDue, PERIOD_MS) : null;
-    if (isDue) draw();
-    isDue = false;
+    if (isWatching) return;
+    isWatching = true;
+    while (isDue) {
+      isDue = false;
+      await draw();
+      await new Promise((resolve) => (timer = setTimeout(resolve, PERIOD_MS)));
+    }
+    isWatching = false;
   }
 
   function fill(...parts) {
