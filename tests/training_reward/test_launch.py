@@ -58,7 +58,8 @@ def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPa
     write_jsonl(root / "full" / "valid.jsonl", other)  # worse from epoch to epoch
     prepare_dpo(root / "dpo", tiny_lm)
     write_pairs(root / "reward")
-    values = config(tiny_base)
+    values = config(tiny_base, objective={"kind": "davidson"})  # its scalars are sharded nowhere
+    values["heads"].append(values["heads"][0] | {"name": "again"})
     # several micro-batches to a step, an odd number among them
     values["optim"] |= {"epochs": 2, "max_batch_tokens": 80}
     (root / "reward" / "config.yaml").write_text(yaml.safe_dump(values), "utf-8")

@@ -20,7 +20,7 @@ from guerdon_training.learner import build_learner
 from guerdon_training.policy.metrics import MetricsLog
 from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
 from guerdon_training.rows import Rows
-from guerdon_training.sharded import part_as, restore_optimizer, whole, whole_optimizer
+from guerdon_training.sharded import clip_norm, part_as, restore_optimizer, whole, whole_optimizer
 from guerdon_training.steps import epoch_steps
 from guerdon_training.trunk import SplitEncoder
 
@@ -101,7 +101,7 @@ def fit(
             for step in progress:
                 loss = learner.backward(states, step)
                 _mean_gradients(accelerator, parameters)
-                norm = float(accelerator.clip_grad_norm_(parameters, optim.max_grad_norm))
+                norm = clip_norm(accelerator, parameters, optim.max_grad_norm)
                 rate = float(schedule.get_last_lr()[0])
                 log.write(number, {"loss": loss, "gradient_norm": norm, "learning_rate": rate})
                 optimizer.step()

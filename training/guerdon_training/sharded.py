@@ -4,10 +4,11 @@ What is not sharded passes through as it is, so that a checkpoint is the same fi
 it was sharded or not, and over however many processes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -29,6 +30,22 @@ def part_as(like: Tensor, value: Tensor) -> Tensor:
     if not isinstance(like, DTensor):
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def clip_norm(accelerator: Accelerator, parameters: Sequence[Tensor], max_norm: float) -> float:
+    """Clip the norm of all gradients together, sharded ones and whole ones; the norm before."""
+    groups = [
+        [p.grad for p in parameters if p.grad is not None and isinstance(p, DTensor) is x]
+        for x in (True, False)
+    ]
+    if not groups[0]:
+        return float(accelerator.clip_grad_norm_(parameters, max_norm))
+    norms = [whole(nn.utils.get_total_norm(grads)) for grads in groups if grads]
+    norm = float(torch.linalg.vector_norm(torch.stack(norms)))
+    scale = min(1.0, max_norm / (norm + 1e-6))  # as torch does it, which takes no mixture
+    for grad in (grad for grads in groups for grad in grads):
+        grad.mul_(scale)
+    return norm
 
 
 @torch.no_grad()
