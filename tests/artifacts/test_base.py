@@ -60,6 +60,14 @@ def test_base_weights_that_differ_from_the_pin_are_refused(over_package: Path, p
     assert caught.value.param == "manifest.base.weights_sha256"
 
 
+def test_a_file_that_is_not_loaded_vouches_for_no_other(over_package: Path, package: Path) -> None:
+    shutil.copyfile(package / "model.safetensors", package / "former.gguf")
+    with (package / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(InvalidInput, match="not those that model tiny was trained on"):
+        read_artifact(str(over_package))
+
+
 def test_any_file_of_the_base_counts(over_package: Path, package: Path) -> None:
     with (package / "config.json").open("a") as file:
         file.write("\n")
