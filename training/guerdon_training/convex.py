@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig
 from guerdon_training.fit import Fitted
 from guerdon_training.newton import fit_differences
 from guerdon_training.objective_config import EnsembleConfig, LengthConfig, ObjectiveConfig
 from guerdon_training.policy.metrics import MetricsLog
+from guerdon_training.problems import refuse_first
 from guerdon_training.rows import Rows
 from guerdon_training.trunk import SplitEncoder
 
@@ -40,9 +40,8 @@ def check_convex(config: RewardConfig) -> None:
             (config.objective, config.ensemble, config.length) != plain or config.optim.flip_rate != 0
         ),
     }
-    for sentence, wrong in problems.items():
-        if wrong and (config.optim.l2 or sentence.startswith("optim.l2")):
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0].rstrip(","))
+    of_l2 = {s: wrong for s, wrong in problems.items() if config.optim.l2 or s.startswith("optim.l2")}
+    refuse_first(of_l2)
 
 
 def fit_convex(

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, seal
@@ -34,6 +33,7 @@ from guerdon_training.pair_features import PairFeatures, split_features, with_su
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import open_local_reward
+from guerdon_training.problems import refuse_first
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged
 from guerdon_training.usable import check_usable
@@ -128,9 +128,7 @@ def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Pat
             manifest.base is None or manifest.encoding != "pair" or not (source / ADAPTER).is_file()
         ),
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+    refuse_first(problems)
 
 
 def _read_pairs(config: HeadModeConfig) -> dict[str, tuple[PreferencePair, ...]]:

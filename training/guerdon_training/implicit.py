@@ -31,6 +31,7 @@ from guerdon_training.policy.artifact import package_of, seal_whole
 from guerdon_training.policy.base import package_gguf, policy_base
 from guerdon_training.policy.implicit_source import ImplicitSource, open_implicit_reward
 from guerdon_training.policy.select import select
+from guerdon_training.problems import refuse_first
 from guerdon_training.splits import check_splits
 
 WEIGHTS = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
@@ -144,9 +145,7 @@ def _check(config: ImplicitConfig, source: ImplicitSource) -> None:
             "strftime_now" in str(source.tokenizer.chat_template)
         ),
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+    refuse_first(problems)
 
 
 def _pairs(config: ImplicitConfig, file: str) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from guerdon_service.core.errors import InvalidInput
+from guerdon_training.problems import refuse_first
 
 KINDS = ("pairwise", "k_wise", "plackett_luce", "davidson")
 MARGINS = ("", "margin", "rank_gap")
@@ -96,6 +96,4 @@ def check_objective(
         "ensemble.runs must be at least 1": ensemble.runs < 1,
         "length.penalty must be at least 0": not length.penalty >= 0,
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+    refuse_first(problems)

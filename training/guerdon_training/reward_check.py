@@ -1,10 +1,10 @@
 """Which configs of the reward recipe no run could use."""
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig
 from guerdon_training.convex import check_convex
 from guerdon_training.model import check_pooling
 from guerdon_training.objective_config import check_objective
+from guerdon_training.problems import refuse_first
 
 
 def check_reward(config: RewardConfig) -> None:
@@ -41,9 +41,7 @@ def check_reward(config: RewardConfig) -> None:
         "optim.max_batch_tokens must be at least 1": optim.max_batch_tokens < 1,
         "optim.num_threads must be at least 1": optim.num_threads < 1,
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+    refuse_first(problems)
     check_pooling(config.pooling)
     check_objective(config.objective, config.ensemble, config.length, optim.flip_rate)
     check_convex(config)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from guerdon_service.core.errors import InvalidInput
+from guerdon_training.problems import refuse_first
 
 SCHEDULES = ("cosine", "linear", "constant")
 SAVES = ("merged", "adapter")
@@ -162,6 +162,4 @@ def check_optim(optim: PolicyOptim) -> None:
         "max_grad_norm must be above 0": not optim.max_grad_norm > 0,
         "num_threads must be at least 1": optim.num_threads < 1,
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config optim.{sentence}", param=f"optim.{sentence.split()[0]}")
+    refuse_first(problems, "optim.")

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.policy.encode import Example
 from guerdon_training.policy.logprobs import row_logprobs
 from guerdon_training.policy.plan import packed
@@ -16,6 +15,7 @@ from guerdon_training.policy.reference import as_reference
 from guerdon_training.policy.rows import pack
 from guerdon_training.ppo.losses import kl_k1, kl_k3
 from guerdon_training.ppo.sample import sample_responses, uniforms
+from guerdon_training.problems import refuse_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,11 @@ def check_drift(drift: DriftConfig) -> None:
     Raises:
         InvalidInput: the key is named.
     """
-    if drift.num_prompts < 0:
-        raise InvalidInput("config drift.num_prompts must be at least 0", param="drift.num_prompts")
-    if drift.max_new_tokens < 1:
-        raise InvalidInput("config drift.max_new_tokens must be at least 1", param="drift.max_new_tokens")
+    problems = {
+        "num_prompts must be at least 0": drift.num_prompts < 0,
+        "max_new_tokens must be at least 1": drift.max_new_tokens < 1,
+    }
+    refuse_first(problems, "drift.")
 
 
 @torch.no_grad()

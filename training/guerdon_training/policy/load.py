@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.policy.config import PolicyLora
+from guerdon_training.problems import refuse_first
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -73,9 +74,7 @@ def _check_lora(model: PreTrainedModel, lora: PolicyLora) -> None:
             not lora.target_modules or not linear.issuperset(lora.target_modules)
         ),
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config lora.{sentence}", param=f"lora.{sentence.split()[0]}")
+    refuse_first(problems, "lora.")
 
 
 def disable_dropout(model: nn.Module) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.preference_losses import FLIP_LOSSES, LOSSES, MEAN_LOSSES
+from guerdon_training.problems import refuse_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,7 @@ def check_loss(loss: LossConfig) -> None:
             loss.flip_rate > 0 and loss.kind not in FLIP_LOSSES
         ),
     }
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config loss.{sentence}", param=f"loss.{sentence.split()[0]}")
+    refuse_first(problems, "loss.")
 
 
 def pair_figures(log_ratios: Tensor, counts: Tensor, loss: LossConfig) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Which configs no run could use."""
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.ppo.config import ALGORITHMS, KEEPS, MISSING_EOS, PpoConfig, ScoreSource
+from guerdon_training.problems import refuse_first
 
 
 def check_ppo(config: PpoConfig) -> None:
@@ -55,9 +55,7 @@ def check_ppo(config: PpoConfig) -> None:
     }
     problems |= _source_problems("reward", config.reward, required=True)
     problems |= _source_problems("gold", config.gold, required=False)
-    for sentence, wrong in problems.items():
-        if wrong:
-            raise InvalidInput(f"config {sentence}", param=sentence.split()[0])
+    refuse_first(problems)
 
 
 def _source_problems(name: str, source: ScoreSource, *, required: bool) -> dict[str, bool]:
