@@ -1,6 +1,6 @@
 """Pairwise scorers asked in both orders, up to a real judge over HTTP that looks at nothing but the order."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -16,7 +16,6 @@ from guerdon_service.policies.openai_judge import OpenAIJudge
 from guerdon_service.scoring import patience
 from guerdon_service.scoring.service import ScoringService
 from tests.bestofn.fakes import PROMPT, Scripted, listed
-from tests.fakes import running_service
 from tests.policies.engine_stub import Engine, Exchange, engine
 from tests.policies.test_openai_judge import completion, judging
 
@@ -35,12 +34,6 @@ class Told:
 
     async def close(self) -> None:
         pass
-
-
-@pytest.fixture
-async def scorer() -> AsyncIterator[ScoringService]:
-    async with running_service() as service:
-        yield service
 
 
 async def test_a_scorer_of_places_comes_out_at_a_half() -> None:

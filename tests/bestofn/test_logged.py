@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -20,7 +20,6 @@ from guerdon_service.core.errors import BackendFailed, NotReady
 from guerdon_service.core.query import Options
 from guerdon_service.scoring.service import ScoringService
 from tests.bestofn.fakes import PROMPT, Scripted, best_of_n, listed, query
-from tests.fakes import running_service
 
 OPTIONS = Options(tenant="team", request_id="r1")
 
@@ -45,12 +44,6 @@ class Memory:
 
     def prune(self, before: float) -> int:
         raise AssertionError("nothing asked for a bound")
-
-
-@pytest.fixture
-async def scorer() -> AsyncIterator[ScoringService]:
-    async with running_service() as service:
-        yield service
 
 
 async def test_a_result_is_kept_whole_whichever_way_it_was_asked_for(scorer: ScoringService) -> None:

@@ -1,10 +1,7 @@
 """Figures about policies: against exact values of a toy policy, and against plain `transformers`."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +14,18 @@ from guerdon_service.bestofn.kl import kl_to, why_no_kl
 from guerdon_service.bestofn.policy_evaluation import win_rate
 from guerdon_service.bestofn.policy_service import PolicyEvaluationService
 from guerdon_service.bestofn.rewards import Rewards
-from guerdon_service.bestofn.samples import PROMPTS_AT_ONCE, draw_samples
+from guerdon_service.bestofn.samples import draw_samples
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import (
     BackendFailed,
     GuerdonError,
     InvalidInput,
     NotReady,
-    Overloaded,
     UnknownModel,
 )
 from guerdon_service.core.generation import Generated, Policy, SamplingParams, TokenLogProbs
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.policy_evaluation import (
-    PolicyEvaluation,
-    PolicyEvaluationProgress,
     PolicyEvaluationQuery,
     PolicyPrompt,
 )
@@ -54,12 +48,6 @@ BASE = (0.4, 0.3, 0.2, 0.1)
 PROMPTS = tuple((Message("user", f"say {i}"),) for i in range(60))
 ASKED = tuple(PolicyPrompt(prompt) for prompt in PROMPTS)
 PROXY, GOLD = Options(profile="quality"), Options(profile="both")
-
-
-@pytest.fixture
-async def scorer() -> AsyncIterator[ScoringService]:
-    async with running_service() as service:
-        yield service
 
 
 def service(scorer: ScoringService, *policies: Policy) -> PolicyEvaluationService:
@@ -258,66 +246,6 @@ async def test_what_is_refused(scorer: ScoringService, case: str) -> None:
 async def test_a_policy_without_a_word_is_refused_by_name(scorer: ScoringService) -> None:
     with pytest.raises(InvalidInput, match="every response of policy p is empty"):
         await service(scorer, listed("")).run(PolicyEvaluationQuery(("p",), ASKED[:2]))
-
-
-async def test_progress_is_told_step_by_step_and_ends_with_the_result(scorer: ScoringService) -> None:
-    query = PolicyEvaluationQuery(("p", "q"), ASKED[:5], baseline="q")
-    parts = [p async for p in service(scorer, listed("a"), listed("b")).stream(query)]
-    steps = [p for p in parts if isinstance(p, PolicyEvaluationProgress)]
-    assert (steps[0].done, steps[-1]) == (0, PolicyEvaluationProgress(10, 10))
-    assert all(a.done < b.done for a, b in pairwise(steps))
-    assert isinstance(parts[-1], PolicyEvaluation)
-    assert [p.policy for p in parts[-1].policies] == ["p", "q"]
-    assert parts[-1].policies[1].win_rate is not None and parts[-1].policies[1].win_rate.raw.value == 0.5
-
-
-async def test_each_tenant_has_one_at_work(scorer: ScoringService) -> None:
-    evaluator = service(scorer, Scripted(asyncio.Event()))
-    asked = PolicyEvaluationQuery(("p",), ASKED[:1], n=1)
-    by_another = replace(asked, options=Options(tenant="another"))
-    async with aclosing(evaluator.stream(asked)) as first, aclosing(evaluator.stream(by_another)) as other:  # type: ignore[type-var]
-        await anext(first)
-        await anext(other)
-        with pytest.raises(Overloaded) as refused:
-            await evaluator.run(asked)
-        assert refused.value.retry_after_ms
-    async with aclosing(evaluator.stream(asked)) as again:  # type: ignore[type-var]
-        await anext(again)
-
-
-async def test_who_is_cancelled_twice_may_ask_again(scorer: ScoringService) -> None:
-    waiting = Scripted(asyncio.Event())
-    evaluator, asked = service(scorer, waiting), PolicyEvaluationQuery(("p",), ASKED)
-    for num_turns in range(8):
-        stream = evaluator.stream(asked)
-        await anext(stream)
-        going = asyncio.ensure_future(anext(stream))
-        while not waiting.asked:
-            await asyncio.sleep(0)
-        going.cancel()
-        for _ in range(num_turns):
-            await asyncio.sleep(0)
-        going.cancel()
-        await asyncio.gather(going, return_exceptions=True)
-        await waiting.stopped.wait()
-        waiting.asked.clear()
-        waiting.stopped.clear()
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert not evaluator._at_work
-
-
-async def test_leaving_the_stream_stops_the_policy(scorer: ScoringService) -> None:
-    waiting = Scripted(asyncio.Event())
-    stream = service(scorer, waiting).stream(PolicyEvaluationQuery(("p",), ASKED))
-    await anext(stream)
-    going = asyncio.ensure_future(anext(stream))
-    while not waiting.asked:
-        await asyncio.sleep(0)
-    going.cancel()
-    await asyncio.gather(going, return_exceptions=True)
-    await waiting.stopped.wait()
-    assert len(waiting.asked) <= PROMPTS_AT_ONCE
 
 
 async def test_a_policy_that_fails_is_asked_again(

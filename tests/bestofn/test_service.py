@@ -29,12 +29,6 @@ DEADLINE = Options(deadline_s=0.7)
 """Passes while a policy stalls; every test that uses it is one that waits for it to pass."""
 
 
-@pytest.fixture
-async def scorer() -> AsyncIterator[ScoringService]:
-    async with running_service() as service:
-        yield service
-
-
 async def rewards(scorer: ScoringService, *texts: str, prompt: tuple[Message, ...] = PROMPT) -> list[float]:
     """As ``/v1/score`` gives them."""
     result = await scorer.score(ScoreQuery(tuple(Conversation(prompt, t) for t in texts)))

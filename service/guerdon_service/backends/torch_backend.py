@@ -121,10 +121,21 @@ class TorchBackend:
         model = load_classifier(artifact, DTYPES[dtype], device)
         if device == "cpu":
             prepack(model.base_model)
-        rows = rows_on(device, artifact.manifest)
-        kernel = kernel_for(device, DTYPES[dtype], head_dim_of(model.config))
-        trunk = recorded_trunk(model, artifact.manifest, rows, kernel) if rows and kernel else None
-        return TorchBackend(model, artifact.manifest, dtype, rows, kernel, trunk)
+        return TorchBackend.over(model, artifact.manifest, dtype)
+
+    @staticmethod
+    def over(
+        model: PreTrainedModel, manifest: Manifest, dtype: str, *, records: bool = True
+    ) -> "TorchBackend":
+        """Serve a model that is on its device in this dtype, in the way that is fastest there.
+
+        Args:
+            records: as CUDA graphs, where it can be.
+        """
+        device = model.device.type
+        rows, kernel = rows_on(device, manifest), kernel_for(device, DTYPES[dtype], head_dim_of(model.config))
+        trunk = recorded_trunk(model, manifest, rows, kernel) if records and rows and kernel else None
+        return TorchBackend(model, manifest, dtype, rows, kernel, trunk)
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.

@@ -60,8 +60,9 @@ class Caller:
 
 
 ANYONE = Caller("", frozenset(Scope))
-NOBODY = Caller("", frozenset())
 """The caller of a service that has no keys."""
+NOBODY = Caller("", frozenset())
+"""Before it is known who calls: may do nothing."""
 
 
 class Keyring:

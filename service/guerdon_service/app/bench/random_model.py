@@ -13,9 +13,8 @@ from transformers import (
 )
 
 from guerdon_service.backends.attention import PACKED, register_packed_attention
-from guerdon_service.backends.attention_varlen import head_dim_of, kernel_for
-from guerdon_service.backends.torch_backend import TorchBackend, rows_on
-from guerdon_service.backends.trunk_graphs import recorded_trunk
+from guerdon_service.backends.attention_varlen import head_dim_of
+from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Head, Manifest, Profile
 
@@ -48,9 +47,7 @@ def random_backends(config: PreTrainedConfig, device: str) -> tuple[TorchBackend
     manifest = Manifest(
         "random", "1", (Head("reward", "reward"),), {"default": Profile({"reward": 1.0})}, MAX_TOKENS
     )
-    rows, kernel = rows_on(device, manifest), kernel_for(device, torch.bfloat16, head_dim_of(config))
-    trunk = recorded_trunk(model, manifest, rows, kernel) if rows and kernel else None
-    recorded, eager = (TorchBackend(model, manifest, "bfloat16", rows, kernel, t) for t in (trunk, None))
+    recorded, eager = (TorchBackend.over(model, manifest, "bfloat16", records=r) for r in (True, False))
     return recorded, eager
 
 

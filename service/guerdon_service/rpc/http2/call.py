@@ -147,10 +147,8 @@ class RpcCall:
             await self._arrival
         try:
             message = self._reader.take()
-        except (
-            Refused,
-            GuerdonError,
-        ) as refused:  # ends the call as one that is refused on arrival does, task groups too
+        except (Refused, GuerdonError) as refused:
+            # ends the call as one that is refused on arrival does, task groups too
             self.refuse(refused)
             raise asyncio.CancelledError from refused
         self._credit()
