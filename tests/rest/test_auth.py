@@ -1,16 +1,21 @@
 """Every route that the app has, found by walking it, needs a key; a new open one fails here."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
+from starlette.responses import Response
 from starlette.routing import Route
 
 from guerdon_service.app.metrics import PrometheusObserver
-from guerdon_service.core.auth import Keyring, Scope
+from guerdon_service.core.auth import ApiKey, Keyring, Scope
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.app import create_app
-from guerdon_service.rest.table import TABLE
+from guerdon_service.rest.dialects.mount import Mounted
+from guerdon_service.rest.edge import Edge
+from guerdon_service.rest.table import OPEN_PATHS, TABLE
 from tests.contract.harness import ADMIN_KEY, KEYS, RIVAL_KEY, SCORER_KEY, Served, served
 from tests.domain_fakes import services_of
 from tests.fakes import running_service
@@ -79,6 +84,22 @@ async def test_every_route_needs_its_scope(locked: Served) -> None:
 async def test_health_is_open(locked: Served) -> None:
     for method, path in OPEN:
         assert (await ask(locked, method, path, None))[0] == 200
+
+
+@pytest.mark.parametrize("keys", [(), KEYS])
+async def test_whoever_asks_what_is_open_to_anyone_may_do_nothing_else(keys: tuple[ApiKey, ...]) -> None:
+    callers = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        callers.append(scope["guerdon.caller"])
+        await Response()(scope, receive, send)
+
+    dialects = Mounted((), frozenset({"/v2/health/live"}))
+    transport = httpx.ASGITransport(Edge(app, Keyring(keys), PrometheusObserver(), dialects))
+    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        for path in (*OPEN_PATHS, *dialects.open_paths):
+            await client.get(path, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+    assert [caller.scopes for caller in callers] == [frozenset()] * (len(OPEN_PATHS) + 1)
 
 
 async def test_what_is_not_there_needs_a_key_too(locked: Served) -> None:

@@ -62,7 +62,7 @@ class Caller:
 ANYONE = Caller("", frozenset(Scope))
 """The caller of a service that has no keys."""
 NOBODY = Caller("", frozenset())
-"""Before it is known who calls: may do nothing."""
+"""Whose key was not looked at, yet or at all: may do nothing but what is open to anyone."""
 
 
 class Keyring:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from guerdon_service.core.auth import ANYONE, Caller, Keyring
+from guerdon_service.core.auth import NOBODY, Caller, Keyring
 from guerdon_service.core.call import request_id, trace_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
@@ -66,7 +66,7 @@ class Edge:
 
     def _caller(self, scope: Scope) -> Caller:
         if scope["path"] in OPEN_PATHS or scope["path"] in self.dialects.open_paths:
-            return ANYONE
+            return NOBODY
         return self.auth.authenticate(header(scope, b"authorization"))
 
     async def _fail(self, error: GuerdonError, scope: Scope, receive: Receive, reply: "_Reply") -> str:

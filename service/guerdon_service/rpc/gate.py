@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from guerdon_service.core.auth import ANYONE, Caller, Keyring
+from guerdon_service.core.auth import NOBODY, Caller, Keyring
 from guerdon_service.core.call import request_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.rpc.context import metadata_text
@@ -30,13 +30,13 @@ class Gate:
         return path.startswith(OPEN_PREFIX) or path in self.open_methods
 
     def __call__(self, head: Head) -> Caller:
-        """Who calls, by the ``authorization`` metadata; anyone, where no key is asked for.
+        """Who calls, by the ``authorization`` metadata; nobody, where no key is asked for.
 
         Raises:
             Unauthenticated: no known key.
         """
         if self.is_open(head.path):
-            return ANYONE
+            return NOBODY
         return self.auth.authenticate(metadata_text(head.metadata, "authorization"))
 
 
