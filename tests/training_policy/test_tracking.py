@@ -1,6 +1,9 @@
 """`--tracker`: what goes to metrics.jsonl goes to an experiment tracker as well."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,10 @@ from guerdon_training.cli import train_command
 from guerdon_training.ppo.log import write_update
 from guerdon_training.tracking import TRACKERS, tracking
 from tests.training_policy.runs import prepare_sft
+from tests.training_policy.tracked import RUNS
 
+ROOT = Path(__file__).parents[2]
+LIBRARIES = Path(sys.prefix) / "trackers"
 LOGGED: list[tuple[str, str, int | None, dict[str, Any]]] = []
 
 
@@ -68,9 +74,9 @@ def test_a_run_that_fails_is_finished_and_each_log_is_a_run(tmp_path: Path) -> N
     assert [(run, what, step) for run, what, step, _ in LOGGED] == [
         ("one", "start", None),
         ("one", "log", 3),
+        ("one", "finish", None),
         ("two", "start", None),
         ("two", "log", 1),
-        ("one", "finish", None),
         ("two", "finish", None),
     ]
     write_update(tmp_path / "one" / ".run" / "metrics.jsonl", 4, {"score": 0.5})
@@ -90,3 +96,38 @@ def test_accelerate_knows_it_and_a_missing_package_is_named(
 def test_an_unknown_tracker_is_refused() -> None:
     with pytest.raises(InvalidInput, match="--tracker is paper; use one of tensorboard, mlflow"):
         train_command(["sft", "nowhere.yaml", "--tracker", "paper"])
+
+
+@pytest.fixture(scope="module")
+def tracked(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder in which each tracker's own library wrote down two runs; a process of its own has them all."""
+    folder = tmp_path_factory.mktemp("tracked")
+    assert LIBRARIES.is_dir(), "make setup installs them"
+    quiet = {
+        "WANDB_MODE": "offline",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "TRACKIO_DIR": str(folder / "trackio"),
+    }
+    paths = {"PYTHONPATH": os.pathsep.join([str(LIBRARIES), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training_policy.tracked", prepare_sft(folder, tiny_lm)],
+        cwd=folder,
+        env={**os.environ, **quiet, **paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_the_library_holds_every_line_of_every_run(tracked: Path, tracker: str, run: str) -> None:
+    steps = json.loads((tracked / f"{tracker}-{run}.json").read_text("utf-8"))
+    log = tracked / f"{tracker}-{run}" / "metrics.jsonl"
+    lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert len(lines) > 1
+    assert list(steps) == [str(number) for number in range(1, len(lines) + 1)]
+    for line, figures in zip(lines, steps.values(), strict=True):
+        assert {"epoch": 1, **figures} == pytest.approx(line, rel=1e-6)

@@ -18,25 +18,33 @@ TRACKERS = ("tensorboard", "mlflow", "wandb", "trackio")
 
 
 @dataclass(frozen=True, slots=True)
-class _Trackers:
-    """One run of the tracker for each log, opened when its first line is written."""
+class _Tracker:
+    """One run for each log, open until the next log's begins.
+
+    Never two at once: MLflow refuses the second, and W&B takes its figures for those of the first.
+    """
 
     name: str
     folder: Path
-    runs: dict[str, Any] = field(default_factory=dict)
+    open_runs: dict[str, Any] = field(default_factory=dict)
 
     def run(self, title: str) -> Any:
-        if title not in self.runs:
+        if title not in self.open_runs:
             from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # only here: it looks for every tracker
 
+            self.finish()
             kind = LOGGER_TYPE_TO_CLASS[self.name]
             where = {"logging_dir": str(self.folder)} if kind.requires_logging_directory else {}
-            self.runs[title] = kind(title, **where)
-            self.runs[title].start()
-        return self.runs[title]
+            self.open_runs[title] = kind(title, **where)
+            self.open_runs[title].start()
+        return self.open_runs[title]
+
+    def finish(self) -> None:
+        while self.open_runs:
+            self.open_runs.popitem()[1].finish()
 
 
-_ACTIVE: ContextVar[_Trackers | None] = ContextVar("trackers", default=None)
+_ACTIVE: ContextVar[_Tracker | None] = ContextVar("tracker", default=None)
 
 
 @contextmanager
@@ -56,14 +64,13 @@ def tracking(name: str, folder: Path) -> Iterator[None]:
         raise InvalidInput(f"--tracker is {name}; use one of {', '.join(TRACKERS)}", param="tracker")
     if find_spec(name) is None:
         raise InvalidInput(f"--tracker {name} needs the package {name}; pip install {name}", param="tracker")
-    active = _Trackers(name, folder)
+    active = _Tracker(name, folder)
     token = _ACTIVE.set(active)
     try:
         yield
     finally:
         _ACTIVE.reset(token)
-        for run in active.runs.values():
-            run.finish()
+        active.finish()
 
 
 def echo(log: Path, figures: Mapping[str, float], step: int) -> None:
