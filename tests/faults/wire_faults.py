@@ -10,12 +10,24 @@ from unittest.mock import patch
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.encoded import Encoded
+from guerdon_service.rpc.http2 import frames as f
 from tests.faults.fault import Fault
 from tests.faults.load import Tally
 from tests.faults.scene import Scene, scene
+from tests.rpc.http2.peer import STREAM, block, message
 
 CANCELS_PER_ANSWER = 5
 NUM_SOCKETS = 100
+HTTP_BEGUN = b"GET /health/live HTTP/1.1\r\nx-slow: "
+GRPC_BEGUN = b"".join(
+    (
+        f.PREFACE,
+        f.settings({}),
+        f.frame(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM)),
+        f.frame(f.DATA, 0, 1, message(bytes(1_000_000))[:5]),
+    )
+)
+GRPC_BYTE = f.frame(f.DATA, 0, 1, b"a")
 
 
 async def cancels(phase: int) -> Tally:
@@ -59,7 +71,8 @@ async def half_open(phase: int) -> Tally:
 
 async def slow_loris(phase: int) -> Tally:
     async with scene() as it:
-        drips = [asyncio.create_task(_drip(it.served.port)) for _ in range(NUM_SOCKETS)]
+        ways = ((it.served.port, HTTP_BEGUN, b"a"), (it.served.grpc_port, GRPC_BEGUN, GRPC_BYTE))
+        drips = [asyncio.create_task(_drip(*way)) for way in ways for _ in range(NUM_SOCKETS // 2)]
         await it.load.more(2 * phase)
         for drip in drips:
             drip.cancel()
@@ -83,7 +96,11 @@ FAULTS = (
         frozenset({"cancelled"}),
     ),
     Fault("half-open connections", f"{NUM_SOCKETS} that stop in the middle of a body", half_open),
-    Fault("slow loris", f"{NUM_SOCKETS} that send a byte of a header now and then", slow_loris),
+    Fault(
+        "slow loris",
+        f"{NUM_SOCKETS} that send a byte of a header, or of a gRPC message, now and then",
+        slow_loris,
+    ),
     Fault("clock jumps", "the wall clock by a day and by 30 years, both ways", clock_jumps),
 )
 
@@ -93,12 +110,12 @@ def _request(text: str) -> pb.ScoreRequest:
     return pb.ScoreRequest(items=[pb.ScoreItem(prompt="why?", response=f"cancelled {text}")])
 
 
-async def _drip(port: int) -> None:
+async def _drip(port: int, begun: bytes, byte: bytes) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(b"GET /health/live HTTP/1.1\r\nx-slow: ")
+        writer.write(begun)
         while True:
-            writer.write(b"a")
+            writer.write(byte)
             await writer.drain()
             await asyncio.sleep(0.05)
     finally:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Protocol
 import grpc
 
 from guerdon_service.core.auth import NOBODY, Caller
-from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.errors import DeadlineExceeded, GuerdonError
 from guerdon_service.rpc.http2.fields import BEGINNING, joined, trailers
 from guerdon_service.rpc.http2.frames import (
     DATA,
@@ -24,8 +24,12 @@ from guerdon_service.rpc.http2.frames import (
 from guerdon_service.rpc.http2.head import Head, Metadata
 from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused, Tell
 
+MESSAGE_S = 120.0
+"""For a message of a stream to be complete once it has begun: none holds a call by a byte now and then."""
 WRITE_S = 60.0
-"""For a caller to take more of an answer: who never reads holds no call for longer."""
+"""For a caller to take a message of an answer: none holds a call by not reading, or by a byte now and then."""
+WRITE_BYTES_PER_S = 16 * 1024
+"""A second more for so many bytes of it."""
 STREAM_WINDOW = 1024 * 1024
 """Bytes that a caller may send ahead of a handler that does not read."""
 
@@ -52,6 +56,10 @@ class Wire(Protocol):
         """Wait until the peer takes more of a call, or nothing more at all."""
         ...
 
+    def unread(self, num_bytes: int) -> None:
+        """So many more bytes of whole messages wait for their handler, or fewer."""
+        ...
+
 
 class RpcCall:
     """Handlers see metadata, deadline, messages and the ways to answer; the connection sees the rest."""
@@ -61,6 +69,7 @@ class RpcCall:
         "_begun",
         "_deadline",
         "_held",
+        "_late",
         "_loop",
         "_reader",
         "_receive_left",
@@ -90,6 +99,7 @@ class RpcCall:
         self._reader = MessageReader(max_bytes, head.encoding)
         self._receive_left, self._held = STREAM_WINDOW, 0
         self._arrival: asyncio.Future[None] | None = None
+        self._late: asyncio.TimerHandle | None = None
         self._serialize: Callable[[Any], bytes] = bytes
         self._trailing: Metadata = ()
         self._begun = False
@@ -146,12 +156,12 @@ class RpcCall:
             self._arrival = self._loop.create_future()
             await self._arrival
         try:
-            message = self._reader.take()
+            message = self._take()
         except (Refused, GuerdonError) as refused:
-            # ends the call as one that is refused on arrival does, task groups too
-            self.refuse(refused)
+            self._give_up(refused)
             raise asyncio.CancelledError from refused
         self._credit()
+        self._time_message()
         return message
 
     # What runs the handler asks.
@@ -169,7 +179,7 @@ class RpcCall:
         """
         if not self._reader or self._has_more:
             raise self._not_one()
-        return self._reader.take()
+        return self._take()
 
     async def reply(self, message: Any) -> None:
         """Send the only message, and OK."""
@@ -226,26 +236,48 @@ class RpcCall:
             StreamFault: more than it was allowed.
             Refused, PayloadTooLarge: a message that is not taken.
         """
-        self._receive_left -= num_bytes
-        self._held += num_bytes
-        if self._receive_left < 0:
-            raise StreamFault(Code.FLOW_CONTROL_ERROR)
-        self._reader.feed(data)
-        if self._reader:
-            self._wake()
-        else:
-            self._credit()
+        self._feed(data, num_bytes)
+        self._time_message()
 
     def received_of_one(self, data: bytes, num_bytes: int) -> None:
         """As `received`, where there may be one message; what comes after it is not kept."""
-        self.received(data, num_bytes)
+        self._feed(data, num_bytes)
         if self._has_more:
             raise self._not_one()
 
     def complete(self) -> None:
         """The caller has sent all."""
         self.is_complete = True
+        self._time_message()
         self._wake()
+
+    def forget(self) -> None:
+        """Its handler has ended: nothing waits for it any more."""
+        if self._late is not None:
+            self._late.cancel()
+        self._wire.unread(-self._reader.num_unread)
+
+    def _feed(self, data: bytes, num_bytes: int) -> None:
+        self._receive_left -= num_bytes
+        self._held += num_bytes
+        if self._receive_left < 0:
+            raise StreamFault(Code.FLOW_CONTROL_ERROR)
+        unread = self._reader.num_unread
+        try:
+            self._reader.feed(data)
+        finally:
+            self._wire.unread(self._reader.num_unread - unread)
+        if self._reader:
+            self._wake()
+        else:
+            self._credit()
+
+    def _take(self) -> bytes:
+        unread = self._reader.num_unread
+        try:
+            return self._reader.take()
+        finally:
+            self._wire.unread(self._reader.num_unread - unread)
 
     @property
     def num_unfinished(self) -> int:
@@ -274,26 +306,47 @@ class RpcCall:
 
     async def _send(self, data: bytes) -> None:
         wire, rest = self._wire, memoryview(data)
+        taken_by: float | None = None
         while rest and not self.is_over:
             room = min(self.window, wire.window, wire.frame_bytes) if wire.is_writable else 0
             if room <= 0:
-                await self._wait_for_room()
+                if taken_by is None:
+                    taken_by = self._loop.time() + WRITE_S + len(rest) / WRITE_BYTES_PER_S
+                await self._wait_for_room(taken_by)
                 continue
             part, rest = rest[:room], rest[room:]
             self.window -= len(part)
             wire.window -= len(part)
             wire.send(frame(DATA, 0, self._stream, part))
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, until: float) -> None:
         try:
-            async with asyncio.timeout(WRITE_S):
+            async with asyncio.timeout_at(until):
                 await self._wire.room(self)
         except TimeoutError:
             self.is_over = True
             self._wire.send(frame(RST_STREAM, 0, self._stream, UINT32.pack(Code.CANCEL)))
-            if self.task is not None:
-                self.task.cancel()  # a task of its group that ends by itself would leave it waiting for more
+            self._cancel()
             raise asyncio.CancelledError from None
+
+    def _time_message(self) -> None:
+        """Bound a message that has begun, once none is before it: by its beginning, not by its last byte."""
+        is_awaited = self._reader.is_within_message and not (self._reader or self.is_complete)
+        if is_awaited and self._late is None:
+            late = DeadlineExceeded("a message was not complete in time; send it without pauses")
+            self._late = self._loop.call_later(MESSAGE_S, self._give_up, late)
+        elif not is_awaited and self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self, why: Refused | GuerdonError) -> None:
+        self.refuse(why)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """The whole handler: a task of its group that ends by itself would leave it waiting for more."""
+        if self.task is not None:
+            self.task.cancel()
 
     def _credit(self) -> None:
         """Let the caller send on, once all that came is read."""

@@ -26,7 +26,7 @@ UNFINISHED_MESSAGES = 8
 MAX_OPEN_BYTES = 64 * 1024
 """Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
-"""For a request of one message to be complete, as for a body over REST: none holds a call by not sending."""
+"""For a request that gets one answer, or the only message of one, to be complete, as for a body over REST."""
 
 RETRY_AFTER_MS = 1000
 """For those who come when there are too many, as over REST: nobody knows when others will have left."""
@@ -131,7 +131,7 @@ class Calls:
         self._host.began(head)
         if is_complete or call.handler.request_streaming:
             self._start(stream, call)
-        else:
+        if _awaits_rest(call):
             self._arriving.append((stream, call))
 
     def time_arrivals(self) -> None:
@@ -139,7 +139,7 @@ class Calls:
         if self._arriving:
             arriving, self._arriving = self._arriving, []
             for stream, call in arriving:
-                if call.task is None and not call.is_over:
+                if _awaits_rest(call) and not call.is_over:
                     self._time(stream, call, ARRIVAL_S)
 
     def received(self, stream: int, data: bytes, num_bytes: int) -> None:
@@ -177,6 +177,8 @@ class Calls:
         call.complete()
         if call.task is None:
             self._start(stream, call)
+        elif call.timer is not None:
+            self._time(stream, call, None)
 
     def drop(self, stream: int) -> None:
         """Nobody waits for a call any more."""
@@ -233,7 +235,7 @@ class Calls:
 
     def _start(self, stream: int, call: RpcCall) -> None:
         if call.timer is not None or call.head.timeout_s is not None:
-            self._time(stream, call, None)
+            self._time(stream, call, None)  # no more for its arrival
         call.task = self._loop.create_task(run(call, call.handler))
         call.task.add_done_callback(lambda _: self._ended(stream, call))
 
@@ -251,11 +253,12 @@ class Calls:
 
     def _expire(self, stream: int, call: RpcCall) -> None:
         call.is_expired = True
+        if _awaits_rest(call):
+            call.refuse(DeadlineExceeded("the request was not complete in time; send it without pauses"))
         if call.task is not None:
             call.task.cancel()
-            return
-        call.refuse(DeadlineExceeded("the request was not complete in time; send it without pauses"))
-        self._forget(stream, call)
+        else:
+            self._forget(stream, call)
 
     def _count(self, call: RpcCall, num_unfinished: int) -> None:
         """Count what a call holds of an unfinished message; raises `Overloaded` when all hold too much."""
@@ -273,7 +276,13 @@ class Calls:
         if call.timer is not None:
             call.timer.cancel()
         if self._by_stream.pop(stream, None) is not None:
+            call.forget()
             self._count(call, 0)
             self._num_dropped -= call.is_dropped
             self.last_use = self._loop.time()
             self._host.ended(call.head)
+
+
+def _awaits_rest(call: RpcCall) -> bool:
+    """Whether what it asks, all of which is answered together, has not come whole."""
+    return not (call.is_complete or (call.handler.request_streaming and call.handler.response_streaming))

@@ -16,6 +16,9 @@ from guerdon_service.rpc.http2.head import HeadReader
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that a peer may send ahead on all its streams."""
+UNREAD_BYTES = 16 * 1024 * 1024
+"""Of whole messages that wait for their handlers, on all streams: beyond, the window grows no more until some
+are read, so that no connection holds more than this and its window."""
 HANDSHAKE_S = 30.0
 """For a peer's first bytes, its preface and settings."""
 WRITE_S = 60.0
@@ -52,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._calls = Calls(self, host, bounds)
         self._last_stream = 0
         self._is_leaving = self._is_deaf = False
-        self._receive_left, self._uncredited = WINDOW, 0
+        self._receive_left, self._uncredited, self._num_unread = WINDOW, 0, 0
         self._peer_window = f.DEFAULT_WINDOW
         self._owes_table = False
         self._waiting: list[tuple[RpcCall, asyncio.Future[None]]] = []
@@ -130,6 +133,12 @@ class Connection(asyncio.Protocol):
         self._waiting.append((call, waiter))
         await waiter
 
+    def unread(self, num_bytes: int) -> None:
+        """So many more bytes of whole messages wait for their handler, or fewer."""
+        self._num_unread += num_bytes
+        if num_bytes < 0:
+            self._credit()
+
     # What the server asks.
 
     def leave(self) -> None:
@@ -169,13 +178,17 @@ class Connection(asyncio.Protocol):
         if self._receive_left < 0:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more bytes than the connection's window")
         self._uncredited += num_bytes
-        if self._uncredited >= WINDOW // 2:
-            self.send(f.frame(f.WINDOW_UPDATE, 0, 0, f.UINT32.pack(self._uncredited)))
-            self._receive_left += self._uncredited
-            self._uncredited = 0
+        self._credit()
         self._calls.received(stream, data, num_bytes)
         if flags & f.END_STREAM:
             self._calls.complete(stream)
+
+    def _credit(self) -> None:
+        """Let the peer send on, unless too much of what it sent waits to be read."""
+        if self._uncredited >= WINDOW // 2 and self._num_unread <= UNREAD_BYTES:
+            self.send(f.frame(f.WINDOW_UPDATE, 0, 0, f.UINT32.pack(self._uncredited)))
+            self._receive_left += self._uncredited
+            self._uncredited = 0
 
     def _on_headers(self, flags: int, stream: int, block: bytes) -> None:
         if stream <= self._last_stream:  # trailers, or a stream that has ended meanwhile

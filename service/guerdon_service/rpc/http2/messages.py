@@ -2,7 +2,6 @@
 
 import struct
 import zlib
-from collections import deque
 from collections.abc import Callable
 
 import grpc
@@ -30,26 +29,29 @@ Tell = Callable[[Head, GuerdonError], Refused]
 class MessageReader:
     """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held.
 
-    Messages wait as they came and are inflated as they are taken: a megabyte of them may hold a gigabyte.
+    Messages wait as the bytes that came, and are told apart and inflated as they are taken: as objects, a
+    megabyte of empty ones would take twenty, and one of compressed ones may take a gigabyte.
     """
 
     def __init__(self, max_bytes: int, encoding: str) -> None:
         self._max_bytes, self._wbits = max_bytes, ENCODINGS.get(encoding, 0)
-        self._rest = bytearray()
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._data = bytearray()
+        self._num_waiting = 0
+        self.num_unread = 0
+        """Bytes of the messages that wait, with their prefixes."""
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._num_waiting
 
     @property
     def num_unfinished(self) -> int:
         """Bytes of a message that has begun and not ended."""
-        return len(self._rest)
+        return len(self._data) - self.num_unread
 
     @property
     def is_within_message(self) -> bool:
         """Whether a message has begun and not ended."""
-        return bool(self._rest)
+        return len(self._data) > self.num_unread
 
     def take(self) -> bytes:
         """The oldest message that waits.
@@ -58,35 +60,34 @@ class MessageReader:
             Refused: it cannot be inflated.
             PayloadTooLarge: it is, then.
         """
-        flag, message = self._waiting.popleft()
+        flag, size = PREFIX.unpack_from(self._data)
+        end = PREFIX.size + size
+        message = bytes(memoryview(self._data)[PREFIX.size : end])
+        del self._data[:end]
+        self._num_waiting -= 1
+        self.num_unread -= end
         return self._inflated(message) if flag else message
 
     def feed(self, data: bytes) -> None:
-        """Take what came, and keep the messages that are whole now.
+        """Take what came, and count the messages that are whole now.
 
         Raises:
             PayloadTooLarge: a message is.
             Refused: it is compressed in a way that is not read here.
         """
-        rest = self._rest
-        if not rest and len(data) >= PREFIX.size:
-            flag, size = PREFIX.unpack_from(data)
-            if flag == 0 and size == len(data) - PREFIX.size and size <= self._max_bytes:
-                self._waiting.append((0, data[PREFIX.size :]))  # all of one, as most calls send it
-                return
-        rest += data
-        while len(rest) >= PREFIX.size:
-            flag, size = PREFIX.unpack_from(rest)
+        self._data += data
+        while self.num_unfinished >= PREFIX.size:
+            flag, size = PREFIX.unpack_from(self._data, self.num_unread)
             if size > self._max_bytes:
                 raise self._too_large(size)
-            if len(rest) < PREFIX.size + size:
+            if self.num_unfinished < PREFIX.size + size:
                 return
             if flag and (flag != 1 or not self._wbits):
                 raise Refused(
                     grpc.StatusCode.UNIMPLEMENTED, f"messages may be compressed by {', '.join(ENCODINGS)}"
                 )
-            self._waiting.append((flag, bytes(rest[PREFIX.size : PREFIX.size + size])))
-            del rest[: PREFIX.size + size]
+            self._num_waiting += 1
+            self.num_unread += PREFIX.size + size
 
     def _inflated(self, message: bytes) -> bytes:
         inflate = zlib.decompressobj(self._wbits)

@@ -1,0 +1,149 @@
+"""Who sends, or reads, a byte now and then holds a call no longer than who does nothing."""
+
+import asyncio
+import gzip
+import struct
+
+import pytest
+
+from guerdon_protos.dialects import tei_pb2
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.limits import Limits
+from guerdon_service.rpc import stream as score_stream
+from guerdon_service.rpc.http2 import call, calls
+from guerdon_service.rpc.http2 import frames as f
+from guerdon_service.rpc.http2.frames import Code
+from tests.contract.harness import Gate, served
+from tests.rpc.http2.peer import GOOD, SCORE, STREAM, Peer, block, connected, message
+
+pytestmark = pytest.mark.asyncio(loop_scope="function")  # others' timers must not know its clock
+
+PATIENT = Limits(default_deadline_s=100 * calls.ARRIVAL_S)
+ONE = message(pb.ScoreStreamRequest(id="1", request=GOOD).SerializeToString())
+PREDICT, RERANK = "/tei.v1.Predict/PredictPairStream", "/tei.v1.Rerank/RerankStream"
+PREDICTED = message(tei_pb2.PredictPairRequest(inputs=["p", "r"]).SerializeToString())
+RERANKED = message(tei_pb2.RerankStreamRequest(query="query", text="text").SerializeToString())
+
+
+class Clock:
+    """The loop's, which a test moves on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop, self.ahead_s = asyncio.get_running_loop(), 0.0
+        now = loop.time
+        monkeypatch.setattr(loop, "time", lambda: now() + self.ahead_s)
+
+    async def pass_s(self, peer: Peer, seconds: float) -> None:
+        """Once all that `peer` said is read; timers that are due have run when this returns."""
+        for _ in range(2):
+            peer.send(f.PING, 0, 0, bytes(8))
+            await peer.until(f.PING)
+            self.ahead_s, seconds = self.ahead_s + seconds, 0.0
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("path", [SCORE, STREAM, PREDICT, RERANK])
+async def test_a_byte_now_and_then_is_no_request(clock: Clock, path: str) -> None:
+    """As a body over REST: its time is from its beginning, not from its last byte."""
+    async with served(limits=PATIENT, dialects=["tei"]) as it, connected(it.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=path))
+        for byte in ONE[:2]:
+            peer.send(f.DATA, 0, 1, bytes([byte]))
+            await clock.pass_s(peer, 0.4 * calls.ARRIVAL_S)
+        peer.send(f.DATA, 0, 1, ONE[2:3])
+        answering = asyncio.ensure_future(peer.answer(1))
+        clock.ahead_s += 0.4 * calls.ARRIVAL_S
+        answer = await answering
+        assert (answer.status, answer.code) == (4, "deadline_exceeded")
+        peer.call(3)
+        assert (await peer.answer(3)).status == 0
+
+
+async def test_nor_is_a_message_now_and_then_where_all_are_answered_together(clock: Clock) -> None:
+    async with served(limits=PATIENT, dialects=["tei"]) as it, connected(it.grpc_port) as peer:
+        for stream in (1, 3):
+            peer.send(f.HEADERS, f.END_HEADERS, stream, block(path=RERANK))
+            peer.send(f.DATA, 0, stream, RERANKED)
+        await clock.pass_s(peer, 0.6 * calls.ARRIVAL_S)
+        peer.send(f.DATA, 0, 1, RERANKED)
+        peer.send(f.DATA, f.END_STREAM, 3, RERANKED)
+        assert (await peer.answer(3)).status == 0
+        answering = asyncio.ensure_future(peer.answer(1))
+        clock.ahead_s += 0.6 * calls.ARRIVAL_S
+        answer = await answering
+        assert (answer.status, answer.code) == (4, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(("path", "one"), [(STREAM, ONE), (PREDICT, PREDICTED)])
+async def test_a_stream_whose_messages_are_answered_one_by_one_may_pause_between_them(
+    clock: Clock, path: str, one: bytes
+) -> None:
+    async with served(limits=PATIENT, dialects=["tei"]) as it, connected(it.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=path))
+        for _ in range(3):
+            peer.send(f.DATA, 0, 1, one[:9])
+            await clock.pass_s(peer, 0.6 * call.MESSAGE_S)
+            peer.send(f.DATA, 0, 1, one[9:])
+            await peer.until(f.DATA, 1)
+            await clock.pass_s(peer, 2 * call.MESSAGE_S)
+        peer.send(f.DATA, f.END_STREAM, 1)
+        assert (await peer.answer(1)).status == 0
+
+
+async def test_a_message_behind_others_is_timed_once_they_are_read(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the service holds back has not been slow."""
+    monkeypatch.setattr(score_stream, "MAX_IN_FLIGHT", 1)
+    gate = Gate()
+    async with served(load=gate.load, limits=PATIENT) as it, connected(it.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM))
+        peer.send(f.DATA, 0, 1, 3 * ONE + ONE[:9])
+        await gate.until_entered()
+        await clock.pass_s(peer, 2 * call.MESSAGE_S)
+        gate.opened.set()
+        for _ in range(3):
+            await peer.until(f.DATA, 1)
+        peer.send(f.DATA, f.END_STREAM, 1, ONE[9:])
+        assert (await peer.answer(1)).status == 0
+
+
+async def test_taking_a_byte_now_and_then_is_not_taking_an_answer(clock: Clock) -> None:
+    no_room = struct.pack(">HI", f.INITIAL_WINDOW, 0)
+    async with served() as it, connected(it.grpc_port, no_room) as peer:
+        peer.call(1)
+        await peer.until(f.HEADERS, 1)
+        for _ in range(2):
+            peer.send(f.WINDOW_UPDATE, 0, 1, f.UINT32.pack(1))
+            await peer.until(f.DATA, 1)
+            clock.ahead_s += 0.6 * call.WRITE_S
+        assert (await peer.answer(1)).reset == Code.CANCEL
+
+
+async def test_a_large_answer_has_more_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "WRITE_BYTES_PER_S", 1)
+    no_room = struct.pack(">HI", f.INITIAL_WINDOW, 0)
+    async with served() as it, connected(it.grpc_port, no_room) as peer:
+        peer.call(1)
+        await peer.until(f.HEADERS, 1)
+        await clock.pass_s(peer, 1.1 * call.WRITE_S)
+        peer.send(f.WINDOW_UPDATE, 0, 1, f.UINT32.pack(100_000))
+        assert (await peer.answer(1)).status == 0
+
+
+@pytest.mark.parametrize("path", [STREAM, PREDICT, RERANK])
+async def test_what_cannot_be_inflated_ends_its_stream_and_holds_no_call(path: str) -> None:
+    limits = Limits(max_calls=1)
+    async with served(limits=limits, dialects=["tei"]) as it, connected(it.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=path, grpc_encoding="gzip"))
+        peer.send(f.DATA, 0, 1, message(gzip.compress(ONE)[:-4], flag=1))
+        assert (await peer.answer(1)).status == 13
+        for stream in range(3, 40, 2):  # its tasks end within a few turns of the loop
+            peer.call(stream)
+            if (await peer.answer(stream)).status == 0:
+                return
+        raise AssertionError("the stream still counts as a call at work")
