@@ -27,7 +27,7 @@ from guerdon_service.rpc.http2.messages import PREFIX, MessageReader, Refused, T
 MESSAGE_S = 120.0
 """For a message of a stream to be complete once it has begun: none holds a call by a byte now and then."""
 WRITE_S = 60.0
-"""For a caller to take a message of an answer: none holds a call by not reading, or by a byte now and then."""
+"""For a caller to take a message of an answer: none holds a call by not reading, or a byte now and then."""
 WRITE_BYTES_PER_S = 16 * 1024
 """A second more for so many bytes of it."""
 STREAM_WINDOW = 1024 * 1024
