@@ -127,6 +127,15 @@ def test_the_new_head_has_its_own_opinion_and_the_old_ones_keep_theirs(adapted: 
     assert open_local_reward(adapted, "only", device).score([GOOD, BAD]) == pytest.approx(before, abs=1e-5)
 
 
+def test_a_model_that_reads_nothing_finite_is_refused(trained: Path) -> None:
+    reward = open_local_reward(trained, None, torch.device("cpu"))
+    torch.nn.init.constant_(next(reward.model.parameters()), float("nan"))
+    pairs = {"valid": read_pairs(trained.parent / "valid.jsonl")}
+    with pytest.raises(InvalidInput, match="of a response is not finite; give another artifact") as refused:
+        split_features(reward, pairs)
+    assert refused.value.param == "artifact"
+
+
 def test_the_head_is_the_optimum_on_float32_features(adapted: Path, trained: Path) -> None:
     """An oracle from the whole float32 model, conversation by conversation, and scipy's L-BFGS."""
     folder, reward = trained.parent, open_local_reward(trained, None, torch.device("cpu"))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.core.calibration import Calibration
-from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Norm
 
 Floats = NDArray[np.float64]
@@ -55,15 +55,9 @@ def fit_slope(margins: Floats, clusters: Sequence[Hashable]) -> Calibration:
 def calibrated_log_loss(margins: Floats) -> float:
     """Mean negative log likelihood at the best slope >= 0, in nats: log 2 for what orders by chance.
 
-    Raises:
-        GuerdonError: a margin is not finite: training has destroyed the weights.
+    Args:
+        margins: float64 [N], finite.
     """
-    if not np.isfinite(margins).all():
-        raise GuerdonError(
-            "the scores of the valid pairs are not finite; lower optim.learning_rate. The last checkpoint is "
-            "intact",
-            param="optim.learning_rate",
-        )
     slope = _best_slope(margins)
     return log(2.0) if slope == 0.0 else float(np.logaddexp(0.0, -slope * margins).mean())
 

@@ -74,7 +74,11 @@ class Learner:
 
     @torch.no_grad()
     def log_losses(self, states: Sequence[Any], rows: Rows, max_batch_tokens: int) -> list[float]:
-        """Calibrated log loss of each head on its own comparisons, in nats."""
+        """Calibrated log loss of each head on its own comparisons, in nats.
+
+        Raises:
+            GuerdonError: a score is not finite: training has destroyed the weights.
+        """
         widths, lengths = [len(s) for s in states], _num_tokens(rows) / self.unit
         order = sorted(range(len(states)), key=widths.__getitem__)
         outputs: dict[int, Tensor] = {}
@@ -82,6 +86,12 @@ class Learner:
             rewards = self.layout.rewards(self.encoder.upper([states[i] for i in batch]))
             fitted = self.objective.fitted(rewards, lengths[batch]).mean(-1)
             outputs.update(zip(batch, fitted, strict=True))
+        if not bool(torch.stack(list(outputs.values())).isfinite().all()):
+            raise GuerdonError(
+                "the scores of the valid pairs are not finite; lower optim.learning_rate. The last "
+                "checkpoint is intact",
+                param="optim.learning_rate",
+            )
         margins: dict[int, list[float]] = {}
         for c in rows.comparisons:
             margin = outputs[c.chosen][c.head] - outputs[c.rejected][c.head]

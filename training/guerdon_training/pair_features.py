@@ -51,7 +51,7 @@ def split_features(
         keep: folder that keeps features from one call to the next; "" keeps none.
 
     Raises:
-        InvalidInput: no pair of a split fits, or `keep` cannot be read.
+        InvalidInput: no pair of a split fits, a feature is not finite, or `keep` cannot be read.
     """
     tokens = {split: [_encoded(reward, p) for p in own] for split, own in splits.items()}
     for split, found in tokens.items():
@@ -63,6 +63,11 @@ def split_features(
             )
     known = [[both for both in found if both] for found in tokens.values()]
     features = features_of(reward, [both for own in known for both in own], torch.bfloat16, keep)
+    if not np.isfinite(features).all():
+        raise InvalidInput(
+            f"what {reward.manifest.name} reads of a response is not finite; give another artifact",
+            param="artifact",
+        )
     parts = np.split(features, np.cumsum([len(own) for own in known])[:-1])
     kept = [[p for p, t in zip(splits[s], found, strict=True) if t] for s, found in tokens.items()]
     return [PairFeatures(*split) for split in zip(kept, known, parts, strict=True)]
