@@ -19,6 +19,7 @@ from tests.tiny import ARCHS
 
 PACKED = [arch for arch in ARCHS if arch != "deberta_v2"]
 ALONE = (Segment(0, 5), Segment(5, 40), Segment(40, 41))
+LONG = (Segment(0, 150), Segment(150, 420, (0, 150)), Segment(420, 425), Segment(425, 430, (420, 425)))
 SHARED = (Segment(0, 30), Segment(30, 33, (0, 30)), Segment(33, 60, (0, 30)), Segment(60, 70))
 MIX = [sequence(n, seed=n) for n in (2, 9, 64, 130)] + answers(40, (1, 5, 30))
 
@@ -30,7 +31,7 @@ def plain_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule
     for i in range(len(varlen.queries) - 1):
         q = query[varlen.queries[i] : varlen.queries[i + 1]].transpose(0, 1)
         k, v = (
-            t[varlen.keys[i] : varlen.keys[i + 1]].transpose(0, 1).repeat_interleave(groups, 0)
+            t[varlen.keys[i] :][: varlen.num_keys[i]].transpose(0, 1).repeat_interleave(groups, 0)
             for t in (key, value)
         )
         place = torch.arange(q.shape[1])[:, None] + k.shape[1] - q.shape[1]
@@ -44,7 +45,9 @@ def plain_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule
 
 
 @pytest.mark.parametrize("window", [None, 4])
-@pytest.mark.parametrize(("segments", "causal"), [(ALONE, True), (ALONE, False), (SHARED, True)])
+@pytest.mark.parametrize(
+    ("segments", "causal"), [(ALONE, True), (ALONE, False), (SHARED, True), (LONG, True)]
+)
 def test_the_plan_gives_each_segment_what_it_sees(
     segments: tuple[Segment, ...], causal: bool, window: int | None
 ) -> None:
@@ -77,7 +80,7 @@ def test_scores_are_those_of_segments_one_by_one(arch: str) -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_flash_attention_takes_what_the_plan_gives(causal: bool) -> None:
-    plan = on_device(plan_varlen(SHARED, 72), torch.device("meta"))
+    plan = on_device(plan_varlen(SHARED, 72, causal=True), torch.device("meta"))
     query = torch.empty(72, 6, 64, dtype=torch.bfloat16, device="meta")
     keys = torch.empty(132, 2, 64, dtype=torch.bfloat16, device="meta")
     answer = flash_kernel(query, keys, keys, plan, Rule(0.1, causal, 20, None))

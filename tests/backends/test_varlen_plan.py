@@ -8,61 +8,97 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guerdon_service.backends.layout import Segment
-from guerdon_service.backends.varlen_plan import Shape, fits, laid_out, plan_varlen
+from guerdon_service.backends.varlen_plan import BLOCK, Shape, VarlenPlan, fits, laid_out, plan_varlen
 
 ALONE = (Segment(0, 5), Segment(5, 40), Segment(40, 41))
 SHARED = (Segment(0, 30), Segment(30, 33, (0, 30)), Segment(33, 60, (0, 30)), Segment(60, 70))
+IN_PLACE = (Segment(0, 200), Segment(200, 460, (0, 200)), Segment(460, 470), Segment(470, 480, (460, 470)))
 
 
-def test_every_sequence_and_padding_are_in_the_plan() -> None:
-    plan = plan_varlen(SHARED, 80)
-    assert plan.queries.tolist() == [0, 30, 33, 60, 70, 80]
-    assert plan.keys.tolist() == [0, 30, 63, 120, 130, 130], "padding sees nothing"
-    assert plan.source is not None
-    assert plan.source[30:63].tolist() == [*range(30), 30, 31, 32]
-    assert plan_varlen(ALONE, 41).source is None
+def seen(plan: VarlenPlan) -> list[tuple[range, list[int]]]:
+    """Of each sequence: its rows, and those that it sees."""
+    rows = np.arange(10_000) if plan.source is None else plan.source
+    return [
+        (range(plan.queries[i], plan.queries[i + 1]), rows[plan.keys[i] :][: plan.num_keys[i]].tolist())
+        for i in range(len(plan.num_keys))
+    ]
 
 
-def test_the_bound_of_lengths_is_a_power_of_two_that_padding_keeps_too() -> None:
-    assert plan_varlen(ALONE, 41).longest == 128
-    plan = plan_varlen((Segment(0, 100), Segment(100, 130, (0, 100))), 1000)
-    assert plan.longest == 256, "130 are seen"
-    assert np.diff(plan.queries).max() <= 256
-    assert plan.queries[-1] == 1000
+def test_responses_to_one_prompt_see_copies_and_padding_sees_nothing() -> None:
+    plan = plan_varlen(SHARED, 80, causal=True)
+    assert seen(plan) == [
+        (range(30), [*range(30)]),
+        (range(30, 33), [*range(33)]),
+        (range(33, 60), [*range(30), *range(33, 60)]),
+        (range(60, 70), [*range(60, 70)]),
+        (range(70, 80), []),
+    ]
+
+
+def test_what_follows_its_prompt_is_seen_in_place_block_by_block() -> None:
+    plan = plan_varlen(IN_PLACE, 500, causal=True)
+    assert plan.source is None
+    assert plan.longest == BLOCK
+    assert seen(plan) == [
+        (range(128), [*range(128)]),
+        (range(128, 200), [*range(200)]),
+        (range(200, 328), [*range(328)]),
+        (range(328, 456), [*range(456)]),
+        (range(456, 460), [*range(460)]),
+        (range(460, 470), [*range(460, 470)]),
+        (range(470, 480), [*range(460, 480)]),
+        (range(480, 500), []),
+    ]
+
+
+def test_who_sees_both_ways_stays_whole() -> None:
+    plan = plan_varlen((Segment(0, 300), Segment(300, 310)), 400, causal=False)
+    assert seen(plan) == [
+        (range(300), [*range(300)]),
+        (range(300, 310), [*range(300, 310)]),
+        (range(310, 400), []),
+    ]
+    assert plan.longest == 300
+    assert plan_varlen(ALONE, 41, causal=False).longest == BLOCK
 
 
 @given(
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=8),
-    prompt=st.integers(0, 20),
-    sizes=st.tuples(st.integers(1, 200), st.integers(1, 16), st.integers(1, 300), st.integers(1, 80)),
+    prompts=st.lists(
+        st.tuples(st.integers(1, 300), st.lists(st.integers(1, 300), min_size=1, max_size=4)),
+        min_size=1,
+        max_size=3,
+    ),
+    sizes=st.tuples(st.integers(1, 3000), st.integers(1, 24), st.none() | st.integers(1, 4000)),
 )
 def test_what_fits_is_laid_out_in_the_shape_and_says_the_same(
-    lengths: list[int], prompt: int, sizes: tuple[int, int, int, int]
+    prompts: list[tuple[int, list[int]]], sizes: tuple[int, int, int | None]
 ) -> None:
-    ends = [prompt + end for end in itertools.accumulate(lengths, initial=0)]
-    segments = (Segment(0, prompt), *(Segment(a, b, (0, prompt)) for a, b in itertools.pairwise(ends)))
-    shape = Shape(*sizes)
-    seen = prompt + sum(prompt + n for n in lengths)
-    may = ends[-1] <= shape.rows and seen <= sizes[2] and prompt + max(lengths) <= shape.longest
-    padding = -(-(shape.rows - ends[-1]) // shape.longest)
-    assert fits(segments, shape) == (may and len(segments) + padding <= shape.sequences)
-    if not fits(segments, shape):
+    segments: list[Segment] = []
+    for prompt, responses in prompts:
+        start = segments[-1].end if segments else 0
+        segments.append(Segment(start, start + prompt))
+        ends = itertools.accumulate(responses, initial=start + prompt)
+        segments += [Segment(a, b, (start, start + prompt)) for a, b in itertools.pairwise(ends)]
+    shape = Shape(*sizes, BLOCK)
+    shares = any(len(responses) > 1 for _, responses in prompts)
+    num_seen = sum(s.end - s.start + (s.prompt[1] - s.prompt[0] if s.prompt else 0) for s in segments)
+    own = plan_varlen(segments, max(shape.rows, segments[-1].end), causal=True)
+    may = segments[-1].end <= shape.rows and len(own.num_keys) <= shape.sequences
+    holds = num_seen <= shape.seen if shares and shape.seen is not None else not shares and shape.seen is None
+    assert fits(segments, shape, causal=True) == (may and holds)
+    if not fits(segments, shape, causal=True):
         return
-    own, laid = plan_varlen(segments, shape.rows, shape.longest), laid_out(segments, shape)
-    assert (len(laid.queries), len(laid.keys)) == (shape.sequences + 1, shape.sequences + 1)
-    assert laid.source is not None
-    assert own.source is not None
-    assert len(laid.source) == shape.seen
-    assert set(laid.queries[len(own.queries) :]) <= {shape.rows}, "missing sequences have no rows"
-    assert laid.queries[: len(own.queries)].tolist() == own.queries.tolist()
-    assert laid.keys[: len(own.keys)].tolist() == own.keys.tolist()
-    assert laid.keys[-1] == seen
-    assert laid.source[:seen].tolist() == own.source.tolist()
-    assert max(*np.diff(laid.queries), *np.diff(laid.keys)) <= shape.longest
+    laid = laid_out(segments, shape, causal=True)
+    assert (len(laid.queries), len(laid.keys), len(laid.num_keys)) == (
+        shape.sequences + 1, shape.sequences + 1, shape.sequences,
+    )  # fmt: skip
+    assert (None if laid.source is None else len(laid.source)) == shape.seen
+    assert seen(laid)[: len(own.num_keys)] == seen(own)
+    assert all((len(rows), keys) == (0, []) for rows, keys in seen(laid)[len(own.num_keys) :])
 
 
-@pytest.mark.parametrize("segments", [ALONE, SHARED[:1]])
-def test_who_shares_nothing_sees_its_own_rows(segments: tuple[Segment, ...]) -> None:
-    laid = laid_out(segments, Shape(64, 12, None, 64))
-    assert laid.source is None
-    assert laid.keys[-1] == segments[-1].end
+@pytest.mark.parametrize("longest", [128, 130])
+def test_an_encoders_segment_fits_where_it_is_not_cut(longest: int) -> None:
+    shape = Shape(512, 8, None, longest)
+    assert fits((Segment(0, 130),), shape, causal=False) == (longest == 130)
+    assert fits((Segment(0, 130),), shape, causal=True)

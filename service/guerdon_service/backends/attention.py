@@ -69,7 +69,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
         [T, kv_heads * groups, head_dim], something finite in padding rows.
     """
     if packed.kernel is not None and rule.softcap is None:
-        return attend_varlen(query, key, value, packed.varlen(query), rule, packed.kernel)
+        varlen = packed.varlen(query.shape[1], query.device, causal=rule.causal)
+        return attend_varlen(query, key, value, varlen, rule, packed.kernel)
     kv_heads, length, groups, head_dim = query.shape
     out = query.new_zeros(length, kv_heads, groups, head_dim)
     earlier = key.shape[1] - length

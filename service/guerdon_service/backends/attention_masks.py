@@ -51,10 +51,10 @@ class PackedMasks:
             self._kept[layer] = key, value
         return key, value
 
-    def varlen(self, query: Tensor) -> Varlen:
-        """The segments for `kernel`, of queries [kv_heads, T, groups, head_dim]."""
+    def varlen(self, size: int, device: torch.device, *, causal: bool) -> Varlen:
+        """The segments for `kernel`, of `size` rows."""
         if self._varlen is None:
-            self._varlen = on_device(plan_varlen(self.segments, query.shape[1]), query.device)
+            self._varlen = on_device(plan_varlen(self.segments, size, causal=causal), device)
         return self._varlen
 
     def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:

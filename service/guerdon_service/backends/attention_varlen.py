@@ -26,6 +26,7 @@ class Varlen:
 
     queries: Tensor
     keys: Tensor
+    num_keys: Tensor
     source: Tensor | None
     longest: int
 
@@ -38,13 +39,17 @@ class VarlenKernel(Protocol):
     """
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule) -> Tensor:
-        """[T, heads, head_dim] of queries of that shape; keys and values are [K, kv_heads, head_dim]."""
+        """[T, heads, head_dim] of queries of that shape; keys and values are [K, kv_heads, head_dim].
+
+        Their heads lie densely, their rows need not.
+        """
 
 
 def on_device(plan: VarlenPlan, device: torch.device) -> Varlen:
     """The plan's arrays as tensors of the device."""
-    queries, keys = placed(plan.queries, device), placed(plan.keys, device)
-    return Varlen(queries, keys, None if plan.source is None else placed(plan.source, device), plan.longest)
+    queries, keys, num_keys = (placed(each, device) for each in (plan.queries, plan.keys, plan.num_keys))
+    source = None if plan.source is None else placed(plan.source, device)
+    return Varlen(queries, keys, num_keys, source, plan.longest)
 
 
 def attend_varlen(
@@ -52,10 +57,16 @@ def attend_varlen(
 ) -> Tensor:
     """What `attention.attend` answers, of the same queries, keys and values; padding rows see nothing."""
     heads = query.permute(1, 0, 2, 3).flatten(1, 2)
-    keys, values = (t.transpose(0, 1) for t in (key, value))
+    return attend_rows(heads, key.transpose(0, 1), value.transpose(0, 1), varlen, rule, kernel)
+
+
+def attend_rows(
+    query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule, kernel: VarlenKernel
+) -> Tensor:
+    """The same of rows: queries [T, heads, head_dim], keys and values [T, kv_heads, head_dim]."""
     if varlen.source is not None:
-        keys, values = keys.index_select(0, varlen.source), values.index_select(0, varlen.source)
-    return kernel(heads.contiguous(), keys.contiguous(), values.contiguous(), varlen, rule)
+        key, value = key.index_select(0, varlen.source), value.index_select(0, varlen.source)
+    return kernel(query, key, value, varlen, rule)
 
 
 def flash_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule) -> Tensor:
@@ -66,10 +77,11 @@ def flash_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule
     operator = torch.ops.aten._flash_attention_forward
     left = -1 if rule.window is None else rule.window - 1
     right = 0 if rule.causal else left
-    lengths = (varlen.queries, varlen.keys, varlen.longest, varlen.longest)
+    # a bound of keys that no batch changes: a window that reaches beyond it would be another kernel
+    lengths = (varlen.queries, varlen.keys, varlen.longest, len(query))
     answer: tuple[Tensor, ...] = operator(
-        query, key, value, *lengths, 0.0, rule.causal, False,
-        scale=rule.scale, window_size_left=left, window_size_right=right, **_one_split(),
+        query, key, value, *lengths, 0.0, rule.causal, False, scale=rule.scale,
+        window_size_left=left, window_size_right=right, seqused_k=varlen.num_keys, **_one_split(),
     )  # fmt: skip
     return answer[0]
 

@@ -5,54 +5,38 @@ residual sums in place. Norms are computed in fp32 and rounded once. A row's bit
 through attention.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.activations import GELUTanh, SiLUActivation
 
 from guerdon_service.backends.attention import attend
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.prepacked_linear import Activation, PrepackedLinear, joined
-
-_LAYERS = frozenset(f"{f}DecoderLayer" for f in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"))
-_ACTIVATIONS: dict[type, Activation] = {SiLUActivation: "silu", GELUTanh: "gelu_tanh"}
+from guerdon_service.backends.decoder_parts import Norm, decoder_parts
+from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
 
 class DecoderLayer(nn.Module):
     """What a layer of Llama, Mistral, Qwen or Gemma computes, from its own weights.
 
     Args:
-        layer: of `transformers`; `is_decoder_layer` is true of it.
+        layer: of `transformers`; `decoder_parts.is_decoder_layer` is true of it.
     """
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        attention = layer.self_attn
-        self._head_dim = attention.head_dim
-        self._num_heads = attention.q_proj.out_features // self._head_dim
-        self._num_kv_heads = attention.k_proj.out_features // self._head_dim
-        self._rule = Rule(
-            attention.scaling,
-            causal=True,
-            window=_window(attention),
-            softcap=attention.attn_logit_softcapping if attention.config.model_type == "gemma2" else None,
+        parts = decoder_parts(layer)
+        self._head_dim = parts.head_dim
+        self._num_heads, self._num_kv_heads = parts.num_heads, parts.num_kv_heads
+        self._rule = parts.rule
+        self._qkv, self._out = PrepackedLinear(parts.qkv), PrepackedLinear(parts.out)
+        self._gate = PrepackedLinear(parts.gate, after=parts.activation)
+        self._up, self._down = PrepackedLinear(parts.up), PrepackedLinear(parts.down)
+        self._head_norms = [_Norm(norm) for norm in parts.head_norms] if parts.head_norms else None
+        self._before, self._before_mlp = _Norm(parts.before), _Norm(parts.before_mlp)
+        self._after_attention, self._after_mlp = (
+            _Norm(norm) if norm else None for norm in (parts.after_attention, parts.after_mlp)
         )
-        self._qkv = PrepackedLinear(joined([attention.q_proj, attention.k_proj, attention.v_proj]))
-        self._out = PrepackedLinear(attention.o_proj)
-        self._gate = PrepackedLinear(layer.mlp.gate_proj, after=_ACTIVATIONS[type(layer.mlp.act_fn)])
-        self._up, self._down = PrepackedLinear(layer.mlp.up_proj), PrepackedLinear(layer.mlp.down_proj)
-        self._head_norms = (
-            [_Norm(attention.q_norm), _Norm(attention.k_norm)] if hasattr(attention, "q_norm") else None
-        )
-        self._before = _Norm(layer.input_layernorm)
-        second = _Norm(layer.post_attention_layernorm)
-        self._after_attention, self._before_mlp, self._after_mlp = None, second, None
-        if hasattr(layer, "pre_feedforward_layernorm"):
-            self._after_attention, self._before_mlp = second, _Norm(layer.pre_feedforward_layernorm)
-            self._after_mlp = _Norm(layer.post_feedforward_layernorm)
 
     def forward(
         self,
@@ -98,29 +82,17 @@ class DecoderLayer(nn.Module):
 
 
 class _Norm:
-    """Root-mean-square norm (arXiv:1910.07467) over the last axis, in fp32, rounded once."""
+    """A `Norm` over the last axis, in fp32, rounded once."""
 
-    def __init__(self, norm: Any) -> None:
-        is_gemma = not hasattr(norm, "variance_epsilon")
-        weight = norm.weight.data.float()
-        self._weight = weight + 1 if is_gemma else weight
-        self._eps = torch.tensor(norm.eps if is_gemma else norm.variance_epsilon)
+    def __init__(self, norm: Norm) -> None:
+        self._weight = norm.weight
+        self._eps = torch.tensor(norm.eps)
 
     def __call__(self, rows: Tensor) -> Tensor:
         exact = rows.float()
         length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
         scale = torch.addcmul(self._eps, length, length, value=1 / rows.shape[-1]).rsqrt_()
         return (exact * scale).mul_(self._weight).to(rows.dtype)
-
-
-def is_decoder_layer(module: nn.Module, dtypes: Sequence[torch.dtype]) -> bool:
-    """True of a layer that `DecoderLayer` computes, with weights in one of these dtypes."""
-    layer: Any = module
-    return (
-        type(layer).__name__ in _LAYERS
-        and type(layer.mlp.act_fn) in _ACTIVATIONS
-        and layer.mlp.gate_proj.weight.dtype in dtypes
-    )
 
 
 def _rotate(heads: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
@@ -134,10 +106,3 @@ def _added(rows: Tensor, inputs: Tensor, product: PrepackedLinear, norm: _Norm |
     """The residual sum of `rows` and the product's outputs, normed if there is a norm."""
     outputs = product(inputs)
     return (outputs if norm is None else norm(outputs)).add_(rows)
-
-
-def _window(attention: Any) -> int | None:
-    """The first distance out of sight. Mistral's layers read it from the configuration, Llama's have none."""
-    if attention.config.model_type == "mistral":
-        return attention.config.sliding_window  # type: ignore[no-any-return]
-    return getattr(attention, "sliding_window", None)

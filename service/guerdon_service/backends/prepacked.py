@@ -7,7 +7,8 @@ from torch import nn
 from transformers.activations import GELUActivation
 
 from guerdon_service.backends.attention import PACKED
-from guerdon_service.backends.decoder_layer import DecoderLayer, is_decoder_layer
+from guerdon_service.backends.decoder_layer import DecoderLayer
+from guerdon_service.backends.decoder_parts import is_decoder_layer
 from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
 

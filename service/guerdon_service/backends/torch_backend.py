@@ -23,6 +23,7 @@ from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.priority import give_way
 from guerdon_service.backends.rows import row_logits
 from guerdon_service.backends.shared_prompt import SharedPrompt, response_logits, shared_prompt
+from guerdon_service.backends.threads import on_threads
 from guerdon_service.backends.trunk_graphs import recorded_trunk
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
@@ -33,7 +34,8 @@ from guerdon_service.core.ports import ForwardStats
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda")
 NUM_PARALLEL = 2
-"""Forwards side by side on CPU: while one computes something long, another is soon free."""
+"""Forwards side by side. On CPU another is soon free while one computes something long; the host prepares one
+while CUDA computes the one before."""
 CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
 
@@ -100,7 +102,8 @@ class TorchBackend:
         self._num_threads = torch.get_num_threads()
         # Packed forwards have the same bits on any number of threads; `row_logits` has not.
         self._shares_out = self._packs and on_cpu
-        self.num_parallel = min(NUM_PARALLEL, self._num_threads) if self._shares_out else 1
+        packs_on_cpu = min(NUM_PARALLEL, self._num_threads) if self._packs else 1
+        self.num_parallel = packs_on_cpu if on_cpu else NUM_PARALLEL
         # one forward on all threads, and as many again and some for those that begin meanwhile
         self._pool = ThreadPoolExecutor(
             2 * self._num_threads + NUM_PARALLEL, "guerdon-forward", initializer=give_way if on_cpu else None
@@ -134,6 +137,8 @@ class TorchBackend:
         """
         device = model.device.type
         rows, kernel = rows_on(device, manifest), kernel_for(device, DTYPES[dtype], head_dim_of(model.config))
+        if kernel:
+            _fuse(model, DTYPES[dtype])
         trunk = recorded_trunk(model, manifest, rows, kernel) if records and rows and kernel else None
         return TorchBackend(model, manifest, dtype, rows, kernel, trunk)
 
@@ -175,7 +180,7 @@ class TorchBackend:
 
     def _prompt_of(self, batch: Sequence[Encoded], *, num_threads: int) -> SharedPrompt:
         """The one prompt of a batch."""
-        with _on_threads(num_threads):
+        with on_threads(num_threads), torch.inference_mode():
             return shared_prompt(self._loaded(), self._manifest, batch[0])
 
     def _forward_part(
@@ -183,7 +188,7 @@ class TorchBackend:
     ) -> tuple[NDArray[np.float32], int]:
         """Raw logits of the conversations at `part`, and the rows computed besides those of `prompt`."""
         members = [batch[i] for i in part]
-        with _on_threads(num_threads):
+        with on_threads(num_threads), torch.inference_mode():
             max_seen = MAX_SEEN * self._fixed_rows if self._fixed_rows and self._kernel else None
             packs = split_batch(members, self._fixed_rows, shared=self.shares_prefix, max_seen=max_seen)
             scored = [self._score(pack, prompt) for pack in packs]
@@ -209,10 +214,7 @@ class TorchBackend:
         return_freed_memory()
 
 
-@contextmanager
-def _on_threads(num_threads: int) -> Iterator[None]:
-    """Operations of this thread run on so many, and remember nothing for a backward."""
-    if torch.get_num_threads() != num_threads:
-        torch.set_num_threads(num_threads)
-    with torch.inference_mode():
-        yield
+def _fuse(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    from guerdon_service.backends.cuda_layer import fuse  # Triton comes with torch for CUDA alone
+
+    fuse(model.base_model, dtype)

@@ -22,30 +22,34 @@ from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import Segment, plan_layout
 from guerdon_service.backends.packed import Inputs, model_rows, packed_inputs, run_trunk, trunk_states
 from guerdon_service.backends.placed import place_into, placed
-from guerdon_service.backends.varlen_plan import LEAST_LONGEST, Shape, fits, laid_out
+from guerdon_service.backends.varlen_plan import BLOCK, Shape, fits, laid_out
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
-_PARTS = (1, 4, 16)
-"""Rows of shapes: those of every forward, a quarter of them, a sixteenth."""
-_FEW, _SOME, _MANY = 32, 128, 256
-"""Sequences. Those that a batch lacks cost the kernel a block of threads for each 128 of `longest`."""
+_PARTS = (1, 2, 4, 8, 16)
+"""Rows of shapes: those of every forward, half of them, and so on."""
+_FEW, _MANY = 32, 256
+"""Sequences. Those that a batch lacks cost the kernel a block of threads for each head."""
+_SEEN = 8
+"""Rows of keys for each row, where prompts are shared."""
 
 
 def shapes_of(rows: int, *, causal: bool) -> tuple[Shape, ...]:
-    """The shapes of forwards of `rows` rows and fewer, at most nine, the dearest first.
+    """The shapes of forwards of `rows` rows and fewer, at most ten, the dearest first.
 
-    For a few conversations of any length, for many short ones, and for many responses to one prompt.
+    A decoder's are for responses that share prompts and for those that do not; an encoder's for many short
+    conversations and for a few of any length.
     """
     shapes: list[Shape] = []
     for size in (rows // part for part in _PARTS):
-        seen = 2 * size if causal else None
-        kinds = [Shape(size, _MANY, seen, size // 8), Shape(size, _FEW, seen, size)]
         if causal:
-            kinds.insert(0, Shape(size, _SOME, 8 * size, size // 4))
-        shapes += [shape for shape in kinds if shape.longest >= LEAST_LONGEST]
+            num_sequences = min(_MANY, size // 8) + -(-size // BLOCK) + 1
+            shapes += [Shape(size, num_sequences, seen, BLOCK) for seen in (_SEEN * size, None)]
+        else:
+            kinds = (Shape(size, _MANY, None, size // 8), Shape(size, _FEW, None, size))
+            shapes += [shape for shape in kinds if shape.longest >= BLOCK]
     return tuple(shapes)
 
 
@@ -71,6 +75,7 @@ class TrunkGraphs:
         self._model = model
         self._kernel = kernel
         self._recorder = recorder
+        self._causal = family_of(model.config).causal
         self._recorded: dict[Shape, _Recorded] = {}
         self._lock = threading.Lock()
 
@@ -87,7 +92,7 @@ class TrunkGraphs:
         """
         device = self._model.device
         rows = {name: placed(row, device) for name, row in model_rows(inputs, shape.rows).items()}
-        varlen = on_device(laid_out(segments, shape), device)
+        varlen = on_device(laid_out(segments, shape, causal=self._causal), device)
         packed = PackedMasks((), kernel=self._kernel, varlen=varlen)
         recording = self._recorder.record(lambda: run_trunk(self._model, rows, packed))
         self._recorded[shape] = _Recorded(rows, varlen, recording)
@@ -98,19 +103,21 @@ class TrunkGraphs:
 
     def shape_for(self, segments: Sequence[Segment]) -> Shape | None:
         """The cheapest that is recorded and holds them."""
-        return next((shape for shape in reversed(self._recorded) if fits(segments, shape)), None)
+        shapes = reversed(self._recorded)
+        return next((shape for shape in shapes if fits(segments, shape, causal=self._causal)), None)
 
     def __call__(self, inputs: Inputs, segments: Sequence[Segment]) -> Tensor | None:
         """Last hidden states [T, hidden] from the cheapest shape that they fit; None where there is none."""
         shape = self.shape_for(segments)
         if shape is None:
             return None
-        plan, recorded = laid_out(segments, shape), self._recorded[shape]
+        plan, recorded = laid_out(segments, shape, causal=self._causal), self._recorded[shape]
         with self._lock:
             for name, row in model_rows(inputs, shape.rows).items():
                 place_into(recorded.rows[name], row)
             place_into(recorded.varlen.queries, plan.queries)
             place_into(recorded.varlen.keys, plan.keys)
+            place_into(recorded.varlen.num_keys, plan.num_keys)
             if plan.source is not None and recorded.varlen.source is not None:
                 place_into(recorded.varlen.source, plan.source)
             recorded.recording.replay()
@@ -165,8 +172,13 @@ def _record(
 
 
 def _probe(model: PreTrainedModel, manifest: Manifest, shape: Shape) -> list[Encoded]:
-    """Random conversations, as long as may be, that fill the shape."""
-    length = min(shape.longest, manifest.max_tokens)
+    """Random conversations that fill the shape, with one prompt where it is for such."""
+    shares = shape.seen is not None
+    longest = shape.rows // (4 if shares else 1) if family_of(model.config).causal else shape.longest
+    length = min(longest, manifest.max_tokens)
     count = min(shape.rows // length, _FEW // 2 - 1)
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (count, length), dtype=np.int32)
-    return [Encoded(row, length // 2, truncated=False) for row in ids]
+    prefix_len = length // 2
+    if shares:
+        ids[:, :prefix_len] = ids[0, :prefix_len]
+    return [Encoded(row, prefix_len, truncated=False) for row in ids]
