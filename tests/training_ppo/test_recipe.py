@@ -312,6 +312,38 @@ def test_evaluations_come_when_asked_for_and_with_the_same_noise(policy_folder: 
 
 
 @pytest.mark.parametrize(
+    ("broken", "save_every", "eval_every"),
+    [(1, 1, 0), (3, 2, 0), (4, 2, 0), (4, 99, 0), (2, 99, 1)],
+    ids=["first", "between two checkpoints", "at the second", "last of all", "evaluated"],
+)
+def test_weights_that_a_last_step_broke_are_never_written(
+    policy_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    broken: int,
+    save_every: int,
+    eval_every: int,
+) -> None:
+    """One step an update: its own loss was still finite."""
+    monkeypatch.setattr(
+        "guerdon_training.ppo.recipe.learning_rate",
+        lambda start, done, _: float("inf") if done + 1 == broken else start,
+    )
+    config = config_of(policy_folder, save_every=save_every, eval_every=eval_every, keep="best")
+    config = replace(config, optim=replace(config.optim, updates=4, epochs=1, minibatches=1))
+    job = job_of(config, tmp_path, gold=Rising())
+    job = replace(job, valid=job.train[:4] if eval_every else [])
+    with pytest.raises(GuerdonError, match=r"log-probabilities are not finite; lower optim\.learning_rate"):
+        optimise(Accelerator(), job)
+    saved = {path.name: torch.load(path, weights_only=True) for path in job.run.glob("*.pt")}
+    last = (broken - 1) // save_every * save_every
+    assert set(saved) == ({CHECKPOINT} if last else set()) | ({BEST} if eval_every else set())
+    assert all(bool(w.isfinite().all()) for state in saved.values() for w in state["learner"].values())
+    if last:
+        assert saved[CHECKPOINT]["progress"]["done"] == last
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("algorithm: ppo", "algorithm: grpo", "algorithm must be one of ppo, rloo"),

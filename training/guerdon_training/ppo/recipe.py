@@ -34,7 +34,7 @@ from guerdon_training.ppo.prompts import Prompt, prompt_order, read_prompts
 from guerdon_training.ppo.rewards import open_reward
 from guerdon_training.ppo.rollout import evaluate_episodes, roll_out, row_seed
 from guerdon_training.ppo.scores import final_scores, fit_score_norm
-from guerdon_training.ppo.update import learning_rate, update
+from guerdon_training.ppo.update import check_sound, learning_rate, update
 from guerdon_training.run_identity import run_identity
 from guerdon_training.splits import check_splits
 
@@ -165,10 +165,13 @@ def optimise(accelerator: Accelerator, job: Job) -> dict[str, Any]:
             batch = config.rollout.prompts_per_update * config.rollout.samples_per_prompt
             kl = progress.kl.after(figures["objective/kl"], batch)
             progress, ends = replace(progress, kl=kl, done=number + 1), number + 1 == config.optim.updates
+            saves = (number + 1) % config.save_every == 0
+            if saves or ends:
+                check_sound(model, episodes, config, accelerator.device)
             progress, on_valid = evaluated(job, progress, is_main, ends=ends)
             if is_main:
                 write_update(log, number + 1, figures | dict(on_valid))
-                if (number + 1) % config.save_every == 0:
+                if saves:
                     save(job, optimizer, progress)
             bar.set_postfix(score=f"{figures['objective/score']:.3f}", kl=f"{figures['objective/kl']:.2f}")
     accelerator.wait_for_everyone()

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Conversation
+from guerdon_service.core.errors import GuerdonError
 from guerdon_training.policy.encode import Example
 from guerdon_training.policy.rows import fill, pack
 from guerdon_training.ppo.actor_critic import ActorCritic, Evaluated
@@ -53,7 +54,11 @@ def roll_out(
     seeds: Sequence[int],
     config: RolloutConfig,
 ) -> Rollout:
-    """One response per prompt and seed; equal seeds give equal noise, whatever the batch."""
+    """One response per prompt and seed; equal seeds give equal noise, whatever the batch.
+
+    Raises:
+        GuerdonError: the policy is broken: a log-probability is not finite.
+    """
     ends = end_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     noise = uniforms(seeds, config.max_response_tokens)
@@ -77,6 +82,8 @@ def roll_out(
         torch.cat([getattr(p, name) for p in parts]).cpu()[back]
         for name in ("tokens", "mask", "logprobs", "finished")
     )
+    if not bool(torch.isfinite(logprobs).all()):
+        raise not_finite("the policy's log-probabilities are")
     sampled = [row[: int(n)].tolist() for row, n in zip(tokens, mask.sum(1), strict=True)]
     texts = [tokenizer.decode(before_end(ids, ends), skip_special_tokens=True) for ids in sampled]
     return Rollout(
@@ -85,6 +92,15 @@ def roll_out(
         mask,
         logprobs,
         finished,
+    )
+
+
+def not_finite(what: str) -> GuerdonError:
+    """The error to raise where a step has broken the networks."""
+    return GuerdonError(
+        f"{what} not finite; lower optim.learning_rate and give another output. The last checkpoint is "
+        "intact",
+        param="optim.learning_rate",
     )
 
 

@@ -139,12 +139,14 @@ def next_token_probabilities(logits: Tensor, temperature: float, top_p: float) -
 def draw(probabilities: Tensor, noise: Tensor) -> Tensor:
     """Inverse of the cumulative distribution at `noise`: int64 [B]; never a token of probability 0.
 
+    Of probabilities that are no numbers it draws the last token; whoever asks for its log-probability sees.
+
     Args:
         probabilities: float64 [B, V]. noise: float64 [B] in [0, 1).
     """
     cumulative = probabilities.cumsum(-1)
     found = torch.searchsorted(cumulative, (noise * cumulative[:, -1])[:, None], right=True)
-    return found.squeeze(1)
+    return found.squeeze(1).clamp(max=probabilities.shape[1] - 1)
 
 
 def _cache_argument(model: Any) -> str:

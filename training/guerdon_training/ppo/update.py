@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.core.errors import GuerdonError
 from guerdon_training.policy.logprobs import sum_by_example
 from guerdon_training.policy.rows import Row, fill, pack
 from guerdon_training.ppo.actor_critic import Evaluated
 from guerdon_training.ppo.config import PpoConfig, PpoOptim
 from guerdon_training.ppo.episodes import Episodes
 from guerdon_training.ppo.losses import kl_k3, policy_clipped, policy_losses, value_losses
+from guerdon_training.ppo.rollout import not_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def update(
         sampled: the ratio must be 1 and nothing clipped.
 
     Raises:
-        GuerdonError: a loss is not finite, or the policy that the steps have made says nothing finite.
+        GuerdonError: a loss is not finite. Of the last step no loss tells; see `check_sound`.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = []
@@ -54,7 +54,6 @@ def update(
         order = torch.randperm(len(episodes.rollout.examples), generator=generator)
         for minibatch in order.tensor_split(config.optim.minibatches):
             steps.append(_step(accelerator, model, optimizer, episodes, minibatch.tolist(), config))
-    _check_sound(model, episodes, config, accelerator.device)
     first = {f"first/{name.split('/')[1]}": value for name, value in steps[0].items() if "ratio" in name}
     means = {name: sum(s[name] for s in steps) / len(steps) for name in steps[0]}
     return means | first | {"first/clip_fraction": steps[0]["policy/clip_fraction"]}
@@ -78,7 +77,7 @@ def _step(
             now: Evaluated = model(batch.row, config.rollout.temperature)
             loss, found = batch_loss(batch, now, len(minibatch), num_tokens, config)
             if not bool(torch.isfinite(loss)):
-                raise _not_finite("the loss is")
+                raise not_finite("the loss is")
             accelerator.backward(loss)
         figures = {name: figures.get(name, 0.0) + value for name, value in found.items()}
     norm = accelerator.clip_grad_norm_(model.parameters(), optim.max_grad_norm)
@@ -88,22 +87,18 @@ def _step(
 
 
 @torch.no_grad()
-def _check_sound(model: nn.Module, episodes: Episodes, config: PpoConfig, device: torch.device) -> None:
-    """Whether the last step was sound too, of which no loss tells: by what fits into one row."""
+def check_sound(model: nn.Module, episodes: Episodes, config: PpoConfig, device: torch.device) -> None:
+    """Before weights are written: whether the last step was sound too, by what fits into one row.
+
+    Raises:
+        GuerdonError: the networks say nothing finite.
+    """
     first = next(
         _batches(episodes, list(range(len(episodes.rollout.examples))), config.optim.max_row_tokens, device)
     )
     now: Evaluated = model(first.row, config.rollout.temperature)
     if not bool(torch.isfinite(now.logprobs).all() and torch.isfinite(now.values).all()):
-        raise _not_finite("the policy's log-probabilities are")
-
-
-def _not_finite(what: str) -> GuerdonError:
-    return GuerdonError(
-        f"{what} not finite; lower optim.learning_rate and give another output. The last checkpoint is "
-        "intact",
-        param="optim.learning_rate",
-    )
+        raise not_finite("the policy's log-probabilities are")
 
 
 def batch_loss(
