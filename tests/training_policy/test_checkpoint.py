@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from accelerate import Accelerator, debug_launcher
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training.sft import evaluate, train_sft
 from tests.training_policy.runs import prepare_sft
 
@@ -71,6 +72,19 @@ def test_a_full_disk_leaves_the_best_weights_so_far(
     ]
     assert load_file(run / "best.safetensors")
     assert train_sft(config).metrics["epoch"] == 3
+
+
+def test_an_older_version_s_checkpoint_is_not_passed_over(here: Path, tiny_lm: Path) -> None:
+    """It was a folder."""
+    config, old = prepare_sft(here, tiny_lm), here / "artifact" / ".run" / "checkpoint"
+    (old / "000001").mkdir(parents=True)
+    with pytest.raises(
+        InvalidInput, match=r"\.run/checkpoint is the checkpoint of an older version.*remove it"
+    ):
+        train_sft(config)
+    assert [path.name for path in old.parent.rglob("*")] == ["checkpoint", "000001"]
+    rmtree(old)
+    assert train_sft(config).metrics["epoch"] >= 1
 
 
 def _in_a_fork(config: Path) -> None:

@@ -46,6 +46,7 @@ class PolicyLora:
 
     last_layers: only that many of the upper layers get adapters, and the backward pass ends there; 0 is all.
     target_modules: all linear layers, as Dettmers et al. found necessary (arXiv 2305.14314, section 4).
+        Each is a module's name or the end of one, such as ``self_attn.q_proj``.
     """
 
     rank: int = 0

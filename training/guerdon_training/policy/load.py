@@ -1,10 +1,12 @@
 """Policies and their tokenizers, ready for training."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import peft
 import torch
+from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -48,31 +50,44 @@ def load_policy(folder: Path, lora: PolicyLora, seed: int) -> nn.Module:
     if lora.rank == 0:
         return model
     _check_lora(model, lora)
+    return cast(nn.Module, peft.get_peft_model(model, _adapter(model, lora, lora.target_modules)))
+
+
+def _adapter(model: PreTrainedModel, lora: PolicyLora, target_modules: Sequence[str]) -> peft.LoraConfig:
     num_layers = model.config.get_text_config().num_hidden_layers
     first = num_layers - (lora.last_layers or num_layers)
-    adapter = peft.LoraConfig(
+    return peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=0.0,
-        target_modules=list(lora.target_modules),
+        target_modules=list(target_modules),
         layers_to_transform=list(range(first, num_layers)),
     )
-    return cast(nn.Module, peft.get_peft_model(model, adapter))
 
 
 def _check_lora(model: PreTrainedModel, lora: PolicyLora) -> None:
     num_layers = model.config.get_text_config().num_hidden_layers
-    linear = {n.split(".")[-1] for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    shared = cast(
+        nn.Embedding, model.get_input_embeddings()
+    ).weight  # with the last layer; both would be merged
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.weight is not shared]
+
+    def found(*targets: str) -> list[str]:
+        adapter = _adapter(model, lora, targets)
+        return [name for name in linear if check_target_module_exists(adapter, name)]
+
+    ends = sorted({name.split(".")[-1] for name in linear})
+    known = ", ".join(end for end in ends if found(end))
+    unknown = ", ".join(target for target in lora.target_modules if not found(target))
     problems = {
         f"rank is {lora.rank}; give 0 for none, or more": lora.rank < 0,
         f"alpha is {lora.alpha}; give at least 1": lora.alpha < 1,
         f"last_layers is {lora.last_layers}; the base has {num_layers} layers": (
             not 0 <= lora.last_layers <= num_layers
         ),
-        f"target_modules is {', '.join(lora.target_modules)}; the base's are {', '.join(sorted(linear))}": (
-            not lora.target_modules or not linear.issuperset(lora.target_modules)
-        ),
+        f"target_modules is empty; the base's are {known}": not lora.target_modules,
+        f"target_modules names {unknown}; the layers that train have {known}": bool(unknown),
     }
     refuse_first(problems, "lora.")
 

@@ -50,9 +50,16 @@ def load_state(path: Path, identity: str) -> dict[str, Any] | None:
         identity: see `run_identity`; `state` holds it.
 
     Raises:
-        InvalidInput: it is of another config, data, base or reward, or it is damaged.
+        InvalidInput: it is of another config, data, base or reward, or of an older version, or damaged.
     """
     if not path.is_file():
+        folder = path.with_suffix("")
+        if folder.is_dir():
+            raise InvalidInput(
+                f"{folder} is the checkpoint of an older version, which cannot be gone on with; remove it to "
+                "start over, or give another output",
+                param="output",
+            )
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
