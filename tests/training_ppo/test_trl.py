@@ -1,11 +1,12 @@
 """One update beside TRL's last PPO trainer: the same responses and scores, the same figures and weights.
 
-TRL differs by design in four things. It whitens with the sample's variance, ours with the population's, as
-the first PPO did (here TRL is told to do the same, by a parameter of its own). It adds 1e-7 to the
-temperature. It reads ends off the pad's id, so here no token but the pad has that id. And it puts the score
-one position behind a response that ended early: a step with a value of its own. So the critics are compared
-where every response fills its positions. Where some end early, that step leaves no trace in the advantages
-of the others as long as nothing is discounted; there the policies are compared alone.
+TRL differs by design in five things. It clips no gradient. It whitens with the sample's variance, ours with
+the population's, as the first PPO did (here TRL is told to do the same, by a parameter of its own). It adds
+1e-7 to the temperature. It reads ends off the pad's id, so here no token but the pad has that id. And it
+puts the score one position behind a response that ended early: a step with a value of its own. So the
+critics are compared where every response fills its positions. Where some end early, that step leaves no
+trace in the advantages of the others as long as nothing is discounted; there the policies are compared
+alone.
 """
 
 from dataclasses import replace
@@ -44,7 +45,9 @@ SAME = {
 
 def _config(base: Path, *, ends_early: bool, whiten: bool) -> PpoConfig:
     config = config_of(base, kl=KlConfig(0.05), scores=ScoreRule("subtract", 0.7, whiten=whiten))
-    optim = PpoOptim(updates=1, learning_rate=1e-3, epochs=3, minibatches=2, num_threads=1, max_grad_norm=1e9)
+    optim = PpoOptim(updates=1, learning_rate=1e-3, epochs=3, minibatches=2, num_threads=1)
+    # with a larger epsilon the rounding of gradients that are almost 0 weighs less
+    optim = replace(optim, max_grad_norm=1e9, adam_eps=1e-4)
     special = {"lam": 1.0, "value_weight": 0.0} if ends_early else {"lam": 0.9, "gamma": 0.97}
     optim = replace(optim, **special)  # type: ignore[arg-type]
     return replace(config, optim=optim, rollout=replace(config.rollout, temperature=0.7))
