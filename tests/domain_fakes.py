@@ -32,6 +32,7 @@ from guerdon_service.core.registry import (
     ModelHistory,
     ModelVersion,
     PromoteQuery,
+    RegisteredModel,
 )
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
@@ -219,6 +220,10 @@ class MemoryRegistrar:
         if not history.versions:
             self._move(name, "champion", "register", number, by, "")
         return version
+
+    async def models(self) -> tuple[RegisteredModel, ...]:
+        found = sorted(self.known.items())
+        return tuple(RegisteredModel(name, it.versions[0].kind, it.aliases) for name, it in found)
 
     async def history(self, name: str) -> ModelHistory:
         if name not in self.known:

@@ -47,6 +47,8 @@ async def test_versions_are_registered_promoted_and_rolled_back(
     assert (change["action"], change["version"], change["reason"]) == ("rollback", "1", "slower")
     assert await run("models", "promote", "m", "2", "--override", "must be", "--alias", "next", *at) == 0
     assert "override m@next: none -> 2, by anonymous: must be" in capsys.readouterr().out
+    assert await run("models", "registered", *at) == 0
+    assert "champion: 1, next: 2" in capsys.readouterr().out
     assert await run("models", "history", "m", *at) == 0
     told = capsys.readouterr().out
     assert "champion" in told and told.count(" m@champion: ") == 3

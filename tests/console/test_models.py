@@ -1,7 +1,7 @@
 """Models: what each version proved, a promotion that the gate refuses, its override, and the way back."""
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.console.person import Person
 from tests.console.service import Served
@@ -22,6 +22,33 @@ async def test_loaded_models_are_listed(person: Person) -> None:
     await expect(rows).to_have_count(2)
     await expect(rows.filter(has_text="demo").filter(has_text="champion")).to_have_count(1)
     await expect(rows.first).to_contain_text("passed")
+
+
+async def test_names_without_a_loaded_version_are_listed_too(person: Person, service: Served) -> None:
+    await service.ask("POST", "/v1/models/spare/versions", {"source": "candidate"})
+    reply = await service.rest.delete("/v1/models/spare")
+    assert reply.status_code == 204
+    await person.goes_to("models")
+    await expect(person.page.get_by_role("region", name="Loaded models")).not_to_contain_text("spare")
+    rows = person.page.get_by_role("region", name="Registered, not loaded here").locator("tbody tr")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("champion: 2")
+    await rows.get_by_role("link", name="spare").click()
+    await expect(person.page.get_by_role("region", name="Version 2")).to_contain_text("Not loaded here.")
+
+
+async def test_while_the_registry_is_away_what_is_loaded_is_shown(person: Person) -> None:
+    told = {"error": {"code": "not_ready", "message": "it does not answer", "param": None}}
+
+    async def away(route: Route) -> None:
+        await route.fulfill(status=503, json=told)
+
+    await person.page.route("**/v1/registered-models", away)
+    await person.goes_to("models")
+    await expect(person.page.get_by_text("The registry does not answer.")).to_be_visible()
+    rows = person.page.get_by_role("region", name="Loaded models").locator("tbody tr")
+    await expect(rows).to_have_count(2)
+    person.forgive(503)
 
 
 async def test_a_version_has_its_card_certificate_and_lineage(person: Person) -> None:

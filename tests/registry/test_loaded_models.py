@@ -57,6 +57,17 @@ async def test_a_name_is_loaded_once_and_follows_its_champion_after_it_was_unloa
         assert await one.ask() == "1" and await one.ask("m@2") == "2"
 
 
+async def test_a_name_that_is_unloaded_as_soon_as_it_is_registered_stays_so(database: Database) -> None:
+    """Before the replica has looked at the registry again."""
+    async with replica(database, follows=False) as one:
+        await one.registry.register("n", "1", "ops")
+        await one.service.unload_model("n")
+        await one.registry.sync()
+        await one.registry.idle()
+        assert {info.name for info in one.service.models()} == {"m"}
+        assert [model.name for model in await one.registry.models()] == ["m", "n"]
+
+
 async def test_an_ensemble_is_loaded_and_is_no_version(database: Database) -> None:
     async with replica(database) as one:
         await one.registry.register("n", "2", "ops")

@@ -31,6 +31,7 @@ REQUESTS: dict[str, Any] = {
     "SubmitFeedback": pb.SubmitFeedbackRequest(prompt="p", chosen="a", rejected="b"),
     "GetAgreement": pb.GetAgreementRequest(),
     "RegisterModel": pb.RegisterModelRequest(name="m", source="good"),
+    "ListRegisteredModels": pb.ListRegisteredModelsRequest(),
     "GetModelHistory": pb.GetModelHistoryRequest(name="m"),
     "GetModelCard": pb.GetModelCardRequest(name="m", version="1"),
     "PromoteModel": pb.PromoteModelRequest(name="m", version="1", override_reason="a test"),
@@ -42,8 +43,8 @@ STREAMS: dict[str, Any] = {
     "EvaluatePolicy": pb.EvaluatePolicyRequest(policies=["echo"], prompts=[pb.PolicyPrompt(prompt="p")]),
 }
 ANY_KEY = (
-    *("ListModels", "GetModelHistory", "GetModelCard", "ListPolicies", "GetAgreement"),
-    *("CancelEvaluation", "ListEvaluations", "GetEvaluationReport"),
+    *("ListModels", "ListRegisteredModels", "GetModelHistory", "GetModelCard", "ListPolicies"),
+    *("GetAgreement", "CancelEvaluation", "ListEvaluations", "GetEvaluationReport"),
 )
 ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel", "AddDataset")
 NAMES = ("", "guerdon.v1.RewardService")

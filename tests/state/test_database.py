@@ -28,7 +28,7 @@ def test_replicas_that_open_a_new_database_at_once_all_find_its_tables(
     if kind == "postgresql":
         url = request.getfixturevalue("postgres_server").new_database()
     opened = race(6, lambda _: open_database(url))
-    assert [SqlRegistryStore(database).names() for database in opened] == [()] * 6
+    assert [SqlRegistryStore(database).models() for database in opened] == [()] * 6
     for database in opened:
         database.close()
 
@@ -108,15 +108,15 @@ def test_a_database_that_cannot_be_reached_is_not_ready_and_no_password_is_told(
 def test_a_killed_server_is_not_ready_and_a_restarted_one_goes_on(postgres_server: PostgresServer) -> None:
     database = open_database(postgres_server.new_database())
     store = SqlRegistryStore(database)
-    assert store.names() == ()
+    assert store.models() == ()
     postgres_server.kill()
     try:
         for _ in range(2):  # on the broken connection, then without any
             with pytest.raises(NotReady):
-                store.names()
+                store.models()
     finally:
         postgres_server.start()
-    assert store.names() == ()
+    assert store.models() == ()
     database.close()
 
 

@@ -10,6 +10,7 @@ from guerdon_service.core.registry import (
     GateCheck,
     ModelHistory,
     ModelVersion,
+    RegisteredModel,
     RegistryStore,
 )
 from guerdon_service.state.database import Database
@@ -35,7 +36,7 @@ def store(database: Database) -> SqlRegistryStore:
 
 def test_an_unknown_name_has_an_empty_history(store: RegistryStore) -> None:
     assert store.history("model") == ModelHistory("model", (), {}, ())
-    assert store.names() == () and store.aliases() == {}
+    assert store.models() == () and store.aliases() == {}
 
 
 def test_versions_are_kept_oldest_first_and_the_same_again_changes_nothing(store: RegistryStore) -> None:
@@ -44,7 +45,17 @@ def test_versions_are_kept_oldest_first_and_the_same_again_changes_nothing(store
     store.add_version(version("1", registered_at=9.0, registered_by="another"))
     store.add_version(version("1", name="other"))
     assert store.history("model").versions == (version("2"), version("1"))
-    assert store.names() == ("model", "other")
+
+
+def test_every_name_is_listed_with_its_kind_and_its_aliases(store: RegistryStore) -> None:
+    for made in (version("1", name="writer", kind="policy"), version("1"), version("2")):
+        store.add_version(made)
+    for moved in (change(None, "2"), change(None, "1", alias=CANDIDATE)):
+        store.move_alias(moved)
+    assert store.models() == (
+        RegisteredModel("model", "reward", {CANDIDATE: "1", CHAMPION: "2"}),
+        RegisteredModel("writer", "policy", {}),
+    )
 
 
 def test_an_artifact_that_moved_is_found_where_it_lies_now(store: RegistryStore) -> None:

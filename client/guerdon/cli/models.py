@@ -8,7 +8,7 @@ from typing import Any
 from guerdon.cli.service_args import add_service_arguments, open_client, print_json
 from guerdon.cli.table import format_table
 from guerdon.client import Client
-from guerdon.types import AliasChange, ModelHistory, ModelInfo, ModelVersion
+from guerdon.types import AliasChange, ModelHistory, ModelInfo, ModelVersion, RegisteredModel
 
 Ask = Callable[[Client, argparse.Namespace], Any]
 
@@ -22,6 +22,7 @@ def add_parser(commands: Any) -> None:
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _add(verbs, "list", "models that are served", _list, _show_models)
+    _add(verbs, "registered", "every registered name, loaded or not", _registered, _show_registered)
     register = _add(verbs, "register", "store an artifact as a version", _register, _show_version, "NAME")
     register.add_argument("source", metavar="SOURCE", help="folder on the service's machine, or a URL")
     promote = _add(
@@ -67,6 +68,10 @@ def _list(client: Client, args: argparse.Namespace) -> tuple[ModelInfo, ...]:
     return client.models()
 
 
+def _registered(client: Client, args: argparse.Namespace) -> tuple[RegisteredModel, ...]:
+    return client.registered_models()
+
+
 def _register(client: Client, args: argparse.Namespace) -> ModelVersion:
     return client.register(args.name, args.source)
 
@@ -103,6 +108,11 @@ def _show_models(models: tuple[ModelInfo, ...]) -> str:
             for m in models
         ]
     )
+
+
+def _show_registered(models: tuple[RegisteredModel, ...]) -> str:
+    rows = [(m.name, m.kind, ", ".join(f"{alias}: {it}" for alias, it in m.aliases.items())) for m in models]
+    return format_table([("model", "kind", "aliases"), *rows])
 
 
 def _show_version(version: ModelVersion) -> str:

@@ -7,10 +7,10 @@ from types import TracebackType
 from guerdon.client import decode, decode_more, decode_policy
 from guerdon.client.encode import encode_candidates, encode_item, encode_pair, encode_prompt, encode_records
 from guerdon.client.follow import follow
+from guerdon.client.models import find_model
 from guerdon.client.policies import encode_policy_prompts, evaluate_policy
 from guerdon.client.retry import Clock
 from guerdon.client.sender import ONCE, open_sender
-from guerdon.errors import UnknownModel
 from guerdon.transport import Payload, Transport
 from guerdon.types import (
     Agreement,
@@ -31,6 +31,7 @@ from guerdon.types import (
     PolicyPrompt,
     Prompt,
     RankResult,
+    RegisteredModel,
     ReportFormat,
     ScoreResult,
 )
@@ -134,12 +135,7 @@ class AsyncClient:
         Raises:
             UnknownModel: the service holds none of that name.
         """
-        known = await self.models()
-        for info in known:
-            if info.name == name or (name is None and info.default):
-                return info
-        names = ", ".join(info.name for info in known) or "none"
-        raise UnknownModel(f"model {name!r} is not loaded; loaded are: {names}", param="model")
+        return find_model(await self.models(), name)
 
     async def load_model(
         self, name: str, source: str, *, backend: str = "torch", dtype: str = "float32", device: str = "cpu"
@@ -311,6 +307,11 @@ class AsyncClient:
         """
         payload = {"name": name, "source": source}
         return decode_more.model_version(await self._sender.send("register", payload, policy=ONCE))
+
+    async def registered_models(self) -> tuple[RegisteredModel, ...]:
+        """Every name of the registry, loaded or not, with its aliases, in alphabetical order."""
+        found = decode.get(await self._sender.send("registered_models", {}), "models")
+        return tuple(decode.build(RegisteredModel, wire) for wire in found)
 
     async def history(self, name: str) -> ModelHistory:
         """Versions, aliases and changes of `name`, oldest first."""

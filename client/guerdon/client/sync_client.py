@@ -30,6 +30,7 @@ from guerdon.types import (
     PolicyPrompt,
     Prompt,
     RankResult,
+    RegisteredModel,
     ReportFormat,
     ScoreResult,
 )
@@ -280,6 +281,10 @@ class Client:
     def register(self, name: str, source: str) -> ModelVersion:
         """See `AsyncClient.register`."""
         return self._run(lambda c: c.register(name, source))
+
+    def registered_models(self) -> tuple[RegisteredModel, ...]:
+        """See `AsyncClient.registered_models`."""
+        return self._run(lambda c: c.registered_models())
 
     def history(self, name: str) -> ModelHistory:
         """See `AsyncClient.history`."""

@@ -21,6 +21,7 @@ Verb = Literal[
     "cancel_evaluation",
     "evaluation_report",
     "register",
+    "registered_models",
     "history",
     "model_card",
     "promote",

@@ -40,6 +40,7 @@ ROUTES: dict[Verb, Route] = {
     "cancel_evaluation": Route("DELETE", "/v1/evaluations/{id}"),
     "evaluation_report": Route("GET", "/v1/evaluations/{id}/report?format={format}"),
     "register": Route("POST", "/v1/models/{name}/versions"),
+    "registered_models": Route("GET", "/v1/registered-models"),
     "history": Route("GET", "/v1/models/{name}/versions"),
     "model_card": Route("GET", "/v1/models/{name}/versions/{version}/card"),
     "promote": Route("POST", "/v1/models/{name}/promote"),

@@ -43,6 +43,7 @@ METHODS: dict[Verb, tuple[str, Any]] = {
     "evaluation_report": ("GetEvaluationReport", pb.GetEvaluationReportRequest),
     "cancel_evaluation": ("CancelEvaluation", pb.CancelEvaluationRequest),
     "register": ("RegisterModel", pb.RegisterModelRequest),
+    "registered_models": ("ListRegisteredModels", pb.ListRegisteredModelsRequest),
     "history": ("GetModelHistory", pb.GetModelHistoryRequest),
     "model_card": ("GetModelCard", pb.GetModelCardRequest),
     "promote": ("PromoteModel", pb.PromoteModelRequest),

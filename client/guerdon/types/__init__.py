@@ -16,7 +16,7 @@ from guerdon.types.policy_evaluation import (
     PolicyReport,
     WinRate,
 )
-from guerdon.types.registry import AliasChange, GateCheck, ModelHistory, ModelVersion
+from guerdon.types.registry import AliasChange, GateCheck, ModelHistory, ModelVersion, RegisteredModel
 from guerdon.types.scoring import (
     CompareResult,
     Item,
@@ -64,6 +64,7 @@ __all__ = [
     "Prompt",
     "RankResult",
     "RankedCandidate",
+    "RegisteredModel",
     "ReportFormat",
     "Score",
     "ScoreResult",

@@ -48,6 +48,15 @@ class AliasChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A name of the registry, loaded or not; `aliases` are versions by alias."""
+
+    name: str
+    kind: str
+    aliases: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelHistory:
     """All that the registry knows of one name; versions and changes oldest first."""
 

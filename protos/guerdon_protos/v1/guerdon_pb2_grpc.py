@@ -104,6 +104,11 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelVersion.FromString,
                 _registered_method=True)
+        self.ListRegisteredModels = channel.unary_unary(
+                '/guerdon.v1.RewardService/ListRegisteredModels',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListRegisteredModelsRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListRegisteredModelsResponse.FromString,
+                _registered_method=True)
         self.GetModelHistory = channel.unary_unary(
                 '/guerdon.v1.RewardService/GetModelHistory',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.GetModelHistoryRequest.SerializeToString,
@@ -237,6 +242,13 @@ class RewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRegisteredModels(self, request, context):
+        """Every registered name, loaded or not, in alphabetical order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModelHistory(self, request, context):
         """Versions, aliases and changes of one name.
         """
@@ -351,6 +363,11 @@ def add_RewardServiceServicer_to_server(servicer, server):
                     servicer.RegisterModel,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ModelVersion.SerializeToString,
+            ),
+            'ListRegisteredModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRegisteredModels,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListRegisteredModelsRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.ListRegisteredModelsResponse.SerializeToString,
             ),
             'GetModelHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelHistory,
@@ -761,6 +778,33 @@ class RewardService:
             '/guerdon.v1.RewardService/RegisterModel',
             guerdon__protos_dot_v1_dot_guerdon__pb2.RegisterModelRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.ModelVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRegisteredModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/ListRegisteredModels',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ListRegisteredModelsRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.ListRegisteredModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,7 +20,14 @@ from guerdon_service.core.policy_evaluation import (
     PolicyEvaluator,
 )
 from guerdon_service.core.query import CompareQuery, RankQuery, ScoreQuery
-from guerdon_service.core.registry import AliasChange, ModelHistory, ModelVersion, PromoteQuery, Registrar
+from guerdon_service.core.registry import (
+    AliasChange,
+    ModelHistory,
+    ModelVersion,
+    PromoteQuery,
+    RegisteredModel,
+    Registrar,
+)
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
 from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
@@ -239,6 +246,10 @@ class _Registrar:
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         return await self.inner.register(name, source, by)  # a stopping service does not wait for it
+
+    async def models(self) -> tuple[RegisteredModel, ...]:
+        with self.calls.call():
+            return await self.inner.models()
 
     async def history(self, name: str) -> ModelHistory:
         with self.calls.call():

@@ -69,6 +69,15 @@ class ModelHistory:
     changes: tuple[AliasChange, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A name of the registry, loaded or not; `aliases` are versions by alias."""
+
+    name: str
+    kind: Kind
+    aliases: Mapping[str, str]
+
+
 def shown(history: ModelHistory, *, is_admin: bool) -> ModelHistory:
     """What a caller may see: only an admin is told where artifacts lie."""
     if is_admin:
@@ -107,8 +116,8 @@ class RegistryStore(Protocol):
         """Everything of one name; empty when unknown."""
         ...
 
-    def names(self) -> tuple[str, ...]:
-        """Every registered name."""
+    def models(self) -> tuple[RegisteredModel, ...]:
+        """Every registered name, in alphabetical order."""
         ...
 
     def aliases(self) -> Mapping[tuple[str, str], str]:
@@ -133,6 +142,10 @@ class Registrar(Protocol):
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store the artifact at `source` as a version of `name`."""
+        ...
+
+    async def models(self) -> tuple[RegisteredModel, ...]:
+        """Every registered name, in alphabetical order."""
         ...
 
     async def history(self, name: str) -> ModelHistory:

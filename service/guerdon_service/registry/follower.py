@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TypeVar
 
@@ -83,7 +83,7 @@ class Follower:
             news = {alias: version for alias, version in aliases.items() if self._is_news(alias, version)}
             moved = {a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)}
             left = {alias[0] for alias in moved if alias in self._catalog.aliases()}
-            self._catalog.point(moved)
+            self.point(moved)
             served = self._catalog.aliases()
             self._followed |= {a: v for a, v in aliases.items() if served.get(a) == v}
         for name in left:
@@ -91,6 +91,11 @@ class Follower:
         for (name, _), version in news.items():
             if not self._catalog.is_loaded(name, version):
                 self._begin(name, version)
+
+    def point(self, moved: Mapping[Alias, str]) -> None:
+        """Flip aliases to versions that are loaded; a name that is unloaded from now on stays so."""
+        self._catalog.point(moved)
+        self._followed |= moved
 
     async def resume(self, name: str) -> None:
         """Follow a name again that was unloaded here, and all others.

@@ -20,6 +20,7 @@ from guerdon_service.core.registry import (
     ModelHistory,
     ModelVersion,
     PromoteQuery,
+    RegisteredModel,
     RegistryStore,
 )
 from guerdon_service.registry.follower import POLL_S, Follower
@@ -155,6 +156,14 @@ class Registry:
                 await self._move(self._change(version, CANDIDATE, "register", history, by))
         return version if known is None else replace(known, source=version.source)
 
+    async def models(self) -> tuple[RegisteredModel, ...]:
+        """Every registered name, loaded here or not, in alphabetical order.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        return await asyncio.to_thread(self._store.models)
+
     async def history(self, name: str) -> ModelHistory:
         """Everything of one name.
 
@@ -284,7 +293,7 @@ class Registry:
         async with self._follower.lock:
             await asyncio.to_thread(self._store.move_alias, change)
             if self._catalog.is_loaded(change.name, change.version):  # a policy never is
-                self._catalog.point({(change.name, change.alias): change.version})
+                self._follower.point({(change.name, change.alias): change.version})
         if change.previous is not None:
             self._retirement.begin(change.name)
         return change

@@ -14,6 +14,7 @@ from guerdon_service.rest.registry_wire import (
     decode_rollback,
     render_change,
     render_history,
+    render_models,
     render_version,
 )
 
@@ -23,6 +24,11 @@ async def register_model(at: Context, request: Request) -> Response:
     source, by = await at.parse(request, Scope.ADMIN, decode_register)
     version = await at.services.registrar.register(request.path_params["name"], source, by)
     return json_reply(render_version(version), status=201)
+
+
+async def list_registered_models(at: Context, request: Request) -> Response:
+    """Every registered name, loaded or not, with its aliases."""
+    return json_reply(render_models(await at.services.registrar.models()))
 
 
 async def get_history(at: Context, request: Request) -> Response:

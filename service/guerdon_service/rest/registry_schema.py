@@ -51,6 +51,20 @@ class ModelVersion(BaseModel):
     parents: dict[str, Any] = Field(description="Lineage: data, config, base and git revision.")
 
 
+class RegisteredModel(BaseModel):
+    """A name of the registry, loaded or not."""
+
+    name: str
+    kind: Literal["reward", "policy"]
+    aliases: dict[str, str] = Field(description="Version by alias.")
+
+
+class RegisteredModelList(BaseModel):
+    """Every registered name, in alphabetical order."""
+
+    models: list[RegisteredModel]
+
+
 class GateCheck(BaseModel):
     """One question of the gate."""
 

@@ -1,9 +1,17 @@
 """JSON to what is asked of the registry, and its answers to JSON."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from guerdon_service.core.call import Call
-from guerdon_service.core.registry import CHAMPION, AliasChange, ModelHistory, ModelVersion, PromoteQuery
+from guerdon_service.core.registry import (
+    CHAMPION,
+    AliasChange,
+    ModelHistory,
+    ModelVersion,
+    PromoteQuery,
+    RegisteredModel,
+)
 from guerdon_service.rest.fields import read_id, read_name, read_object
 from guerdon_service.rest.render import dump
 
@@ -48,6 +56,11 @@ def decode_rollback(value: object, call: Call) -> Rollback:
 def render_version(version: ModelVersion) -> bytes:
     """One version."""
     return dump(version)
+
+
+def render_models(models: Sequence[RegisteredModel]) -> bytes:
+    """``{models: [{name, kind, aliases}]}``."""
+    return dump({"models": models})
 
 
 def render_history(history: ModelHistory) -> bytes:

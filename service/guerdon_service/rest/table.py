@@ -151,6 +151,13 @@ def _registry() -> tuple[Row, ...]:
     asked: dict[str, Any] = {"scope": _ADMIN}
     return (
         Row(
+            "GET",
+            "/v1/registered-models",
+            here.list_registered_models,
+            shape.RegisteredModelList,
+            errors=(503,),
+        ),
+        Row(
             "POST",
             f"{one}/versions",
             here.register_model,

@@ -31,6 +31,13 @@ class RegistryVerbs:
         message = required(parse(pb.RegisterModelRequest, data), "name", "source")
         return _version(await self.service.register(message.name, message.source, call.by))
 
+    async def models(self, data: bytes, call: Call) -> pb.ListRegisteredModelsResponse:
+        """Every registered name, loaded or not."""
+        parse(pb.ListRegisteredModelsRequest, data)
+        found = await self.service.models()
+        named = [pb.RegisteredModel(name=it.name, kind=it.kind, aliases=it.aliases) for it in found]
+        return pb.ListRegisteredModelsResponse(models=named)
+
     async def history(self, data: bytes, call: Call) -> pb.ModelHistory:
         """Versions, aliases and changes of one name, oldest first; sources for an admin."""
         message = required(parse(pb.GetModelHistoryRequest, data), "name")

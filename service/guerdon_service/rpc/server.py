@@ -121,6 +121,7 @@ def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Sco
         "ListEvaluations": ("list_evaluations", evaluations.list, None),
         "GetEvaluationReport": ("get_report", evaluations.report, None),
         "RegisterModel": ("register_model", registry.register, Scope.ADMIN),
+        "ListRegisteredModels": ("list_registered_models", registry.models, None),
         "GetModelHistory": ("get_history", registry.history, None),
         "GetModelCard": ("get_card", registry.card, None),
         "PromoteModel": ("promote_model", registry.promote, Scope.ADMIN),

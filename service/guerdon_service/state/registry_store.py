@@ -7,7 +7,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, insert, select, update
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.registry import CANDIDATE, AliasChange, GateCheck, ModelHistory, ModelVersion
+from guerdon_service.core.registry import (
+    CANDIDATE,
+    AliasChange,
+    GateCheck,
+    ModelHistory,
+    ModelVersion,
+    RegisteredModel,
+)
 from guerdon_service.state.database import Database, insert_new
 from guerdon_service.state.tables import ALIAS_CHANGES, ALIASES, MODEL_VERSIONS
 
@@ -54,17 +61,20 @@ class SqlRegistryStore:
                 tuple(_change(row) for row in connection.execute(changes)),
             )
 
-    def names(self) -> tuple[str, ...]:
+    def models(self) -> tuple[RegisteredModel, ...]:
         """Every registered name, in alphabetical order."""
         with self._database.reading() as connection:
-            found = connection.execute(select(_VERSION.name).distinct()).scalars()
-            return tuple(sorted(found))
+            rows = connection.execute(select(_VERSION.name, _VERSION.kind).distinct())
+            kinds = {row.name: row.kind for row in rows}  # all of a name are of one kind
+            aliases: dict[str, dict[str, str]] = {name: {} for name in kinds}
+            for (name, alias), version in sorted(_aliases(connection).items()):
+                aliases[name][alias] = version
+        return tuple(RegisteredModel(name, kinds[name], aliases[name]) for name in sorted(kinds))
 
     def aliases(self) -> Mapping[tuple[str, str], str]:
         """``{(name, alias): version}`` of all names."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(_ALIAS.name, _ALIAS.alias, _ALIAS.version))
-            return {(row.name, row.alias): row.version for row in rows}
+            return _aliases(connection)
 
     def move_alias(self, change: AliasChange) -> None:
         """Point the alias and keep the change, if it still stands at `change.previous`."""
@@ -104,6 +114,11 @@ class SqlRegistryStore:
         )
         with self._database.reading() as connection:
             return frozenset((row.name, row.version) for row in connection.execute(stopped))
+
+
+def _aliases(connection: Connection) -> dict[tuple[str, str], str]:
+    rows = connection.execute(select(_ALIAS.name, _ALIAS.alias, _ALIAS.version))
+    return {(row.name, row.alias): row.version for row in rows}
 
 
 def _is_known(connection: Connection, change: AliasChange) -> bool:

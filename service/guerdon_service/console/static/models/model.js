@@ -17,7 +17,7 @@ export default async function modelPage(view, name, asked, signal, change = null
   const chosen = asked ?? history.aliases.champion ?? loaded[0]?.version;
   const version = h("section", { class: "card", "aria-label": `Version ${chosen}` });
   const done = (made) => signal.aborted || modelPage(show(view), name, asked, signal, made);
-  const context = { name, history, evaluations, signal, done };
+  const context = { name, history, evaluations, loaded, signal, done };
 
   view.append(
     h("p", {}, h("a", { href: "#/models" }, "All models")),

@@ -6,8 +6,9 @@ import { markdown } from "../markdown.js";
 import { badge, facts, folded, notice, table, tree } from "../parts.js";
 
 export default async function versionView(box, context) {
-  const { name, version, history, signal } = context;
-  const model = await loadedModel(`${name}@${version}`, signal);
+  const { name, version, history, loaded, signal } = context;
+  const isLoaded = loaded.some((model) => model.version === version);
+  const model = isLoaded ? await loadedModel(`${name}@${version}`, signal) : null;
   const known = history.versions.find((it) => it.version === version);
   show(
     box,
@@ -21,6 +22,7 @@ export default async function versionView(box, context) {
   );
 }
 
+/** Null where it was unloaded meanwhile. */
 async function loadedModel(reference, signal) {
   try {
     return await ask("GET", `v1/models/${encodeURIComponent(reference)}`, { signal });

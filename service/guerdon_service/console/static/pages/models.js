@@ -1,5 +1,5 @@
 /** Models: versions and what their names mean, what each proved, where it comes from, and who changed it. */
-import { ask } from "../api.js";
+import { ApiError, ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { digest } from "../format.js";
 import { badge, busily, field, form, table } from "../parts.js";
@@ -7,14 +7,53 @@ import modelPage from "../models/model.js";
 
 export default async function models(view, [name, version], signal) {
   if (name) return modelPage(view, name, version, signal);
-  const { models: loaded } = await ask("GET", "v1/models", { signal });
+  const [{ models: loaded }, known] = await Promise.all([
+    ask("GET", "v1/models", { signal }),
+    registeredModels(signal),
+  ]);
   view.append(
     h("h1", {}, "Models"),
     h("section", { class: "card" }, loadedTable(loaded)),
+    known ? unloaded(known, loaded) : h("p", { class: "hint" }, "The registry does not answer."),
     registration(signal),
   );
 }
 models.title = "Models";
+
+/** Null while the registry does not answer: what is loaded is served, and shown, all the same. */
+async function registeredModels(signal) {
+  try {
+    return (await ask("GET", "v1/registered-models", { signal })).models;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 503) return null;
+    throw error;
+  }
+}
+
+function unloaded(known, loaded) {
+  const names = new Set(loaded.map((model) => model.name));
+  const rows = known
+    .filter(({ name }) => !names.has(name))
+    .map(({ name, kind, aliases }) => [
+      h("a", { href: `#/models/${encodeURIComponent(name)}` }, name),
+      kind,
+      h(
+        "span",
+        { class: "marks" },
+        Object.entries(aliases).map(([alias, version]) =>
+          badge(`${alias}: ${version}`, alias === "champion" ? "accent" : ""),
+        ),
+      ),
+    ]);
+  if (!rows.length) return "";
+  const title = "Registered, not loaded here";
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, title),
+    table(title, [["Model"], ["Kind"], ["Aliases"]], rows),
+  );
+}
 
 function loadedTable(loaded) {
   const rows = loaded.map((model) => [
