@@ -1,14 +1,12 @@
 """The plan of a packed row, against its own meaning: every token lies where the plan says."""
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guerdon_service.backends.layout import plan_layout, share_out, split_batch
-from guerdon_service.backends.varlen_plan import num_seen
+from guerdon_service.backends.layout import plan_layout, split_batch
 from guerdon_service.core.encoded import Encoded
 
 
@@ -64,46 +62,3 @@ def test_parts_keep_order_and_fit(batch: list[Encoded], max_rows: int, shared: b
     for part, following in itertools.pairwise(parts):
         grown = len(plan_layout([*part, following[0]], split=shared).source)
         assert grown > max_rows, "a part was cut before it was full"
-
-
-@given(batch=batches(), max_seen=st.integers(12, 40))
-def test_parts_see_no_more_rows_than_they_may(batch: list[Encoded], max_seen: int) -> None:
-    parts = split_batch(batch, 1000, shared=True, max_seen=max_seen)
-    assert [e for part in parts for e in part] == batch
-
-    def seen(part: Sequence[Encoded]) -> int:
-        return sum(map(num_seen, plan_layout(part, split=True).segments))
-
-    assert all(seen(part) <= max_seen or len(part) == 1 for part in parts)
-    for part, following in itertools.pairwise(parts):
-        assert seen([*part, following[0]]) > max_seen, "a part was cut before it was full"
-
-
-def test_without_a_limit_the_batch_stays_whole() -> None:
-    batch = [Encoded(np.arange(9, dtype=np.int32), 4, truncated=False)] * 3
-    assert split_batch(batch, None, shared=True) == [batch]
-
-
-@given(batch=batches(), num_parts=st.integers(1, 4), shared=st.booleans())
-def test_sharing_out_loses_nobody_and_tears_no_prompt_apart(
-    batch: list[Encoded], num_parts: int, shared: bool
-) -> None:
-    parts = share_out(batch, num_parts, shared=shared)
-    assert sorted(itertools.chain.from_iterable(parts)) == list(range(len(batch)))
-    prompts = [{batch[i].input_ids[: batch[i].prefix_len].tobytes() for i in part} for part in parts]
-    num_groups = len(set().union(*prompts)) if shared else len(batch)
-    assert len(parts) == min(num_parts, num_groups) and all(parts)
-    assert not shared or sum(map(len, prompts)) == num_groups
-
-
-def test_parts_are_about_equal() -> None:
-    batch = [Encoded(np.arange(n, dtype=np.int32), 1, truncated=False) for n in (10, 20, 30, 40, 50, 60)]
-    parts = share_out(batch, 2, shared=False)
-    assert [sum(batch[i].num_tokens for i in part) for part in parts] in ([110, 100], [100, 110])
-
-
-def test_a_shared_prompt_weighs_once() -> None:
-    one = [Encoded(np.arange(n, dtype=np.int32), 40, truncated=False) for n in (45, 46, 47)]
-    other = [Encoded(np.arange(n, dtype=np.int32), 1, truncated=False) for n in (30, 30)]
-    parts = share_out([*one, *other], 2, shared=True)  # 58 rows, and 59 without the prompt that they share
-    assert sorted(parts) == [[0, 1, 2], [3, 4]]

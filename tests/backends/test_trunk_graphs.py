@@ -11,22 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.attention_varlen import Varlen, flash_kernel
 from guerdon_service.backends.cuda_graphs import Recording
 from guerdon_service.backends.layout import plan_layout
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.packed import packed_inputs, packed_logits
+from guerdon_service.backends.tile_plan import Shape, rows_of_tile
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.backends.trunk_graphs import TrunkGraphs, recorded_trunk, shapes_of
-from guerdon_service.backends.varlen_plan import Shape
 from guerdon_service.core.encoded import Encoded
 from tests.backends.artifacts import answers, sequence, tiny_artifact
-from tests.backends.test_attention_varlen import PACKED, plain_kernel
+from tests.backends.test_attention_tiles import PACKED, plain_kernel
 from tests.tiny import DECODERS
 
 ROWS = 1024
-RECORDED = [arch for arch in PACKED if arch != "gemma2"]
-"""Gemma 2 caps its logits segment by segment."""
 BATCHES = {
     "a few": [sequence(n, seed=n) for n in (2, 40, 90)],
     "long": [sequence(500, 1), sequence(400, 2)],
@@ -71,7 +68,7 @@ def bits(rows: NDArray[np.float32]) -> list[bytes]:
     return [row.tobytes() for row in rows]
 
 
-@pytest.mark.parametrize("arch", RECORDED)
+@pytest.mark.parametrize("arch", PACKED)
 def test_scores_have_the_bits_of_the_models_own_forward(arch: str) -> None:
     recorder = Again()
     plain, recorded = backends(arch, recorder)
@@ -121,14 +118,12 @@ def test_an_answer_outlives_the_next_forward() -> None:
     assert not torch.equal(answers_of[0][0], answers_of[1][0])
 
 
-@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("rows", [2048, 4096, 32_768])
-def test_shapes_are_few_and_the_dearest_come_first(rows: int, causal: bool) -> None:
-    shapes = shapes_of(rows, causal=causal)
-    assert 3 <= len(set(shapes)) == len(shapes) <= 10
-    assert [shape.rows for shape in shapes] == sorted((shape.rows for shape in shapes), reverse=True)
-    assert shapes[0].rows == rows
-    assert [shape.seen is None for shape in shapes] == [not causal or i % 2 == 1 for i in range(len(shapes))]
+def test_shapes_are_few_and_the_dearest_come_first(rows: int, groups: int) -> None:
+    shapes = shapes_of(rows, rows_of_tile(groups))
+    assert [shape.rows for shape in shapes] == [rows, rows // 2, rows // 4, rows // 8, rows // 16]
+    assert all(shape.tiles > shape.rows / rows_of_tile(groups) for shape in shapes)
 
 
 def used(trunk: TrunkGraphs, batch: list[Encoded]) -> Shape | None:
@@ -141,20 +136,16 @@ def test_a_batch_takes_the_cheapest_shape_that_holds_it() -> None:
     model = load_classifier(artifact, torch.float32, "cpu")
     trunk = recorded_trunk(model, artifact.manifest, ROWS, plain_kernel, Again())
     assert trunk is not None
-    assert trunk.shapes == shapes_of(ROWS, causal=True)
-    shapes = {(shape.rows, shape.seen is not None): shape for shape in trunk.shapes}
-    assert used(trunk, BATCHES["a few"]) == shapes[256, False], "132 rows"
-    assert used(trunk, BATCHES["many short"]) == shapes[1024, False], "720 rows"
-    assert used(trunk, BATCHES["one prompt"]) == shapes[512, True], "290 rows"
-    assert used(trunk, [sequence(300, 1)]) == shapes[512, False]
-    assert used(trunk, BATCHES["too many for any"]) is None
+    assert trunk.shapes == shapes_of(ROWS, rows_of_tile(2))
+    rows = {name: shape.rows for name, batch in BATCHES.items() if (shape := used(trunk, batch))}
+    assert rows == {"a few": 256, "long": 1024, "many short": 1024, "one prompt": 512}
 
 
 def test_a_shape_that_rounds_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a device takes another kernel for fewer rows."""
 
-    def other_kernel(query: Tensor, key: Tensor, value: Tensor, varlen: Varlen, rule: Rule) -> Tensor:
-        return plain_kernel(query, key, value, varlen, rule) * (1 if len(query) == ROWS else 1 + 1e-6)
+    def other_kernel(query: Tensor, key: Tensor, value: Tensor, tiles: Tensor, rule: Rule) -> Tensor:
+        return plain_kernel(query, key, value, tiles, rule) * (1 if len(query) == ROWS else 1 + 1e-6)
 
     artifact = tiny_artifact("llama", 2)
     model = load_classifier(artifact, torch.float32, "cpu")
@@ -177,13 +168,7 @@ def test_what_cannot_be_recorded_is_told_once_and_runs_as_without(
     assert len(caplog.records) == 1
 
 
-def test_a_model_with_capped_logits_is_not_recorded() -> None:
-    artifact = tiny_artifact("gemma2", 2)
-    model = load_classifier(artifact, torch.float32, "cpu")
-    assert recorded_trunk(model, artifact.manifest, ROWS, plain_kernel, Again()) is None
-
-
-@pytest.mark.parametrize("arch", RECORDED)
+@pytest.mark.parametrize("arch", PACKED)
 def test_a_trunk_asks_for_no_result_while_it_is_recorded(arch: str) -> None:
     """On the meta device there is none to ask for, and nothing of the host's may come between."""
     artifact = tiny_artifact(arch, 2, max_tokens=512)
@@ -195,13 +180,17 @@ def test_a_trunk_asks_for_no_result_while_it_is_recorded(arch: str) -> None:
             recorded.append(run())
             return Recording(lambda: None, recorded[-1])
 
-    trunk = TrunkGraphs(model, flash_kernel, OnMeta())
+    def no_data(query: Tensor, key: Tensor, value: Tensor, tiles: Tensor, rule: Rule) -> Tensor:
+        assert {tensor.device.type for tensor in (query, key, value, tiles)} == {"meta"}
+        return torch.empty_like(query)
+
+    trunk = TrunkGraphs(model, no_data, OnMeta())
     batch = [sequence(30, 1), sequence(20, 2)]
     layout = plan_layout(batch, split=arch in DECODERS)
     inputs = packed_inputs(model, artifact.manifest, batch, layout.source)
-    shape = shapes_of(ROWS, causal=arch in DECODERS)[-1]
+    shape = shapes_of(ROWS, rows_of_tile(1))[-1]
     with torch.inference_mode():
         trunk.record(shape, inputs, layout.segments)
-        logits, _ = packed_logits(model, artifact.manifest, batch, ROWS, flash_kernel)
+        logits, _ = packed_logits(model, artifact.manifest, batch, ROWS, no_data)
     assert (recorded[0].shape[0], recorded[0].dtype) == (shape.rows, torch.bfloat16)
     assert (logits.shape, logits.dtype, logits.device.type) == ((2, 2), torch.float32, "meta")

@@ -10,7 +10,7 @@ from transformers import AttentionInterface
 from guerdon_service.backends.attention_masks import PackedMasks, Sight
 from guerdon_service.backends.attention_products import KEY_MULTIPLE, SHAPE_MULTIPLE, by_products
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.attention_varlen import attend_varlen
+from guerdon_service.backends.attention_tiles import attend_tiles
 from guerdon_service.backends.layout import Segment
 
 PACKED = "guerdon_packed"
@@ -68,9 +68,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
     Returns:
         [T, kv_heads * groups, head_dim], something finite in padding rows.
     """
-    if packed.kernel is not None and rule.softcap is None:
-        varlen = packed.varlen(query.shape[1], query.device, causal=rule.causal)
-        return attend_varlen(query, key, value, varlen, rule, packed.kernel)
+    if packed.kernel is not None:
+        tiles = packed.tiles(query, query.shape[2], causal=rule.causal)
+        return attend_tiles(query, key, value, tiles, rule, packed.kernel)
     kv_heads, length, groups, head_dim = query.shape
     out = query.new_zeros(length, kv_heads, groups, head_dim)
     earlier = key.shape[1] - length

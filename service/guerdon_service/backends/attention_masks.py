@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends.attention_varlen import Varlen, VarlenKernel, on_device
+from guerdon_service.backends.attention_tiles import TileKernel
 from guerdon_service.backends.layout import Segment
-from guerdon_service.backends.varlen_plan import plan_varlen
+from guerdon_service.backends.placed import placed
+from guerdon_service.backends.tile_plan import plan_tiles, rows_of_tile
 
 KeysAndValues = tuple[Tensor, Tensor]
 """Of one layer: [kv_heads, rows, head_dim] each."""
@@ -24,7 +25,7 @@ class PackedMasks:
             own; None where the first segment begins at 0.
         kept: is filled with what each layer's queries see; None where nobody asks.
         kernel: attends to all segments at once; None: one by one.
-        varlen: the segments for `kernel`, where they are on the device already.
+        tiles: of the segments, for `kernel`, where they are on the device already.
     """
 
     def __init__(
@@ -32,15 +33,15 @@ class PackedMasks:
         segments: tuple[Segment, ...],
         earlier: Mapping[nn.Module, KeysAndValues] | None = None,
         kept: dict[nn.Module, KeysAndValues] | None = None,
-        kernel: VarlenKernel | None = None,
-        varlen: Varlen | None = None,
+        kernel: TileKernel | None = None,
+        tiles: Tensor | None = None,
     ) -> None:
         self.segments = segments
         self.kernel = kernel
         self._earlier = earlier
         self._kept = kept
         self._masks: dict[tuple[Any, ...], Tensor | None] = {}
-        self._varlen = varlen
+        self._tiles = tiles
 
     def keys_and_values(self, layer: nn.Module, key: Tensor, value: Tensor) -> KeysAndValues:
         """What the layer's queries see: the earlier rows, then its own [kv_heads, T, head_dim]."""
@@ -51,11 +52,18 @@ class PackedMasks:
             self._kept[layer] = key, value
         return key, value
 
-    def varlen(self, size: int, device: torch.device, *, causal: bool) -> Varlen:
-        """The segments for `kernel`, of `size` rows."""
-        if self._varlen is None:
-            self._varlen = on_device(plan_varlen(self.segments, size, causal=causal), device)
-        return self._varlen
+    def tiles(self, query: Tensor, groups: int, *, causal: bool) -> Tensor:
+        """The segments for `kernel`, int32 [N, 6] as `plan_tiles` has them.
+
+        Args:
+            query: its last but two axis is T.
+            groups: query heads that share a key's.
+        """
+        if self._tiles is None:
+            rows = rows_of_tile(groups)
+            plan = plan_tiles(self.segments, query.shape[-3], rows=rows, causal=causal)
+            self._tiles = placed(plan, query.device)
+        return self._tiles
 
     def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:
         """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen."""

@@ -3,7 +3,6 @@
 `transformers`' own starts some 35 small kernels a layer, which cost a small model more than its products do.
 """
 
-import logging
 from typing import Any
 
 import torch
@@ -11,32 +10,40 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_varlen import attend_rows
-from guerdon_service.backends.decoder_parts import DecoderParts, Norm, decoder_parts, is_decoder_layer
+from guerdon_service.backends.decoder_parts import (
+    DecoderParts,
+    Norm,
+    decoder_parts,
+    is_decoder_layer,
+    norm_of,
+)
 from guerdon_service.backends.prepacked_linear import joined
 from guerdon_service.backends.triton_kernels import gated, normed, turn
 
-log = logging.getLogger(__name__)
 
+def fuse(trunk: Any, dtype: torch.dtype) -> None:
+    """Put a `CudaLayer` in the place of each decoder's layer in this dtype, then a norm of one kernel.
 
-def fuse(trunk: nn.Module, dtype: torch.dtype) -> None:
-    """Put a `CudaLayer` in the place of each decoder's layer in this dtype; the old weights are freed.
-
-    Layers that cap their logits stay as they are: the kernel of all sequences knows no caps. Where kernels
-    cannot be compiled all do, and the log says so.
+    The old weights are freed.
     """
-    try:
-        like = next(trunk.parameters())
-        normed(like.new_ones(1, 8), Norm(torch.ones(8, device=like.device), 1.0))
-    except RuntimeError as err:
-        log.warning("layers are not fused, and slower: %s; Triton needs a C compiler, such as gcc", err)
+    layers = getattr(trunk, "layers", [])
+    if not layers or not is_decoder_layer(layers[0], (dtype,)):
         return
-    for module in list(trunk.modules()):
-        for name, child in list(module.named_children()):
-            if is_decoder_layer(child, (dtype,)):
-                parts = decoder_parts(child)
-                if parts.rule.softcap is None:
-                    setattr(module, name, CudaLayer(parts))
+    for i, layer in enumerate(layers):
+        layers[i] = CudaLayer(decoder_parts(layer))
+    trunk.norm = CudaNorm(norm_of(trunk.norm))
+
+
+class CudaNorm(nn.Module):
+    """What the norm computes, rounded once."""
+
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self._norm = norm
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """[1, T, hidden] of hidden states of that shape."""
+        return normed(hidden_states[0], self._norm)[None]
 
 
 class CudaLayer(nn.Module):
@@ -67,8 +74,8 @@ class CudaLayer(nn.Module):
         turn(heads[:, : self._num_turned], self._head_norms, *(angles[0] for angles in position_embeddings))
         query, key, value = heads.split([parts.num_heads, parts.num_kv_heads, parts.num_kv_heads], dim=1)
         assert packed.kernel is not None, "CudaLayer is for forwards with a kernel"
-        varlen = packed.varlen(len(rows), rows.device, causal=True)
-        seen = attend_rows(query, key, value, varlen, parts.rule, packed.kernel).flatten(1)
+        tiles = packed.tiles(query, parts.num_heads // parts.num_kv_heads, causal=True)
+        seen = packed.kernel(query, key, value, tiles, parts.rule).flatten(1)
         _add(rows, seen, parts.out, parts.after_attention)
         both = self._gate_up(normed(rows, parts.before_mlp))
         _add(rows, gated(both, parts.activation), parts.down, parts.after_mlp)

@@ -62,10 +62,10 @@ def is_decoder_layer(module: nn.Module, dtypes: Sequence[torch.dtype]) -> bool:
 def decoder_parts(layer: Any) -> DecoderParts:
     """The parts of a layer of which `is_decoder_layer` is true; they share its weights, but for `qkv`."""
     attention, mlp = layer.self_attn, layer.mlp
-    after_attention, before_mlp, after_mlp = None, _norm(layer.post_attention_layernorm), None
+    after_attention, before_mlp, after_mlp = None, norm_of(layer.post_attention_layernorm), None
     if hasattr(layer, "pre_feedforward_layernorm"):
-        after_attention, before_mlp = before_mlp, _norm(layer.pre_feedforward_layernorm)
-        after_mlp = _norm(layer.post_feedforward_layernorm)
+        after_attention, before_mlp = before_mlp, norm_of(layer.pre_feedforward_layernorm)
+        after_mlp = norm_of(layer.post_feedforward_layernorm)
     softcap = attention.attn_logit_softcapping if attention.config.model_type == "gemma2" else None
     has_head_norms = hasattr(attention, "q_norm")
     return DecoderParts(
@@ -79,15 +79,16 @@ def decoder_parts(layer: Any) -> DecoderParts:
         up=mlp.up_proj,
         down=mlp.down_proj,
         activation=_ACTIVATIONS[type(mlp.act_fn)],
-        head_norms=(_norm(attention.q_norm), _norm(attention.k_norm)) if has_head_norms else None,
-        before=_norm(layer.input_layernorm),
+        head_norms=(norm_of(attention.q_norm), norm_of(attention.k_norm)) if has_head_norms else None,
+        before=norm_of(layer.input_layernorm),
         after_attention=after_attention,
         before_mlp=before_mlp,
         after_mlp=after_mlp,
     )
 
 
-def _norm(norm: Any) -> Norm:
+def norm_of(norm: Any) -> Norm:
+    """A norm of `transformers`' layers, or of what follows the last."""
     is_gemma = not hasattr(norm, "variance_epsilon")
     weight = norm.weight.data.float()
     return Norm(weight + 1, norm.eps) if is_gemma else Norm(weight, norm.variance_epsilon)

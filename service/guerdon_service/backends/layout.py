@@ -101,33 +101,27 @@ def _by_prompt(batch: Sequence[Encoded]) -> list[list[int]]:
     return list(groups.values())
 
 
-def split_batch(
-    batch: Sequence[Encoded], max_rows: int | None, *, shared: bool, max_seen: int | None = None
-) -> list[Sequence[Encoded]]:
+def split_batch(batch: Sequence[Encoded], max_rows: int | None, *, shared: bool) -> list[Sequence[Encoded]]:
     """The batch in order, cut before the conversation that would need more than `max_rows` packed rows.
 
     Args:
         shared: equal prompts of one part are counted once.
-        max_seen: cut too before rows of keys would be more, with the prompt's counted for each response; a
-            lone conversation has its part in any case.
     """
     if max_rows is None:
         return [batch]
     parts: list[list[Encoded]] = []
     prompts: set[bytes] = set()
-    rows = seen = 0
+    rows = 0
     for encoded in batch:
         prompt = encoded.input_ids[: encoded.prefix_len].tobytes()
         more = encoded.num_tokens - (encoded.prefix_len if shared and prompt in prompts else 0)
-        sees_too_many = max_seen is not None and seen + more + encoded.prefix_len > max_seen
-        if not parts or rows + more > max_rows or sees_too_many:
+        if not parts or rows + more > max_rows:
             parts.append([])
             prompts.clear()
-            rows, seen, more = 0, 0, encoded.num_tokens
+            rows, more = 0, encoded.num_tokens
         parts[-1].append(encoded)
         prompts.add(prompt)
         rows += more
-        seen += more + encoded.prefix_len
     return list(parts)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_varlen import VarlenKernel
+from guerdon_service.backends.attention_tiles import TileKernel
 from guerdon_service.backends.families import family_of, head_logits, pool_of
 from guerdon_service.backends.layout import Layout, Segment, plan_layout
 from guerdon_service.backends.placed import placed
@@ -65,7 +65,7 @@ def packed_logits(
     manifest: Manifest,
     batch: Sequence[Encoded],
     fixed_rows: int | None,
-    kernel: VarlenKernel | None = None,
+    kernel: TileKernel | None = None,
     trunk: Trunk | None = None,
 ) -> tuple[Tensor, int]:
     """Raw logits fp32 [B, H] of a batch, and the rows computed, padding included.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from guerdon_service.backends.attention_varlen import VarlenKernel, head_dim_of, kernel_for
+from guerdon_service.backends.attention_tiles import TileKernel, head_dim_of, kernel_for
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
@@ -38,10 +38,6 @@ NUM_PARALLEL = 2
 while CUDA computes the one before."""
 CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
-
-MAX_SEEN = 16
-"""Rows of keys that a forward with a kernel copies for each of its rows, at most: about where a small model's
-layer spends as long on copies as on products (estimated: 4 KiB a row, written and read at 2.5 TB/s)."""
 
 
 def check_placement(dtype: str, device: str) -> None:
@@ -86,7 +82,7 @@ class TorchBackend:
         manifest: Manifest,
         dtype: str,
         fixed_rows: int | None = None,
-        kernel: VarlenKernel | None = None,
+        kernel: TileKernel | None = None,
         trunk: Trunk | None = None,
     ) -> None:
         self.dtype = dtype
@@ -189,8 +185,7 @@ class TorchBackend:
         """Raw logits of the conversations at `part`, and the rows computed besides those of `prompt`."""
         members = [batch[i] for i in part]
         with on_threads(num_threads), torch.inference_mode():
-            max_seen = MAX_SEEN * self._fixed_rows if self._fixed_rows and self._kernel else None
-            packs = split_batch(members, self._fixed_rows, shared=self.shares_prefix, max_seen=max_seen)
+            packs = split_batch(members, self._fixed_rows, shared=self.shares_prefix)
             scored = [self._score(pack, prompt) for pack in packs]
             logits = torch.cat([rows for rows, _ in scored]).cpu().numpy()
         return logits, sum(size for _, size in scored)

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_varlen import Varlen, VarlenKernel, on_device
+from guerdon_service.backends.attention_tiles import TileKernel, groups_of
 from guerdon_service.backends.cuda_graphs import CudaRecorder, Recorder, Recording
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import Segment, plan_layout
 from guerdon_service.backends.packed import Inputs, model_rows, packed_inputs, run_trunk, trunk_states
 from guerdon_service.backends.placed import place_into, placed
-from guerdon_service.backends.varlen_plan import BLOCK, Shape, fits, laid_out
+from guerdon_service.backends.tile_plan import Shape, fits, plan_tiles, rows_of_tile
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Manifest
 
@@ -30,27 +31,16 @@ log = logging.getLogger(__name__)
 
 _PARTS = (1, 2, 4, 8, 16)
 """Rows of shapes: those of every forward, half of them, and so on."""
-_FEW, _MANY = 32, 256
-"""Sequences. Those that a batch lacks cost the kernel a block of threads for each head."""
-_SEEN = 8
-"""Rows of keys for each row, where prompts are shared."""
+_MANY = 256
+"""Segments of the largest. Tiles that a batch lacks cost the kernel a block of threads for each head."""
+_FEW = 16
 
 
-def shapes_of(rows: int, *, causal: bool) -> tuple[Shape, ...]:
-    """The shapes of forwards of `rows` rows and fewer, at most ten, the dearest first.
-
-    A decoder's are for responses that share prompts and for those that do not; an encoder's for many short
-    conversations and for a few of any length.
-    """
-    shapes: list[Shape] = []
-    for size in (rows // part for part in _PARTS):
-        if causal:
-            num_sequences = min(_MANY, size // 8) + -(-size // BLOCK) + 1
-            shapes += [Shape(size, num_sequences, seen, BLOCK) for seen in (_SEEN * size, None)]
-        else:
-            kinds = (Shape(size, _MANY, None, size // 8), Shape(size, _FEW, None, size))
-            shapes += [shape for shape in kinds if shape.longest >= BLOCK]
-    return tuple(shapes)
+def shapes_of(rows: int, tile_rows: int) -> tuple[Shape, ...]:
+    """The shapes of forwards of `rows` rows and fewer, the dearest first; tiles have `tile_rows` at most."""
+    sizes = [rows // part for part in _PARTS]
+    # segments and padding begin tiles of their own
+    return tuple(Shape(size, -(-size // tile_rows) + max(min(_MANY, size // 8), _FEW)) for size in sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +48,7 @@ class _Recorded:
     """The buffers that a recording reads, and it."""
 
     rows: Mapping[str, Tensor]
-    varlen: Varlen
+    tiles: Tensor
     recording: Recording
 
 
@@ -71,11 +61,12 @@ class TrunkGraphs:
         kernel: attends to all segments at once.
     """
 
-    def __init__(self, model: PreTrainedModel, kernel: VarlenKernel, recorder: Recorder) -> None:
+    def __init__(self, model: PreTrainedModel, kernel: TileKernel, recorder: Recorder) -> None:
         self._model = model
         self._kernel = kernel
         self._recorder = recorder
         self._causal = family_of(model.config).causal
+        self._tile_rows = rows_of_tile(groups_of(model.config))
         self._recorded: dict[Shape, _Recorded] = {}
         self._lock = threading.Lock()
 
@@ -92,10 +83,10 @@ class TrunkGraphs:
         """
         device = self._model.device
         rows = {name: placed(row, device) for name, row in model_rows(inputs, shape.rows).items()}
-        varlen = on_device(laid_out(segments, shape, causal=self._causal), device)
-        packed = PackedMasks((), kernel=self._kernel, varlen=varlen)
+        tiles = placed(self._tiles(segments, shape), device)
+        packed = PackedMasks((), kernel=self._kernel, tiles=tiles)
         recording = self._recorder.record(lambda: run_trunk(self._model, rows, packed))
-        self._recorded[shape] = _Recorded(rows, varlen, recording)
+        self._recorded[shape] = _Recorded(rows, tiles, recording)
 
     def drop(self, shape: Shape) -> None:
         """Use a shape no more."""
@@ -104,22 +95,22 @@ class TrunkGraphs:
     def shape_for(self, segments: Sequence[Segment]) -> Shape | None:
         """The cheapest that is recorded and holds them."""
         shapes = reversed(self._recorded)
-        return next((shape for shape in shapes if fits(segments, shape, causal=self._causal)), None)
+        return next((shape for shape in shapes if fits(segments, shape, rows=self._tile_rows)), None)
+
+    def _tiles(self, segments: Sequence[Segment], shape: Shape) -> NDArray[np.int32]:
+        rows, num_tiles = self._tile_rows, shape.tiles
+        return plan_tiles(segments, shape.rows, rows=rows, causal=self._causal, num_tiles=num_tiles)
 
     def __call__(self, inputs: Inputs, segments: Sequence[Segment]) -> Tensor | None:
         """Last hidden states [T, hidden] from the cheapest shape that they fit; None where there is none."""
         shape = self.shape_for(segments)
         if shape is None:
             return None
-        plan, recorded = laid_out(segments, shape, causal=self._causal), self._recorded[shape]
+        tiles, recorded = self._tiles(segments, shape), self._recorded[shape]
         with self._lock:
             for name, row in model_rows(inputs, shape.rows).items():
                 place_into(recorded.rows[name], row)
-            place_into(recorded.varlen.queries, plan.queries)
-            place_into(recorded.varlen.keys, plan.keys)
-            place_into(recorded.varlen.num_keys, plan.num_keys)
-            if plan.source is not None and recorded.varlen.source is not None:
-                place_into(recorded.varlen.source, plan.source)
+            place_into(recorded.tiles, tiles)
             recorded.recording.replay()
             return recorded.recording.output.clone()
 
@@ -128,7 +119,7 @@ def recorded_trunk(
     model: PreTrainedModel,
     manifest: Manifest,
     rows: int,
-    kernel: VarlenKernel,
+    kernel: TileKernel,
     recorder: Recorder | None = None,
 ) -> TrunkGraphs | None:
     """Recordings of all shapes that give a probe the bits of a forward of `rows` rows.
@@ -139,11 +130,11 @@ def recorded_trunk(
     Args:
         recorder: None: of this device.
     """
-    if not runs_packed(model.config) or getattr(model.config, "attn_logit_softcapping", None):
-        return None  # a cap is applied segment by segment
+    if not runs_packed(model.config):
+        return None
     trunk = TrunkGraphs(model, kernel, recorder or CudaRecorder())
     with torch.inference_mode():
-        for shape in shapes_of(rows, causal=family_of(model.config).causal):
+        for shape in shapes_of(rows, rows_of_tile(groups_of(model.config))):
             try:
                 _record(trunk, shape, model, manifest, rows, kernel)
             except RuntimeError as err:
@@ -158,7 +149,7 @@ def _record(
     model: PreTrainedModel,
     manifest: Manifest,
     rows: int,
-    kernel: VarlenKernel,
+    kernel: TileKernel,
 ) -> None:
     probe = _probe(model, manifest, shape)
     layout = plan_layout(probe, split=family_of(model.config).causal)
@@ -172,13 +163,8 @@ def _record(
 
 
 def _probe(model: PreTrainedModel, manifest: Manifest, shape: Shape) -> list[Encoded]:
-    """Random conversations that fill the shape, with one prompt where it is for such."""
-    shares = shape.seen is not None
-    longest = shape.rows // (4 if shares else 1) if family_of(model.config).causal else shape.longest
-    length = min(longest, manifest.max_tokens)
+    """Random conversations, as long as may be, that fill the shape."""
+    length = min(shape.rows, manifest.max_tokens)
     count = min(shape.rows // length, _FEW // 2 - 1)
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (count, length), dtype=np.int32)
-    prefix_len = length // 2
-    if shares:
-        ids[:, :prefix_len] = ids[0, :prefix_len]
-    return [Encoded(row, prefix_len, truncated=False) for row in ids]
+    return [Encoded(row, length // 2, truncated=False) for row in ids]

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from guerdon_service.backends.attention import PACKED, register_packed_attention
-from guerdon_service.backends.attention_varlen import head_dim_of
+from guerdon_service.backends.attention_tiles import head_dim_of
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.manifest import Head, Manifest, Profile
