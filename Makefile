@@ -13,6 +13,8 @@ TEST_PACKAGES := rewardbench==0.1.4 text-embeddings-inference-client==0.1.0
 OLD_TRL := trl==1.12.0
 # The trackers of --tracker, for one test, likewise: where some of them are, other libraries log to them unasked.
 TRACKERS := tests/training_policy/trackers.txt
+# CUDA's kernels are interpreted in tests; in the environment itself torch would find it and try to compile with it.
+TRITON := triton==3.7.1; sys_platform == 'linux'
 # Hex digests, words such as "key" and examples of URLs are everywhere; keys of clouds, tokens and PEM blocks are not.
 NO_SECRETS := $(addprefix --disable-plugin ,HexHighEntropyString KeywordDetector BasicAuthDetector IPPublicDetector)
 # Packages installed bare, or by their own requirements in tests alone, whose declared dependencies do not count.
@@ -36,6 +38,7 @@ $(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --no-deps "openrlhf==0.11.2; python_version < '3.13'"
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/trl-1.12 $(OLD_TRL)
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target $(VENV)/trackers -r $(TRACKERS)
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target $(VENV)/triton "$(TRITON)"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]" --editable service --editable training
 	.ci/chromium
 	touch $(STAMP)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels for CUDA run on CPU, slowly
 
 import pytest
 from hypothesis import settings

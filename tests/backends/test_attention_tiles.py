@@ -17,6 +17,7 @@ from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.torch_backend import TorchBackend
 from tests.backends.artifacts import answers, sequence, tiny_artifact
+from tests.backends.interpreted import needs_triton
 from tests.tiny import ARCHS
 
 PACKED = [arch for arch in ARCHS if arch != "deberta_v2"]
@@ -116,7 +117,7 @@ def test_scores_are_those_of_segments_one_by_one(arch: str) -> None:
         backend.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton is built for Linux alone")
+@needs_triton
 @pytest.mark.parametrize(
     ("device", "dtype", "capability", "takes"),
     [
@@ -143,7 +144,7 @@ def test_the_kernel_is_for_half_precision_on_devices_that_have_it_and_room(
     assert kernel_for(device, dtype, 64) is (triton_attention.attended if takes and fits else None)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton is built for Linux alone")
+@needs_triton
 def test_without_a_compiler_there_is_no_kernel_and_it_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -158,7 +159,7 @@ def test_without_a_compiler_there_is_no_kernel_and_it_is_told(
     assert "Failed to find C compiler" in caplog.text
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton is built for Linux alone")
+@needs_triton
 @pytest.mark.parametrize(
     ("head_dim", "memory", "stages"),
     [

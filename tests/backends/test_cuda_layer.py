@@ -14,15 +14,15 @@ from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.backends.trunk_graphs import recorded_trunk
 from tests.backends.artifacts import answers, sequence, tiny_artifact
+from tests.backends.interpreted import needs_triton
 from tests.backends.test_attention_tiles import plain_kernel
 from tests.backends.test_trunk_graphs import Again, bits
 from tests.tiny import DECODERS
 
-if sys.platform != "linux":
-    pytest.skip("Triton is built for Linux alone", allow_module_level=True)
-
-from guerdon_service.backends.cuda_layer import CudaLayer, fuse
-from guerdon_service.backends.triton_kernels import gated, normed, turn
+pytestmark = needs_triton
+if sys.platform == "linux":
+    from guerdon_service.backends.cuda_layer import CudaLayer, fuse
+    from guerdon_service.backends.triton_kernels import gated, normed, turn
 
 ROWS = 64
 BATCH = [sequence(2, seed=2), sequence(9, seed=9), *answers(8, (1, 4))]

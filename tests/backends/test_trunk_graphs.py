@@ -122,7 +122,9 @@ def test_an_answer_outlives_the_next_forward() -> None:
 @pytest.mark.parametrize("rows", [2048, 4096, 32_768])
 def test_shapes_are_few_and_the_dearest_come_first(rows: int, groups: int) -> None:
     shapes = shapes_of(rows, rows_of_tile(groups))
-    assert [shape.rows for shape in shapes] == [rows, rows // 2, rows // 4, rows // 8, rows // 16]
+    assert shapes[0].rows == rows
+    assert 8 < len(set(shapes)) == len(shapes) <= 15
+    assert list(shapes) == sorted(shapes, key=lambda shape: (shape.rows, shape.tiles), reverse=True)
     assert all(shape.tiles > shape.rows / rows_of_tile(groups) for shape in shapes)
 
 
@@ -137,8 +139,11 @@ def test_a_batch_takes_the_cheapest_shape_that_holds_it() -> None:
     trunk = recorded_trunk(model, artifact.manifest, ROWS, plain_kernel, Again())
     assert trunk is not None
     assert trunk.shapes == shapes_of(ROWS, rows_of_tile(2))
-    rows = {name: shape.rows for name, batch in BATCHES.items() if (shape := used(trunk, batch))}
-    assert rows == {"a few": 256, "long": 1024, "many short": 1024, "one prompt": 512}
+    found = {name: shape for name, batch in BATCHES.items() if (shape := used(trunk, batch))}
+    assert {name: shape.rows for name, shape in found.items()} == {
+        "a few": 256, "long": 1024, "many short": 1024, "one prompt": 512,
+    }  # fmt: skip
+    assert found["long"].tiles < found["many short"].tiles, "of equal rows the one of fewer segments"
 
 
 def test_a_shape_that_rounds_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

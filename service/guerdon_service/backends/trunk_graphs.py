@@ -31,16 +31,20 @@ log = logging.getLogger(__name__)
 
 _PARTS = (1, 2, 4, 8, 16)
 """Rows of shapes: those of every forward, half of them, and so on."""
-_MANY = 256
-"""Segments of the largest. Tiles that a batch lacks cost the kernel a block of threads for each head."""
-_FEW = 16
+_SEGMENTS = (256, 96, 32)
+"""That begin tiles of their own, of shapes of so many rows. Tiles that a batch lacks are not free: 256
+cost the layers of a small model half as much again as their attention (docs/performance.md)."""
+_PROBES = 7
 
 
 def shapes_of(rows: int, tile_rows: int) -> tuple[Shape, ...]:
     """The shapes of forwards of `rows` rows and fewer, the dearest first; tiles have `tile_rows` at most."""
-    sizes = [rows // part for part in _PARTS]
-    # segments and padding begin tiles of their own
-    return tuple(Shape(size, -(-size // tile_rows) + max(min(_MANY, size // 8), _FEW)) for size in sizes)
+    shapes = [
+        Shape(size, -(-size // tile_rows) + min(segments, max(size // 8, _SEGMENTS[-1])))
+        for size in (rows // part for part in _PARTS)
+        for segments in _SEGMENTS
+    ]
+    return tuple(dict.fromkeys(shapes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,6 @@ def _record(
 def _probe(model: PreTrainedModel, manifest: Manifest, shape: Shape) -> list[Encoded]:
     """Random conversations, as long as may be, that fill the shape."""
     length = min(shape.rows, manifest.max_tokens)
-    count = min(shape.rows // length, _FEW // 2 - 1)
+    count = min(shape.rows // length, _PROBES)
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, (count, length), dtype=np.int32)
     return [Encoded(row, length // 2, truncated=False) for row in ids]
