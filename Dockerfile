@@ -38,6 +38,13 @@ ENTRYPOINT ["guerdon"]
 CMD ["serve"]
 
 FROM runtime AS cuda
+# Triton builds its kernels' launchers when a model is loaded; of gcc a release of Debian has one version.
+USER root
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001:10001
 COPY --from=build-cuda /opt/guerdon /opt/guerdon
 
 FROM runtime AS cpu
