@@ -39,7 +39,7 @@ CMD ["serve"]
 
 FROM runtime AS cuda
 # Triton builds its kernels' launchers when a model is loaded; of gcc a release of Debian has one version.
-USER root
+USER 0
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
