@@ -77,10 +77,11 @@ def stages() -> dict[str, list[str]]:
 def test_a_target_holds_what_the_script_installed_and_no_build_stage(variant: str) -> None:
     found = stages()
     assert f"RUN .ci/install /opt/guerdon {variant}" in found[f"build-{variant}"]
-    assert found[variant] == [
-        f"FROM runtime AS {variant}",
-        f"COPY --from=build-{variant} /opt/guerdon /opt/guerdon",
-    ]
+    first, *compiler, last = found[variant]
+    copied = f"COPY --from=build-{variant} /opt/guerdon /opt/guerdon"
+    assert (first, last) == (f"FROM runtime AS {variant}", copied)
+    assert ["gcc" in line for line in compiler] == {"cpu": [], "cuda": [False, True, False]}[variant]
+    assert compiler[-1:] == {"cpu": [], "cuda": ["USER 10001:10001"]}[variant]
     runtime = [line.split()[0] for line in found["runtime"]]
     assert "COPY" not in runtime and runtime.count("RUN") == 1, "a user is made, nothing else"
     assert list(found)[-1] == "cpu", "the target of a plain docker build"
