@@ -1,5 +1,6 @@
 """All segments in one call, as on CUDA: what they answer one by one."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -145,18 +146,27 @@ def test_the_kernel_is_for_half_precision_on_devices_that_have_it_and_room(
 
 
 @needs_triton
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RuntimeError("Failed to find C compiler"),
+        subprocess.CalledProcessError(1, "gcc"),
+        PermissionError(".triton"),
+        ImportError("failed to map segment from shared object"),
+    ],
+)
 def test_without_a_compiler_there_is_no_kernel_and_it_is_told(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: Exception
 ) -> None:
     from guerdon_service.backends import triton_attention
 
     def no_compiler(*_: object) -> bool:
-        raise RuntimeError("Failed to find C compiler")
+        raise failure
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     monkeypatch.setattr(triton_attention, "is_able", no_compiler)
     assert attention_tiles.kernel_for("cuda", torch.bfloat16, 64) is None
-    assert "Failed to find C compiler" in caplog.text
+    assert repr(failure) in caplog.text
 
 
 @needs_triton
@@ -168,6 +178,7 @@ def test_without_a_compiler_there_is_no_kernel_and_it_is_told(
         (128, 101_376, 1),
         (256, 232_448, 2),
         (256, 101_376, 0),
+        (512, 101_376, 0),
         (64, 101_376, 3),
     ],
 )

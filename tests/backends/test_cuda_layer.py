@@ -1,14 +1,18 @@
 """Decoders' layers for CUDA: their kernels interpreted on CPU, a plain kernel in the place of attention's."""
 
+import gc
 import sys
+import weakref
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import gelu, rms_norm, silu
 from transformers import PreTrainedModel
 
+from guerdon_service.backends import torch_backend
+from guerdon_service.backends.attention import PACKED
 from guerdon_service.backends.decoder_parts import Norm
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.torch_backend import TorchBackend
@@ -94,6 +98,36 @@ def test_no_bit_depends_on_the_batch_nor_on_whether_forwards_are_recorded() -> N
     before = recorder.replays
     assert bits(recorded.forward(BATCH)[0]) == found
     assert recorder.replays > before
+
+
+def test_the_old_weights_are_freed() -> None:
+    loaded = model("llama")
+    kept = {"o_proj", "down_proj"}  # as they are
+    old = {
+        name: weakref.ref(module.weight)
+        for name, module in loaded.base_model.named_modules()
+        if isinstance(module, nn.Linear) and name.split(".")[-1] not in kept
+    }
+    assert len(old) == 5 * loaded.config.num_hidden_layers
+    fuse(loaded.base_model, torch.float32)
+    gc.collect()
+    assert [name for name, weight in old.items() if weight() is not None] == []
+
+
+def test_a_model_that_does_not_pack_keeps_its_layers_and_computes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch_backend, "kernel_for", lambda *_: plain_kernel)
+    torch.set_num_threads(2)
+    for scaling, fuses in (("dynamic", False), ("default", True)):
+        loaded = model("llama")
+        loaded.set_attn_implementation(PACKED if fuses else "eager")
+        loaded.config.rope_parameters = {"rope_type": scaling, "rope_theta": 10_000.0, "factor": 2.0}
+        served = TorchBackend.over(loaded, tiny_artifact("llama", 2).manifest, "float32")
+        assert any(isinstance(module, CudaLayer) for module in loaded.modules()) == fuses
+        assert (served.num_parallel > 1) == fuses
+        if not fuses:  # its forwards side by side would be too many for the interpreter
+            assert np.isfinite(served.forward(BATCH[:2])[0]).all()
 
 
 def test_layers_in_another_dtype_stay_as_they_are() -> None:

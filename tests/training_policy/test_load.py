@@ -34,17 +34,19 @@ def test_a_whole_name_is_one_layer(tiny_lm: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["proj", "attn.q_proj", "q_proj.weight", "layers.7.mlp.up_proj", "layers.0.mlp.up_proj"]
+    "target", ["", "proj", "attn.q_proj", "q_proj.weight", "layers.7.mlp.up_proj", "layers.0.mlp.up_proj"]
 )
 def test_a_target_that_nothing_would_train_is_refused(tiny_lm: Path, target: str) -> None:
-    said = f"lora.target_modules names {target}; the layers that train have down_proj, gate_proj, k_proj, o_"
+    said = (
+        f"lora.target_modules names '{target}'; the layers that train have down_proj, gate_proj, k_proj, o_"
+    )
     with pytest.raises(InvalidInput, match=said):
         _adapted(tiny_lm, "v_proj", target, last_layers=1)
 
 
 def test_a_layer_that_shares_its_weights_with_the_embedding_is_refused(tiny_lm: Path) -> None:
     """Merging would change both."""
-    with pytest.raises(InvalidInput, match=r"names lm_head; the layers that train have down_proj"):
+    with pytest.raises(InvalidInput, match=r"names 'lm_head'; the layers that train have down_proj"):
         _adapted(tiny_lm, "v_proj", "lm_head")
 
 

@@ -35,8 +35,9 @@ class _Tracker:
             self.finish()
             kind = LOGGER_TYPE_TO_CLASS[self.name]
             where = {"logging_dir": str(self.folder)} if kind.requires_logging_directory else {}
-            self.open_runs[title] = kind(title, **where)
-            self.open_runs[title].start()
+            run = kind(title, **where)
+            run.start()
+            self.open_runs[title] = run
         return self.open_runs[title]
 
     def finish(self) -> None:

@@ -51,10 +51,13 @@ class CudaLayer(nn.Module):
 
     def __init__(self, parts: DecoderParts) -> None:
         super().__init__()
-        self._parts = parts
-        self._qkv, self._gate_up = parts.qkv, joined([parts.gate, parts.up])
-        self._num_turned = parts.num_heads + parts.num_kv_heads
-        self._head_norms = _of_heads(parts)
+        self._head_dim, self._rule, self._activation = parts.head_dim, parts.rule, parts.activation
+        self._num_heads, self._num_kv_heads = parts.num_heads, parts.num_kv_heads
+        self._qkv, self._out = parts.qkv, parts.out
+        self._gate_up, self._down = joined([parts.gate, parts.up]), parts.down
+        self._before, self._head_norms = parts.before, _of_heads(parts)
+        self._after_attention, self._before_mlp = parts.after_attention, parts.before_mlp
+        self._after_mlp = parts.after_mlp
 
     def forward(
         self,
@@ -69,16 +72,16 @@ class CudaLayer(nn.Module):
         Args:
             position_embeddings: cosines and sines [1, T, head_dim].
         """
-        parts, rows = self._parts, hidden_states[0]
-        heads = self._qkv(normed(rows, parts.before)).unflatten(1, (-1, parts.head_dim))
-        turn(heads[:, : self._num_turned], self._head_norms, *(angles[0] for angles in position_embeddings))
-        query, key, value = heads.split([parts.num_heads, parts.num_kv_heads, parts.num_kv_heads], dim=1)
         assert packed.kernel is not None, "CudaLayer is for forwards with a kernel"
-        tiles = packed.tiles(query, parts.num_heads // parts.num_kv_heads, causal=True)
-        seen = packed.kernel(query, key, value, tiles, parts.rule).flatten(1)
-        _add(rows, seen, parts.out, parts.after_attention)
-        both = self._gate_up(normed(rows, parts.before_mlp))
-        _add(rows, gated(both, parts.activation), parts.down, parts.after_mlp)
+        rows, num_turned = hidden_states[0], self._num_heads + self._num_kv_heads
+        heads = self._qkv(normed(rows, self._before)).unflatten(1, (-1, self._head_dim))
+        turn(heads[:, :num_turned], self._head_norms, *(angles[0] for angles in position_embeddings))
+        query, key, value = heads.split([self._num_heads, self._num_kv_heads, self._num_kv_heads], dim=1)
+        tiles = packed.tiles(query, self._num_heads // self._num_kv_heads, causal=True)
+        seen = packed.kernel(query, key, value, tiles, self._rule).flatten(1)
+        _add(rows, seen, self._out, self._after_attention)
+        both = self._gate_up(normed(rows, self._before_mlp))
+        _add(rows, gated(both, self._activation), self._down, self._after_mlp)
         return hidden_states
 
 

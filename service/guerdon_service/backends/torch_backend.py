@@ -40,6 +40,10 @@ CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
 
 
+_FIRST_USE = threading.Lock()
+"""Of Triton's kernels: while one thread loads them they look ready to another, and are not."""
+
+
 def check_placement(dtype: str, device: str) -> None:
     """Refuse what torch cannot serve here.
 
@@ -98,8 +102,9 @@ class TorchBackend:
         self._num_threads = torch.get_num_threads()
         # Packed forwards have the same bits on any number of threads; `row_logits` has not.
         self._shares_out = self._packs and on_cpu
-        packs_on_cpu = min(NUM_PARALLEL, self._num_threads) if self._packs else 1
-        self.num_parallel = packs_on_cpu if on_cpu else NUM_PARALLEL
+        # What does not pack may keep what one forward told it, as rotary scalings do.
+        most_parallel = min(NUM_PARALLEL, self._num_threads) if on_cpu else NUM_PARALLEL
+        self.num_parallel = most_parallel if self._packs else 1
         # one forward on all threads, and as many again and some for those that begin meanwhile
         self._pool = ThreadPoolExecutor(
             2 * self._num_threads + NUM_PARALLEL, "guerdon-forward", initializer=give_way if on_cpu else None
@@ -132,11 +137,17 @@ class TorchBackend:
             records: as CUDA graphs, where it can be.
         """
         device = model.device.type
-        rows, kernel = rows_on(device, manifest), kernel_for(device, DTYPES[dtype], head_dim_of(model.config))
-        if kernel:
-            _fuse(model, DTYPES[dtype])
-        trunk = recorded_trunk(model, manifest, rows, kernel) if records and rows and kernel else None
-        return TorchBackend(model, manifest, dtype, rows, kernel, trunk)
+        rows = rows_on(device, manifest)
+        with _FIRST_USE:
+            is_fast = runs_packed(model.config)
+            kernel = kernel_for(device, DTYPES[dtype], head_dim_of(model.config)) if is_fast else None
+            if kernel:
+                _fuse(model, DTYPES[dtype])
+            trunk = recorded_trunk(model, manifest, rows, kernel) if records and rows and kernel else None
+            backend = TorchBackend(model, manifest, dtype, rows, kernel, trunk)
+            if kernel and trunk is None:
+                backend.forward([Encoded(np.zeros(2, np.int32), 1, truncated=False)])
+        return backend
 
     def forward(self, batch: Sequence[Encoded]) -> tuple[NDArray[np.float32], ForwardStats]:
         """Score a batch: raw logits float32 [B, H], and what it cost.

@@ -159,4 +159,4 @@ def _stages(device: torch.device, head_dim: int) -> int:
     properties: Any = torch.cuda.get_device_properties(device)
     memory = properties.shared_memory_per_block_optin - _RESERVED_BYTES
     row_bytes = 2 * _columns(head_dim)
-    return int(min(_STAGES, (memory - TILE_QUERIES * row_bytes) // (2 * _KEYS * row_bytes)))
+    return int(max(0, min(_STAGES, (memory - TILE_QUERIES * row_bytes) // (2 * _KEYS * row_bytes))))

@@ -79,7 +79,7 @@ def _check_lora(model: PreTrainedModel, lora: PolicyLora) -> None:
 
     ends = sorted({name.split(".")[-1] for name in linear})
     known = ", ".join(end for end in ends if found(end))
-    unknown = ", ".join(target for target in lora.target_modules if not found(target))
+    unknown = [repr(target) for target in lora.target_modules if not target or not found(target)]
     problems = {
         f"rank is {lora.rank}; give 0 for none, or more": lora.rank < 0,
         f"alpha is {lora.alpha}; give at least 1": lora.alpha < 1,
@@ -87,7 +87,7 @@ def _check_lora(model: PreTrainedModel, lora: PolicyLora) -> None:
             not 0 <= lora.last_layers <= num_layers
         ),
         f"target_modules is empty; the base's are {known}": not lora.target_modules,
-        f"target_modules names {unknown}; the layers that train have {known}": bool(unknown),
+        f"target_modules names {', '.join(unknown)}; the layers that train have {known}": bool(unknown),
     }
     refuse_first(problems, "lora.")
 

@@ -18,7 +18,8 @@ WINDOW = 4 * 1024 * 1024
 """Bytes that a peer may send ahead on all its streams."""
 UNREAD_BYTES = 16 * 1024 * 1024
 """Of whole messages that wait for their handlers, on all streams: beyond, the window grows no more until some
-are read, so that no connection holds more than this and its window."""
+are read. Messages that had begun may still become whole: a connection holds this, those
+(`calls.UNFINISHED_MESSAGES`) and the window at most."""
 HANDSHAKE_S = 30.0
 """For a peer's first bytes, its preface and settings."""
 WRITE_S = 60.0
