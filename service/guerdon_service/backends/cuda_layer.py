@@ -1,4 +1,4 @@
-"""A decoder's layer on CUDA: five products, attention, and one kernel for what lies between any two.
+"""A decoder's layer on CUDA: four products, attention, and one kernel for what lies between any two.
 
 `transformers`' own starts some 35 small kernels a layer, which cost a small model more than its products do.
 """

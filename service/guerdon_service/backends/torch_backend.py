@@ -39,7 +39,6 @@ while CUDA computes the one before."""
 CUDA_ROWS = 2048
 """Rows of a forward on CUDA, at least: one shape, so one kernel, so one result for every batch."""
 
-
 _FIRST_USE = threading.Lock()
 """Of Triton's kernels: while one thread loads them they look ready to another, and are not."""
 
@@ -139,8 +138,8 @@ class TorchBackend:
         device = model.device.type
         rows = rows_on(device, manifest)
         with _FIRST_USE:
-            is_fast = runs_packed(model.config)
-            kernel = kernel_for(device, DTYPES[dtype], head_dim_of(model.config)) if is_fast else None
+            packs = runs_packed(model.config)
+            kernel = kernel_for(device, DTYPES[dtype], head_dim_of(model.config)) if packs else None
             if kernel:
                 _fuse(model, DTYPES[dtype])
             trunk = recorded_trunk(model, manifest, rows, kernel) if records and rows and kernel else None
