@@ -68,9 +68,8 @@ def _adapter(model: PreTrainedModel, lora: PolicyLora, target_modules: Sequence[
 
 def _check_lora(model: PreTrainedModel, lora: PolicyLora) -> None:
     num_layers = model.config.get_text_config().num_hidden_layers
-    shared = cast(
-        nn.Embedding, model.get_input_embeddings()
-    ).weight  # with the last layer; both would be merged
+    # with the last layer, in some models: an adapter merged into it would change both
+    shared = cast(nn.Embedding, model.get_input_embeddings()).weight
     linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.weight is not shared]
 
     def found(*targets: str) -> list[str]:
