@@ -61,9 +61,10 @@ def kernels() -> list[TileKernel]:
 
 
 @pytest.mark.parametrize("kernel", kernels())
-@pytest.mark.parametrize(("groups", "head_dim"), [(2, 16), (3, 24)])
-@pytest.mark.parametrize("softcap", [None, 3.0])
-@pytest.mark.parametrize("window", [None, 4, 100])
+@pytest.mark.parametrize(
+    ("groups", "head_dim", "window", "softcap"),
+    [(2, 16, None, None), (3, 24, None, 3.0), (2, 16, 4, 3.0), (3, 24, 4, None), (2, 16, 100, None)],
+)
 @pytest.mark.parametrize(("segments", "causal"), [(WHOLE, True), (WHOLE, False), (SHARED, True)])
 def test_answers_are_those_of_segments_one_by_one(
     segments: tuple[Segment, ...],

@@ -28,7 +28,7 @@ if sys.platform == "linux":
     from guerdon_service.backends.cuda_layer import CudaLayer, fuse
     from guerdon_service.backends.triton_kernels import gated, normed, turn
 
-ROWS = 64
+ROWS = 32
 BATCH = [sequence(2, seed=2), sequence(9, seed=9), *answers(8, (1, 4))]
 
 
