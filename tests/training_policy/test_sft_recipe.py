@@ -155,7 +155,7 @@ def test_a_last_step_that_breaks_the_weights_leaves_neither_checkpoint_nor_artif
         ("epochs: 3", "epochs: 3\n  weight_decay: -1.0", r"optim\.weight_decay must be at least 0"),
         ("max_row_tokens: 300", "max_row_tokens: 0", r"optim\.max_row_tokens must be at least 1"),
         ("test: test.jsonl", "test: test.jsonl\n  max_train: -1", r"keeps -1 records of train\.jsonl"),
-        ("rank: 4", "rank: 4\n  target_modules: [nope]", r"target_modules names nope; .* have down_proj, g"),
+        ("rank: 4", "rank: 4\n  target_modules: [nope]", r"names 'nope'; .* have down_proj, g"),
         ("rank: 4", "rank: -4", r"lora\.rank is -4"),
         ("train: train.jsonl", "train: missing.jsonl", "missing.jsonl does not exist"),
         ("test: test.jsonl", "test: valid.jsonl", r"valid\.jsonl \(record 1-0\) share a prompt"),
