@@ -2,6 +2,7 @@
 
 A score is bit for bit the same alone and in any batch, because every operation is one of
  - a matrix product with a multiple of `ROW_MULTIPLE` rows, where a row's bits do not depend on the others,
+   or of one row on one thread,
  - elementwise or a reduction inside one row,
  - attention inside one segment (see `attention`).
 """

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_tiles import TileKernel, groups_of
 from guerdon_service.backends.cuda_graphs import CudaRecorder, Recorder, Recording
-from guerdon_service.backends.families import family_of, runs_packed
+from guerdon_service.backends.families import family_of
 from guerdon_service.backends.layout import Segment, plan_layout
 from guerdon_service.backends.packed import Inputs, model_rows, packed_inputs, run_trunk, trunk_states
 from guerdon_service.backends.placed import place_into, placed
@@ -35,6 +35,7 @@ _SEGMENTS = (256, 96, 32)
 """That begin tiles of their own, of shapes of so many rows. Tiles that a batch lacks are not free: 256
 cost the layers of a small model half as much again as their attention (docs/performance.md)."""
 _PROBES = 7
+"""Conversations that try a shape, at most: with their padding they fit the fewest segments."""
 
 
 def shapes_of(rows: int, tile_rows: int) -> tuple[Shape, ...]:
@@ -132,10 +133,9 @@ def recorded_trunk(
     What cannot be recorded is told once and runs as without; None where nothing can.
 
     Args:
+        model: one that packs.
         recorder: None: of this device.
     """
-    if not runs_packed(model.config):
-        return None
     trunk = TrunkGraphs(model, kernel, recorder or CudaRecorder())
     with torch.inference_mode():
         for shape in shapes_of(rows, rows_of_tile(groups_of(model.config))):

@@ -34,6 +34,11 @@ export function badge(text, kind = "") {
   return h("span", { class: `badge ${kind}` }, text);
 }
 
+/** The champion's stands out. */
+export function aliasBadge(alias, text = alias) {
+  return badge(text, alias === "champion" ? "accent" : "");
+}
+
 /** An error as a person can use it, or any other message. */
 export function notice(error, kind = "bad") {
   const message = error instanceof Error ? error.message : error;

@@ -2,7 +2,7 @@
 import { ApiError, ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { digest, when } from "../format.js";
-import { badge, button, facts, table } from "../parts.js";
+import { aliasBadge, badge, button, facts, table } from "../parts.js";
 import { checksTable, openPromote, openRollback } from "./decisions.js";
 import versionView from "./version.js";
 
@@ -61,7 +61,7 @@ function versionsTable(name, history, loaded, chosen) {
       h(
         "span",
         { class: "marks" },
-        aliases.map(([alias]) => badge(alias, alias === "champion" ? "accent" : "")),
+        aliases.map(([alias]) => aliasBadge(alias)),
       ),
       badge(here?.state ?? "not loaded", here?.state === "ready" ? "good" : ""),
       h("code", {}, digest(version.digest)),

@@ -2,7 +2,7 @@
 import { ApiError, ask } from "../api.js";
 import { h, show } from "../dom.js";
 import { digest } from "../format.js";
-import { badge, busily, field, form, table } from "../parts.js";
+import { aliasBadge, badge, busily, field, form, table } from "../parts.js";
 import modelPage from "../models/model.js";
 
 export default async function models(view, [name, version], signal) {
@@ -41,7 +41,7 @@ function unloaded(known, loaded) {
         "span",
         { class: "marks" },
         Object.entries(aliases).map(([alias, version]) =>
-          badge(`${alias}: ${version}`, alias === "champion" ? "accent" : ""),
+          aliasBadge(alias, `${alias}: ${version}`),
         ),
       ),
     ]);
@@ -66,7 +66,7 @@ function loadedTable(loaded) {
     h(
       "span",
       { class: "marks" },
-      model.aliases.map((alias) => badge(alias, alias === "champion" ? "accent" : "")),
+      model.aliases.map((alias) => aliasBadge(alias)),
       model.default && badge("default"),
     ),
     badge(model.state, { ready: "good", failed: "bad" }[model.state] ?? "fair"),
