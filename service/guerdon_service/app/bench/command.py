@@ -32,9 +32,14 @@ GPU = "gpu"
 
 
 def bench_command(argv: Sequence[str]) -> int:
-    """Measure, print the table, write ``bench.json`` and ``bench.png``; 0 whatever the figures say."""
+    """Measure, print the table, write ``bench.json`` and ``bench.png``; 0 whatever the figures say.
+
+    They are written after each row: one that fails takes no other's figures with it.
+    """
     args = _parser().parse_args(argv)
+    output: Path = args.output
     figures: list[Figure] = []
+    report = ""
     for name in args.rows or _rows_for(Path(args.model)):
         sys.stderr.write(f"measuring {name} ...\n")
         found = _ROWS[name](args)
@@ -42,16 +47,21 @@ def bench_command(argv: Sequence[str]) -> int:
         lines.write("\n".join(map(line, found)) + "\n")
         lines.flush()
         figures += found
-    output: Path = args.output
+        report = _write(output, argv, figures)
+    if args.json:
+        sys.stdout.write(report)
+    sys.stderr.write(f"wrote {output / 'bench.json'} and {output / 'bench.png'}\n")
+    return 0
+
+
+def _write(output: Path, argv: Sequence[str], figures: Sequence[Figure]) -> str:
+    """The JSON, and the plot beside it; what was there is replaced."""
     output.mkdir(parents=True, exist_ok=True)
     report = {"machine": _machine(), "argv": list(argv), "figures": [asdict(f) for f in figures]}
     text = json.dumps(report, indent=2) + "\n"
     write_whole(output / "bench.json", text)
-    if args.json:
-        sys.stdout.write(text)
     write_plot(figures, output / "bench.png")
-    sys.stderr.write(f"wrote {output / 'bench.json'} and {output / 'bench.png'}\n")
-    return 0
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
