@@ -1,15 +1,18 @@
 """The synchronous face: signatures, threads, running loops, forks, closing."""
 
 import asyncio
+import gc
 import inspect
 import os
 import threading
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 import guerdon
 from guerdon import AsyncClient, Client, MockTransport, reward_handler
+from guerdon.client.portal import Portal
 from guerdon.transport import Payload
 from tests.client.conftest import Service
 from tests.client.stub import stub_reward
@@ -111,3 +114,30 @@ async def test_the_async_client_closes_its_transport() -> None:
     async with AsyncClient(Closing(reward_handler(stub_reward))) as client:
         await client.models()
     assert closed == [True]
+
+
+def test_a_stream_that_was_left_early_is_closed_before_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[int] = []
+
+    async def stream(depth: int) -> AsyncGenerator[int]:
+        try:
+            if depth:
+                async for part in stream(depth - 1):
+                    yield part
+            while True:
+                yield 0
+        finally:
+            await asyncio.sleep(0)
+            ended.append(depth)
+
+    async def first() -> int:
+        async for part in stream(4):  # as httpx has them, one within the other
+            return part
+        raise AssertionError("it has no end")
+
+    portal = Portal()
+    portal.run(first())
+    portal.close()
+    gc.collect()
+    assert sorted(ended) == [0, 1, 2, 3, 4]
+    assert not caplog.records

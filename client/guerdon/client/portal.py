@@ -31,6 +31,17 @@ class Portal:
         """Stop the loop and its thread. In a forked child, where neither runs, nothing is left to stop."""
         if self._loop.is_closed() or self.pid != os.getpid():
             return
+        asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _end_tasks() -> None:
+    """Cancel what still runs and close the generators that were left early, a stream's within a stream's, as
+    `asyncio.run` does at its end: a loop that stops first complains about each of them."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
