@@ -22,6 +22,7 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
+from guerdon_service.backends.native_bf16 import has_native_bf16
 from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS, joined
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
@@ -122,15 +123,17 @@ class _FeedForward(nn.Module):
         highest = float((largest * within).max().clamp_min(_TINY))
         self._scale = (highest - _GELU_LEAST) / (2 * zero_point() - 1)
         self._zero = round(-_GELU_LEAST / self._scale)
-        self._columns = torch.arange(up.in_features).repeat_interleave(parts)
+        self._again = torch.arange(up.in_features).repeat_interleave(parts - 1)
+        columns = torch.cat((torch.arange(up.in_features), self._again))
         self._inverse = 1 / (parts * divisors)
         self._offset = -centre * self._inverse
-        self._up = Int8Linear((up.weight * divisors)[:, self._columns], up.bias + up.weight @ centre)
+        self._up = Int8Linear((up.weight * divisors)[:, columns], up.bias + up.weight @ centre)
         self._down = Int8Linear(down.weight * within, down.bias, self._scale, self._zero)
         self._apart = _Apart(up, down, apart)
 
     def forward(self, rows: Tensor) -> Tensor:
-        entering = quantised(rows, self._inverse, self._offset).index_select(1, self._columns)
+        entering = quantised(rows, self._inverse, self._offset)
+        entering = torch.cat((entering, entering.index_select(1, self._again)), 1)  # all by index: ten times
         active = self._up.gelu(entering, self._scale, self._zero)
         active = active.clamp_(max=2 * zero_point() - 1) if zero_point() < 128 else active
         return self._down.plus(active, self._apart.plus(rows))
@@ -151,8 +154,7 @@ class _Apart:
 
 
 def _attention_dtype() -> torch.dtype:
-    """fp32 where oneDNN has no bf16: its products are then of the reference kind, a thousand times slower."""
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+    return torch.bfloat16 if has_native_bf16() else torch.float32
 
 
 def _reach(ranges: Tensor) -> Tensor:

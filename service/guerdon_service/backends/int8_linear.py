@@ -14,6 +14,8 @@ from torch import Tensor
 from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS
 
 _WEIGHT_LIMIT = 127
+_BLOCK = 256
+"""Rows that are quantised at a time: from step to step they stay in a core's cache (half the time)."""
 
 
 def zero_point() -> int:
@@ -30,10 +32,14 @@ def quantised(rows: Tensor, inverse: Tensor | None = None, offset: Tensor | None
     What is out of range is clipped. int8 first: torch has no vector code from fp32 to uint8 (7 times slower).
     """
     zero = zero_point()
-    scaled = rows.float() if inverse is None else rows * inverse
-    if offset is not None:
-        scaled.add_(offset)
-    return scaled.round_().clamp_(1 - zero, zero - 1).to(torch.int8).view(torch.uint8).add_(zero)
+    answer = torch.empty(rows.shape, dtype=torch.int8)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        scaled = block.float() if inverse is None else block * inverse
+        if offset is not None:
+            scaled.add_(offset)
+        answer[start : start + _BLOCK] = scaled.round().clamp_(1 - zero, zero - 1)
+    return answer.view(torch.uint8).add_(zero)
 
 
 class Int8Linear:

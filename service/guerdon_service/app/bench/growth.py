@@ -1,11 +1,10 @@
 """Cost growth: the same items in requests of one to 10,000, and over one to 512 connections."""
 
-import torch
-
 from guerdon_service.app.bench.figure import Figure, at_least, median, plain
 from guerdon_service.app.bench.process import Process, running, service
 from guerdon_service.app.bench.rows import drive, score_body
 from guerdon_service.app.bench.texts import Item, mixed_items
+from guerdon_service.backends.native_bf16 import has_native_bf16
 
 ITEMS_PER_REQUEST = (1, 10, 100, 1_000, 10_000)
 CONNECTIONS = (1, 8, 64, 512)
@@ -39,7 +38,7 @@ def cost_growth(source: str, rounds: int) -> list[Figure]:
 
 def _fast_dtype() -> str:
     """bf16 where products are done in it: what an item costs beside the model is to show."""
-    return "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+    return "bfloat16" if has_native_bf16() else "float32"
 
 
 def _items_per_s(process: Process, count: int, size: int, connections: int) -> float:
