@@ -6,7 +6,7 @@ import inspect
 import os
 import threading
 from collections.abc import AsyncGenerator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 
@@ -127,7 +127,7 @@ def test_a_stream_that_was_left_early_is_closed_before_the_loop(caplog: pytest.L
             while True:
                 yield 0
         finally:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.05)  # longer than an unguarded loop goes on
             ended.append(depth)
 
     async def first() -> int:
@@ -140,4 +140,19 @@ def test_a_stream_that_was_left_early_is_closed_before_the_loop(caplog: pytest.L
     portal.close()
     gc.collect()
     assert sorted(ended) == [0, 1, 2, 3, 4]
+    assert not caplog.records
+
+
+def test_a_call_that_never_ends_does_not_keep_the_client_from_closing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("guerdon.client.portal.GRACE_S", 0.01)
+    portal = Portal()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(portal.run, asyncio.Event().wait())
+        portal.run(asyncio.sleep(0))
+        portal.close()
+        with pytest.raises(CancelledError):
+            waiting.result()
+    gc.collect()
     assert not caplog.records

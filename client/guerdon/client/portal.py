@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+GRACE_S = 1.0
+"""What is left behind by calls has this long to end by itself."""
 
 
 class Portal:
@@ -38,10 +40,17 @@ class Portal:
 
 
 async def _end_tasks() -> None:
-    """Cancel what still runs and close the generators that were left early, a stream's within a stream's, as
-    `asyncio.run` does at its end: a loop that stops first complains about each of them."""
-    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-        for task in tasks:
+    """Let what a call left behind end while the loop still runs; one that stops first complains about it.
+
+    A stream that was left early is closed by tasks, one after the other for the generators within it.
+    """
+    current = asyncio.current_task()
+    try:
+        async with asyncio.timeout(GRACE_S):
+            while tasks := asyncio.all_tasks() - {current}:
+                await asyncio.wait(tasks)
+            await asyncio.get_running_loop().shutdown_asyncgens()
+    except TimeoutError:
+        for task in (tasks := asyncio.all_tasks() - {current}):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
