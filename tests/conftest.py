@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,6 +13,12 @@ from hypothesis import settings
 
 settings.register_profile("guerdon", deadline=None)
 settings.load_profile("guerdon")
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores SIGINT, and so would the commands that tests start and stop."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_import_takes_less_than_200_ms_of_the_processor() -> None:
-    """Not of the clock, which runs while others work; the least of three, after files are cached."""
+    """Not of the clock, which runs while others work; the least of five, less what Python takes to start."""
 
     def cpu_s(code: str) -> float:
         before = os.times()
@@ -37,7 +37,8 @@ def test_import_takes_less_than_200_ms_of_the_processor() -> None:
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(cpu_s("import guerdon") for _ in range(3)) < 0.2
+    costs = [(cpu_s("import guerdon"), cpu_s("pass")) for _ in range(5)]
+    assert min(imported for imported, _ in costs) - min(started for _, started in costs) < 0.2
 
 
 def test_a_rest_client_loads_no_grpc_and_a_grpc_client_no_httpx() -> None:
