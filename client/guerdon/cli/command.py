@@ -58,7 +58,7 @@ def run_command(verb: Verb[R], args: argparse.Namespace) -> int:
         run = {"verb": verb.name, "input": source.sha256, "model": args.model, "profile": args.profile}
         output = StreamOutput() if args.output is None else FileOutput(Path(args.output), run)
         try:
-            num_errors = asyncio.run(_run(verb, args, source, output))
+            num_errors = output.num_errors + asyncio.run(_run(verb, args, source, output))
         finally:
             output.close()
     if num_errors:

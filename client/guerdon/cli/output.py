@@ -24,9 +24,14 @@ Record = dict[str, Any]
 
 
 class Output(Protocol):
-    """Takes results in the input's order. `done` holds the line indices that need no work."""
+    """Takes results in the input's order.
+
+    done: line indices that need no work.
+    num_errors: of these, how many are error records.
+    """
 
     done: frozenset[int]
+    num_errors: int
 
     def check_model(self, model: ModelRef) -> None:
         """Refuse results of another model than the first ones were of."""
@@ -46,6 +51,7 @@ class StreamOutput:
 
     def __init__(self) -> None:
         self.done: frozenset[int] = frozenset()
+        self.num_errors = 0
         self._model: ModelRef | None = None
 
     def check_model(self, model: ModelRef) -> None:
@@ -81,7 +87,7 @@ class FileOutput:
         try:
             self._lock()
             self._run = self._claim(run)
-            self.done = self._recover()
+            self.done, self.num_errors = self._recover()
         except BaseException:
             self._file.close()
             raise
@@ -133,22 +139,25 @@ class FileOutput:
         self._save_run()
         return self._run
 
-    def _recover(self) -> frozenset[int]:
-        """Indices of the finished records; a last line that a kill tore is cut off."""
+    def _recover(self) -> tuple[frozenset[int], int]:
+        """Indices of the finished records, and how many are errors; a line that a kill tore is cut off."""
         done: set[int] = set()
-        whole = 0
+        num_errors = whole = 0
         with self._path.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
-                done.add(self._index(line))
+                record = self._parse(line)
+                done.add(record["index"])
+                num_errors += "error" in record
                 whole += len(line)
         self._file.truncate(whole)
-        return frozenset(done)
+        return frozenset(done), num_errors
 
-    def _index(self, line: bytes) -> int:
+    def _parse(self, line: bytes) -> Record:
         try:
-            return int(json.loads(line)["index"])
+            record: Record = json.loads(line)
+            return record | {"index": int(record["index"])}
         except (ValueError, KeyError, TypeError):
             raise InvalidInput(
                 f"{self._path} holds a line that is no result ({line[:40]!r}); choose another --output",
