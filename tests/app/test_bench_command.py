@@ -22,3 +22,13 @@ def test_a_row_that_fails_takes_no_other_rows_figures_with_it(
     report = json.loads((tmp_path / "bench.json").read_text())
     assert [(f["name"], f["value"]) for f in report["figures"]] == [("ready after", 2.0)]
     assert (tmp_path / "bench.png").is_file()
+
+
+def test_rows_with_commas_between_them_are_refused_with_how_to_write_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        command.bench_command(["--rows", "limit,overhead"])
+    assert (
+        "'limit,overhead' is no row; write rows with spaces between them, of fp32" in capsys.readouterr().err
+    )

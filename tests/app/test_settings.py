@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -166,7 +167,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known(
         ({"environ": {"GUERDON_LIMITS__MAX_ITEMS": "0"}}, "GUERDON_LIMITS"),
         ({"environ": {"GUERDON_LIMITS__DEFAULT_DEADLINE_S": "inf"}}, "GUERDON_LIMITS"),
         ({"environ": {"GUERDON_MODELS__A__DTYPE": "float16"}}, "GUERDON_MODELS__A"),
-        ({"argv": ["--model", "a=/a"], "environ": {"GUERDON_MODELS__A__MEMBERS": '["b"]'}}, "--models-a"),
+        ({"argv": ["--model", "a=/a"], "environ": {"GUERDON_MODELS__A__MEMBERS": '["b"]'}}, "--model"),
         ({"argv": ["--model", "a b=/a"]}, None),
         ({"argv": ["--model", "a=/a", "--default-model", "b"]}, None),
         ({"environ": {"GUERDON_API_KEYS__CI__SHA256": "short"}}, "GUERDON_API_KEYS__CI__SHA256"),
@@ -310,7 +311,39 @@ def test_the_gate_and_a_candidates_traffic_are_settings() -> None:
     assert settings.shadow.plan == ShadowPlan(canary_share=0.1)
 
 
-@pytest.mark.parametrize("name", ["GATE__MAX_EC", "SHADOW__CANARY"])
-def test_an_unknown_bound_is_refused(name: str) -> None:
-    with pytest.raises(InvalidInput, match=name):
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("GATE__MAX_EC", "max_ece"), ("SHADOW__CANARY", "canary_share"), ("LIMITS__MAX_ITMS", "max_items")],
+)
+def test_an_unknown_bound_is_refused_beside_those_of_its_table(name: str, near: str) -> None:
+    with pytest.raises(
+        InvalidInput, match=f"GUERDON_{name} is no setting; did you mean {near}[?]"
+    ) as refused:
         load_settings({}, {f"GUERDON_{name}": "0.2"}, None)
+    assert "port" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "told"),
+    [
+        (["--dialect", "vllm,tei"], {}, r"^--dialect cannot be used: .*; give --dialect once for each$"),
+        (["--dialect", "vlm"], {}, r"^--dialect cannot be used: .* or 'oip'$"),
+        (["--devices", "cuda:0,cuda:1"], {}, r"^--devices cannot be used: .*; give --devices once for each$"),
+        (
+            [],
+            {"GUERDON_DIALECTS": "vllm,tei"},
+            r'^GUERDON_DIALECTS cannot be used: .*; write a list, \["A", "B"\]$',
+        ),
+        (["--model", "a b=/models/a"], {}, r"^--model cannot be used: "),
+        (["--tls-certificate", "chain.pem"], {}, r"^tls_certificate and tls_key belong together; give both"),
+        (
+            ["--model", "a=/models/a", "--default-model", "b"],
+            {},
+            r"^default_model is b, which is not among models",
+        ),
+    ],
+)
+def test_a_refusal_begins_with_what_was_written_and_says_how_to_write_several(
+    argv: list[str], environ: dict[str, str], told: str
+) -> None:
+    assert re.search(told, refusal(argv=argv, environ=environ).message)

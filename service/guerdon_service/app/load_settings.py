@@ -10,13 +10,24 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from guerdon_service.app.settings import ApiKeySettings, ModelSettings, PolicySettings, Settings
+from guerdon_service.app.settings import (
+    ApiKeySettings,
+    JudgeSettings,
+    ModelSettings,
+    PolicySettings,
+    Settings,
+    ShadowSettings,
+)
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
+from guerdon_service.registry.policy import GatePolicy
 
 PREFIX = "GUERDON_"
 CLIENT_VARIABLES = frozenset({"GUERDON_URL", "GUERDON_API_KEY"})
 """What the client's command line reads; a machine may set them for both."""
+
+SINGULAR = {"models": "model", "policies": "policy", "judges": "judge", "dialects": "dialect"}
+"""Flags that are given once for each entry of a setting, by its name."""
 
 Tree = dict[str, Any]
 
@@ -33,7 +44,7 @@ class Source:
         """How the operator wrote the setting at `path`."""
         return self.label.format(
             dotted=".".join(path),
-            flag="-".join(path).replace("_", "-"),
+            flag=SINGULAR.get(path[0], path[0]).replace("_", "-"),
             variable="__".join(path).upper(),
         )
 
@@ -112,16 +123,29 @@ def _value(variable: str, text: str) -> Any:
 def _refusal(error: ValidationError, sources: list[Source]) -> InvalidInput:
     first = error.errors(include_url=False)[0]
     path = tuple(str(part) for part in first["loc"])
-    name = next((s.name(path) for s in reversed(sources) if _holds(s.values, path)), ".".join(path))
+    # a list is told as a whole, and a table's bad key by itself
+    entry = path[:-1] if path and (path[-1].isdecimal() or path[-1] == "[key]") else path
+    name = next(
+        (s.name(entry) for s in reversed(sources) if entry and _holds(s.values, entry)), ".".join(entry)
+    )
     if first["type"] not in ("extra_forbidden", "unexpected_keyword_argument"):
         # The value is not repeated: it may be a secret.
-        reason = first["msg"].removeprefix("Value error, ")
-        return InvalidInput(f"{name or 'settings'} cannot be used: {reason}", param=name or None)
+        reason = first["msg"].removeprefix("Value error, ") + _remedy(first["type"], first["input"], name)
+        return InvalidInput(f"{name} cannot be used: {reason}" if name else reason, param=name or None)
     known = sorted(_known(path))
     near = get_close_matches(path[-1], known, n=1, cutoff=0.0)[0]
     return InvalidInput(
         f"{name} is no setting; did you mean {near}? Known are {', '.join(known)}", param=name
     )
+
+
+def _remedy(kind: str, value: Any, name: str) -> str:
+    """How to write several values, where one text holds them."""
+    if kind == "tuple_type":
+        return '; write a list, ["A", "B"]'
+    if name.startswith("--") and isinstance(value, str) and "," in value:
+        return f"; give {name} once for each"
+    return ""
 
 
 def _holds(values: Any, path: tuple[str, ...]) -> bool:
@@ -134,11 +158,13 @@ def _holds(values: Any, path: tuple[str, ...]) -> bool:
 
 def _known(path: tuple[str, ...]) -> list[str]:
     """Names beside which `path`'s last part stands."""
-    if path[0] == "limits" and len(path) > 1:
-        return list(Limits.__dataclass_fields__)
+    if len(path) == 2:
+        bounds = {"limits": Limits.__dataclass_fields__, "gate": GatePolicy.__dataclass_fields__}
+        return list(bounds.get(path[0], ShadowSettings.model_fields))
     tables: dict[str, type[BaseModel]] = {
         "models": ModelSettings,
         "policies": PolicySettings,
+        "judges": JudgeSettings,
         "api_keys": ApiKeySettings,
     }
     return list((tables[path[0]] if len(path) == 3 else Settings).model_fields)

@@ -242,7 +242,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _check_default(self) -> Self:
         if self.models and self.default_model not in {None, *self.models}:
-            raise ValueError(f"default_model is {self.default_model}, which is not among models")
+            raise ValueError(f"default_model is {self.default_model}, which is not among models; name one")
         return self
 
     @model_validator(mode="after")

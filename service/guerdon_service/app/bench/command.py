@@ -70,7 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default=str(DEFAULT_MODEL), help="artifact folder; left out, the default model"
     )
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--rows", nargs="+", choices=_ON_CPU, help="what to measure; all if left out")
+    chosen.add_argument(
+        "--rows",
+        nargs="+",
+        type=_row,
+        metavar="ROW",
+        help=f"what to measure, of {', '.join(_ON_CPU)}; all if left out",
+    )
     chosen.add_argument(
         "--gpu",
         action="store_const",
@@ -84,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("bench"), help="folder for JSON and plot")
     parser.add_argument("--json", action="store_true", help="print bench.json; the table goes to stderr")
     return parser
+
+
+def _row(text: str) -> str:
+    if text not in _ON_CPU:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no row; write rows with spaces between them, of {', '.join(_ON_CPU)}"
+        )
+    return text
 
 
 def _rows_for(model: Path) -> list[str]:
