@@ -1,6 +1,7 @@
 """Redis in every condition: scores stay right and flow on; only the counts change."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -218,6 +219,22 @@ async def test_the_deadline_is_the_whole_calls(observer: RecordingObserver) -> N
         assert await cache.get_many([key(0)], 1) == [None]
         assert observer.take() == {("l1", "miss"): 1, ("redis", "error"): 1}
         await cache.close()
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 6, 8, 12])
+async def test_a_loop_that_stands_still_takes_the_reply_that_came_meanwhile(
+    turns: int, redis_server: RedisServer, observer: RecordingObserver
+) -> None:
+    cache = shared(redis_server.url, observer, timeout_s=0.1)
+    cache.put_many(items(1))
+    await observer.until("redis", "stored", 1)
+    assert floats(await cache.get_many([key(0)], 1)) == [0.25], "connected"
+    reading = asyncio.create_task(cache.get_many([key(0)], 1))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    time.sleep(0.5)  # noqa: ASYNC251 the loop's own work, longer than any deadline of the read
+    assert floats(await reading) == [0.25]
+    await cache.close()
 
 
 async def test_the_write_queue_is_bounded(redis_server: RedisServer, observer: RecordingObserver) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 Values = Sequence[object]
 _Question = tuple[Sequence[bytes], "asyncio.Future[Values | None]"]
 
-LATE_TURNS = 8
-"""Turns of the event loop, after a deadline, in which a reply that had come by then is still taken: a loop
-that is late with its own work must not be believed to be a slow server."""
+LEAST_GRACE_S = 0.001
+"""After a deadline: enough for the event loop's few turns between a reply that has come and its reader."""
 
 
 class GroupedReads:
@@ -72,17 +71,20 @@ def _answer(group: Sequence[_Question], values: Values | None) -> None:
 
 
 async def in_time(call: Awaitable[Any], timeout_s: float) -> Any:
-    """What `call` returns within `timeout_s`, and within `LATE_TURNS` of a loop that is late.
+    """What `call` returns within `timeout_s`, and as much later as the event loop itself is late with that.
+
+    A loop that stood still over its own work must not be believed to be a slow server.
 
     Raises:
         TimeoutError: it did not; it is cancelled.
     """
-    task = asyncio.ensure_future(call)
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(call)
+    due = loop.time() + timeout_s
     try:
         await asyncio.wait([task], timeout=timeout_s)
-        for _ in range(LATE_TURNS):
-            if not task.done():
-                await asyncio.sleep(0)
+        if not task.done():
+            late_s = min(max(loop.time() - due, LEAST_GRACE_S), timeout_s)
+            await asyncio.wait([task], timeout=late_s)
         if not task.done():
             raise TimeoutError(f"no reply within {timeout_s:g} s")
         return task.result()

@@ -22,8 +22,8 @@ MAX_KEYS = 128
 """Keys a round trip reads or writes: keeps its work on the event loop near two milliseconds."""
 CLOSE_TIMEOUT_S = 1.0
 WRITE_PATIENCE = 10
-"""A write may take this many times a read's deadline: nobody waits for it. Each of its socket operations
-has twice the read's deadline, so a Redis that hangs is noticed nearly as soon."""
+"""A write may take this many times a read's deadline: nobody waits for it. The library's own deadlines are as
+long, for it counts the event loop's own work as the server's (see `in_time`)."""
 
 _logger = logging.getLogger(__name__)
 
@@ -186,8 +186,8 @@ def _connect(url: str, timeout_s: float, max_connections: int) -> "Redis":
             url,
             max_connections=max_connections,
             timeout=timeout_s,
-            socket_timeout=2 * timeout_s,
-            socket_connect_timeout=timeout_s,
+            socket_timeout=WRITE_PATIENCE * timeout_s,
+            socket_connect_timeout=WRITE_PATIENCE * timeout_s,
             protocol=2,  # no HELLO round trip and no push messages
         )
     except ValueError as error:
