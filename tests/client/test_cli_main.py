@@ -30,6 +30,13 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "audit, convert and export data" in told
 
 
+def test_help_of_data_lists_the_verbs_that_the_service_brings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert [name for name in COMMANDS if name.startswith("data ") and f"`guerdon {name}`" not in told] == []
+
+
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["score"], ["score", "f", "--lane", "fast"]])
 def test_wrong_usage_is_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -1,12 +1,15 @@
 """Feedback: what is refused, what is filled in, and that it comes out as training data."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from guerdon_service.app.export_feedback import export_feedback_command
+from guerdon_service.app.feedback_agreement import feedback_agreement_command
+from guerdon_service.app.suggest_labels import suggest_labels_command
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InputTooLong, InvalidInput
 from guerdon_service.core.feedback import Feedback
@@ -118,3 +121,20 @@ def test_export_refuses_by_name(argv: list[str], monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InvalidInput) as refused:
         export_feedback_command(argv)
     assert refused.value.param in ("--state-url", "--output")
+
+
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        (export_feedback_command, ["--output", "out.jsonl"]),
+        (suggest_labels_command, ["--output", "out.jsonl"]),
+        (feedback_agreement_command, []),
+    ],
+)
+def test_a_misspelt_database_is_refused_and_not_made(
+    command: Callable[[Sequence[str]], int], argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match=r"state_url names stat\.db, which does not exist"):
+        command(["--state-url", "sqlite:///stat.db", *argv])
+    assert not list(tmp_path.iterdir())

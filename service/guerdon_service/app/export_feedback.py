@@ -15,7 +15,7 @@ from guerdon_service.feedback.export import to_lines
 from guerdon_service.feedback.export_candidates import to_demonstration_lines, to_ranking_lines
 from guerdon_service.feedback.trainable import trainable
 from guerdon_service.state.candidate_store import SqlCandidateStore
-from guerdon_service.state.database import Database, open_database
+from guerdon_service.state.database import Database, open_existing
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 
 KINDS = {"pairs": "judgements", "kwise": "rankings", "sft": "demonstrations"}
@@ -31,7 +31,7 @@ def export_feedback_command(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if not args.state_url:
         raise InvalidInput("state-url is missing; give the service's --state-url", param="--state-url")
-    database = open_database(args.state_url)
+    database = open_existing(args.state_url)
     try:
         lines, num = _lines(database, args.kind, args.tenant), 0
         with whole_file(args.output) as draft, draft.open("w", encoding="utf-8") as file:

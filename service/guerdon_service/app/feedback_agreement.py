@@ -10,7 +10,7 @@ from dataclasses import asdict
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.feedback import Agreement
 from guerdon_service.feedback.agreement import measure_agreement
-from guerdon_service.state.database import open_database
+from guerdon_service.state.database import open_existing
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 
 
@@ -23,7 +23,7 @@ def feedback_agreement_command(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     if not args.state_url:
         raise InvalidInput("state-url is missing; give the service's --state-url", param="--state-url")
-    database = open_database(args.state_url)
+    database = open_existing(args.state_url)
     try:
         found = measure_agreement(SqlFeedbackStore(database).read(args.tenant))
     finally:

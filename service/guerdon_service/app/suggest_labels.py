@@ -20,7 +20,7 @@ from guerdon_service.feedback.question import question_key
 from guerdon_service.feedback.suggest import Suggestion, suggest, to_task_lines
 from guerdon_service.feedback.trainable import trainable
 from guerdon_service.state.candidate_store import SqlCandidateStore
-from guerdon_service.state.database import open_database
+from guerdon_service.state.database import open_existing
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 
 
@@ -54,7 +54,7 @@ def _suggested(args: argparse.Namespace) -> list[Suggestion]:
         raise InvalidInput(
             "state-url is missing; give the service's --state-url, or --candidates FILE", param="--state-url"
         )
-    with closing(open_database(args.state_url)) as database:
+    with closing(open_existing(args.state_url)) as database:
         judged = SqlFeedbackStore(database).read(args.tenant)
         labelled = {question_key(f.prompt, f.chosen, f.rejected) for f in judged}
         return suggest(trainable(SqlCandidateStore(database).read(args.tenant)), args.num, labelled)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
@@ -83,6 +84,22 @@ def open_database(url: str) -> Database:
         database.close()
         raise
     return database
+
+
+def open_existing(url: str) -> Database:
+    """`open_database` for what only reads: the wrong path of an SQLite file makes no empty database.
+
+    Raises:
+        InvalidInput: there is no such file; and as `open_database`.
+        NotReady: it cannot be reached.
+    """
+    engine = _engine(url)
+    if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
+        raise InvalidInput(
+            f"state_url names {engine.url.database}, which does not exist; give the service's own",
+            param="state_url",
+        )
+    return open_database(url)
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -42,9 +42,12 @@ def data_command(argv: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="guerdon data", description="Look at preference data, and convert it."
+        prog="guerdon data",
+        description="Look at preference data, and convert it.",
+        epilog="The service's own data: `guerdon data export` (feedback and candidates as training data), "
+        "`guerdon data agreement` and `guerdon data suggest` (what to label next); each has its --help.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     audit_parser = commands.add_parser("audit", help="check files; exit 1 when a check fails")
     audit_parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="give all splits together")
     audit_parser.add_argument(
