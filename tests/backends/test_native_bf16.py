@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from guerdon_service.backends import attention, int8
+from guerdon_service.backends.attention_products import by_products
 from guerdon_service.backends.native_bf16 import has_native_bf16
 from guerdon_service.backends.torch_backend import TorchBackend
 from tests.backends.artifacts import sequence, tiny_artifact
@@ -29,11 +30,10 @@ def test_products_attend_only_where_the_machine_has_them(
     arch: str, dtype: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    products = attention.by_products
 
     def counted(query: torch.Tensor, *rest: object) -> torch.Tensor:
         asked.append(query.dtype)
-        return products(query, *rest)  # type: ignore[arg-type]
+        return by_products(query, *rest)  # type: ignore[arg-type]
 
     for module in (attention, int8):
         monkeypatch.setattr(module, "has_native_bf16", lambda: native)

@@ -1,6 +1,7 @@
 """API keys are held to their limits: over both transports, by all replicas together, without Redis too."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from guerdon_service.app.tracked import tracked
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.errors import InvalidInput, Overloaded, RateLimited
-from guerdon_service.core.rate import KeyLimits
+from guerdon_service.core.rate import Bucket, KeyLimits
 from guerdon_service.quota.limiter import Limiter, open_limiter
 from guerdon_service.quota.local_buckets import LocalBuckets
 from guerdon_service.quota.redis_buckets import RedisBuckets
@@ -189,3 +190,15 @@ async def test_redis_is_asked_only_where_a_key_has_limits() -> None:
     await nowhere.close()
     with pytest.raises(InvalidInput, match="redis_url"):
         open_limiter(limits(requests_per_minute=1), "http://no-redis")
+
+
+async def test_a_loop_that_stands_still_does_not_count_for_itself(redis_server: RedisServer) -> None:
+    shared = RedisBuckets(redis_server.url, Breaker(max_failures=1, backoff_s=3600), timeout_s=0.1)
+    bucket = Bucket("requests", "requests", capacity=100, period_s=60)
+    for turns in range(12):
+        asked = asyncio.create_task(shared.take("t", [bucket], [1.0], force=False))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251 the loop's own work, longer than the deadline
+        assert await asked is not None, turns
+    await shared.close()

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.cache.codec import seal, unseal
-from guerdon_service.cache.grouped_reads import GroupedReads, in_time
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.cache.grouped_reads import GroupedReads
+from guerdon_service.cache.in_time import in_time
+from guerdon_service.cache.redis_client import LIBRARY_PATIENCE, redis_client
 from guerdon_service.core.ports import Observer
 
 KEY_PREFIX = b"guerdon:1:"
@@ -21,9 +20,8 @@ TTL_S = 7 * 24 * 3600
 MAX_KEYS = 128
 """Keys a round trip reads or writes: keeps its work on the event loop near two milliseconds."""
 CLOSE_TIMEOUT_S = 1.0
-WRITE_PATIENCE = 10
-"""A write may take this many times a read's deadline: nobody waits for it. The library's own deadlines are as
-long, for it counts the event loop's own work as the server's (see `in_time`)."""
+WRITE_PATIENCE = LIBRARY_PATIENCE
+"""A write may take this many times a read's deadline: nobody waits for it."""
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class RedisCache:
         max_queued: int = 10_000,
         max_connections: int = 16,
     ) -> None:
-        self._client = _connect(url, timeout_s, max_connections)
+        self._client = redis_client(url, timeout_s, max_connections)
         self._observer = observer
         self._breaker = breaker
         self._timeout_s = timeout_s
@@ -178,20 +176,3 @@ class RedisCache:
     def _count(self, outcome: str, count: int) -> None:
         if count:
             self._observer.cache("redis", outcome, count)
-
-
-def _connect(url: str, timeout_s: float, max_connections: int) -> "Redis":
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            timeout=timeout_s,
-            socket_timeout=WRITE_PATIENCE * timeout_s,
-            socket_connect_timeout=WRITE_PATIENCE * timeout_s,
-            protocol=2,  # no HELLO round trip and no push messages
-        )
-    except ValueError as error:
-        raise InvalidInput(
-            f"redis_url cannot be used ({error}); write redis://HOST:PORT/DB", param="redis_url"
-        ) from None
-    return Redis.from_pool(pool)

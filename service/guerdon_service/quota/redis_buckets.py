@@ -5,10 +5,9 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
-from redis.asyncio import BlockingConnectionPool, Redis
-
 from guerdon_service.cache.breaker import Breaker
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.cache.in_time import in_time
+from guerdon_service.cache.redis_client import redis_client
 from guerdon_service.core.rate import Bucket, Taken
 
 KEY_PREFIX = "guerdon:limit:1:"
@@ -57,20 +56,7 @@ class RedisBuckets:
     """
 
     def __init__(self, url: str, breaker: Breaker, timeout_s: float = TIMEOUT_S) -> None:
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=timeout_s,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                protocol=2,
-            )
-        except ValueError as error:
-            raise InvalidInput(
-                f"redis_url cannot be used ({error}); write redis://HOST:PORT/DB", param="redis_url"
-            ) from None
-        self._client = Redis.from_pool(pool)
+        self._client = redis_client(url, timeout_s, MAX_CONNECTIONS)
         self._script = self._client.register_script(SCRIPT)
         self._breaker = breaker
         self._timeout_s = timeout_s
@@ -90,8 +76,7 @@ class RedisBuckets:
         for bucket, cost in zip(buckets, costs, strict=True):
             args += [bucket.name, bucket.capacity, bucket.period_s * 1000, cost]
         try:
-            async with asyncio.timeout(self._timeout_s):
-                reply = await self._script(keys=[KEY_PREFIX + tenant], args=args)
+            reply = await in_time(self._script(keys=[KEY_PREFIX + tenant], args=args), self._timeout_s)
             refused, wait_ms, *backlogs_ms = (float(part) for part in reply)
         except Exception as error:  # whatever it is, the requests must flow on
             self._failed(error)
