@@ -57,6 +57,7 @@ def test_command_and_job_give_identical_numbers(
     outputs = ["--json", out, "--report", page, "--markdown", notes, "--rewardbench", bench]
     kept = tmp_path / "second.json"
     assert run("--model", models[1], "--data", data, "--json", kept) == 0
+    assert "%" not in capsys.readouterr().err  # a bar is for a terminal, not for a log
     assert run("--model", models[0], "--against", kept, "--data", data, *outputs) == 0
     text = capsys.readouterr().out
     report = json.loads(out.read_text())["report"]

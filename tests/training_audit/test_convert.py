@@ -199,6 +199,15 @@ def test_malformed_row_names_file_and_line_and_leaves_no_output(
     assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
 
 
+def test_a_pair_given_twice_without_ids_is_told_as_that(tmp_path: Path) -> None:
+    row = json.dumps({"prompt": "x", "chosen": "a", "rejected": "c"})
+    (tmp_path / "in.jsonl").write_text(f"{row}\n{row}\n", encoding="utf-8")
+    with pytest.raises(
+        InvalidInput, match=r"in\.jsonl:2 has no id and is the same pair as .*in\.jsonl:1; remove one"
+    ):
+        convert(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+
+
 def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b'{"a": 1}\n{"b": "\xff"}\n')
     with pytest.raises(InvalidInput, match=r"in\.jsonl:2 is not UTF-8"):

@@ -76,7 +76,7 @@ def row_batches(
     lengths = [len(t.input_ids) for t in tokens]
     order = sorted(range(len(tokens)), key=lengths.__getitem__)
     batches = list(by_budget(lengths, order, max_batch_tokens))
-    with tqdm(total=len(tokens), desc=label, unit="row") as progress:
+    with tqdm(total=len(tokens), desc=label, unit="row", disable=None) as progress:
         found = side_by_side(lambda batch: run([tokens[i] for i in batch]), batches)
         for batch, result in zip(batches, found, strict=True):
             yield batch, result

@@ -85,7 +85,7 @@ async def _scored(source: str, args: argparse.Namespace, data: Data, num_items: 
     try:
         sys.stderr.write(f"loading {name} ...\n")
         await load_models(scorer, settings)
-        with tqdm(total=num_items, desc=name, unit="item", file=sys.stderr) as bar:
+        with tqdm(total=num_items, desc=name, unit="item", file=sys.stderr, disable=None) as bar:
             return await score_files(
                 scorer,
                 Asked(name, args.profile),

@@ -60,7 +60,8 @@ def convert(source: Path, target: Path, source_format: str | None = None) -> Con
         _check_text(row.place, pair)
         record = preference_record(row, pair)
         if first := places.get(record["id"]):
-            raise InvalidInput(f"{row.place} has the id of {first}; give each row its own id", param="id")
+            same = "has the id of" if "id" in row.values else "has no id and is the same pair as"
+            raise InvalidInput(f"{row.place} {same} {first}; remove one, or give each its own id", param="id")
         places[record["id"]], records[record["id"]] = row.place, record
     if not records:
         why = dropped[0].reason
