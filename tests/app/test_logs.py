@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import types
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,17 @@ def stream() -> io.StringIO:
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_what_peft_asks_of_transformers_is_no_line(stream: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        configure_logging("INFO", stream=stream)
+        warnings.warn(
+            "`is_gradient_checkpointing` is deprecated and will be removed", FutureWarning, stacklevel=1
+        )
+        warnings.warn("another", FutureWarning, stacklevel=1)
+    (line,) = lines(stream)
+    assert "another" in line["message"]
 
 
 def test_one_object_a_line_with_extras(stream: io.StringIO) -> None:

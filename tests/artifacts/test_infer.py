@@ -120,7 +120,7 @@ def test_half_a_normalisation_is_none(bert: Path, changes: Any) -> None:
 
 def test_a_decoder_without_a_template_is_refused(llama: Path) -> None:
     (llama / "chat_template.jinja").unlink()
-    with pytest.raises(InvalidInput, match=r"never guessed.*manifest\.template") as caught:
+    with pytest.raises(InvalidInput, match=r"never guessed.*chat_template\.jinja") as caught:
         infer(llama)
     assert caught.value.param == "manifest.template"
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import warnings
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
@@ -43,6 +44,8 @@ def configure_logging(level: str = "INFO", *, json: bool = True, stream: TextIO 
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # peft asks each model by transformers' old name for it; whoever runs the service can mend neither
+    warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated")
 
 
 def claim_transformers_logs() -> None:

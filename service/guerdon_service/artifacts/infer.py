@@ -153,7 +153,7 @@ def _encoding(layout: Layout, config: PretrainedConfig) -> tuple[Encoding, str]:
         return "pair", "encoding: tokenizer(prompt, response), as there is no chat template"
     raise InvalidInput(
         f"{layout.folder.name} is a {config.model_type} decoder without a chat template, and one is never "
-        "guessed; write a manifest.json and give manifest.template",
+        "guessed; save the one that it was trained with in the folder, as chat_template.jinja",
         param="manifest.template",
     )
 
