@@ -101,6 +101,16 @@ async def test_keys(locked: Served, wire: int) -> None:
         assert len((await client.score(ITEMS)).scores) == 120
 
 
+@pytest.mark.parametrize("wire", [0, 1], ids=["rest", "grpc"])
+async def test_a_command_without_a_key_says_where_it_reads_one(
+    locked: Served, wire: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await asyncio.to_thread(main, ["models", "list", "--url", urls(locked)[wire]]) == 2
+    assert "send 'Authorization: Bearer KEY'; a command reads the key from GUERDON_API_KEY" in (
+        capsys.readouterr().err
+    )
+
+
 async def test_models_are_loaded_and_unloaded(locked: Served) -> None:
     async with AsyncClient(urls(locked)[0], api_key=ADMIN_KEY) as admin:
         info = await admin.load_model("second", "double")

@@ -63,6 +63,16 @@ def test_what_one_person_judged_alone_says_nothing() -> None:
     assert (alone.num_questions, alone.alpha, dict(alone.accuracy)) == (0, None, {})
 
 
+@pytest.mark.parametrize("name", ["ann", ""])
+def test_what_one_person_judged_again_is_a_change_of_mind_and_no_agreement(name: str) -> None:
+    again = [judged(i, name, label) for i in range(3) for label in (2, 0)]
+    assert measure_agreement(again).alpha is None
+    others = [judged(i, "bob", label) for i, label in enumerate((0, 1, 2))]
+    first, last = ([judged(i, name, label) for i in range(3)] for label in (2, 0))
+    assert measure_agreement(again + others) == measure_agreement(last + others)
+    assert measure_agreement(again + others) != measure_agreement(first + others)
+
+
 def test_the_command_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     database = open_database(url)

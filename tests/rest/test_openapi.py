@@ -130,5 +130,7 @@ async def test_documented_fields_are_the_replies_fields(running: Served) -> None
 async def test_the_page_is_served(running: Served) -> None:
     moved = await running.rest.get("/docs")
     assert (moved.status_code, moved.headers["location"]) == (308, "console/#/api")
+    home = await running.rest.get("/")
+    assert (home.status_code, home.headers["location"]) == (308, "console/")
     page = await running.rest.get("/docs", follow_redirects=True)
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")

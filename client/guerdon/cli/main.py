@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from guerdon.cli import best_of_n, compare, demo, evaluate_policy, models, rank, rewardbench, score
 from guerdon.cli.delegate import COMMANDS, delegate, find_command
-from guerdon.errors import GuerdonError
+from guerdon.errors import GuerdonError, Unauthenticated
 
 EPILOG = """exit status: 0 done; 1 done, and some records became error records; 2 could not run or finish;
 130 interrupted. `guerdon COMMAND --help` tells more."""
@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return delegate(*found)
         args = build_parser().parse_args(arguments)
         status: int = args.run(args)
+    except Unauthenticated as err:
+        print(f"guerdon: {err}; a command reads the key from GUERDON_API_KEY", file=sys.stderr)
+        return 2
     except GuerdonError as err:
         print(f"guerdon: {err}", file=sys.stderr)
         return 2

@@ -34,11 +34,11 @@ def feedback_agreement_command(argv: Sequence[str]) -> int:
 
 def _text(found: Agreement) -> str:
     if found.alpha is None:
-        return "no two judgements are about the same two answers\n"
+        return "no two people judged the same two answers\n"
     alpha = found.alpha
     lines = [
         f"Krippendorff's alpha {alpha.value:.3f} [{alpha.low:.3f}, {alpha.high:.3f}] over "
-        f"{found.num_questions} questions that were judged twice or more"
+        f"{found.num_questions} question{'s' * (found.num_questions != 1)} that two or more people judged"
     ]
     for name, accuracy in sorted(found.accuracy.items(), key=lambda entry: entry[1]):
         lines.append(f"{accuracy:.3f}  {name or '(unnamed)'}  ({found.num_judgements[name]} judgements)")

@@ -42,8 +42,8 @@ def load_model(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:
         raise InvalidInput(
             f"model {spec.name} is a {artifact.manifest.kind}; give a reward model", param="source"
         )
-    for note in artifact.manifest.inferred:
-        log.warning("manifest inferred", extra={"model": spec.name, "inferred": note})
+    if artifact.manifest.inferred:
+        log.warning("manifest inferred", extra={"model": spec.name, "inferred": artifact.manifest.inferred})
     encoder = load_encoder(artifact)
     backend = load_backend(spec, artifact, num_threads)
     try:

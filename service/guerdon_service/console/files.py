@@ -22,7 +22,7 @@ HEADERS = {
     "cache-control": "no-cache",  # asked for again each time, and answered 304: an upgrade shows at once
 }
 
-_MOVED = {"/console": "console/", "/docs": "console/#/api"}
+_MOVED = {"/": "console/", "/console": "console/", "/docs": "console/#/api"}
 """Where these are; relative, so that it also holds behind a proxy that strips a prefix."""
 
 
@@ -61,7 +61,7 @@ class Console:
     files: Mapping[str, File] = field(default_factory=read_files)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer GET and HEAD of ``/console``, of the files below it, and of ``/docs``, a page of it."""
+        """Answer GET and HEAD of ``/``, of ``/console`` and its files, and of ``/docs``, a page of it."""
         response = self._response(scope) if scope["type"] == "http" else None
         await (response or self.app)(scope, receive, send)
 

@@ -18,17 +18,25 @@ _LABELS = 3
 
 
 def measure_agreement(judgements: Iterable[Feedback]) -> Agreement:
-    """Agreement and reliability; memory grows with the number of judgements, not with their texts."""
+    """Agreement and reliability; memory grows with the number of judgements, not with their texts.
+
+    Whoever judged a question again changed their mind, and agrees with nobody: their last label counts. All
+    who gave no name are one person: that they are two is not known.
+
+    Args:
+        judgements: oldest first.
+    """
     questions: dict[bytes, int] = {}
     annotators: dict[str, int] = {}
-    rows: list[tuple[int, int, int]] = []
+    given: dict[tuple[int, int], int] = {}
     for judgement in judgements:
         key, label = _question(judgement)
         item = questions.setdefault(key, len(questions))
-        rows.append((item, annotators.setdefault(judgement.annotator, len(annotators)), label))
-    if not rows:
+        given[item, annotators.setdefault(judgement.annotator, len(annotators))] = label
+    if not given:
         return Agreement(0, None, {}, {})
-    items, people, labels = np.array(rows, dtype=np.int64).T
+    items, people = np.array(list(given), dtype=np.int64).T
+    labels = np.array(list(given.values()), dtype=np.int64)
     counts = np.zeros((len(questions), _LABELS))
     np.add.at(counts, (items, labels), 1.0)
     shared = counts.sum(axis=1) >= 2

@@ -60,7 +60,7 @@ function told({ num_questions, alpha, accuracy, num_judgements }) {
     h(
       "p",
       {},
-      `Krippendorff\u2019s alpha ${interval(alpha)} over ${count(num_questions, "question")} that were judged twice or more.`,
+      `Krippendorff\u2019s alpha ${interval(alpha)} over ${count(num_questions, "question")} that two or more people judged.`,
     ),
     table("Annotators", [["Who"], ["Judgements", "number"], ["Reliability", "number"]], rows),
     h("p", { class: "hint" }, "Reliability: probability of the true label, by the model of Dawid and Skene."),
