@@ -20,7 +20,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
-from guerdon_training.calibrate import calibrated_log_loss, fit_slope
+from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, fit_slope
 from guerdon_training.cli import train_command
 from guerdon_training.data import read_pairs
 from guerdon_training.encode import PairTokens

@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from guerdon_service.core.manifest import Head, Manifest, Profile
+from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, fit_norm, fit_slope
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, seal
-from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
 from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import PreferencePair, file_sha256, read_pairs
@@ -89,7 +89,8 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 3. Normalise and calibrate on valid; measure on test, once, with the signs of the served float32 model.
     test = with_sure_signs(reward, test, weights)
     head = Head(config.attribute, config.attribute, fit_norm((valid.features @ weights).ravel()))
-    slope = fit_slope(valid.differences @ weights / head.norm.std, [p.cluster for p in valid.pairs])
+    clusters = [p.cluster for p in valid.pairs]
+    slope = fit_slope(valid.differences @ weights / head.norm.std, clusters, param="data.valid")
     figures = {name: {"pooled": _figures(s, weights)} for name, s in (("valid", valid), ("test", test))}
     manifest = replace(
         reward.manifest,

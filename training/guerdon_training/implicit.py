@@ -18,9 +18,9 @@ import torch
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, PackageBase, Profile, check_manifest
 from guerdon_service.core.manifest import ImplicitReward as Rule
+from guerdon_service.core.statistics.calibration_fit import fit_norm, fit_slope
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import seal
-from guerdon_training.calibrate import fit_norm, fit_slope
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.environment import environment
@@ -94,7 +94,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     chosen, rejected = _scores(judged["valid"], config.data.valid)
     norm = fit_norm(np.concatenate([chosen, rejected]))
     clusters = [j.pair.cluster for j in judged["valid"] if j.scores is not None]
-    calibration = fit_slope((chosen - rejected) / norm.std, clusters)
+    calibration = fit_slope((chosen - rejected) / norm.std, clusters, param="data.valid")
     figures = {split: {"pooled": asdict(measure(found))} for split, found in judged.items()}
     description = source.description
     manifest = Manifest(

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from guerdon_service.core.errors import GuerdonError
-from guerdon_training.calibrate import calibrated_log_loss
+from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss
 from guerdon_training.config import RewardConfig
 from guerdon_training.distributed import shares
 from guerdon_training.forward import by_budget

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head
 from guerdon_service.core.statistics.calibration_error import calibration_error
-from guerdon_training.calibrate import fit_norm, fit_slope
+from guerdon_service.core.statistics.calibration_fit import fit_norm, fit_slope
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.forward import score_rows
 from guerdon_training.rows import build_rows
@@ -129,7 +129,7 @@ def fit_calibration(
     Raises:
         InvalidInput: the margins order the pairs no better than chance.
     """
-    return fit_slope(*_margins(scored, heads, weights))
+    return fit_slope(*_margins(scored, heads, weights), param="data.valid")
 
 
 def _margins(

@@ -1,13 +1,17 @@
 """Slope and its standard error against an independent fit and simulation; normalisation."""
 
+from importlib import import_module
 from math import log
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.calibrate import calibrated_log_loss, fit_norm, fit_slope
+from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, fit_norm, fit_slope
+
+statsmodels: Any = import_module("statsmodels.api")
 
 
 def _margins(slope: float, n: int, seed: int) -> np.ndarray:
@@ -43,8 +47,26 @@ def test_standard_error_counts_prompts_not_copies() -> None:
 
 @pytest.mark.parametrize("margins", [[-1.0, -2.0, 0.5], [1.0, 2.0, 3.0]])
 def test_chance_and_perfect_orders_have_no_slope(margins: list[float]) -> None:
-    with pytest.raises(InvalidInput, match=r"data\.valid|valid pairs"):
-        fit_slope(np.array(margins), ["a", "b", "c"])
+    with pytest.raises(InvalidInput, match=r"better than chance.*in data\.valid, or") as refused:
+        fit_slope(np.array(margins), ["a", "b", "c"], param="data.valid")
+    assert refused.value.param == "data.valid"
+
+
+def test_votes_and_ties_pull_the_slope_as_the_likelihood_says() -> None:
+    margins = _margins(1.0, 400, 2)
+    shares = np.random.default_rng(2).choice([0.5, 0.8, 1.0], 400)
+    clusters = np.arange(400) // 2
+    got = fit_slope(margins, clusters, shares)
+    oracle = statsmodels.GLM(shares, margins[:, None], family=statsmodels.families.Binomial())
+    found = oracle.fit(cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}, tol=1e-12)
+    assert got.slope == pytest.approx(found.params[0], rel=1e-7)
+    assert got.slope_se == pytest.approx(found.bse[0], rel=1e-6)
+
+
+def test_a_slope_without_contradiction_is_refused_though_labels_go_both_ways() -> None:
+    """Negative margins whose second response was chosen are no errors."""
+    with pytest.raises(InvalidInput, match=r"1e\+04; held-out pairs"):
+        fit_slope(np.array([1.0, -2.0, 0.0]), ["a", "b", "c"], [1.0, 0.0, 0.5])
 
 
 def test_log_loss_of_a_wrong_order_is_that_of_a_coin() -> None:
