@@ -13,6 +13,8 @@ TEST_PACKAGES := rewardbench==0.1.4 text-embeddings-inference-client==0.1.0
 OLD_TRL := trl==1.12.0
 # The trackers of --tracker, for one test, likewise: where some of them are, other libraries log to them unasked.
 TRACKERS := tests/training_policy/trackers.txt
+# DeepSpeed, for one test, and what of its dependencies is not here: where it is, accelerate and PEFT import it unasked.
+DEEPSPEED := "deepspeed>=0.19.8,<0.20" "einops>=0.8,<0.9" "hjson>=3.1,<4" "py-cpuinfo>=9,<10"
 # CUDA's kernels are interpreted in tests; in the environment itself torch would find it and try to compile with it.
 TRITON := triton==3.7.1; sys_platform == 'linux'
 # Hex digests, words such as "key" and examples of URLs are everywhere; keys of clouds, tokens and PEM blocks are not.
@@ -38,6 +40,7 @@ $(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --no-deps "openrlhf==0.11.2; python_version < '3.13'"
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/trl-1.12 $(OLD_TRL)
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target $(VENV)/trackers -r $(TRACKERS)
+	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target $(VENV)/deepspeed $(DEEPSPEED)
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --upgrade --target $(VENV)/triton "$(TRITON)"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]" --editable service --editable training
 	.ci/chromium

@@ -43,7 +43,7 @@ def _interrupted(arguments: list[str]) -> None:
         return whole_optimizer(optimizer)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        for module in ("guerdon_training.fit", "guerdon_training.policy.fit"):
+        for module in ("guerdon_training.fit", "guerdon_training.policy.trainee"):
             patch.setattr(f"{module}.whole_optimizer", dying)  # every process comes here after each epoch
         train_command(arguments)
 

@@ -24,6 +24,8 @@ optim:
   num_threads: 1
 {tables}
 """
+ROWS = ["--set", "optim.max_row_tokens=60"]
+"""Several of them to a step of each of two processes."""
 LORA = "lora:\n  rank: 4\n  alpha: 8\n"
 
 

@@ -9,13 +9,14 @@ from accelerate import Accelerator
 from torch import nn
 
 from guerdon_training.distributed import shares
-from guerdon_training.policy.config import PolicyLora
+from guerdon_training.policy.config import PolicyLora, PolicyOptim
 from guerdon_training.policy.encode import Example
 from guerdon_training.policy.fit import Terms, backward
 from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.plan import epoch_steps, num_steps
 from guerdon_training.policy.rows import fill, pack
 from guerdon_training.policy.schedule import learning_rate_factor
+from guerdon_training.policy.trainee import accelerated
 from guerdon_training.sft import SftBatch, sft_loss
 
 LENGTHS = ((3, 5), (9, 2), (1, 1), (6, 11), (2, 20))
@@ -33,7 +34,9 @@ def _step(tiny_lm: Path, max_row_tokens: int) -> tuple[float, dict[str, torch.Te
     examples = _examples()
     rows = fill([len(e.input_ids) for e in examples], max_row_tokens)
     step = [SftBatch(pack([examples[i] for i in row])) for row in rows]
-    figures = backward(Accelerator(), model, step, lambda m, b: Terms(sft_loss(m, b)))
+    accelerator = Accelerator()
+    trainee = accelerated(accelerator, model, PolicyOptim(epochs=1, learning_rate=1e-3))
+    figures = backward(accelerator, trainee, step, lambda m, b: Terms(sft_loss(m, b)))
     return figures["loss"], {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 

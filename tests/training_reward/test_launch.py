@@ -125,7 +125,7 @@ def test_the_measured_policy_is_the_kept_one(folder: Path) -> None:
     ("kind", "shards", "version", "remedy"),
     [
         (
-            DistributedType.DEEPSPEED,
+            DistributedType.MEGATRON_LM,
             True,
             2,
             "no recipe is tested with; launch with --use_fsdp --fsdp_version 2",
@@ -141,12 +141,6 @@ def test_what_would_be_wrong_is_refused(
     check_distributed(DistributedType.FSDP, True, 2)
     with pytest.raises(InvalidInput, match=remedy):
         check_distributed(kind, shards, version)
-
-
-def test_deepspeed_is_refused_on_cpus_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")  # what --use_deepspeed sets
-    with pytest.raises(InvalidInput, match="configured for DEEPSPEED"):
-        begin_processes(shards=True, cpu=True)
 
 
 def test_a_recipe_is_not_held_to_the_choices_of_the_one_before_it() -> None:

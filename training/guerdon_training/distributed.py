@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState, is_initialized
 from accelerate.utils import parse_flag_from_env
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_training.zero_options import check_recipe, check_zero, unseen, zero_options
 
 T = TypeVar("T")
 
@@ -22,24 +23,27 @@ WAIT = InitProcessGroupKwargs(timeout=timedelta(hours=12))
 which NCCL would give the others up."""
 
 
-def begin_processes(*, shards: bool, **options: Any) -> Accelerator:
+def begin_processes(*, shards: bool, zero: bool = False, **options: Any) -> Accelerator:
     """The processes of this run.
 
     A process alone may run several recipes, as the pipeline does; each chooses device and precision anew.
 
     Args:
         shards: whether the recipe can train a model of which each process holds a part (FSDP).
+        zero: whether the recipe trains by `policy.zero` where DeepSpeed is asked for.
         options: of `Accelerator`.
 
     Raises:
-        InvalidInput: see `check_distributed`.
+        InvalidInput: see `check_distributed` and `zero_options`.
     """
     if is_initialized() and AcceleratorState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # it would refuse other options
-    if parse_flag_from_env("ACCELERATE_USE_DEEPSPEED"):  # which accelerate passes over on CPUs
-        check_distributed(DistributedType.DEEPSPEED, shards, 2)
-    accelerator = Accelerator(kwargs_handlers=[WAIT], **options)
+    check_recipe(zero)
+    with unseen():
+        accelerator = Accelerator(kwargs_handlers=[WAIT], **options)
     state = accelerator.state
+    if asked := zero_options():
+        check_zero(asked, state.mixed_precision)
     if state.distributed_type is DistributedType.MULTI_CPU and parse_flag_from_env("ACCELERATE_USE_FSDP"):
         # accelerate passes over `--use_fsdp` on CPUs without a word, and yet it runs there as elsewhere
         state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, FullyShardedDataParallelPlugin()
@@ -66,7 +70,7 @@ def check_distributed(kind: DistributedType, shards: bool, fsdp_version: int) ->
     Raises:
         InvalidInput: the weights would be sharded in a way that the recipe cannot train.
     """
-    if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+    if kind is DistributedType.MEGATRON_LM:
         raise InvalidInput(
             f"accelerate is configured for {kind.value}, which no recipe is tested with; launch with "
             "--use_fsdp --fsdp_version 2 to shard weights, or without for a whole copy to a process (DDP)",

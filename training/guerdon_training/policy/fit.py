@@ -1,18 +1,16 @@
 """The loop of SFT and DPO: steps of packed rows, one update each, a checkpoint after every epoch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from guerdon_service.core.errors import GuerdonError
@@ -20,8 +18,9 @@ from guerdon_training.distributed import shares
 from guerdon_training.policy.config import PolicyOptim
 from guerdon_training.policy.metrics import MetricsLog
 from guerdon_training.policy.schedule import learning_rate_factor
+from guerdon_training.policy.trainee import Trainee, accelerated
 from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
-from guerdon_training.sharded import load_whole, restore_optimizer, whole_on_cpu, whole_optimizer
+from guerdon_training.zero_options import zero_options
 
 BEST = "best.safetensors"
 """File of a run with the trained weights of the epoch that is kept."""
@@ -86,26 +85,18 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
         InvalidInput: the checkpoint there is another run's.
         GuerdonError: the loss is not finite, or a checkpoint could not be written; the last one stays.
     """
-    optimizer: Any = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=job.optim.learning_rate,
-        weight_decay=job.optim.weight_decay,
-    )
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    prepared.train()
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}  # sharded ones by now
+    trainee = _trainee(accelerator, model, job.optim)
+    trainee.model.train()
     path, best, is_main = job.folder / CHECKPOINT, job.folder / BEST, accelerator.is_main_process
     saved, progress = load_state(path, job.identity), Progress()
     if saved is not None:
         progress = Progress(**saved["progress"])
-        load_whole(trained, saved["trained"], model)
-        restore_optimizer(optimizer, saved["optimizer"])
-        if accelerator.scaler is not None:  # of fp16
-            accelerator.scaler.load_state_dict(saved["scaler"])
+        trainee.load(saved["trained"])
+        trainee.restore(saved)
     log = MetricsLog(job.folder / "metrics.jsonl", is_main, progress.num_epochs)
     for epoch in range(progress.num_epochs, job.optim.epochs):
-        _epoch(accelerator, prepared, optimizer, job, epoch, log)
-        figures = job.evaluate(prepared)
+        _epoch(accelerator, trainee, job, epoch, log)
+        figures = job.evaluate(trainee.model)
         if not isfinite(figures["loss"]):
             raise GuerdonError(
                 f"the valid loss is {figures['loss']} after epoch {epoch + 1}; lower optim.learning_rate. "
@@ -114,7 +105,7 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
             )
         log.write(epoch + 1, {f"valid/{name}": value for name, value in figures.items()})
         progress = replace(progress, num_epochs=epoch + 1)
-        weights, state = whole_on_cpu(trained), whole_optimizer(optimizer)
+        weights, state = trainee.weights(), trainee.state()
         if figures["loss"] < progress.best_loss:
             progress = replace(progress, best_epoch=epoch + 1, best_loss=figures["loss"])
             if is_main:
@@ -126,23 +117,24 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
                     "identity": job.identity,
                     "progress": asdict(progress),
                     "trained": weights,
-                    "optimizer": state,
-                    "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else {},
+                    **state,
                 },
             )
     accelerator.wait_for_everyone()
-    load_whole(trained, load_file(best), model)
+    trainee.load(load_file(best))
     return progress
 
 
-def _epoch(
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    job: Job[B],
-    epoch: int,
-    log: MetricsLog,
-) -> None:
+def _trainee(accelerator: Accelerator, model: nn.Module, optim: PolicyOptim) -> Trainee:
+    options = zero_options()
+    if options is None:
+        return accelerated(accelerator, model, optim)
+    from guerdon_training.policy.zero import zero  # DeepSpeed is an extra
+
+    return zero(accelerator, model, optim, options)
+
+
+def _epoch(accelerator: Accelerator, trainee: Trainee, job: Job[B], epoch: int, log: MetricsLog) -> None:
     optim, num_updates = job.optim, job.optim.epochs * job.num_steps
     title, quiet = f"epoch {epoch + 1}/{optim.epochs}", not accelerator.is_main_process
     with tqdm(job.plan(epoch), title, job.num_steps, unit="step", disable=quiet) as progress:
@@ -150,24 +142,20 @@ def _epoch(
             rate = optim.learning_rate * learning_rate_factor(
                 number, num_updates, optim.warmup_share, optim.schedule
             )
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            figures = backward(accelerator, model, step, job.terms)
+            figures = backward(accelerator, trainee, step, job.terms)
             if not isfinite(figures["loss"]):
                 raise GuerdonError(
                     f"the loss is {figures['loss']} at update {number + 1}; lower optim.learning_rate. The "
                     f"checkpoint after epoch {epoch} is intact",
                     param="optim.learning_rate",
                 )
-            norm = accelerator.clip_grad_norm_(model.parameters(), optim.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+            norm = trainee.step(rate)
             progress.set_postfix(loss=f"{figures['loss']:.3f}")
-            log.write(epoch + 1, {**figures, "gradient_norm": float(norm), "learning_rate": rate})
+            log.write(epoch + 1, {**figures, "gradient_norm": norm, "learning_rate": rate})
 
 
 def backward(
-    accelerator: Accelerator, model: nn.Module, step: Sequence[B], terms: Callable[[nn.Module, B], Terms]
+    accelerator: Accelerator, trainee: Trainee, step: Sequence[B], terms: Callable[[nn.Module, B], Terms]
 ) -> dict[str, float]:
     """Accumulate the gradient of the mean loss over all units of `step`; give the means of all terms.
 
@@ -178,11 +166,9 @@ def backward(
     share = list(shares(step, accelerator.process_index, accelerator.num_processes))
     totals: dict[str, Tensor] = {}
     for place, (batch, weight) in enumerate(share, start=1):
-        # parts of a gradient are added up where they belong: no process has room for all of it
-        is_synced = place == len(share) or isinstance(model, FSDPModule)
-        with nullcontext() if is_synced else accelerator.no_sync(model):
-            found = terms(model, batch)
-            accelerator.backward(found.loss * (weight * accelerator.num_processes / num_units))
+        with trainee.batch(is_last=place == len(share)):
+            found = terms(trainee.model, batch)
+            trainee.backward(found.loss * (weight * accelerator.num_processes / num_units))
         for name, value in {"loss": found.loss, **found.figures}.items():
             totals[name] = totals.get(name, torch.zeros(())) + value.detach() * (weight / num_units)
     return {name: float(value) for name, value in accelerator.reduce(totals, "sum").items()}

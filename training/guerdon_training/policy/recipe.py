@@ -25,6 +25,7 @@ from guerdon_training.policy.config import PolicyConfig, check_optim
 from guerdon_training.policy.fit import BEST
 from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.run_identity import run_identity
+from guerdon_training.zero_options import zero_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def begin(config: PolicyConfig) -> Recipe:
     """
     check_optim(config.optim)
     check_save(config.save, config.base, config.lora.rank)
-    accelerator = begin_processes(shards=True)
+    accelerator = begin_processes(shards=True, zero=True)
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
@@ -76,7 +77,7 @@ def begin(config: PolicyConfig) -> Recipe:
 
 def whole_model(recipe: Recipe, model: nn.Module) -> nn.Module:
     """The trained model in one piece: itself, or, where processes hold parts, once more from the files."""
-    if not isinstance(model, FSDPModule):
+    if not isinstance(model, FSDPModule) and zero_options() is None:
         return model
     fresh = load_policy(recipe.origin.folder, recipe.config.lora, recipe.config.seed)
     fresh.load_state_dict(load_file(recipe.run / BEST), strict=False)
