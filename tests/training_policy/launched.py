@@ -1,7 +1,7 @@
 """What each process of ``accelerate launch`` runs, with the arguments FOLDER OUTPUT RUN...
 
 FOLDER/RUN holds the data and the ``config.yaml`` of a recipe. With the output ``sharded`` it is
-interrupted in its second epoch, and goes on.
+interrupted before its second checkpoint, and goes on.
 """
 
 import os
@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from guerdon_training.cli import train_command
 from guerdon_training.sharded import whole_optimizer
 
-RECIPES = {"full": "sft"}
+RECIPES = {"full": "sft", "ppo_lora": "ppo", "rloo": "ppo", "rloo_lora": "ppo"}
 """Of the runs that are not named as their recipe."""
 
 
@@ -43,8 +43,8 @@ def _interrupted(arguments: list[str]) -> None:
         return whole_optimizer(optimizer)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        for module in ("guerdon_training.fit", "guerdon_training.policy.trainee"):
-            patch.setattr(f"{module}.whole_optimizer", dying)  # every process comes here after each epoch
+        for module in ("fit", "policy.trainee", "ppo.progress"):  # all processes come here for a checkpoint
+            patch.setattr(f"guerdon_training.{module}.whole_optimizer", dying)
         train_command(arguments)
 
 

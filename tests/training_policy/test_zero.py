@@ -124,6 +124,6 @@ def test_a_launch_with_deepspeed_never_goes_on_without_it(monkeypatch: pytest.Mo
     assert zero_options() is None
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")  # what --use_deepspeed sets
     with pytest.raises(InvalidInput, match="which this recipe does not train with"):
-        begin_processes(shards=True, cpu=True)
+        begin_processes(cpu=True)
     with pytest.raises(InvalidInput, match=r"pip install 'guerdon\[deepspeed\]'"):
-        begin_processes(shards=True, zero=True, cpu=True)  # it is installed for launched processes alone
+        begin_processes(zero=True, cpu=True)  # it is installed for launched processes alone

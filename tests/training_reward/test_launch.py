@@ -1,9 +1,6 @@
 """``accelerate launch`` on two processes trains what one process trains: the same step, shared."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,24 +20,22 @@ from guerdon_training.cli import train_command
 from guerdon_training.config import BaseConfig
 from guerdon_training.distributed import begin_processes, check_distributed
 from guerdon_training.model import base_folder
-from tests.ports import free_port
 from tests.training_policy.conftest import tiny_lm
+from tests.training_policy.launch import DDP, FSDP, launch
 from tests.training_policy.launched import RECIPES
 from tests.training_policy.runs import prepare_dpo, prepare_sft
 from tests.training_policy.tiny_lm import demonstrations, write_jsonl
 from tests.training_reward.runs import config, write_pairs
 
 __all__ = ["tiny_lm"]
-ROOT = Path(__file__).parents[2]
 WEIGHTS = {
     "sft": "model.safetensors",
     "full": "model.safetensors",
     "dpo": "model.safetensors",
     "reward": "adapter/adapter_model.safetensors",
 }
-FSDP = ["--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"]
 LAUNCHES = {
-    "together": (["--multi_gpu"], ("sft", "dpo", "reward")),
+    "together": (DDP, ("sft", "dpo", "reward")),
     "sharded": (FSDP, ("full", "dpo", "reward")),
 }
 """Options and runs, by the output of those runs."""
@@ -67,27 +62,9 @@ def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPa
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root / run)
             assert train_command([RECIPES.get(run, run), "config.yaml"]) == 0
-    for output in LAUNCHES:
-        _launch(root, output)
+    for output, (options, runs) in LAUNCHES.items():
+        launch(root, options, output, runs)
     yield root
-
-
-def _launch(root: Path, output: str) -> None:
-    options, runs = LAUNCHES[output]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *options, "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", str(free_port()), "--module", "tests.training_policy.launched"]
-    path = os.pathsep.join([str(ROOT), *(p for p in sys.path if p)])
-    settings = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    found = subprocess.run(
-        [*launch, str(root), output, *runs],
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr[-4000:]
 
 
 def _metrics(artifact: Path) -> dict[str, Any]:
@@ -122,31 +99,23 @@ def test_the_measured_policy_is_the_kept_one(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shards", "version", "remedy"),
+    ("kind", "version", "remedy"),
     [
-        (
-            DistributedType.MEGATRON_LM,
-            True,
-            2,
-            "no recipe is tested with; launch with --use_fsdp --fsdp_version 2",
-        ),
-        (DistributedType.FSDP, False, 2, r"samples responses.*launch without --use_fsdp \(DDP\)"),
-        (DistributedType.FSDP, True, 1, "launch with --fsdp_version 2"),
+        (DistributedType.MEGATRON_LM, 2, "no recipe is tested with; launch with --use_fsdp --fsdp_version 2"),
+        (DistributedType.FSDP, 1, "launch with --fsdp_version 2"),
     ],
 )
-def test_what_would_be_wrong_is_refused(
-    kind: DistributedType, shards: bool, version: int, remedy: str
-) -> None:
-    check_distributed(DistributedType.MULTI_CPU, False, 2)
-    check_distributed(DistributedType.FSDP, True, 2)
+def test_what_would_be_wrong_is_refused(kind: DistributedType, version: int, remedy: str) -> None:
+    check_distributed(DistributedType.MULTI_CPU, 2)
+    check_distributed(DistributedType.FSDP, 2)
     with pytest.raises(InvalidInput, match=remedy):
-        check_distributed(kind, shards, version)
+        check_distributed(kind, version)
 
 
 def test_a_recipe_is_not_held_to_the_choices_of_the_one_before_it() -> None:
-    assert begin_processes(shards=False, mixed_precision="bf16").mixed_precision == "bf16"
+    assert begin_processes(mixed_precision="bf16").mixed_precision == "bf16"
     AcceleratorState().device = torch.device("cuda")  # what a stage on a GPU leaves behind
-    accelerator = begin_processes(shards=False, cpu=True, mixed_precision="no")
+    accelerator = begin_processes(cpu=True, mixed_precision="no")
     assert (accelerator.mixed_precision, accelerator.device.type) == ("no", "cpu")
 
 

@@ -1,5 +1,6 @@
 """How the processes of ``accelerate launch`` may share a run."""
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -23,13 +24,12 @@ WAIT = InitProcessGroupKwargs(timeout=timedelta(hours=12))
 which NCCL would give the others up."""
 
 
-def begin_processes(*, shards: bool, zero: bool = False, **options: Any) -> Accelerator:
+def begin_processes(*, zero: bool = False, **options: Any) -> Accelerator:
     """The processes of this run.
 
     A process alone may run several recipes, as the pipeline does; each chooses device and precision anew.
 
     Args:
-        shards: whether the recipe can train a model of which each process holds a part (FSDP).
         zero: whether the recipe trains by `policy.zero` where DeepSpeed is asked for.
         options: of `Accelerator`.
 
@@ -50,8 +50,13 @@ def begin_processes(*, shards: bool, zero: bool = False, **options: Any) -> Acce
         if state.mixed_precision != "no":
             state.fsdp_plugin.set_mixed_precision(state.mixed_precision)
     plugin = getattr(state, "fsdp_plugin", None)
-    check_distributed(state.distributed_type, shards, plugin.fsdp_version if plugin else 2)
+    check_distributed(state.distributed_type, plugin.fsdp_version if plugin else 2)
     return accelerator
+
+
+def load_everywhere() -> None:
+    """Have every process read whole weights from their files; under FSDP, one alone would, and send them."""
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
 
 
 def shares(step: Sequence[T], process: int, num_processes: int) -> Iterator[tuple[T, float]]:
@@ -64,23 +69,16 @@ def shares(step: Sequence[T], process: int, num_processes: int) -> Iterator[tupl
         yield (step[mine], 1.0) if mine < len(step) else (step[-1], 0.0)
 
 
-def check_distributed(kind: DistributedType, shards: bool, fsdp_version: int) -> None:
-    """Let whole copies of the model through, one to a process (DDP), or one process; parts where they can be.
+def check_distributed(kind: DistributedType, fsdp_version: int) -> None:
+    """Let one process through, whole copies of the model, one to a process (DDP), and parts of it (FSDP 2).
 
     Raises:
-        InvalidInput: the weights would be sharded in a way that the recipe cannot train.
+        InvalidInput: the weights would be sharded in a way that no recipe can train.
     """
     if kind is DistributedType.MEGATRON_LM:
         raise InvalidInput(
             f"accelerate is configured for {kind.value}, which no recipe is tested with; launch with "
             "--use_fsdp --fsdp_version 2 to shard weights, or without for a whole copy to a process (DDP)",
-            param="accelerate",
-        )
-    if kind is DistributedType.FSDP and not shards:
-        raise InvalidInput(
-            "accelerate is configured for FSDP, and this recipe samples responses, where processes that end "
-            "at different tokens would wait for each other's weights for ever; launch without --use_fsdp "
-            "(DDP)",
             param="accelerate",
         )
     if kind is DistributedType.FSDP and fsdp_version != 2:

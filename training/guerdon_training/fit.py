@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 
 from guerdon_training.average import MovingAverage
@@ -20,7 +19,14 @@ from guerdon_training.learner import build_learner
 from guerdon_training.policy.metrics import MetricsLog
 from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
 from guerdon_training.rows import Rows
-from guerdon_training.sharded import clip_norm, part_as, restore_optimizer, whole, whole_optimizer
+from guerdon_training.sharded import (
+    clip_norm,
+    mean_gradients,
+    part_as,
+    restore_optimizer,
+    whole,
+    whole_optimizer,
+)
 from guerdon_training.steps import epoch_steps
 from guerdon_training.trunk import SplitEncoder
 
@@ -100,7 +106,7 @@ def fit(
         with tqdm(steps, f"epoch {number}/{optim.epochs}", unit="step", disable=not is_main) as progress:
             for step in progress:
                 loss = learner.backward(states, step)
-                _mean_gradients(accelerator, parameters)
+                mean_gradients(accelerator, parameters)
                 norm = clip_norm(accelerator, parameters, optim.max_grad_norm)
                 rate = float(schedule.get_last_lr()[0])
                 log.write(number, {"loss": loss, "gradient_norm": norm, "learning_rate": rate})
@@ -134,14 +140,6 @@ def fit(
         if is_main:
             save_state(run / CHECKPOINT, state)
     return best
-
-
-def _mean_gradients(accelerator: Accelerator, parameters: Sequence[Tensor]) -> None:
-    """Every process gets the mean of all gradients, and so the same step; sharded ones are that by now."""
-    if accelerator.num_processes > 1:
-        for p in parameters:
-            if not isinstance(p, DTensor):
-                p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "mean")
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ writes.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,7 +28,7 @@ from guerdon_training.convex import fit_convex
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
-from guerdon_training.distributed import begin_processes
+from guerdon_training.distributed import begin_processes, load_everywhere
 from guerdon_training.environment import environment
 from guerdon_training.fit import Fitted, fit
 from guerdon_training.flip_rates import read_flip_rates
@@ -70,9 +69,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     config = read_config(config_path, RewardConfig, overrides)
     check_reward(config)
-    accelerator = begin_processes(shards=True, cpu=True)
-    if accelerator.is_fsdp2:
-        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # every process runs the frozen layers
+    accelerator = begin_processes(cpu=True)
+    load_everywhere()  # every process runs the frozen layers
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     names = [head.name for head in config.heads]
 

@@ -4,14 +4,54 @@ What is not sharded passes through as it is, so that a checkpoint is the same fi
 it was sharded or not, and over however many processes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def place(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """The model on this process's device: whole, or under FSDP a part of it.
+
+    A layer is gathered while it runs; what is no layer by the word of transformers, together.
+    """
+    if not accelerator.is_fsdp2:
+        return model.to(accelerator.device)
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    names = {name for m in model.modules() for name in getattr(m, "_no_split_modules", None) or ()}
+    for module in (*(m for m in model.modules() if type(m).__name__ in names), model):
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)
+    return model
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Within it every process holds all of a model from `place`, and no forward waits for another process.
+
+    Entering it is a collective operation.
+    """
+    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    yield
+    for part in parts:
+        part.reshard()
+        part.set_reshard_after_forward(True, recurse=False)
+
+
+def mean_gradients(accelerator: Accelerator, parameters: Sequence[Tensor]) -> None:
+    """Every process gets the mean of all gradients, and so the same step; sharded ones are that by now."""
+    if accelerator.num_processes > 1:
+        for p in parameters:
+            if not isinstance(p, DTensor):
+                p.grad = accelerator.reduce(torch.zeros_like(p) if p.grad is None else p.grad, "mean")
 
 
 def whole(value: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def begin(config: PolicyConfig) -> Recipe:
     """
     check_optim(config.optim)
     check_save(config.save, config.base, config.lora.rank)
-    accelerator = begin_processes(shards=True, zero=True)
+    accelerator = begin_processes(zero=True)
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}

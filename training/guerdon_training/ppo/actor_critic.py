@@ -48,7 +48,7 @@ class ValueModel(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """Both networks, so that one wrapper (DDP) and one optimiser see all that trains.
+    """Both networks, so that one forward evaluates a row and one optimiser sees all that trains.
 
     Args:
         policy: causal language model, a PEFT one or a plain one.

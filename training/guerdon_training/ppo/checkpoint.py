@@ -11,13 +11,22 @@ from torch import nn
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training.run_identity import is_same_run
+from guerdon_training.sharded import whole_on_cpu
 
 CHECKPOINT = "checkpoint.pt"
 
 
 def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters that train, by name, on the CPU; frozen ones come from the base again."""
-    return {name: p.detach().cpu() for name, p in model.named_parameters() if p.requires_grad}
+    """Whole parameters that train, by name, on the CPU; frozen ones come from the base again.
+
+    A collective operation where they are sharded.
+    """
+    return whole_on_cpu(trained_parameters(model))
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """By name; of a sharded model this process's parts."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 
+from accelerate import Accelerator
+
 from guerdon_training.ppo.config import PpoConfig
 from guerdon_training.ppo.losses import kl_k1, kl_k3
 from guerdon_training.ppo.models import Networks
 from guerdon_training.ppo.prompts import Prompt
 from guerdon_training.ppo.reward_source import RewardSource
-from guerdon_training.ppo.rollout import evaluate_episodes, roll_out, row_seed
+from guerdon_training.ppo.rollout import row_seed
+from guerdon_training.ppo.together import evaluate_together, mean_over_processes, roll_out_together
 
 
 def evaluate_policy(
+    accelerator: Accelerator,
     networks: Networks,
     prompts: Sequence[Prompt],
     reward: RewardSource,
@@ -23,22 +27,20 @@ def evaluate_policy(
     counted. KL is in nats per response.
     """
     seeds = [row_seed(config.seed, -1, i) for i in range(len(prompts))]  # no update is number -1
-    rollout = roll_out(networks.learner.policy, networks.tokenizer, prompts, seeds, config.rollout)
-    budget, temperature = config.optim.max_row_tokens, config.rollout.temperature
-    sampled = evaluate_episodes(networks.learner, rollout, temperature, budget)
+    sources = {"score": reward} | ({"gold": gold} if gold is not None else {})
+    scored = roll_out_together(accelerator, networks, prompts, seeds, list(sources.values()), config)
+    rollout = scored.rollout
+    sampled = evaluate_together(accelerator, networks.learner, rollout, config)
     with networks.as_reference():
-        reference = evaluate_episodes(networks.reference, rollout, temperature, budget)
-    scored = {"score": reward.score(rollout.conversations)}
-    if gold is not None:
-        scored["gold"] = gold.score(rollout.conversations)
+        reference = evaluate_together(accelerator, networks.reference, rollout, config)
     figures = {
         "kl": float(kl_k1(sampled.logprobs, reference.logprobs).mul(rollout.mask).sum(1).mean()),
         "kl_k3": float(kl_k3(sampled.logprobs, reference.logprobs).mul(rollout.mask).sum(1).mean()),
         "length": float(rollout.mask.sum(1).mean()),
         "eos_rate": float(rollout.finished.float().mean()),
     }
-    for name, raw in scored.items():
+    for name, raw in zip(sources, scored.scores, strict=True):
         known = [s for s in raw if s is not None]
         figures[name] = sum(known) / len(known) if known else float("-inf")
         figures[f"{name}_refused"] = float(len(raw) - len(known))
-    return {f"valid/{name}": value for name, value in figures.items()}
+    return mean_over_processes(accelerator, {f"valid/{name}": value for name, value in figures.items()})

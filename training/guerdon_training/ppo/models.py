@@ -1,17 +1,19 @@
 """The networks of a run: policy, reference and critic, from one base."""
 
-import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.ppo.actor_critic import ActorCritic, ValueModel
+from guerdon_training.ppo.checkpoint import trained_state
 from guerdon_training.ppo.config import PpoConfig
 
 
@@ -36,30 +38,43 @@ class Networks:
         """Within it, `reference` is the policy before training."""
         return nullcontext() if self.frozen else self.learner.policy.disable_adapter()
 
-    def to(self, device: torch.device) -> "Networks":
-        """Move them."""
-        self.learner.to(device)
-        if self.frozen is not None:
-            self.frozen.to(device)
-        return self
 
+def build_networks(
+    config: PpoConfig, place: Callable[[nn.Module], nn.Module] = lambda network: network
+) -> Networks:
+    """Load the base for each of the networks, in evaluation mode.
 
-def build_networks(config: PpoConfig) -> Networks:
-    """Load the base once for the policy and copy it for the others, in evaluation mode.
+    With adapters the critic gets its own; in full training the reference is the base once more, frozen.
 
-    With adapters the critic gets its own; in full training the reference is a frozen copy.
+    Args:
+        place: is given each network once it is loaded, to put it where it shall be; see `sharded.place`.
 
     Raises:
         InvalidInput: the base cannot be used.
     """
     base = policy_base(config.base)
     tokenizer = load_tokenizer(base)
-    policy: Any = load_policy(base, config.lora, config.seed)
-    value = _value_model(base, config) if config.algorithm == "ppo" else None
+    policy = place(load_policy(base, config.lora, config.seed))
+    value: Any = place(_value_model(base, config)) if config.algorithm == "ppo" else None
     frozen = None
     if config.lora.rank == 0:
-        frozen = ActorCritic(copy.deepcopy(policy), None).eval().requires_grad_(False)
+        again = load_policy(base, config.lora, config.seed).requires_grad_(False)
+        frozen = ActorCritic(place(again), None).eval()
     return Networks(base, tokenizer, ActorCritic(policy, value).eval(), frozen)
+
+
+def whole_policy(networks: Networks, config: PpoConfig) -> nn.Module:
+    """The trained policy in one piece: itself, or, where processes hold parts, a copy on the CPU.
+
+    A collective operation.
+    """
+    policy: nn.Module = networks.learner.policy
+    if not isinstance(policy, FSDPModule):
+        return policy
+    trained = trained_state(policy)
+    whole = load_policy(networks.base, config.lora, config.seed)
+    whole.load_state_dict(trained, strict=False)
+    return whole
 
 
 def _value_model(base: Path, config: PpoConfig) -> ValueModel:

@@ -3,16 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import torch
+from accelerate import Accelerator
 
 from guerdon_service.core.manifest import Norm
-from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state, trained_state
+from guerdon_training.ppo.checkpoint import (
+    CHECKPOINT,
+    load_state,
+    save_state,
+    trained_parameters,
+    trained_state,
+)
 from guerdon_training.ppo.config import PpoConfig
 from guerdon_training.ppo.evaluate import evaluate_policy
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.models import Networks
 from guerdon_training.ppo.prompts import Prompt
 from guerdon_training.ppo.reward_source import RewardSource
+from guerdon_training.sharded import load_whole, restore_optimizer, whole_optimizer
 
 BEST = "best.pt"
 
@@ -46,7 +55,7 @@ class Progress:
     best_update: int = 0
 
 
-def resume(job: Job, optimizer: Any) -> Progress | None:
+def resume(job: Job, optimizer: torch.optim.Optimizer) -> Progress | None:
     """Load the last checkpoint into the learner and the optimiser; None where there is none.
 
     Raises:
@@ -55,14 +64,14 @@ def resume(job: Job, optimizer: Any) -> Progress | None:
     state = load_state(job.run / CHECKPOINT, job.identity)
     if state is None:
         return None
-    job.networks.learner.load_state_dict(state["learner"], strict=False)
-    optimizer.load_state_dict(state["optimizer"])
+    _load(job, state["learner"])
+    restore_optimizer(optimizer, state["optimizer"])
     stored = state["progress"]
     return Progress(**stored | {"kl": KlController(**stored["kl"]), "norm": Norm(**stored["norm"])})
 
 
-def save(job: Job, optimizer: Any, progress: Progress) -> None:
-    """Replace the checkpoint.
+def save(accelerator: Accelerator, job: Job, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Replace the checkpoint, by one process; a collective operation.
 
     Raises:
         GuerdonError: it could not be written; the old one is intact.
@@ -71,13 +80,14 @@ def save(job: Job, optimizer: Any, progress: Progress) -> None:
         "identity": job.identity,
         "progress": asdict(progress),
         "learner": trained_state(job.networks.learner),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": whole_optimizer(optimizer),
     }
-    save_state(job.run / CHECKPOINT, state)
+    if accelerator.is_main_process:
+        save_state(job.run / CHECKPOINT, state)
 
 
 def evaluated(
-    job: Job, progress: Progress, is_main: bool, *, ends: bool
+    accelerator: Accelerator, job: Job, progress: Progress, *, ends: bool
 ) -> tuple[Progress, Mapping[str, float]]:
     """Figures on the valid prompts where the config asks for them now; the best weights so far are kept.
 
@@ -88,15 +98,16 @@ def evaluated(
     every, done = job.config.eval_every, progress.done
     if not job.valid or not (ends or (every > 0 and done % every == 0)):
         return progress, {}
-    figures = evaluate_policy(job.networks, job.valid, job.reward, job.gold, job.config)
+    figures = evaluate_policy(accelerator, job.networks, job.valid, job.reward, job.gold, job.config)
     reached = figures.get("valid/gold", figures["valid/score"])
     stop = job.config.kl.stop
     too_far = 0.0 < stop <= figures["valid/kl"]
     if reached > progress.best and not too_far:
         progress = replace(progress, best=reached, best_update=done)
-        if is_main and job.config.keep == "best":
+        if job.config.keep == "best":
             state = {"identity": job.identity, "learner": trained_state(job.networks.learner)}
-            save_state(job.run / BEST, state)
+            if accelerator.is_main_process:
+                save_state(job.run / BEST, state)
     return progress, figures
 
 
@@ -104,4 +115,9 @@ def restore_best(job: Job) -> None:
     """Put the weights of the best evaluation into the learner."""
     state = load_state(job.run / BEST, job.identity)
     assert state is not None, "the evaluation before the first update writes it"
-    job.networks.learner.load_state_dict(state["learner"], strict=False)
+    _load(job, state["learner"])
+
+
+def _load(job: Job, weights: Mapping[str, torch.Tensor]) -> None:
+    learner = job.networks.learner
+    load_whole(trained_parameters(learner), weights, learner)

@@ -1,6 +1,6 @@
 """A batch of episodes: prompts, sampled responses, and their text as the reward model reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -115,7 +115,6 @@ def as_example(prompt: Sequence[int], response: Sequence[int]) -> Example:
     return Example((*prompt, *response), (False,) * len(prompt) + (True,) * len(response))
 
 
-@torch.no_grad()
 def evaluate_episodes(
     model: ActorCritic,
     rollout: Rollout,
@@ -125,13 +124,32 @@ def evaluate_episodes(
     with_entropy: bool = False,
 ) -> Evaluated:
     """What `model` says about every sampled token: float32 [B, R] on the CPU, 0 off the mask."""
+    every = ((rows, 1.0) for rows in filled(rollout, max_row_tokens))
+    return evaluate_rows(model, rollout, every, temperature, with_entropy=with_entropy)
+
+
+def filled(rollout: Rollout, max_row_tokens: int) -> list[list[int]]:
+    """Episodes, by number, that go through a model at once."""
+    return fill([len(e.input_ids) for e in rollout.examples], max_row_tokens)
+
+
+@torch.no_grad()
+def evaluate_rows(
+    model: ActorCritic,
+    rollout: Rollout,
+    weighted: Iterable[tuple[list[int], float]],
+    temperature: float,
+    *,
+    with_entropy: bool,
+) -> Evaluated:
+    """As `evaluate_episodes` for some rows of `filled`, each times its weight; 0 for the other episodes."""
     device = next(model.parameters()).device
     found = [torch.zeros_like(rollout.mask) for _ in Evaluated._fields]
-    for rows in fill([len(e.input_ids) for e in rollout.examples], max_row_tokens):
+    for rows, weight in weighted:
         row = pack([rollout.examples[i] for i in rows]).to(device)
         kept = rollout.mask[rows] > 0
         for whole, part in zip(found, model(row, temperature, with_entropy), strict=True):
             block = torch.zeros_like(rollout.mask[rows])
-            block[kept] = part.cpu()
+            block[kept] = part.cpu() * weight
             whole[rows] = block
     return Evaluated(*found)

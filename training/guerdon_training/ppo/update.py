@@ -1,20 +1,22 @@
 """The gradient steps on one rollout."""
 
-from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from math import isfinite
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
+from guerdon_training.distributed import shares
 from guerdon_training.policy.logprobs import sum_by_example
 from guerdon_training.policy.rows import Row, fill, pack
 from guerdon_training.ppo.actor_critic import Evaluated
 from guerdon_training.ppo.config import PpoConfig, PpoOptim
 from guerdon_training.ppo.episodes import Episodes
 from guerdon_training.ppo.losses import kl_k3, policy_clipped, policy_losses, value_losses
-from guerdon_training.ppo.rollout import not_finite
+from guerdon_training.ppo.rollout import filled, not_finite
+from guerdon_training.ppo.together import mean_over_processes
+from guerdon_training.sharded import clip_norm, mean_gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Batch:
 
 
 def update(
-    accelerator: Any,
+    accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     episodes: Episodes,
@@ -40,6 +42,10 @@ def update(
     seed: int,
 ) -> dict[str, float]:
     """`epochs` passes over the episodes in `minibatches` steps each, shuffled anew for each pass.
+
+    Args:
+        model: trained in place; every process has the same, or its part.
+        episodes: the same in every process.
 
     Returns:
         Means over the steps; ``first/...`` are of the very first step, where the policy is still the one that
@@ -60,30 +66,33 @@ def update(
 
 
 def _step(
-    accelerator: Any,
+    accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     episodes: Episodes,
     minibatch: list[int],
     config: PpoConfig,
 ) -> dict[str, float]:
-    """One optimiser step on one minibatch, its gradient summed over packed batches."""
-    optim = config.optim
+    """One optimiser step on one minibatch, its gradient summed over packed batches of all processes."""
+    optim, num_processes = config.optim, accelerator.num_processes
     num_tokens = float(episodes.rollout.mask[minibatch].sum())
     figures: dict[str, float] = {}
-    batches = list(_batches(episodes, minibatch, optim.max_row_tokens, accelerator.device))
-    for place, batch in enumerate(batches, start=1):
-        with nullcontext() if place == len(batches) else accelerator.no_sync(model):
-            now: Evaluated = model(batch.row, config.rollout.temperature)
-            loss, found = batch_loss(batch, now, len(minibatch), num_tokens, config)
-            if not bool(torch.isfinite(loss)):
-                raise not_finite("the loss is")
-            accelerator.backward(loss)
-        figures = {name: figures.get(name, 0.0) + value for name, value in found.items()}
-    norm = accelerator.clip_grad_norm_(model.parameters(), optim.max_grad_norm)
+    cuts = fill([len(episodes.rollout.examples[i].input_ids) for i in minibatch], optim.max_row_tokens)
+    for cut, weight in shares(cuts, accelerator.process_index, num_processes):
+        batch = _batch(episodes, [minibatch[j] for j in cut], accelerator.device)
+        now: Evaluated = model(batch.row, config.rollout.temperature)
+        loss, found = batch_loss(batch, now, len(minibatch), num_tokens, config)
+        accelerator.backward(loss * (weight * num_processes))  # of which the mean is taken
+        figures = {n: figures.get(n, 0.0) + value * (weight * num_processes) for n, value in found.items()}
+    figures = mean_over_processes(accelerator, figures)
+    if not isfinite(figures["loss/policy"] + figures.get("loss/value", 0.0)):
+        raise not_finite("the loss is")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    mean_gradients(accelerator, trained)
+    norm = clip_norm(accelerator, trained, optim.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
-    return figures | {"policy/grad_norm": float(norm)}
+    return figures | {"policy/grad_norm": norm}
 
 
 @torch.no_grad()
@@ -93,10 +102,8 @@ def check_sound(model: nn.Module, episodes: Episodes, config: PpoConfig, device:
     Raises:
         GuerdonError: the networks say nothing finite.
     """
-    first = next(
-        _batches(episodes, list(range(len(episodes.rollout.examples))), config.optim.max_row_tokens, device)
-    )
-    now: Evaluated = model(first.row, config.rollout.temperature)
+    first = filled(episodes.rollout, config.optim.max_row_tokens)[0]
+    now: Evaluated = model(_batch(episodes, first, device).row, config.rollout.temperature)
     if not bool(torch.isfinite(now.logprobs).all() and torch.isfinite(now.values).all()):
         raise not_finite("the policy's log-probabilities are")
 
@@ -144,18 +151,14 @@ def learning_rate(start: float, done: int, optim: PpoOptim) -> float:
     return start * (1.0 - done / optim.updates)
 
 
-def _batches(
-    episodes: Episodes, minibatch: list[int], max_row_tokens: int, device: torch.device
-) -> Iterator[Batch]:
-    examples = episodes.rollout.examples
-    for cut in fill([len(examples[i].input_ids) for i in minibatch], max_row_tokens):
-        rows = [minibatch[j] for j in cut]
-        kept = episodes.rollout.mask[rows] > 0
-        advantages = episodes.advantages[rows]
-        flat = (
-            episodes.logprobs[rows][kept],
-            episodes.values[rows][kept],
-            episodes.returns[rows][kept],
-            advantages[kept] if advantages.dim() == 2 else advantages,
-        )
-        yield Batch(pack([examples[i] for i in rows]).to(device), *(t.to(device) for t in flat))
+def _batch(episodes: Episodes, rows: list[int], device: torch.device) -> Batch:
+    kept = episodes.rollout.mask[rows] > 0
+    advantages = episodes.advantages[rows]
+    flat = (
+        episodes.logprobs[rows][kept],
+        episodes.values[rows][kept],
+        episodes.returns[rows][kept],
+        advantages[kept] if advantages.dim() == 2 else advantages,
+    )
+    row = pack([episodes.rollout.examples[i] for i in rows])
+    return Batch(row.to(device), *(t.to(device) for t in flat))
