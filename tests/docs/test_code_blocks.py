@@ -47,7 +47,7 @@ NOT_HERE = {
     "GUERDON_SEED=": "replays a failure that there must be first; tests/simulation replays one",
 }
 """First words of blocks that cannot run here, each with its reason."""
-DATA = ("toml", "json", "proto", "text")
+DATA = ("toml", "yaml", "json", "proto", "text")
 """Languages of blocks that nobody runs; text is output, a formula, a sketch or a synopsis."""
 
 BLOCKS = all_blocks()

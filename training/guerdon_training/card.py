@@ -1,6 +1,6 @@
 """The model card, written from measured figures only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,12 @@ def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> s
         manifest: `metrics` is ``{head: {split: {"pooled" | source: figures}}}``, and what
             `directions.profile_metrics` gives.
     """
+    base = manifest.base
     parts = [
         f"# {config.name} {config.version}",
         _summary(config, config_file),
-        _facts(manifest),
-        "## Measured on held-out pairs",
-        _EXPLANATION,
-        *config.notes,
-        *(_section(head.name, manifest.metrics[head.name]) for head in config.heads),
-        *_directions(manifest),
+        facts(manifest, f"{manifest.parents['base']}, SHA-256 {base.weights_sha256 if base else ''}"),
+        *measured(manifest, [head.name for head in config.heads], config.notes),
         "## Sources",
         "Only sources whose licence permits shipping the weights train a head.",
         *(f"**{h.name}**\n\n" + "\n".join(map(_source, h.sources)) for h in config.heads),
@@ -47,6 +44,17 @@ def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> s
         "\n".join(f"- {limit}" for limit in config.limits),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def measured(manifest: Manifest, heads: Sequence[str], notes: Sequence[str] = ()) -> list[str]:
+    """Paragraphs about what `metrics` holds: accuracies by head, and when to refuse where known."""
+    return [
+        "## Measured on held-out pairs",
+        _EXPLANATION,
+        *notes,
+        *(_section(name, manifest.metrics[name]) for name in heads),
+        *_directions(manifest),
+    ]
 
 
 _EXPLANATION = """\
@@ -110,11 +118,15 @@ def _trunk(config: RewardConfig) -> str:
     return f"{kept}the encoder of the package `{config.base.package}` {adapter}{reads}"
 
 
-def _facts(manifest: Manifest) -> str:
+def facts(manifest: Manifest, base: str) -> str:
+    """What was fitted on the valid pairs, from which weights and data.
+
+    Args:
+        base: name and SHA-256.
+    """
     slope, on_test = manifest.calibration, manifest.metrics["calibration"]["test"]
     norms = ", ".join(f"{h.name} mean {h.norm.mean:.3f}, std {h.norm.std:.3f}" for h in manifest.heads)
     files = ", ".join(f"`{name}` {digest}" for name, digest in manifest.parents["data_sha256"].items())
-    base = manifest.base
     return "\n".join(
         [
             f"- Normalised on the valid responses: {norms}.",
@@ -122,7 +134,7 @@ def _facts(manifest: Manifest) -> str:
             f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}. "
             f"On {on_test['num_pairs']} test pairs: expected calibration error {_interval(on_test['ece'])}, "
             f"Brier score {_interval(on_test['brier'])} (0.25 is a coin).",
-            f"- Base weights: {manifest.parents['base']}, SHA-256 {base.weights_sha256 if base else ''}.",
+            f"- Base weights: {base}.",
             f"- Data, SHA-256: {files}.",
         ]
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from guerdon_training.implicit import train_implicit
 from guerdon_training.pipeline.recipe import train_pipeline
 from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
+from guerdon_training.reward_lm import train_reward_lm
 from guerdon_training.sft import train_sft
 from guerdon_training.tracking import TRACKERS, tracking
 
 RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "reward": train_reward,
+    "reward-lm": train_reward_lm,
     "head": train_head,
     "sft": train_sft,
     "dpo": train_dpo,
@@ -25,6 +28,13 @@ RECIPES: dict[str, Callable[[Path, Sequence[str]], Manifest]] = {
     "pipeline": train_pipeline,
 }
 """One file per method; each reads a YAML file and writes an artifact."""
+WIDTH = 2 + max(map(len, RECIPES))
+
+
+def summary(recipe: str) -> str:
+    """What a recipe makes, from the first line of its module, after ``Recipe:``."""
+    first, *_ = (sys.modules[RECIPES[recipe].__module__].__doc__ or "").splitlines()
+    return first.partition(": ")[2]
 
 
 def train_command(argv: list[str]) -> int:
@@ -33,8 +43,13 @@ def train_command(argv: list[str]) -> int:
     Raises:
         GuerdonError: the config, the data or the base cannot be used; the message says what to do.
     """
-    parser = argparse.ArgumentParser("guerdon train", description="Train a model and write its artifact.")
-    parser.add_argument("recipe", choices=sorted(RECIPES))
+    parser = argparse.ArgumentParser(
+        "guerdon train",
+        description="Train a model and write its artifact.",
+        epilog="recipes:\n" + "".join(f"  {name:<{WIDTH}}{summary(name)}\n" for name in RECIPES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE", help="one of those below")
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
     parser.add_argument(
         "--set",

@@ -17,7 +17,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.config_file import read_config
-from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.data import PreferencePair
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
 from guerdon_training.policy.drift import DriftConfig, check_drift, measure_drift
 from guerdon_training.policy.encode import encode_prompt
@@ -33,13 +33,12 @@ from guerdon_training.policy.pairs import (
     num_targets,
     pair_batch,
     pair_logprobs,
+    read_split,
 )
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import Recipe, begin, publish, whole_model
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
-from guerdon_training.policy.select import select
 from guerdon_training.splits import check_splits
-from guerdon_training.usable import check_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     optim = config.optim
 
     # 1. Data: both responses of a pair as token ids, after the same prompt tokens.
-    records = {split: read_split(recipe, split) for split in config.data.splits}
+    records = {split: read_split(config, split) for split in config.data.splits}
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     pairs = {split: encode_split(recipe, split, found) for split, found in records.items()}
 
@@ -154,19 +153,6 @@ def dpo_terms(model: nn.Module, batch: PairBatch, loss: LossConfig) -> Terms:
     counts = torch.bincount(batch.row.owners, minlength=batch.row.num_examples).view(-1, 2)
     figures = pair_figures(logprobs - reference, counts.to(logprobs.device), loss)
     return Terms(figures["loss"].sum(), {k: v.sum() for k, v in figures.items() if k != "loss"})
-
-
-def read_split(recipe: Recipe, split: str) -> list[PreferencePair]:
-    """Pairs of one file, those that the config asks for.
-
-    Raises:
-        InvalidInput: the file, or a line, cannot be used.
-    """
-    data = recipe.config.data
-    file, limit = data.splits[split]
-    kept = select(read_pairs(Path(file)), data.sources, limit, recipe.config.seed, file)
-    check_classes(kept, file)
-    return kept
 
 
 def encode_split(recipe: Recipe, split: str, records: Sequence[PreferencePair]) -> list[ExamplePair]:

@@ -1,12 +1,14 @@
 """Reference scores of our own texts, which the service replays before it calls a model ready."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Conversation, Message
+from guerdon_service.core.errors import InvalidInput
 from guerdon_training.encode import PairTokens, encode_pair
 from guerdon_training.forward import score_rows
 
@@ -44,6 +46,30 @@ def write_golden(path: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBas
     rows = [_encoded(text, tokenizer, max_tokens) for text in TEXTS]
     raw = score_rows(model, rows, tokenizer.pad_token_id, max_batch_tokens=1, label="golden scores")
     path.write_text("".join(map(_line, TEXTS, raw.tolist())), "utf-8")
+
+
+def golden_text(score: Callable[[Conversation], float | None]) -> str:
+    """The same lines of a language model with one score: of the texts that its template takes and that fit.
+
+    Args:
+        score: of a text alone; None where it does not fit; raises `InvalidInput` where it is refused.
+
+    Raises:
+        InvalidInput: there is no such text.
+    """
+    lines = []
+    for text in TEXTS:
+        try:
+            raw = score(text)
+        except InvalidInput:  # roles that this template refuses
+            continue
+        if raw is not None:
+            lines.append(_line(text, [raw]))
+    if not lines:
+        raise InvalidInput(
+            "the model takes none of the golden texts; raise its max_tokens", param="max_tokens"
+        )
+    return "".join(lines)
 
 
 def _encoded(text: Conversation, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PairTokens:

@@ -5,7 +5,6 @@ temperature are fitted on the valid pairs, and the test pairs are scored once, a
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
-from guerdon_training.golden import TEXTS
+from guerdon_training.golden import golden_text
 from guerdon_training.judge import judge
 from guerdon_training.policy.artifact import package_of, seal_whole
 from guerdon_training.policy.base import package_gguf, policy_base
@@ -113,7 +112,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     check_manifest(manifest)
 
     # 3. Write the artifact: both sets of weights, golden scores, card.
-    golden = _golden(source)
+    golden = golden_text(lambda text: source.score([text])[0])
     with whole_folder(folder):
         (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
         (folder / "golden.jsonl").write_text(golden, "utf-8")
@@ -183,22 +182,6 @@ def _copy(source: Path, target: Path) -> None:
     for pattern in WEIGHTS:
         for path in source.glob(pattern):
             shutil.copyfile(path, target / path.name)
-
-
-def _golden(source: ImplicitSource) -> str:
-    """Lines of `golden.jsonl`: the texts that the template takes and that fit, each scored alone."""
-    lines = []
-    for text in TEXTS:
-        try:
-            (score,) = source.score([text])
-        except InvalidInput:  # roles that this template refuses
-            continue
-        if score is not None:
-            prompt = [{"role": m.role, "content": m.content} for m in text.prompt]
-            lines.append({"prompt": prompt, "response": text.response, "raw": [score]})
-    if not lines:
-        raise InvalidInput("the policy takes none of the golden texts; raise its max_tokens", param="policy")
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def _parents(config: ImplicitConfig, source: ImplicitSource) -> dict[str, Any]:

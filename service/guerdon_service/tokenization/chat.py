@@ -1,20 +1,13 @@
 """Conversation to text through a chat template."""
 
-import re
 from collections.abc import Callable
-from datetime import date
 
 from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerFast
 
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
-
-TEMPLATE_DATE = date(2024, 7, 26)
-"""What `strftime_now` tells a template instead of today: a score must not change at midnight. It is the date
-that Llama 3's own template falls back to where it has no clock."""
-
-_CLOCK = re.compile(r"""strftime_now\(\s*(["'])(?P<format>[^"'\\]*)\1\s*\)""")
+from guerdon_service.core.template_clock import stop_clock
 
 Render = Callable[[Conversation, str], tuple[str, int]]
 
@@ -30,7 +23,7 @@ def chat_renderer(tokenizer: PreTrainedTokenizerFast, template: str) -> Render:
         InvalidInput: the template is not valid Jinja, or it reads the clock in a way that cannot be stopped;
             the function, when the template refuses a conversation.
     """
-    template = _stop_clock(template)
+    template = stop_clock(template)
 
     def text_of(turns: tuple[Message, ...], *, generation: bool = False) -> str:
         rendered = tokenizer.apply_chat_template(
@@ -55,17 +48,6 @@ def chat_renderer(tokenizer: PreTrainedTokenizerFast, template: str) -> Render:
 
     _check_syntax(text_of)
     return render
-
-
-def _stop_clock(template: str) -> str:
-    stopped = _CLOCK.sub(lambda call: repr(TEMPLATE_DATE.strftime(call["format"])), template)
-    if re.search(r"strftime_now\s*\(", stopped):
-        raise InvalidInput(
-            "the chat template passes strftime_now something other than a plain string, so its date cannot "
-            "be fixed and scores would change with the day; give manifest.template with the date written out",
-            param="manifest.template",
-        )
-    return stopped
 
 
 def _response_start(text_of: Callable[..., str], conversation: Conversation, text: str) -> int:

@@ -46,18 +46,29 @@ def load_policy(folder: Path, lora: PolicyLora, seed: int) -> nn.Module:
     """
     torch.manual_seed(seed)
     model = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
+    return with_adapters(model, lora, peft.TaskType.CAUSAL_LM)
+
+
+def with_adapters(model: PreTrainedModel, lora: PolicyLora, task: peft.TaskType | None) -> nn.Module:
+    """The model with dropout off, and with LoRA adapters where `lora.rank` is above 0.
+
+    Raises:
+        InvalidInput: `lora` has a value that this model cannot use.
+    """
     disable_dropout(model)
     if lora.rank == 0:
         return model
     _check_lora(model, lora)
-    return cast(nn.Module, peft.get_peft_model(model, _adapter(model, lora, lora.target_modules)))
+    return cast(nn.Module, peft.get_peft_model(model, _adapter(model, lora, lora.target_modules, task)))
 
 
-def _adapter(model: PreTrainedModel, lora: PolicyLora, target_modules: Sequence[str]) -> peft.LoraConfig:
+def _adapter(
+    model: PreTrainedModel, lora: PolicyLora, target_modules: Sequence[str], task: peft.TaskType | None = None
+) -> peft.LoraConfig:
     num_layers = model.config.get_text_config().num_hidden_layers
     first = num_layers - (lora.last_layers or num_layers)
     return peft.LoraConfig(
-        task_type=peft.TaskType.CAUSAL_LM,
+        task_type=task,
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=0.0,

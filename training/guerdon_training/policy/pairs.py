@@ -1,17 +1,21 @@
-"""Comparisons as token ids, as packed rows and as log-probabilities."""
+"""Comparisons from files, as token ids, as packed rows and as log-probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from guerdon_training.data import PreferencePair
+from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.policy.config import PolicyConfig
 from guerdon_training.policy.encode import Example, encode_examples
 from guerdon_training.policy.logprobs import example_logprobs
 from guerdon_training.policy.plan import packed
 from guerdon_training.policy.rows import Row, pack
+from guerdon_training.policy.select import select
+from guerdon_training.usable import check_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,18 @@ class PairBatch:
     def num_units(self) -> int:
         """Pairs."""
         return len(self.reference)
+
+
+def read_split(config: PolicyConfig, split: str) -> list[PreferencePair]:
+    """Pairs of one file, those that the config asks for.
+
+    Raises:
+        InvalidInput: the file, or a line, cannot be used.
+    """
+    file, limit = config.data.splits[split]
+    kept = select(read_pairs(Path(file)), config.data.sources, limit, config.seed, file)
+    check_classes(kept, file)
+    return kept
 
 
 def encode_pairs(

@@ -1,0 +1,89 @@
+"""A causal language model with one score in place of its vocabulary, read at the last token."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging
+
+from guerdon_service.core.errors import InvalidInput
+from guerdon_training.policy.config import PolicyLora
+from guerdon_training.policy.load import with_adapters
+from guerdon_training.policy.rows import Row
+
+SERVED = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text")
+"""Kinds of decoder (`model_type`) that the service serves with a score."""
+
+
+class RewardLm(nn.Module):
+    """A classifier that scores packed rows.
+
+    Args:
+        classifier: ``*ForSequenceClassification`` of a decoder with one output, bare or with adapters.
+    """
+
+    def __init__(self, classifier: Any) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self._no_split_modules = classifier._no_split_modules  # each layer is a part of its own under FSDP
+
+    def forward(self, row: Row) -> Tensor:
+        """Score of each example: float32 [S]. Its one target is its last token, where the score is read.
+
+        The head is computed in its own precision, whatever that of the trunk is.
+        """
+        classifier: Any = self.classifier
+        model: Any = classifier.get_base_model() if isinstance(classifier, PeftModel) else classifier
+        row = row.to(next(self.parameters()).device)
+        states = model.base_model(
+            input_ids=row.input_ids, position_ids=row.position_ids, use_cache=False
+        ).last_hidden_state[0, row.predictors + 1]
+        with torch.autocast(states.device.type, enabled=False):
+            scores: Tensor = model.score(states.to(model.score.weight.dtype)).squeeze(-1)
+        return scores.float()
+
+
+def load_reward_lm(folder: Path, lora: PolicyLora, seed: int) -> RewardLm:
+    """The base in fp32 with dropout off, a new head, and LoRA adapters where `lora.rank` is above 0.
+
+    The head begins as ``N(0, 1 / sqrt(d + 1))`` (Huang et al., "The N implementation details of RLHF with
+    PPO", 2023) and trains in full.
+
+    Raises:
+        InvalidInput: the base is of another kind than `SERVED`, or lacks weights; or `lora` has a value that
+            it cannot use.
+    """
+    torch.manual_seed(seed)
+    model: Any = _classifier(folder)
+    nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
+    adapted = with_adapters(model, lora, None)
+    model.score.weight.requires_grad_(True)
+    return RewardLm(adapted)
+
+
+def _classifier(folder: Path) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder, num_labels=1)
+    if config.model_type not in SERVED:
+        raise InvalidInput(
+            f"config base is a {config.model_type}, which the service could not serve with a score; give one "
+            f"of {', '.join(SERVED)}",
+            param="base",
+        )
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # that the head is new is no news
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    finally:
+        logging.set_verbosity(before)
+    lost = sorted(set(report["missing_keys"]) - {"score.weight"})
+    if lost:
+        raise InvalidInput(
+            f"config base lacks {lost[0]}, and a random one would be trained; copy the base again",
+            param="base",
+        )
+    return cast(PreTrainedModel, model)
