@@ -78,6 +78,7 @@ def agreement(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
     return [float(x) for x in (np.sign(a) == np.sign(b)).mean(axis=0)]
 
 
+@pytest.mark.timeout(900)  # where bf16 is emulated
 def test_bf16_keeps_the_order(rows: list[Encoded], fp32: NDArray[np.float32]) -> None:
     found = agreement(fp32, margins(str(DEFAULT_MODEL), "torch", "bfloat16", rows))
     assert min(found) >= AGREEMENT, found

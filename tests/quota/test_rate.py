@@ -59,6 +59,11 @@ def test_a_backlog_is_a_bucket(steps: list[tuple[float, int, bool]]) -> None:
             assert backlog_s == pytest.approx(missing, abs=1e-6)
 
 
+def test_what_rounding_leaves_of_a_wait_is_none() -> None:
+    taken = take(BUCKETS, [1.4210854715202004e-14, 759.0], [20.0, 20.0])
+    assert (taken.refused, taken.wait_ms) == (None, 0)
+
+
 @settings(max_examples=25)
 @given(st.lists(st.floats(0, 4000), min_size=2, max_size=2), st.integers(-20, 150), st.booleans())
 def test_after_the_wait_the_same_is_granted(backlogs_s: list[float], cost: int, force: bool) -> None:

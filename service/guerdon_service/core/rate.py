@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import ceil
 
 MINUTE_S, DAY_S = 60.0, 86_400.0
+ROUNDING_S = 1e-6
+"""A wait as short as this is what floats made of none: who has waited as told is not told to wait again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def take(
         for bucket, backlog, cost in zip(buckets, backlogs_s, costs, strict=True)
     ]
     worst = max(range(len(waits)), key=waits.__getitem__, default=0)
-    if not force and waits and waits[worst] > 0:
+    if not force and waits and waits[worst] > ROUNDING_S:
         return Taken(buckets[worst], ceil(1000 * waits[worst]), tuple(backlogs_s))
     charged = zip(buckets, backlogs_s, costs, strict=True)
     return Taken(None, 0, tuple(max(0.0, backlog + b.seconds(cost)) for b, backlog, cost in charged))

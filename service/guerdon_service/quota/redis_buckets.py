@@ -8,7 +8,7 @@ from contextlib import suppress
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.cache.in_time import in_time
 from guerdon_service.cache.redis_client import redis_client
-from guerdon_service.core.rate import Bucket, Taken
+from guerdon_service.core.rate import ROUNDING_S, Bucket, Taken
 
 KEY_PREFIX = "guerdon:limit:1:"
 """Before the tenant; the number is the layout's version. A hash: a bucket's name to when it is full, in
@@ -21,13 +21,14 @@ SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local force = ARGV[1] == '1'
+local rounding = tonumber(ARGV[2])
 local refused, worst, backlogs, after, latest = 0, 0, {}, {}, 0
-for i = 1, (#ARGV - 1) / 4 do
-  local name, capacity = ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1])
-  local period, cost = tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1])
+for i = 1, (#ARGV - 2) / 4 do
+  local name, capacity = ARGV[4 * i - 1], tonumber(ARGV[4 * i])
+  local period, cost = tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2])
   local backlog = math.max(0, (tonumber(redis.call('HGET', KEYS[1], name) or '') or 0) - now)
   local wait = backlog + math.min(cost, capacity) * period / capacity - period
-  if wait > worst then refused, worst = i, wait end
+  if wait > math.max(worst, rounding) then refused, worst = i, wait end
   backlogs[i] = backlog
   after[i] = math.max(0, backlog + cost * period / capacity)
   latest = math.max(latest, after[i])
@@ -35,7 +36,7 @@ end
 if force or refused == 0 then
   refused, worst, backlogs = 0, 0, after
   for i = 1, #after do
-    redis.call('HSET', KEYS[1], ARGV[4 * i - 2], string.format('%.3f', now + after[i]))
+    redis.call('HSET', KEYS[1], ARGV[4 * i - 1], string.format('%.3f', now + after[i]))
   end
   redis.call('PEXPIRE', KEYS[1], math.ceil(latest) + 1)
 end
@@ -72,7 +73,7 @@ class RedisBuckets:
         """See `core.rate.take`; None while Redis is away."""
         if not self._breaker.allow():
             return None
-        args: list[str | float] = ["1" if force else "0"]
+        args: list[str | float] = ["1" if force else "0", 1000 * ROUNDING_S]
         for bucket, cost in zip(buckets, costs, strict=True):
             args += [bucket.name, bucket.capacity, bucket.period_s * 1000, cost]
         try:
