@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from guerdon_training.config import BaseConfig
+from tests.app.drawn_pairs import drawn_pairs
 from tests.evaluation.data import pairs, write
 from tests.feedback.candidates import record, stored
 from tests.tiny import tiny
@@ -76,6 +77,12 @@ class Given:
         if not model.exists():
             shutil.copytree(self._artifact(), model)
         return ["export", "--model", str(model), "--dtype", "fp32"]
+
+    def calibrate(self, out: Path) -> list[str]:
+        path = self.folder / "held_out.jsonl"
+        data = path if path.exists() else write(path, drawn_pairs(tiny("bert"), 120))
+        argv = ["calibrate", "--model", str(tiny("bert")), "--data", str(data)]
+        return [*argv, "--output", str(out / "model")]
 
     def train(self, out: Path) -> list[str]:
         folder = self.folder / "train"

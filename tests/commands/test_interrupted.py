@@ -88,6 +88,13 @@ def test_an_export_into_an_artifact_happens_or_does_not(given: Given, tmp_path: 
     assert set(states) == {before, after}, "interrupted before the graphs were in place, and after"
 
 
+def test_a_calibrated_copy_is_whole_or_absent(given: Given, tmp_path: Path) -> None:
+    *cut, (status, out) = cut_runs(given, "calibrate", tmp_path)
+    assert status == 0 and len(cut) == 2, "the manifest, and again with its digest"
+    assert read_artifact(str(out / "model")).manifest.calibration.num_pairs == 120
+    assert [(status, list(stopped.iterdir())) for status, stopped in cut] == [(130, [])] * 2
+
+
 def test_training_leaves_a_whole_artifact_or_none(given: Given, tmp_path: Path) -> None:
     """Interrupted while it learns, at the first file of its artifact, and at its manifest."""
     out = tmp_path / "whole"

@@ -55,6 +55,7 @@ def test_every_command_has_it_or_a_reason(words: str, capsys: pytest.CaptureFixt
         ("score", "num_records"),
         ("bench", "figures"),
         ("export", "graphs"),
+        ("calibrate", "digest"),
         ("train", "digest"),
     ],
 )

@@ -23,6 +23,7 @@ BARS = {
     "export_feedback": "export",
     "score": "score",
     "export": "export",
+    "calibrate": "calibrate",
     "train": "epoch 1/1",
 }
 """Commands by the word that their bar begins with."""

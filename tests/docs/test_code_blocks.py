@@ -99,6 +99,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     make_incumbent(folder / "models" / "v1")
     make_candidate(folder / "models" / "v2", None)
     write(folder / "data" / "heldout.jsonl", held_out()[::6])
+    write(folder / "data" / "valid.jsonl", held_out()[1::2])
     policy = build_policy(folder / "policy")
     command = (
         *(sys.executable, "-m", "guerdon", "serve", "--port", "0", "--grpc-port", "0"),

@@ -204,7 +204,8 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
     "miscalibrated": (
         changed_report(lambda r: r["candidate"]["calibration"]["error"].update(ece=interval(0.101))),
         "calibration",
-        "ECE 0.101",
+        "ECE 0.101 [0.091, 0.111], at most 0.1 is allowed: guerdon calibrate writes a calibrated version, "
+        "from pairs that this evaluation does not hold",
     ),
     "no better than length": (
         changed_report(lambda r: r["candidate"]["length"].update(over_heuristic=interval(0.009))),
@@ -320,6 +321,19 @@ def test_the_data_of_a_head_that_was_added_later_counts_too() -> None:
         assert told(replace(good(), candidate=added))["leakage"].passed is False
 
 
+def test_the_data_that_calibrated_it_is_no_held_out_data() -> None:
+    """Whatever split training calls it; where nothing is known of training, that still is not known."""
+    for trained in ({}, {"train": TRAIN, "test": HELD_OUT}):
+        ours = version("2", data_sha256=trained, calibration={"data_sha256": HELD_OUT})
+        check = told(replace(good(), candidate=ours))["leakage"]
+        assert (check.passed, check.detail) == (
+            False,
+            "it was calibrated on held-out.jsonl; evaluate on others",
+        )
+    other = version("2", calibration={"data_sha256": VALID})
+    assert told(replace(good(), candidate=other))["leakage"].passed is None
+
+
 @pytest.mark.parametrize("parents", [{}, {"data_sha256": "x"}, {"data_sha256": {"train": "not a digest"}}])
 def test_a_lineage_without_digests_is_not_asked(parents: dict[str, object]) -> None:
     assert told(replace(good(), candidate=version("2", **parents)))["leakage"].passed is None
@@ -350,4 +364,4 @@ def test_a_refusal_gives_every_reason_and_the_remedy() -> None:
     failed = failures(ask(replace(good(), evaluation=None, latency=Latency(1.0, 0.1)), POLICY))
     message = refusal("m@2", failed).message
     assert "evaluation: none given" in message and "latency: median 1000.0 ms" in message
-    assert "override_reason" in message
+    assert "override_reason; guerdon models promote --override" in message

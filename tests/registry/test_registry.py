@@ -85,6 +85,7 @@ async def test_an_override_needs_a_written_reason(database: Database, reason: st
         with pytest.raises(InvalidInput) as refused:
             await forced(one, "2", reason)
         assert refused.value.param == "override_reason"
+        assert "(--override on the command line)" in refused.value.message
         assert await one.ask() == "1"
 
 

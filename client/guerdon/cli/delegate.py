@@ -34,6 +34,13 @@ COMMANDS = {
             "serve,export",
             "write graphs and int8 ranges",
         ),
+        Command(
+            "calibrate",
+            "guerdon_service.app.calibrate",
+            "calibrate_command",
+            "serve",
+            "fit a model's probabilities on held-out pairs",
+        ),
         Command("bench", "guerdon_service.app.bench", "bench_command", "serve,bench", "measure the service"),
         Command(
             "capacity",

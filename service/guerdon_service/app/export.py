@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from guerdon_service.app.artifact_copy import copy_artifact, home_of, seal
 from guerdon_service.app.export_check import calibration_feeds, check_fp32, check_int8, check_torch_int8
 from guerdon_service.app.export_graph import export_graph
 from guerdon_service.app.export_int8 import export_int8
@@ -23,8 +23,8 @@ from guerdon_service.backends.onnx_backend import FILES
 from guerdon_service.backends.safe import read_config
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.manifest import from_json, to_json
-from guerdon_service.core.whole_file import interrupted_later, write_whole
+from guerdon_service.core.manifest import from_json
+from guerdon_service.core.whole_file import interrupted_later
 
 FOLDERS = ("onnx", "torch")
 """What an export may write: graphs for onnxruntime, ranges for torch."""
@@ -41,12 +41,12 @@ def export_command(argv: Sequence[str]) -> int:
     artifact = read_artifact(args.model)
     if artifact.manifest.kind != "reward":
         raise InvalidInput(f"{args.model} is a {artifact.manifest.kind}; give a reward model", param="model")
-    home = _home(artifact, args.output)
+    home = artifact.folder if args.output is None else home_of(args.output, artifact)
     try:
         with tempfile.TemporaryDirectory(prefix=".guerdon-export-", dir=home) as staging:
             report = _export(artifact, args, Path(staging))
             with interrupted_later():
-                _publish(artifact.folder, Path(staging), args)
+                _publish(artifact, Path(staging), args.output)
     except PermissionError as err:
         raise InvalidInput(
             f"{home.name} cannot be written to; name a folder for a copy with --output", param="output"
@@ -54,18 +54,6 @@ def export_command(argv: Sequence[str]) -> int:
     told = {"folder": str(args.output or artifact.folder), "graphs": report}
     print(json.dumps(told) if args.json else "\n".join(report))  # noqa: T201 - the command's answer
     return 0
-
-
-def _home(artifact: Artifact, output: Path | None) -> Path:
-    """The folder to write in: on the same disk as the target, so that a rename completes the export."""
-    if output is None:
-        return artifact.folder
-    if output.exists() or not output.absolute().parent.is_dir():
-        raise InvalidInput(
-            f"output {output} exists, or its parent does not; name a new folder in an existing one",
-            param="output",
-        )
-    return output.absolute().parent
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -124,29 +112,26 @@ def _export(artifact: Artifact, args: argparse.Namespace, staging: Path) -> list
     return report
 
 
-def _publish(source: Path, staging: Path, args: argparse.Namespace) -> None:
+def _publish(artifact: Artifact, staging: Path, output: Path | None) -> None:
     """Move the files into the artifact, or a copy of it with them to its place, and seal the manifest."""
     written = [staging / name for name in FOLDERS if (staging / name).is_dir()]
-    if args.output is None:
+    if output is None:
         for folder in written:
-            (source / folder.name).mkdir(exist_ok=True)
+            (artifact.folder / folder.name).mkdir(exist_ok=True)
             for file in folder.iterdir():
-                file.replace(source / folder.name / file.name)
-        _seal(source)
+                file.replace(artifact.folder / folder.name / file.name)
+        _seal(artifact.folder)
         return
-    copy = staging / args.output.name
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*FOLDERS, ".*", "__pycache__"))
+    copy = staging / output.name
+    copy_artifact(artifact, copy, *FOLDERS)
     for folder in written:
         folder.rename(copy / folder.name)
     _seal(copy)
-    copy.rename(args.output)
+    copy.rename(output)
 
 
 def _seal(folder: Path) -> None:
-    """Let the manifest's digest cover what was written: another graph is another model to every cache."""
+    """Let the manifest's digest, where there is one, cover what was written."""
     path = folder / MANIFEST
-    if not path.is_file():
-        return
-    manifest = from_json(path.read_text(encoding="utf-8"))
-    write_whole(path, to_json(replace(manifest, digest="")))
-    write_whole(path, to_json(read_artifact(str(folder)).manifest))
+    if path.is_file():
+        seal(folder, from_json(path.read_text(encoding="utf-8")))

@@ -48,6 +48,7 @@ def refusal(reference: str, failed: Sequence[GateCheck]) -> GateRefused:
     """All reasons at once, and what to do."""
     reasons = "; ".join(f"{check.name}: {check.detail}" for check in failed)
     return GateRefused(
-        f"{reference} is not promoted: {reasons}. Mend that, or give an override_reason, which is kept",
+        f"{reference} is not promoted: {reasons}. Mend that, or give a reason to promote it "
+        "all the same, which is kept (override_reason; guerdon models promote --override)",
         param="version",
     )

@@ -101,5 +101,8 @@ def written_reason(text: str | None) -> str | None:
         InvalidInput: it says nothing.
     """
     if text is not None and not text.strip():
-        raise InvalidInput("override_reason is empty; write why, or leave it out", param="override_reason")
+        raise InvalidInput(
+            "override_reason (--override on the command line) is empty; write why, or leave it out",
+            param="override_reason",
+        )
     return text.strip() if text is not None else None

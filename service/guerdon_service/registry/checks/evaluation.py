@@ -1,14 +1,10 @@
 """Is the evaluation about these two models, and about data that the candidate has not seen?"""
 
-import re
-from collections.abc import Iterator, Mapping
-
+from guerdon_service.core.lineage import calibrated_on, lineages
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import GateCheck
 from guerdon_service.registry.evidence import NO_INCUMBENT, NO_REPORT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
@@ -36,23 +32,26 @@ def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
 
 
 def leakage(evidence: Evidence, _: GatePolicy) -> GateCheck:
-    """The data set is none of the files that the candidate was trained on, as its lineage tells by split."""
+    """The data set is no file that the candidate was trained or calibrated on, as its lineage tells."""
     if evidence.report is None or evidence.evaluation is None:
         return not_asked("leakage", NO_REPORT)
     given = evidence.evaluation
-    lineages = tuple(_lineages(evidence.candidate.parents))
-    if not any(lineages):
+    parents = evidence.candidate.parents
+    if given.dataset_sha256 == calibrated_on(parents):
+        return GateCheck("leakage", False, f"it was calibrated on {given.query.dataset}; evaluate on others")
+    by_split = tuple(lineages(parents))
+    if not any(by_split):
         return not_asked("leakage", "its lineage names no training data by SHA-256")
     seen: list[str] = []
     untold: list[str] = []
-    for digests in lineages:
+    for digests in by_split:
         found = [name for name, sha256 in digests.items() if sha256 == given.dataset_sha256]
         (seen if "train" in digests else untold).extend(name for name in found if name != "test")
     if seen:
         return GateCheck("leakage", False, f"it was trained on {given.query.dataset} ({seen[0]})")
     if untold:
         return not_asked("leakage", f"its lineage names {untold[0]}, but not which split that was")
-    names = ", ".join(name for digests in lineages for name in digests if name != "test")
+    names = ", ".join(name for digests in by_split for name in digests if name != "test")
     return GateCheck("leakage", True, f"the data set is none of {names}; copies of single rows are not seen")
 
 
@@ -81,19 +80,3 @@ def _not_default(profile: str | None, evidence: Evidence) -> str:
         if isinstance(manifest, Manifest) and profile != next(iter(manifest.profiles), None)
     )
     return " and ".join(others) if profile is not None else ""
-
-
-def _lineages(parents: object) -> Iterator[dict[str, str]]:
-    """Data digests of the model, then of each head that was added to it."""
-    while isinstance(parents, Mapping):
-        yield _digests(parents)
-        parents = parents.get("head")
-
-
-def _digests(parents: Mapping[str, object]) -> dict[str, str]:
-    """SHA-256 by split: ``train``, ``valid``, ``test`` and whatever else was read. Older artifacts name files
-    instead, and those names say nothing.
-    """
-    data = parents.get("data_sha256")
-    found = data.items() if isinstance(data, Mapping) else ()
-    return {str(name): d for name, d in found if isinstance(d, str) and _SHA256.fullmatch(d)}
