@@ -97,7 +97,7 @@ def _text(told: dict[str, Any], left_out: Sequence[str]) -> str:
     lines = [
         f"{told['folder']}: {told['name']} {told['version']}, digest {told['digest'][:12]}",
         f"pairs: {told['num_pairs']} of {told['num_prompts']} prompts, {told['accuracy']:.3f} ordered right",
-        *(f"left out: {len(left_out)} items, the first because {reason}" for reason in left_out[:1]),
+        *(f"items left out: {len(left_out)}, the first because {reason}" for reason in left_out[:1]),
         *(f"head {n}: mean {v['mean']:.4g}, std {v['std']:.4g}" for n, v in told["heads"].items()),
         f"profile {told['profile']}: P(a preferred) = sigmoid({told['slope']:.4g} x margin), standard error "
         f"{told['slope_se']:.2g}",
