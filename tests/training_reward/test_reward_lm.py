@@ -232,6 +232,7 @@ def test_a_run_in_half_precision_is_measured_as_it_is_served(
         ("max_tokens: 96", "max_tokens: 10", r"no pair of train\.jsonl fits max_tokens = 10; raise it"),
         ("max_tokens: 96", "max_tokens: 7", "max_tokens must be at least 8"),
         ("attribute: politeness", 'attribute: ""', "attribute must not be empty"),
+        ("attribute: politeness", "attribute: training", "attribute must be none of training, calib"),
         ("optim:", "loss:\n  flip_rate: 0.5\noptim:", r"loss\.flip_rate must be in \[0, 0\.5\)"),
         ("optim:", "loss:\n  centring: -1.0\noptim:", r"loss\.centring must be at least 0"),
         ("rank: 4", "rank: 4\n  target_modules: [nope]", r"names 'nope'; .* have down_proj, g"),

@@ -58,6 +58,9 @@ from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged
 from guerdon_training.zero_options import zero_options
 
+OTHER_METRICS = ("training", "calibration", "directions")
+"""Names in `manifest.metrics` beside that of the attribute."""
+
 
 @dataclass(frozen=True, slots=True)
 class RewardLoss:
@@ -119,7 +122,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
     records = {split: read_split(config, split) for split in config.data.splits}
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     encoded = {split: [encode_pair(encode, pair) for pair in found] for split, found in records.items()}
-    train, valid = (fitting(config, encoded[split], split) for split in ("train", "valid"))
+    train, valid, _ = (fitting(config, found, split) for split, found in encoded.items())
     lengths = [pair.num_tokens for pair in train]
 
     def plan(epoch: int) -> Iterator[list[ScoreBatch]]:
@@ -196,6 +199,9 @@ def check_config(config: RewardLmConfig) -> None:
     problems = {
         "max_tokens must be at least 8": config.max_tokens < 8,
         "attribute must not be empty": not config.attribute,
+        f"attribute must be none of {', '.join(OTHER_METRICS)}, by which metrics name other things": (
+            config.attribute in OTHER_METRICS
+        ),
         "loss.flip_rate must be in [0, 0.5)": not 0 <= config.loss.flip_rate < 0.5,
         "loss.centring must be at least 0": not config.loss.centring >= 0,
     }
