@@ -341,6 +341,9 @@ def test_an_unknown_bound_is_refused_beside_those_of_its_table(name: str, near: 
             {},
             r"^default_model is b, which is not among models",
         ),
+        ([], {"GUERDON_SHADOW__CANARY_TENANTS": "a,b"}, r'cannot be used: .*; write a list, \["A", "B"\]'),
+        ([], {"GUERDON_MODELS__1__DEVICE": "cpu"}, r"^GUERDON_MODELS__1 cannot be used"),
+        ([], {"GUERDON_LIMITS__5": "1"}, r"^GUERDON_LIMITS__5 is no setting"),
     ],
 )
 def test_a_refusal_begins_with_what_was_written_and_says_how_to_write_several(

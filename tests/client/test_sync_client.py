@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -156,3 +157,24 @@ def test_a_call_that_never_ends_does_not_keep_the_client_from_closing(
             waiting.result()
     gc.collect()
     assert not caplog.records
+
+
+def test_work_that_will_not_be_cancelled_does_not_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guerdon.client.portal.GRACE_S", 0.01)
+    kept = []
+
+    async def stubborn() -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def begin() -> None:
+        kept.append(asyncio.create_task(stubborn()))
+        await asyncio.sleep(0)
+
+    portal = Portal()
+    portal.run(begin())
+    closing = threading.Thread(target=portal.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive() and not kept[0].done()

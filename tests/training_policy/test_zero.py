@@ -112,6 +112,9 @@ def test_bf16_computes_what_it_computes_without_deepspeed(
         ({"stage": 2}, "fp16", "mixed_precision is fp16; with DeepSpeed give no or bf16"),
         ({"stage": 2, "offload_optimizer": {"device": "cpu"}}, "no", "nothing is offloaded here"),
         ({"stage": 3, "offload_param": {"device": "nvme"}}, "no", "nothing is offloaded here"),
+        ({}, "no", "zero_stage is None; give 1, 2 or 3"),
+        ({"stage": 2, "cpu_offload": True}, "no", "cpu_offload of zero_optimization is not tested"),
+        ({"stage": 3, "zero_quantized_weights": True}, "no", "zero_quantized_weights of zero_optimization"),
     ],
 )
 def test_what_is_not_tested_is_refused(options: Mapping[str, Any], mixed_precision: str, remedy: str) -> None:

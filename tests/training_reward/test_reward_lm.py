@@ -1,7 +1,9 @@
 """A reward model on a language model, from the config to the service that serves it."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from guerdon_training.ppo.reward_text import encoder_of
 from guerdon_training.reward_lm import (
     RewardLmConfig,
     RewardLoss,
+    check_precision,
     evaluate,
     reward_terms,
     served_form,
@@ -71,6 +74,15 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["adapted", "full"])
 def folder(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("is_fsdp2", "precision", "refused"), [(True, "bf16", True), (True, "no", False), (False, "bf16", False)]
+)
+def test_fsdp_in_half_precision_is_refused(is_fsdp2: bool, precision: str, refused: bool) -> None:
+    launched: Any = SimpleNamespace(accelerator=SimpleNamespace(is_fsdp2=is_fsdp2, mixed_precision=precision))
+    with pytest.raises(InvalidInput, match="--mixed_precision is bf16") if refused else nullcontext():
+        check_precision(launched)
 
 
 def _load(artifact: Path) -> LoadedModel:

@@ -42,7 +42,7 @@ def begin_processes(*, zero: bool = False, **options: Any) -> Accelerator:
     with unseen():
         accelerator = Accelerator(kwargs_handlers=[WAIT], **options)
     state = accelerator.state
-    if asked := zero_options():
+    if (asked := zero_options()) is not None:
         check_zero(asked, state.mixed_precision)
     if state.distributed_type is DistributedType.MULTI_CPU and parse_flag_from_env("ACCELERATE_USE_FSDP"):
         # accelerate passes over `--use_fsdp` on CPUs without a word, and yet it runs there as elsewhere

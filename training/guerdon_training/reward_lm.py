@@ -115,6 +115,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
     config = read_config(config_path, RewardLmConfig, overrides)
     check_config(config)
     recipe = begin(config)
+    check_precision(recipe)
     optim = config.optim
 
     # 1. Data: both conversations of a pair as the tokens that the service will read.
@@ -206,6 +207,21 @@ def check_config(config: RewardLmConfig) -> None:
         "loss.centring must be at least 0": not config.loss.centring >= 0,
     }
     refuse_first(problems)
+
+
+def check_precision(recipe: Recipe) -> None:
+    """Refuse FSDP in half precision, which would round the scores too: margins of 3 in steps of 1/64.
+
+    Raises:
+        InvalidInput: it is asked for.
+    """
+    precision = recipe.accelerator.mixed_precision
+    if recipe.accelerator.is_fsdp2 and precision != "no":
+        raise InvalidInput(
+            f"--mixed_precision is {precision}, which FSDP takes for the scores too; "
+            "give no, or launch with DDP or DeepSpeed",
+            param="accelerate",
+        )
 
 
 def served_form(config: RewardLmConfig) -> Manifest:

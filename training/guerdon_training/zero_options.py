@@ -18,7 +18,7 @@ def zero_options() -> dict[str, Any] | None:
     """DeepSpeed's ``zero_optimization``, by accelerate's options or the config file; None without DeepSpeed.
 
     Raises:
-        InvalidInput: DeepSpeed is not installed.
+        InvalidInput: DeepSpeed is not installed, its options cannot be read, or this process was not launched.
     """
     if not parse_flag_from_env(ASKED):
         return None
@@ -27,7 +27,20 @@ def zero_options() -> dict[str, Any] | None:
             "accelerate is configured for DeepSpeed, which is not here; pip install 'guerdon[deepspeed]'",
             param="accelerate",
         )
-    options = DeepSpeedPlugin().deepspeed_config["zero_optimization"]
+    if "RANK" not in os.environ:
+        raise InvalidInput(
+            "accelerate is configured for DeepSpeed, and this process was not launched by it; start it with "
+            "accelerate launch --use_deepspeed",
+            param="accelerate",
+        )
+    try:
+        options = DeepSpeedPlugin().deepspeed_config["zero_optimization"]
+    except (ValueError, KeyError) as err:
+        raise InvalidInput(
+            f"accelerate's options for DeepSpeed cannot be used ({err}); give --zero_stage 1, 2 or 3, or a "
+            "--deepspeed_config_file with zero_optimization",
+            param="accelerate",
+        ) from None
     return {key: value for key, value in options.items() if value != "auto"}
 
 
@@ -54,6 +67,7 @@ def check_zero(options: Mapping[str, Any], mixed_precision: str) -> None:
     places = [
         (options.get(key) or {}).get("device") or "none" for key in ("offload_optimizer", "offload_param")
     ]
+    untested = [key for key in options if key.startswith(("cpu_offload", "zero_quantized")) and options[key]]
     problems = {
         f"--zero_stage is {options.get('stage')}; give 1, 2 or 3, or launch without --use_deepspeed": (
             options.get("stage") not in STAGES
@@ -64,6 +78,7 @@ def check_zero(options: Mapping[str, Any], mixed_precision: str) -> None:
         "nothing is offloaded here; give none as --offload_optimizer_device and --offload_param_device": (
             any(place != "none" for place in places)
         ),
+        f"{', '.join(untested)} of zero_optimization is not tested; leave it out": bool(untested),
     }
     for problem, is_found in problems.items():
         if is_found:

@@ -51,6 +51,8 @@ async def _end_tasks() -> None:
                 await asyncio.wait(tasks)
             await asyncio.get_running_loop().shutdown_asyncgens()
     except TimeoutError:
-        for task in (tasks := asyncio.all_tasks() - {current}):
+        tasks = asyncio.all_tasks() - {current}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE_S)

@@ -124,7 +124,8 @@ def _refusal(error: ValidationError, sources: list[Source]) -> InvalidInput:
     first = error.errors(include_url=False)[0]
     path = tuple(str(part) for part in first["loc"])
     # a list is told as a whole, and a table's bad key by itself
-    entry = path[:-1] if path and (path[-1].isdecimal() or path[-1] == "[key]") else path
+    is_part = bool(path) and (isinstance(first["loc"][-1], int) or path[-1] == "[key]")
+    entry = path[:-1] if is_part else path
     name = next(
         (s.name(entry) for s in reversed(sources) if entry and _holds(s.values, entry)), ".".join(entry)
     )
@@ -141,7 +142,7 @@ def _refusal(error: ValidationError, sources: list[Source]) -> InvalidInput:
 
 def _remedy(kind: str, value: Any, name: str) -> str:
     """How to write several values, where one text holds them."""
-    if kind == "tuple_type":
+    if kind in ("tuple_type", "frozen_set_type"):
         return '; write a list, ["A", "B"]'
     if name.startswith("--") and isinstance(value, str) and "," in value:
         return f"; give {name} once for each"

@@ -14,7 +14,7 @@ def redis_client(url: str, timeout_s: float, max_connections: int) -> "Redis":
 
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://``.
-        timeout_s: deadline of a call, which its caller keeps; one for a connection from the pool.
+        timeout_s: deadline of a call, which its caller keeps, waiting for a connection included.
         max_connections: bound of the pool.
 
     Raises:
@@ -24,7 +24,7 @@ def redis_client(url: str, timeout_s: float, max_connections: int) -> "Redis":
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=max_connections,
-            timeout=timeout_s,
+            timeout=LIBRARY_PATIENCE * timeout_s,
             socket_timeout=LIBRARY_PATIENCE * timeout_s,
             socket_connect_timeout=LIBRARY_PATIENCE * timeout_s,
             protocol=2,  # no HELLO round trip and no push messages

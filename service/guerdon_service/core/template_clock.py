@@ -22,7 +22,7 @@ def stop_clock(template: str) -> str:
     if re.search(r"strftime_now\s*\(", stopped):
         raise InvalidInput(
             "the chat template passes strftime_now something other than a plain string, so its date cannot "
-            "be fixed and scores would change with the day; give manifest.template with the date written out",
+            "be fixed and scores would change with the day; write the date out in the template",
             param="manifest.template",
         )
     return stopped
