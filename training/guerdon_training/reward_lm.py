@@ -149,15 +149,17 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
         recipe.accelerator.wait_for_everyone()
         return from_json((recipe.folder / MANIFEST).read_text("utf-8"))
 
-    # 4. What will be served, in fp32: normalise and calibrate on valid, measure on test, once.
+    # 4. What will be served, in fp32: normalise and calibrate on valid; measure on test, once.
     model = whole_model(recipe, model)
-    scores = {
-        split: score_split(model, [Tagged(pair, 0) for pair in records[split]], encoded[split], optim)
-        for split in ("valid", "test")
-    }
-    heads = normalised_heads([config.attribute], scores["valid"])
+
+    def score(split: str) -> list[Scored]:
+        return score_split(model, [Tagged(pair, 0) for pair in records[split]], encoded[split], optim)
+
+    on_valid = score("valid")
+    heads = normalised_heads([config.attribute], on_valid)
     profiles = {config.attribute: Profile({config.attribute: 1.0})}
-    calibration = fit_calibration(scores["valid"], heads, profiles[config.attribute].weights)
+    calibration = fit_calibration(on_valid, heads, profiles[config.attribute].weights)
+    scores = {"valid": on_valid, "test": score("test")}
     figures = {
         split: accuracies(by_attribute(found, heads), [config.attribute])[config.attribute]
         for split, found in scores.items()
