@@ -18,7 +18,8 @@ def zero_options() -> dict[str, Any] | None:
     """DeepSpeed's ``zero_optimization``, by accelerate's options or the config file; None without DeepSpeed.
 
     Raises:
-        InvalidInput: DeepSpeed is not installed, its options cannot be read, or this process was not launched.
+        InvalidInput: DeepSpeed is not installed, its options cannot be read, or accelerate did not
+            launch this process.
     """
     if not parse_flag_from_env(ASKED):
         return None

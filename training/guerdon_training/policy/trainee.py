@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from guerdon_training.policy.config import PolicyOptim
+from guerdon_training.ppo.checkpoint import trained_parameters
 from guerdon_training.sharded import load_whole, restore_optimizer, whole_on_cpu, whole_optimizer
 
 
@@ -51,14 +52,11 @@ class Trainee(Protocol):
         ...
 
 
-def trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that train, by name."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
 def adamw(model: nn.Module, optim: PolicyOptim) -> torch.optim.AdamW:
-    """AdamW over `trained`."""
-    return torch.optim.AdamW(trained(model).values(), lr=optim.learning_rate, weight_decay=optim.weight_decay)
+    """AdamW over the parameters that train."""
+    return torch.optim.AdamW(
+        trained_parameters(model).values(), lr=optim.learning_rate, weight_decay=optim.weight_decay
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +119,4 @@ class Accelerated:
 def accelerated(accelerator: Accelerator, model: nn.Module, optim: PolicyOptim) -> Accelerated:
     """Prepare `model` for training as accelerate is configured."""
     prepared, optimizer = accelerator.prepare(model, adamw(model, optim))
-    return Accelerated(accelerator, prepared, trained(model), optimizer, optim.max_grad_norm)
+    return Accelerated(accelerator, prepared, trained_parameters(model), optimizer, optim.max_grad_norm)

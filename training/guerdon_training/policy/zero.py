@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from guerdon_service.core.errors import GuerdonError
 from guerdon_training.policy.config import PolicyOptim
-from guerdon_training.policy.trainee import adamw, trained
+from guerdon_training.policy.trainee import adamw
+from guerdon_training.ppo.checkpoint import trained_parameters
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -104,7 +105,7 @@ def zero(accelerator: Accelerator, model: nn.Module, optim: PolicyOptim, options
         "zero_force_ds_cpu_optimizer": False,
     }
     engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
-    return Zero(engine, trained(model), groups)
+    return Zero(engine, trained_parameters(model), groups)
 
 
 def _begin_moments(optimizer: Any, step: Tensor) -> None:
