@@ -34,6 +34,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_what_peft_asks_of_transformers_is_no_line(stream: io.StringIO) -> None:
     with warnings.catch_warnings():
+        logging.captureWarnings(False)  # which another test may have begun, in its own context
         configure_logging("INFO", stream=stream)
         warnings.warn(
             "`is_gradient_checkpointing` is deprecated and will be removed", FutureWarning, stacklevel=1

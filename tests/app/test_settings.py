@@ -167,7 +167,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known(
         ({"environ": {"GUERDON_LIMITS__MAX_ITEMS": "0"}}, "GUERDON_LIMITS"),
         ({"environ": {"GUERDON_LIMITS__DEFAULT_DEADLINE_S": "inf"}}, "GUERDON_LIMITS"),
         ({"environ": {"GUERDON_MODELS__A__DTYPE": "float16"}}, "GUERDON_MODELS__A"),
-        ({"argv": ["--model", "a=/a"], "environ": {"GUERDON_MODELS__A__MEMBERS": '["b"]'}}, "--model"),
+        ({"argv": ["--model", "a=/a"], "environ": {"GUERDON_MODELS__A__MEMBERS": '["b"]'}}, "--model a"),
         ({"argv": ["--model", "a b=/a"]}, None),
         ({"argv": ["--model", "a=/a", "--default-model", "b"]}, None),
         ({"environ": {"GUERDON_API_KEYS__CI__SHA256": "short"}}, "GUERDON_API_KEYS__CI__SHA256"),
@@ -334,7 +334,7 @@ def test_an_unknown_bound_is_refused_beside_those_of_its_table(name: str, near: 
             {"GUERDON_DIALECTS": "vllm,tei"},
             r'^GUERDON_DIALECTS cannot be used: .*; write a list, \["A", "B"\]$',
         ),
-        (["--model", "a b=/models/a"], {}, r"^--model cannot be used: "),
+        (["--model", "a b=/models/a"], {}, r"^--model a b cannot be used: "),
         (["--tls-certificate", "chain.pem"], {}, r"^tls_certificate and tls_key belong together; give both"),
         (
             ["--model", "a=/models/a", "--default-model", "b"],

@@ -28,7 +28,7 @@ def test_named_by_flag_and_variable() -> None:
     assert load_settings(flags, {}, None).dialects == ("vllm", "tei")
     assert load_settings({}, {"GUERDON_DIALECTS": '["oip"]'}, None).dialects == ("oip",)
     assert load_settings({}, {}, None).dialects == ()
-    with pytest.raises(InvalidInput, match="dialects"):
+    with pytest.raises(InvalidInput, match="--dialect cannot be used"):
         load_settings({"dialects": ["absent"]}, {}, None)
 
 

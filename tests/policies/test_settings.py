@@ -44,15 +44,15 @@ def test_a_file_says_the_rest(tmp_path: Path) -> None:
     [
         ({}, "give either source or url"),
         ({"source": "a", "url": "http://b"}, "give either source or url"),
-        ({"url": "ftp://b"}, "policies.p.url"),
-        ({"source": "a", "dtype": "int8"}, "policies.p.dtype"),
+        ({"url": "ftp://b"}, "--policy p (url) cannot be used"),
+        ({"source": "a", "dtype": "int8"}, "--policy p (dtype) cannot be used"),
         ({"source": "a", "sauce": 1}, "did you mean source"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(policy: dict[str, Any], why: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         load_settings({"policies": {"p": policy}}, {}, None)
-    assert why in caught.value.message.replace("--policies-p-", "policies.p.")
+    assert why in caught.value.message
 
 
 def test_a_flag_without_a_name_is_refused() -> None:
@@ -76,6 +76,6 @@ async def test_judges_come_from_flags_and_files(tmp_path: Path) -> None:
     settings = load_settings({}, {}, file)
     assert (settings.judges["strict"].max_tokens, open_judges(Settings())) == (512, ())
     assert "'k'" not in repr(settings.judges)
-    for wrong, why in (("strict", "write --judge NAME=URL"), ("strict=engine", "url")):
+    for wrong, why in (("strict", "write --judge NAME=URL"), ("strict=engine", r"--judge strict \(url\)")):
         with pytest.raises(InvalidInput, match=why):
             from_flags("--judge", wrong)

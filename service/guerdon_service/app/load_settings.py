@@ -44,9 +44,16 @@ class Source:
         """How the operator wrote the setting at `path`."""
         return self.label.format(
             dotted=".".join(path),
-            flag=SINGULAR.get(path[0], path[0]).replace("_", "-"),
+            flag=_flag(path),
             variable="__".join(path).upper(),
         )
+
+
+def _flag(path: tuple[str, ...]) -> str:
+    """``model``; ``policy far`` of one entry, ``policy far (url)`` of a part of it."""
+    first, *entry = path
+    parts = [SINGULAR.get(first, first).replace("_", "-"), *entry[:1]]
+    return " ".join([*parts, f"({'.'.join(entry[1:])})"] if entry[1:] else parts)
 
 
 def load_settings(flags: Tree, environ: Mapping[str, str], config: Path | None) -> Settings:
@@ -145,7 +152,7 @@ def _remedy(kind: str, value: Any, name: str) -> str:
     if kind in ("tuple_type", "frozen_set_type"):
         return '; write a list, ["A", "B"]'
     if name.startswith("--") and isinstance(value, str) and "," in value:
-        return f"; give {name} once for each"
+        return f"; give {name.split()[0]} once for each"
     return ""
 
 
