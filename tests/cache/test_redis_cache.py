@@ -221,18 +221,18 @@ async def test_the_deadline_is_the_whole_calls(observer: RecordingObserver) -> N
         await cache.close()
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3, 4, 6, 8, 12])
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 8])
 async def test_a_loop_that_stands_still_takes_the_reply_that_came_meanwhile(
     turns: int, redis_server: RedisServer, observer: RecordingObserver
 ) -> None:
-    cache = shared(redis_server.url, observer, timeout_s=0.1)
+    cache = shared(redis_server.url, observer, timeout_s=0.3)
     cache.put_many(items(1))
     await observer.until("redis", "stored", 1)
     assert floats(await cache.get_many([key(0)], 1)) == [0.25], "connected"
     reading = asyncio.create_task(cache.get_many([key(0)], 1))
     for _ in range(turns):
         await asyncio.sleep(0)
-    time.sleep(0.5)  # noqa: ASYNC251 the loop's own work, longer than any deadline of the read
+    time.sleep(0.8)  # noqa: ASYNC251 the loop's own work, longer than any deadline of the read
     assert floats(await reading) == [0.25]
     await cache.close()
 

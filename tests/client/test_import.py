@@ -21,6 +21,8 @@ HEAVY = (
     "redis",
 )
 
+STANDARD = "import asyncio, base64, dataclasses, inspect, logging, secrets, ssl"
+
 
 def test_import_loads_nothing_heavy() -> None:
     code = f"import sys, guerdon; print([m for m in {HEAVY!r} if m in sys.modules])"
@@ -28,8 +30,10 @@ def test_import_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_import_takes_less_than_200_ms_of_the_processor() -> None:
-    """Not of the clock, which runs while others work; the least of five, less what Python takes to start."""
+def test_import_costs_little_beside_the_standard_library_that_it_needs() -> None:
+    """Processor time, least of five. Not in seconds, as other work on a core makes both take more of them: on a
+    slow machine 0.17 beside 0.10, where 0.2 are the bound.
+    """
 
     def cpu_s(code: str) -> float:
         before = os.times()
@@ -37,8 +41,10 @@ def test_import_takes_less_than_200_ms_of_the_processor() -> None:
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    costs = [(cpu_s("import guerdon"), cpu_s("pass")) for _ in range(5)]
-    assert min(imported for imported, _ in costs) - min(started for _, started in costs) < 0.2
+    codes = ("pass", STANDARD, "import guerdon")
+    rounds = [[cpu_s(code) for code in codes] for _ in range(5)]
+    start, standard, ours = map(min, zip(*rounds, strict=True))
+    assert ours - start < 4 * (standard - start)
 
 
 def test_a_rest_client_loads_no_grpc_and_a_grpc_client_no_httpx() -> None:
