@@ -31,8 +31,9 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_import_costs_little_beside_the_standard_library_that_it_needs() -> None:
-    """Processor time, least of five. Not in seconds, as other work on a core makes both take more of them: on a
-    slow machine 0.17 beside 0.10, where 0.2 are the bound.
+    """Processor time, least of five. Not in seconds, as other work on a core makes both take more of them.
+
+    On a slow machine they are 0.17 beside 0.10, where 0.2 are the bound.
     """
 
     def cpu_s(code: str) -> float:
