@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Conversation
@@ -42,7 +41,7 @@ from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
 from guerdon_training.policy.fit import BEST, Job, Terms, fit
 from guerdon_training.policy.pairs import ExamplePair, read_split
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
-from guerdon_training.policy.recipe import Recipe, begin
+from guerdon_training.policy.recipe import Recipe, begin, is_in_parts
 from guerdon_training.policy.reward_model import RewardLm, load_reward_lm
 from guerdon_training.policy.rows import pack
 from guerdon_training.policy.scored_pairs import (
@@ -56,7 +55,6 @@ from guerdon_training.ppo.reward_text import Encode, encoder_of
 from guerdon_training.problems import refuse_first
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged
-from guerdon_training.zero_options import zero_options
 
 OTHER_METRICS = ("training", "calibration", "directions")
 """Names in `manifest.metrics` beside that of the attribute."""
@@ -294,7 +292,7 @@ def evaluate(model: nn.Module, pairs: Sequence[ExamplePair], max_row_tokens: int
 
 def whole_model(recipe: Recipe, model: RewardLm) -> RewardLm:
     """The trained model in one piece and in fp32, whatever precision and parts it was trained in."""
-    if not isinstance(model, FSDPModule) and zero_options() is None:
+    if not is_in_parts(model):
         whole: RewardLm = recipe.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         return whole
     fresh = load_reward_lm(recipe.origin.folder, recipe.config.lora, recipe.config.seed)

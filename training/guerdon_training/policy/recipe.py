@@ -75,9 +75,14 @@ def begin(config: PolicyConfig) -> Recipe:
     return Recipe(config, accelerator, origin, load_tokenizer(origin.folder), lineage)
 
 
+def is_in_parts(model: nn.Module) -> bool:
+    """Whether processes hold parts of the trained model, by FSDP or DeepSpeed."""
+    return isinstance(model, FSDPModule) or zero_options() is not None
+
+
 def whole_model(recipe: Recipe, model: nn.Module) -> nn.Module:
     """The trained model in one piece: itself, or, where processes hold parts, once more from the files."""
-    if not isinstance(model, FSDPModule) and zero_options() is None:
+    if not is_in_parts(model):
         return model
     fresh = load_policy(recipe.origin.folder, recipe.config.lora, recipe.config.seed)
     fresh.load_state_dict(load_file(recipe.run / BEST), strict=False)
