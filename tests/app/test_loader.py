@@ -1,10 +1,14 @@
 """Loading a model, and what earlier ones leave behind."""
 
+import logging
 import threading
 
+import pytest
 import torch
 
+from guerdon_service.app import loader
 from guerdon_service.app.loader import load_model
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.artifact import ModelSpec
 from tests.tiny import tiny
@@ -29,3 +33,14 @@ def test_a_later_model_has_as_many_threads_as_the_first() -> None:
     finally:
         torch.set_num_threads(before)
     assert len(found) == 3 and len(set(found)) == 1
+
+
+@pytest.mark.parametrize(("dtype", "native"), [("bfloat16", False), ("bfloat16", True), ("float32", False)])
+def test_bfloat16_that_the_cpu_only_imitates_is_told(
+    dtype: str, native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
+    with caplog.at_level(logging.WARNING, logger=loader.log.name):
+        load_model(ModelSpec("m", str(tiny("bert")), dtype=dtype)).backend.close()
+    told = [record for record in caplog.records if "bfloat16 is slower" in record.getMessage()]
+    assert bool(told) == (dtype == "bfloat16" and not native)

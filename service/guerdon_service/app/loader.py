@@ -99,10 +99,13 @@ def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None)
     import torch
 
     from guerdon_service.backends.freed_memory import keep_freed_memory
+    from guerdon_service.backends.native_bf16 import has_native_bf16
     from guerdon_service.backends.primitive_caches import bound_primitive_caches
     from guerdon_service.backends.torch_backend import TorchBackend
 
     if device == "cpu":
+        if dtype == "bfloat16" and not has_native_bf16():
+            log.warning("dtype bfloat16 is slower than float32 here: this CPU does not multiply bfloat16")
         keep_freed_memory()
         bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
