@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,21 @@ def test_both_wires_give_equal_results(rest: Service, grpc_service: Service) -> 
             return [client.score(ITEMS), client.compare([("p", "a", "b")]), ranked, client.models()]
 
     assert ask(rest[0]) == ask(grpc_service[0])
+
+
+def test_maps_are_by_name_over_both_wires(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, stub = service
+    heads, answer = dict.fromkeys(("verbosity", "helpfulness", "safety", "correctness"), 0.0), stub.receive
+
+    def receive(verb: Verb, payload: Payload, headers: dict[str, str]) -> Any:
+        reply: Any = answer(verb, payload, headers)
+        reply["scores"][0] |= {"attributes": heads, "raw": heads}
+        return reply
+
+    monkeypatch.setattr(stub, "receive", receive)
+    with Client(url) as client:
+        (score,) = client.score(ITEMS[:1]).scores
+    assert list(score.attributes) == list(score.raw) == sorted(heads)
 
 
 def test_every_way_to_give_a_conversation(service: Service) -> None:

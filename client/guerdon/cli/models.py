@@ -111,11 +111,7 @@ def _show_models(models: tuple[ModelInfo, ...]) -> str:
 
 
 def _show_registered(models: tuple[RegisteredModel, ...]) -> str:
-    # By name: a map of Protocol Buffers has no order.
-    rows = [
-        (m.name, m.kind, ", ".join(f"{alias}: {it}" for alias, it in sorted(m.aliases.items())))
-        for m in models
-    ]
+    rows = [(m.name, m.kind, ", ".join(f"{alias}: {it}" for alias, it in m.aliases.items())) for m in models]
     return format_table([("model", "kind", "aliases"), *rows])
 
 
@@ -134,7 +130,7 @@ def _show_card(found: dict[str, str]) -> str:
 
 def _show_history(history: ModelHistory) -> str:
     pointing: dict[str, list[str]] = {}
-    for alias, version in sorted(history.aliases.items()):
+    for alias, version in history.aliases.items():
         pointing.setdefault(version, []).append(alias)
     rows = [
         (

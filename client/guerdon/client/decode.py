@@ -93,9 +93,14 @@ def _preference(wire: Wire) -> Preference:
 
 
 def build(cls: type[T], wire: Wire, **built: Any) -> T:
-    """A `cls` of the fields of `wire`, but for those that are `built` already."""
-    taken = {f.name: get(wire, f.name) for f in fields(cls) if f.name not in built}  # type: ignore[arg-type]
-    return cls(**(taken | built))
+    """A `cls` of the fields of `wire`, but for those that are `built` already; a map's names are in order."""
+    names = [f.name for f in fields(cls) if f.name not in built]  # type: ignore[arg-type]
+    return cls(**({name: _ordered(get(wire, name)) for name in names} | built))
+
+
+def _ordered(value: Any) -> Any:
+    """A map by name: over gRPC it has no order of its own."""
+    return dict(sorted(value.items())) if isinstance(value, dict) else value
 
 
 def get(wire: Wire, name: str) -> Any:
