@@ -42,11 +42,13 @@ async def test_versions_are_registered_promoted_and_rolled_back(
     told = capsys.readouterr().out
     assert "promote m@champion: 1 -> 2, by anonymous, on e1" in told
     assert "  passed  evidence: fine" in told and "  not asked latency: no budget" in told
+    assert "new alias" not in told
     assert await run("models", "rollback", "m", "--reason", "slower", *at, "--json") == 0
     change = json.loads(capsys.readouterr().out)
     assert (change["action"], change["version"], change["reason"]) == ("rollback", "1", "slower")
     assert await run("models", "promote", "m", "2", "--override", "must be", "--alias", "next", *at) == 0
-    assert "override m@next: none -> 2, by anonymous: must be" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "override m@next: none -> 2, by anonymous: must be\n  next is a new alias of m\n" in told
     assert await run("models", "registered", *at) == 0
     assert "champion: 1, next: 2" in capsys.readouterr().out
     assert await run("models", "history", "m", *at) == 0

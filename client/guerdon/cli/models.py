@@ -120,8 +120,9 @@ def _show_version(version: ModelVersion) -> str:
 
 
 def _show_change(change: AliasChange) -> str:
+    new = [f"  {change.alias} is a new alias of {change.name}"] if change.previous is None else []
     checks = [f"  {_mark(check.passed)} {check.name}: {check.detail}" for check in change.checks]
-    return "\n".join([_change_line(change), *checks])
+    return "\n".join([_change_line(change), *new, *checks])
 
 
 def _show_card(found: dict[str, str]) -> str:
