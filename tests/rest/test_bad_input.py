@@ -88,6 +88,12 @@ BAD: dict[str, tuple[bytes | str, str, str, str]] = {
         "items[1].prompt",
         "a boolean",
     ),
+    "prompt a list": (
+        item('"prompt": ["a"], "response": "r"'),
+        "invalid_input",
+        "items[1].prompt",
+        "give a string, or the turns as items[1].messages",
+    ),
     "empty prompt": (item('"prompt": "", "response": "r"'), "invalid_input", "items[1].prompt", "empty"),
     "empty response": (item('"prompt": "a", "response": ""'), "invalid_input", "items[1].response", "empty"),
     "messages empty": (item('"messages": [], "response": "r"'), "invalid_input", "items[1].prompt", "empty"),

@@ -45,6 +45,9 @@ def read_options(fields: Fields, call: Call) -> Options:
 def read_turns(fields: Fields, path: str) -> tuple[Message, ...]:
     """The turns before the response, from `prompt` or `messages`; `path` precedes them."""
     prompt = fields.get("prompt")
+    if isinstance(prompt, list):
+        where = f"{path}prompt"
+        raise InvalidInput(f"{where} is a list; give a string, or the turns as {path}messages", param=where)
     if prompt is not None:
         prompt = read_text(fields, "prompt", path)
     messages = None
