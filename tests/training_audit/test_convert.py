@@ -199,13 +199,24 @@ def test_malformed_row_names_file_and_line_and_leaves_no_output(
     assert [p.name for p in tmp_path.iterdir()] == ["in.jsonl"]
 
 
-def test_a_pair_given_twice_without_ids_is_told_as_that(tmp_path: Path) -> None:
-    row = json.dumps({"prompt": "x", "chosen": "a", "rejected": "c"})
-    (tmp_path / "in.jsonl").write_text(f"{row}\n{row}\n", encoding="utf-8")
-    with pytest.raises(
-        InvalidInput, match=r"in\.jsonl:2 has no id and is the same pair as .*in\.jsonl:1; remove one"
-    ):
-        convert(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+def test_repeated_rows_are_left_out_and_listed(tmp_path: Path) -> None:
+    row, other = ({"prompt": "x", "chosen": "a", "rejected": r} for r in "bc")
+    path = _jsonl(tmp_path / "in.jsonl", row, row, other | {"id": "1"}, row, other | {"id": "1"})
+    done = convert(path, tmp_path / "out.jsonl")
+    assert [r["rejected"] for r in _records(tmp_path / "out.jsonl")] == ["b", "c"]
+    assert [(d.place.line, d.reason) for d in done.dropped] == [
+        (2, f"it repeats {path}:1"),
+        (4, f"it repeats {path}:1"),
+        (5, f"it repeats {path}:3"),
+    ]
+
+
+def test_rows_of_one_pair_that_differ_are_counted_and_told_at_once(tmp_path: Path) -> None:
+    row = {"prompt": "x", "chosen": "a", "rejected": "b"}
+    path = _jsonl(tmp_path / "in.jsonl", *(row | {"annotator": name} for name in "pqr"))
+    told = r"in\.jsonl:2 has no id and is the same pair as .*in\.jsonl:1 and differs .*\(and 1 more\); remove"
+    with pytest.raises(InvalidInput, match=told):
+        convert(path, tmp_path / "out.jsonl")
 
 
 def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:

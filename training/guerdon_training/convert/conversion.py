@@ -22,7 +22,7 @@ FORMATS = (*PARSERS, "csv", "parquet")
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A well-formed row that is no comparison, and why."""
+    """A well-formed row that is no comparison, or no new one, and why."""
 
     place: Place
     reason: str
@@ -40,7 +40,8 @@ def convert(source: Path, target: Path, source_format: str | None = None) -> Con
     """Write `source` as preference records to `target` (.jsonl, .jsonl.gz or .parquet).
 
     A malformed row stops the conversion; a row that carries no comparison (an empty prompt or response, equal
-    responses, prompts that differ) is left out and listed. `target` appears whole or not at all.
+    responses, prompts that differ) or repeats an earlier one is left out and listed. `target` appears whole
+    or not at all.
 
     Args:
         source_format: one of `FORMATS`; None takes the container from the name, the format from each row.
@@ -48,9 +49,9 @@ def convert(source: Path, target: Path, source_format: str | None = None) -> Con
     Raises:
         InvalidInput: an unreadable file, a malformed row, an id used twice, or no row left.
     """
-    records: dict[str, dict[str, Any]] = {}
-    places: dict[str, Place] = {}
+    kept: dict[str, tuple[Place, dict[str, Any]]] = {}
     dropped: list[Dropped] = []
+    clashes: list[str] = []
     container = source_format if source_format in ("csv", "parquet") else None
     for row in read_rows(source, container):
         pair = parse_row(row, source_format if source_format in PARSERS else None)
@@ -59,15 +60,24 @@ def convert(source: Path, target: Path, source_format: str | None = None) -> Con
             continue
         _check_text(row.place, pair)
         record = preference_record(row, pair)
-        if first := places.get(record["id"]):
+        first, known = kept.setdefault(record["id"], (row.place, record))
+        if known != record:
             same = "has the id of" if "id" in row.values else "has no id and is the same pair as"
-            raise InvalidInput(f"{row.place} {same} {first}; remove one, or give each its own id", param="id")
-        places[record["id"]], records[record["id"]] = row.place, record
-    if not records:
+            clashes.append(f"{row.place} {same} {first} and differs from it")
+        elif first != row.place:
+            dropped.append(Dropped(row.place, f"it repeats {first}"))
+    _refuse_any(clashes)
+    if not kept:
         why = dropped[0].reason
         raise InvalidInput(f"{source} holds no comparison (in the first row {why}); check it", param="data")
-    _write(target, list(records.values()))
-    return Conversion(len(records), tuple(dropped))
+    _write(target, [record for _, record in kept.values()])
+    return Conversion(len(kept), tuple(dropped))
+
+
+def _refuse_any(clashes: list[str]) -> None:
+    if clashes:
+        more = f" (and {len(clashes) - 1} more)" if clashes[1:] else ""
+        raise InvalidInput(f"{clashes[0]}{more}; remove one, or give each its own id", param="id")
 
 
 def _check_text(place: Place, pair: SidePair) -> None:
