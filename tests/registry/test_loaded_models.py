@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.errors import InvalidInput, UnknownModel
 from guerdon_service.core.registry import ModelVersion
 from guerdon_service.registry.loader import Loader
@@ -66,6 +66,32 @@ async def test_a_name_that_is_unloaded_as_soon_as_it_is_registered_stays_so(data
         await one.registry.idle()
         assert {info.name for info in one.service.models()} == {"m"}
         assert [model.name for model in await one.registry.models()] == ["m", "n"]
+
+
+async def test_what_is_refused_is_listed_no_more_and_a_good_one_takes_its_place(database: Database) -> None:
+    damaged = {"2"}
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        if spec.source in damaged:
+            raise InvalidInput("weights are damaged", param="source")
+        return load_versions(spec)
+
+    async with served(ModelSpec("other", "1"), load=load) as it:
+        stores = SqlRegistryStore(database), SqlEvaluationStore(database)
+        registry = Registry(*stores, it.service.catalog, FakeArtifacts(), TEMPLATE)
+        await registry.register("m", "1", "ops")
+        for refused in (registry.register("m", "2", "ops"), registry.load(ModelSpec("new", "2"), "ops")):
+            with pytest.raises(InvalidInput, match="damaged"):
+                await refused
+        assert [(i.name, i.version, i.state) for i in it.service.models()] == [
+            ("other", "1", "ready"),
+            ("m", "1", "ready"),
+        ]
+        assert b'guerdon_model_ready{model="m@2"}' not in it.observer.render(), "an alarm would never end"
+        damaged.clear()
+        await registry.register("m", "2", "ops")
+        assert it.service.model("m@2").state == "ready"
+        assert b'guerdon_model_ready{model="m@2"} 1.0' in it.observer.render()
 
 
 async def test_an_ensemble_is_loaded_and_is_no_version(database: Database) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
-from guerdon_service.core.errors import InvalidInput, UnknownEvaluation, UnknownModel
+from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownEvaluation, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.model_name import check_model_name
@@ -111,10 +111,12 @@ class Registry:
         version = self._version(spec.name, manifest, self._artifacts.absolute(spec.source), by)
         history = await asyncio.to_thread(self._store.history, spec.name)
         check_version(history, version)
+        is_new = find_version(history.versions, version.version) is None
         champion = find_version(history.versions, history.aliases.get(CHAMPION, ""))
         if champion is not None and champion.version != version.version:
             await self._loader.ensure(champion, like=spec)
-        async with self._loaded(version, like=spec):  # from where it is now, wherever it was registered from
+        # From where it is now, wherever it was registered from.
+        async with self._loaded(version, spec, is_new=is_new):
             await asyncio.to_thread(self._store.add_version, version)
             if champion is None:
                 await self._crown(version)
@@ -148,7 +150,7 @@ class Registry:
         version = self._version(name, manifest, source, by)
         check_version(history, version)
         known = find_version(history.versions, version.version)
-        async with self._loaded(version):
+        async with self._loaded(version, is_new=known is None):
             await asyncio.to_thread(self._store.add_version, version)
             if CHAMPION not in history.aliases:
                 await self._crown(version)
@@ -245,11 +247,27 @@ class Registry:
         await self._retirement.idle()
 
     @asynccontextmanager
-    async def _loaded(self, version: ModelVersion, like: ModelSpec | None = None) -> AsyncIterator[None]:
-        """A version that answers here, and is kept although no alias stands at it yet."""
+    async def _loaded(
+        self, version: ModelVersion, like: ModelSpec | None = None, *, is_new: bool = False
+    ) -> AsyncIterator[None]:
+        """A version that answers here, and is kept although no alias stands at it yet.
+
+        is_new: it is not registered, so that one that is refused is listed no more: who asked is told why.
+        """
         with self._retirement.holding(version):
-            await self._loader.ensure(version, like)
+            try:
+                await self._loader.ensure(version, like)
+            except Exception:
+                if is_new:
+                    await self._forget(f"{version.name}@{version.version}")
+                raise
             yield
+
+    async def _forget(self, reference: str) -> None:
+        """Let a failed version go, unless it is being loaded again."""
+        with suppress(GuerdonError):
+            if self._catalog.info(reference).state == "failed":
+                await self._catalog.unload(reference)
 
     async def _checks(
         self, candidate: ModelVersion, incumbent: ModelVersion | None, evaluation: Evaluation | None

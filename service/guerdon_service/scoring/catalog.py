@@ -70,7 +70,7 @@ class Catalog:
         if (spec.name, version) in self._slots:  # it was loaded beside, meanwhile
             model.backend.close()
             return self.info(f"{spec.name}@{version}")
-        self._slots[spec.name, version] = Slot(spec, self._scorer(model, spec.name))
+        self._slots[spec.name, version] = Slot(spec, self._scorer(model, spec.name), label=spec.name)
         self._aliases = {(spec.name, CHAMPION): version, **self._aliases}
         self._observer.model_ready(spec.name, True)
         return self.info(f"{spec.name}@{version}")
@@ -99,7 +99,7 @@ class Catalog:
         model = await self._loaded(key, label, (version, digest))
         if model is None:
             raise _unloaded(reference)
-        self._slots[key] = Slot(spec, self._scorer(model, label))
+        self._slots[key] = Slot(spec, self._scorer(model, label), label=label)
         self._observer.model_ready(label, True)
         return self.info(reference)
 
@@ -120,8 +120,9 @@ class Catalog:
         self._aliases = {key: v for key, v in self._aliases.items() if ref or key[0] != name}
         removed = {key: self._slots.pop(key) for key in keys}
         for slot in removed.values():
+            if slot.label:
+                self._observer.model_unloaded(slot.label)
             if slot.scorer is not None:
-                self._observer.model_unloaded(slot.scorer.label)
                 await slot.scorer.close()
 
     def point(self, aliases: Mapping[tuple[str, str], str]) -> None:
@@ -206,7 +207,7 @@ class Catalog:
             unexpected = None if isinstance(err, GuerdonError) else err
             log.error("model refused", exc_info=unexpected, extra={"model": label, "reason": reason})
             if key in self._slots:
-                self._slots[key] = Slot(spec, failure=reason)
+                self._slots[key] = Slot(spec, failure=reason, label=label)
                 self._observer.model_ready(label, False)
             raise
         if key not in self._slots:

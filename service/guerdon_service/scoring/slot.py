@@ -12,11 +12,14 @@ class Slot:
     """What is known of one version; of scorer and failure one is set once loading has ended.
 
     An ensemble has neither: it is ready as it is, and its members are resolved for every request.
+
+    label: its name in the metrics; empty while they tell nothing of it.
     """
 
     spec: ModelSpec
     scorer: ModelScorer | None = None
     failure: str | None = None
+    label: str = ""
 
     @property
     def state(self) -> str:
