@@ -1,5 +1,6 @@
 """Real artifacts from folders and URLs."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from guerdon_service.state.database import Database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.artifacts.sealing import reward_manifest, seal
+from tests.artifacts.test_base import save_adapter
 from tests.tiny import tiny
 
 URL = "memory://bucket/models/tiny-2"
@@ -111,6 +113,30 @@ def test_callers_may_name_nothing_outside_the_store(root: Path, bucket: Path, so
         store.local(store.admit(source))
     assert refused.value.param == "source"
     assert str(root.parent) not in refused.value.message and "secret" not in refused.value.message
+
+
+def test_an_adapter_of_the_store_has_its_base_in_the_store(root: Path) -> None:
+    outside = shutil.copytree(tiny("bert"), root.parent / "base")
+    adapter = save_adapter(root / "lora", outside)
+    with pytest.raises(InvalidInput, match="base outside the model store; put the base into the store"):
+        ModelStore(root).read(str(adapter), "m")
+    assert ModelStore().read(str(adapter), "m").version, "without a store any folder may be named"
+    assert ModelStore(root / "tiny-1").read(str(adapter), "m").version, "so may the operator, outside of it"
+    shutil.move(outside, root / "base")
+    config = adapter / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": "../base"}))
+    assert ModelStore(root).read(str(adapter), "m").version
+
+
+def test_a_fetched_adapter_may_name_no_folder_of_this_machine(root: Path) -> None:
+    adapter = save_adapter(root.parent / "lora", tiny("bert"))
+    files = fsspec.filesystem("memory")
+    for path in adapter.iterdir():
+        files.pipe_file(f"memory://bucket/lora/{path.name}", path.read_bytes())
+    with pytest.raises(InvalidInput, match="base outside the model store"):
+        ModelStore(root).local("memory://bucket/lora")
+    files.rm("/bucket", recursive=True)
+    assert list((root / FETCHED).iterdir()) == []
 
 
 def test_folders_of_the_store_are_named_by_their_path_in_it(root: Path) -> None:

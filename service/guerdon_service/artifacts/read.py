@@ -17,20 +17,22 @@ from guerdon_service.core.whole_file import check_whole
 MANIFEST = "manifest.json"
 
 
-def read_artifact(source: str, name: str | None = None) -> Artifact:
+def read_artifact(source: str, name: str | None = None, within: Path | None = None) -> Artifact:
     """Find `source`, digest every file, read `manifest.json` or infer one.
 
     Args:
         source: a folder, or a hub id ``org/name`` or ``org/name@revision``.
         name: of an inferred manifest; None takes the folder's name.
+        within: see `find_layout`.
 
     Raises:
-        InvalidInput: not found, not a reward model, or changed after its manifest was written.
+        InvalidInput: not found, not a reward model, its base outside `within`, or changed after its manifest
+            was written.
     """
     folder = resolve(source)
     check_whole(folder)
     manifest = _manifest(folder)
-    layout = find_layout(folder, manifest)
+    layout = find_layout(folder, manifest, within)
     digests, sha256 = _digests(layout)
     if manifest is None:
         manifest = infer_manifest(layout, name or folder.name, artifact_digest(digests))

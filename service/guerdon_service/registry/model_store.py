@@ -68,7 +68,7 @@ class ModelStore:
         partial = kept / f".{uuid.uuid4().hex}"
         try:
             _fetch(source, partial)
-            found = read_artifact(str(partial), _last_part(source)).manifest.digest
+            found = read_artifact(str(partial), _last_part(source), self.root).manifest.digest
             if not (kept / found).is_dir():
                 partial.replace(kept / found)
             return str(kept / found)
@@ -79,9 +79,12 @@ class ModelStore:
         """The manifest of a local source, every file of it digested now.
 
         Raises:
-            InvalidInput: the artifact is refused, for instance because it was changed.
+            InvalidInput: the artifact is refused, for instance because it was changed, or because it lies in
+                the model store and names a base outside.
         """
-        return read_artifact(source, name).manifest
+        folder, root = Path(source).expanduser().resolve(), self.root
+        is_ours = root is not None and folder.is_relative_to(root.resolve())
+        return read_artifact(source, name, root if is_ours else None).manifest
 
     def card(self, source: str, digest: str) -> str | None:
         """The model card of an artifact that is on this machine, at most `MAX_CARD_BYTES`; None without one.
