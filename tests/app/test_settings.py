@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import socket
 import subprocess
 import sys
 from dataclasses import asdict
@@ -15,15 +16,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from guerdon_service.app.auth import load_keys, read_keys
+from guerdon_service.app.early_checks import check_early
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
+from guerdon_service.app.loader import load_backend
 from guerdon_service.app.settings import Settings
+from guerdon_service.core.artifact import Artifact, ModelSpec
 from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.errors import InvalidInput, PermissionDenied, Unauthenticated
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.rate import KeyLimits
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.shadow.plan import ShadowPlan
+from tests.fakes import manifest
 
 SHA = hashlib.sha256(b"secret").hexdigest()
 
@@ -290,16 +295,38 @@ def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
         load_keys(settings(environ=environ))
 
 
-def test_a_wrong_setting_and_help_are_answered_without_torch() -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--port", "x"], "--port cannot be used"),
+        (["--backend", "torhc"], "backend is 'torhc'; use one of torch, onnxruntime"),
+        (["--redis-url", "localhost:6379"], "redis_url cannot be used (Redis URL must"),
+        (["--grpc-port", "TAKEN"], "grpc_port TAKEN on 127.0.0.1 cannot be listened on ("),
+    ],
+)
+def test_a_wrong_setting_is_answered_without_torch(given: list[str], told: str) -> None:
     code = (
         "import sys; from guerdon_service.app.serve import serve_command\n"
-        "try: serve_command(['--port', 'x'])\n"
+        "try: serve_command(sys.argv[1:])\n"
         "except Exception as e: print(e)\n"
         "print('torch' in sys.modules)"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.splitlines()[0].startswith("--port cannot be used")
-    assert out.splitlines()[1] == "False"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = str(server.getsockname()[1])
+        argv = ["--port", "0", *(taken if text == "TAKEN" else text for text in given)]
+        out = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+    said, with_torch = out.stdout.splitlines()
+    assert said.startswith(told.replace("TAKEN", taken))
+    assert with_torch == "False"
+
+
+def test_a_back_end_is_refused_early_in_the_words_of_the_loader() -> None:
+    with pytest.raises(InvalidInput) as early:
+        check_early(Settings(backend="none", port=0, grpc_port=0))
+    artifact = Artifact(Path(), Path(), None, manifest())
+    with pytest.raises(InvalidInput) as late:
+        load_backend(ModelSpec("m", "", "none"), artifact)
+    assert early.value.message == late.value.message
 
 
 def test_the_gate_and_a_candidates_traffic_are_settings() -> None:

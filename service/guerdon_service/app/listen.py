@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from guerdon_service.app.doors import RestDoor, RpcDoor, bind, rest_door
@@ -103,6 +103,17 @@ async def listening(
         yield _listening(settings, doors)
     finally:
         await asyncio.gather(*(door.close() for door in doors.values()))
+
+
+def check_ports(settings: Settings) -> None:
+    """Bind every port of `settings` together, and let them go.
+
+    Raises:
+        InvalidInput: one cannot be had.
+    """
+    with ExitStack() as held:
+        for name, host, port, _ in _ports(settings):
+            held.enter_context(_had(name, host, port))
 
 
 def _ports(settings: Settings) -> list[tuple[str, str, int, bool]]:

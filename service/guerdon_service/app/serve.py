@@ -11,6 +11,7 @@ from functools import partial
 import uvloop
 
 from guerdon_service.app.auth import load_keys
+from guerdon_service.app.early_checks import check_early
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.listen import Listening
 from guerdon_service.app.load_settings import load_settings
@@ -33,6 +34,7 @@ def serve_command(argv: Sequence[str]) -> int:
     """
     flags, config = parse_flags(argv)
     settings = load_settings(flags, os.environ, config)
+    check_early(settings)
     configure_logging(settings.log_level, json=settings.log_json)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each plugin and step
     if settings.otel:
