@@ -125,6 +125,19 @@ def test_a_decoder_without_a_template_is_refused(llama: Path) -> None:
     assert caught.value.param == "manifest.template"
 
 
+@pytest.mark.parametrize("arch", ["bert", "llama"])
+def test_a_folder_without_a_tokenizer_is_told_so(arch: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny(arch), tmp_path / arch)
+    kept = {"config.json", "model.safetensors"}
+    for path in [path for path in folder.iterdir() if path.name not in kept]:
+        path.unlink()
+    told = r"has no tokenizer: neither tokenizer\.json nor.*save_pretrained"
+    with pytest.raises(InvalidInput, match=told) as caught:
+        infer(folder)
+    assert caught.value.param == "tokenizer"
+    assert "template" not in caught.value.message
+
+
 def test_a_template_in_the_tokenizers_config_counts(llama: Path) -> None:
     template = (llama / "chat_template.jinja").read_text()
     (llama / "chat_template.jinja").unlink()

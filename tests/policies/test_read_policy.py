@@ -1,5 +1,6 @@
 """A policy is found, digested and checked before it is loaded: folder, artifact, package, adapter."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,10 +125,14 @@ def test_nothing_is_guessed(tmp_path: Path, folder: Path) -> None:
     bare = build_policy(tmp_path / "bare", template=False)
     with pytest.raises(InvalidInput, match="no chat template"):
         loaded(bare)
+    (bare / "tokenizer.json").unlink()
+    with pytest.raises(InvalidInput, match="has no tokenizer"):
+        loaded(bare)
     with pytest.raises(InvalidInput, match="dtype"):
         load_causal_lm(read_policy(str(folder)), "int4", "cpu")
     empty = tmp_path / "empty"
     empty.mkdir()
+    shutil.copy(folder / "tokenizer.json", empty)
     with pytest.raises(InvalidInput, match="cannot be loaded"):
         load_causal_lm(PolicyFiles(empty, None, ""), "float32", "cpu")
 

@@ -1,12 +1,14 @@
-"""Which layers get adapters."""
+"""Which layers get adapters, and what has no tokenizer."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_training import model
 from guerdon_training.policy.config import PolicyLora
-from guerdon_training.policy.load import load_policy
+from guerdon_training.policy.load import load_policy, load_tokenizer
 
 LAST = {"model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj", "model.layers.1.mlp.up_proj"}
 
@@ -53,3 +55,10 @@ def test_a_layer_that_shares_its_weights_with_the_embedding_is_refused(tiny_lm: 
 def test_no_target_is_refused(tiny_lm: Path) -> None:
     with pytest.raises(InvalidInput, match=r"lora\.target_modules is empty; the base's are down_proj"):
         _adapted(tiny_lm)
+
+
+def test_a_base_without_a_tokenizer_is_told_so(tiny_lm: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_lm / "config.json", tmp_path)
+    for load in (load_tokenizer, model.load_tokenizer):
+        with pytest.raises(InvalidInput, match="has no tokenizer"):
+            load(tmp_path)

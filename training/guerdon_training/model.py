@@ -17,6 +17,7 @@ from transformers import (
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Pooling
+from guerdon_service.core.tokenizer_files import check_tokenizer
 from guerdon_training.config import BaseConfig, LoraConfig
 
 
@@ -44,7 +45,12 @@ def base_version(package: str) -> str:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The base's own tokenizer."""
+    """The base's own tokenizer.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    check_tokenizer(folder, "base")
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     return tokenizer
 

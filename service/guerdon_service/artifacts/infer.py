@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -12,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from guerdon_service.artifacts.layout import Layout, read_json
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Encoding, Head, Manifest, Norm, Profile, check_manifest
+from guerdon_service.core.tokenizer_files import check_tokenizer
 
 MAX_INFERRED_TOKENS = 16_384
 """Cap on an inferred `max_tokens`; what long-context reward models are trained with, less than they claim."""
@@ -36,7 +38,7 @@ def infer_manifest(layout: Layout, name: str, digest: str) -> Manifest:
     """Manifest of a ``*ForSequenceClassification`` folder, or of a PEFT adapter of one.
 
     Raises:
-        InvalidInput: no such head, remote code needed, or a decoder without a chat template.
+        InvalidInput: no such head, remote code needed, no tokenizer, or a decoder without a chat template.
     """
     config = _config(layout)
     raw_config = read_json(layout.base_folder / "config.json")
@@ -142,6 +144,7 @@ def _max_tokens(layout: Layout, config: PretrainedConfig) -> tuple[int, str]:
 
 
 def _encoding(layout: Layout, config: PretrainedConfig) -> tuple[Encoding, str]:
+    check_tokenizer(_tokenizer_folder(layout), "tokenizer")
     template = _chat_template(layout)
     if template is not None:
         frozen = "; strftime_now tells it a fixed date" if "strftime_now" in template else ""
@@ -167,7 +170,10 @@ def _chat_template(layout: Layout) -> str | None:
 
 
 def _tokenizer_config(layout: Layout) -> dict[str, Any]:
-    """Of the folder whose tokenizer is used: the artifact's own where it has one, else the base's."""
-    own = (layout.folder / "tokenizer.json").is_file()
-    path = (layout.folder if own else layout.base_folder) / "tokenizer_config.json"
+    path = _tokenizer_folder(layout) / "tokenizer_config.json"
     return read_json(path) if path.is_file() else {}
+
+
+def _tokenizer_folder(layout: Layout) -> Path:
+    """The folder whose tokenizer is used: the artifact's own where it has one, else the base's."""
+    return layout.folder if (layout.folder / "tokenizer.json").is_file() else layout.base_folder

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.policy_files import PolicyFiles
+from guerdon_service.core.tokenizer_files import check_tokenizer
 from guerdon_service.policies.certify import check_decoding
 from guerdon_service.policies.gguf import dequantised
 from guerdon_service.policies.shared_attention import SHARED, register_shared_attention
@@ -32,12 +33,13 @@ def load_causal_lm(files: PolicyFiles, dtype: str, device: str) -> CausalLM:
     """Load weights, merge the adapter where there is one. Safetensors only; no code of the folder runs.
 
     Raises:
-        InvalidInput: files that cannot be loaded, an unknown dtype, no chat template, or nothing that ends a
-            response; none of these is ever guessed. Or `check_decoding` failed.
+        InvalidInput: files that cannot be loaded, an unknown dtype, no tokenizer, no chat template, or
+            nothing that ends a response; none of these is ever guessed. Or `check_decoding` failed.
     """
     if dtype not in _DTYPES:
         raise InvalidInput(f"dtype is {dtype!r}; use one of {', '.join(_DTYPES)}", param="dtype")
     folder = dequantised(files.weights) if files.weights.is_file() else files.weights
+    check_tokenizer(folder, "source")
     register_shared_attention()
     plain: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:

@@ -4,6 +4,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.tokenizer_files import check_tokenizer
 
 
 def load_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
@@ -18,6 +19,7 @@ def load_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
     """
     own = (artifact.folder / "tokenizer.json").is_file()
     folder = artifact.folder if own else artifact.base_folder
+    check_tokenizer(folder, "tokenizer")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as err:  # transformers raises whatever the files provoke: OSError to IndexError

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.tokenizer_files import check_tokenizer
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.problems import refuse_first
 
@@ -19,8 +20,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The base's tokenizer.
 
     Raises:
-        InvalidInput: it has no chat template, or no EOS; neither is ever guessed.
+        InvalidInput: there is none, or it has no chat template, or no EOS; neither is ever guessed.
     """
+    check_tokenizer(folder, "base")
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     if not tokenizer.chat_template:
         raise InvalidInput(
