@@ -6,7 +6,7 @@ temperature are fitted on the valid pairs, and the test pairs are scored once, a
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import golden_text
+from guerdon_training.implicit_card import render_card
 from guerdon_training.judge import judge
 from guerdon_training.policy.artifact import package_of, seal_whole
 from guerdon_training.policy.base import package_gguf, policy_base
@@ -116,7 +117,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     with whole_folder(folder):
         (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
         (folder / "golden.jsonl").write_text(golden, "utf-8")
-        (folder / "MODEL_CARD.md").write_text(_card(manifest), "utf-8")
+        (folder / "MODEL_CARD.md").write_text(render_card(manifest), "utf-8")
         source.tokenizer.save_pretrained(folder)
         _copy_weights(Path(config.policy), folder, source)
         if manifest.base is None:
@@ -193,30 +194,3 @@ def _parents(config: ImplicitConfig, source: ImplicitSource) -> dict[str, Any]:
         "config_sha256": hashlib.sha256(config_yaml(config).encode()).hexdigest(),
         **environment(),
     }
-
-
-def _card(manifest: Manifest) -> str:
-    ((attribute, figures),) = manifest.metrics.items()
-    rule, policy, reference = manifest.implicit, manifest.parents["policy"], manifest.parents["reference"]
-    assert rule is not None
-    rows = "".join(_row(split, found["pooled"]) for split, found in figures.items())
-    return (
-        f"# {manifest.name} {manifest.version}\n\n"
-        f"The implicit reward `{attribute}` of the policy {policy['name']} {policy['version']} against its "
-        f"reference {reference['source']}: {rule.beta:g} times the "
-        f"{'mean' if rule.per_token else 'sum'} over the response's tokens of the log-probability ratio. It "
-        "compares responses to one prompt; between prompts it is known up to a constant alone, so its "
-        "normalisation gives it a scale, not a zero that means something.\n\n"
-        f"Calibrated on {manifest.calibration.num_pairs} valid pairs: P(a preferred) = "
-        f"sigmoid({manifest.calibration.slope:.3f} x margin).\n\n"
-        "| split | pairs | accuracy (Wilson 95 %) | over the better length baseline (95 %) |\n"
-        "|---|---|---|---|\n"
-        f"{rows}"
-    )
-
-
-def _row(split: str, found: Mapping[str, Any]) -> str:
-    accuracy, over = (
-        "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found[key]) for key in ("accuracy", "over_baseline")
-    )
-    return f"| {split} | {found['num_pairs']} | {accuracy} | {over} |\n"
