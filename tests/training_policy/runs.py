@@ -1,7 +1,14 @@
-"""Config files of tiny runs."""
+"""Config files of tiny runs; what holds of every recipe that is interrupted, or given what it cannot use."""
 
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, ParamSpec, TypeVar
 
+import pytest
+
+from guerdon_service.core.errors import InvalidInput
 from tests.training_policy.tiny_lm import demonstrations, pairs, write_jsonl
 
 CONFIG = """
@@ -24,6 +31,10 @@ optim:
   num_threads: 1
 {tables}
 """
+P = ParamSpec("P")
+R = TypeVar("R")
+Train = Callable[[Path, Sequence[str]], Any]
+FILES = ("model.safetensors", "metrics.jsonl", "scores.jsonl")
 ROWS = ["--set", "optim.max_row_tokens=60"]
 """Several of them to a step of each of two processes."""
 LORA = "lora:\n  rank: 4\n  alpha: 8\n"
@@ -48,3 +59,42 @@ def _config(folder: Path, base: Path | str, keys: str, tables: str) -> Path:
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(base=base, keys=keys, tables=tables), "utf-8")
     return config
+
+
+def replaced(config: Path, old: str, new: str) -> Path:
+    """The config with its first `old` replaced."""
+    config.write_text(config.read_text("utf-8").replace(old, new, 1), "utf-8")
+    return config
+
+
+def interrupted_at(call: int, function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, but for its call of that number (1 is the first), which is interrupted instead."""
+    calls = itertools.count(1)
+
+    def interrupted(*args: P.args, **kwargs: P.kwargs) -> R:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    return interrupted
+
+
+def check_goes_on(train: Train, config: Path, function: str, call: int, whole: Path) -> None:
+    """A run that is interrupted at that call of a function ends in the very files of the unbroken `whole`."""
+    artifact = config.parent / "artifact"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(function, interrupted_at(call, resolve_name(function)))
+        train(config, ())
+    assert (artifact / ".run/checkpoint.pt").is_file()
+    assert not (artifact / "manifest.json").exists()
+    train(config, ())
+    for name in (name for name in FILES if (whole / name).is_file()):
+        assert (artifact / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not (artifact / ".run").exists()
+
+
+def check_refused(train: Train, config: Path, match: str, settings: Sequence[str] = ()) -> None:
+    """A run that cannot be is refused before anything is written."""
+    with pytest.raises(InvalidInput, match=match):
+        train(config, settings)
+    assert not (config.parent / "artifact").exists()

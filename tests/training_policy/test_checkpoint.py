@@ -1,10 +1,8 @@
 """A failing disk leaves the last good checkpoint, and processes end where one would."""
 
 import resource
-from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from safetensors.torch import load_file
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training.sft import evaluate, train_sft
-from tests.training_policy.runs import prepare_sft
+from tests.training_policy.runs import interrupted_at, prepare_sft, replaced
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(
@@ -93,29 +91,16 @@ def _in_a_fork(config: Path) -> None:
     train_sft(config)
 
 
-def _killed_in_the_second_epoch() -> Callable[..., dict[str, float]]:
-    calls = 0
-
-    def dying(*args: Any) -> dict[str, float]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return evaluate(*args)
-
-    return dying
-
-
 def test_two_processes_interrupted_or_not_end_in_the_weights_of_one(
     here: Path, tiny_lm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = prepare_sft(here, tiny_lm)
-    config.write_text(config.read_text().replace("epochs: 3", "epochs: 2"))
+    replaced(config, "epochs: 3", "epochs: 2")
     train_sft(config)
     alone = load_file(here / "artifact/model.safetensors")
-    config.write_text(config.read_text().replace("output: artifact", "output: together"))
+    replaced(config, "output: artifact", "output: together")
     with monkeypatch.context() as patch:
-        patch.setattr("guerdon_training.sft.evaluate", _killed_in_the_second_epoch())
+        patch.setattr("guerdon_training.sft.evaluate", interrupted_at(2, evaluate))
         debug_launcher(_in_a_fork, (config,), num_processes=2)  # an interrupt ends a process quietly
     assert (here / "together/.run/checkpoint.pt").is_file()
     assert not (here / "together/manifest.json").exists()

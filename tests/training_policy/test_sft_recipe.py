@@ -14,8 +14,8 @@ from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.cli import train_command
 from guerdon_training.policy.encode import encode_example
-from guerdon_training.sft import evaluate, train_sft
-from tests.training_policy.runs import prepare_sft
+from guerdon_training.sft import train_sft
+from tests.training_policy.runs import check_goes_on, check_refused, prepare_sft, replaced
 from tests.training_policy.tiny_lm import build_lm, demonstrations, write_jsonl
 
 WEIGHTS = "artifact/model.safetensors"
@@ -75,29 +75,9 @@ def test_it_says_what_it_was_made_from(manifest: Manifest) -> None:
     assert len(manifest.parents["base"]["weights_sha256"]) == 64
 
 
-def test_an_interrupted_run_ends_in_the_same_weights(
-    trained: Path, tiny_lm: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_ends_in_the_same_weights(trained: Path, tiny_lm: Path, here: Path) -> None:
     config = prepare_sft(here, tiny_lm)
-    calls = 0
-
-    def dying(*args: object) -> dict[str, float]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return evaluate(*args)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch:
-        patch.setattr("guerdon_training.sft.evaluate", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train_sft(Path(config.name))
-    assert not (here / "artifact/manifest.json").exists()
-    train_sft(Path(config.name))
-    assert (here / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
-    log = "artifact/metrics.jsonl"
-    assert (here / log).read_text() == (trained / log).read_text()
-    assert not (here / "artifact/.run").exists()
+    check_goes_on(train_sft, config, "guerdon_training.sft.evaluate", 2, trained / "artifact")
 
 
 def test_a_checkpoint_of_another_config_is_refused(
@@ -107,14 +87,14 @@ def test_a_checkpoint_of_another_config_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr("guerdon_training.sft.publish", lambda *_: None)
         train_sft(Path(config.name))
-    config.write_text(config.read_text().replace("seed: 5", "seed: 6"))
+    replaced(config, "seed: 5", "seed: 6")
     with pytest.raises(InvalidInput, match="is of another config"):
         train_sft(Path(config.name))
 
 
 def test_full_training_moves_every_weight_and_keeps_the_best_epoch(here: Path, tiny_lm: Path) -> None:
     config = prepare_sft(here, tiny_lm, tables="")
-    config.write_text(config.read_text().replace("learning_rate: 1e-2", "learning_rate: 5e-2"))
+    replaced(config, "learning_rate: 1e-2", "learning_rate: 5e-2")
     found = train_sft(Path(config.name))
     before = AutoModelForCausalLM.from_pretrained(tiny_lm).state_dict()
     after = AutoModelForCausalLM.from_pretrained(here / "artifact").state_dict()
@@ -128,7 +108,7 @@ def test_full_training_moves_every_weight_and_keeps_the_best_epoch(here: Path, t
 
 def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> None:
     config = prepare_sft(here, tiny_lm, tables="")
-    config.write_text(config.read_text().replace("learning_rate: 1e-2", "learning_rate: 1e30"))
+    replaced(config, "learning_rate: 1e-2", "learning_rate: 1e30")
     with pytest.raises(GuerdonError, match=r"at update \d+; lower optim\.learning_rate"):
         train_sft(Path(config.name))
     assert not (here / "artifact/manifest.json").exists()
@@ -165,11 +145,7 @@ def test_a_last_step_that_breaks_the_weights_leaves_neither_checkpoint_nor_artif
 def test_a_config_that_cannot_be_used_stops_it_before_anything_is_written(
     here: Path, tiny_lm: Path, old: str, new: str, match: str
 ) -> None:
-    config = prepare_sft(here, tiny_lm)
-    config.write_text(config.read_text().replace(old, new, 1))
-    with pytest.raises(InvalidInput, match=match):
-        train_sft(Path(config.name))
-    assert not (here / "artifact").exists()
+    check_refused(train_sft, replaced(prepare_sft(here, tiny_lm), old, new), match)
 
 
 @pytest.mark.parametrize(

@@ -13,32 +13,15 @@ from guerdon_training import fit as fit_module
 from guerdon_training.config import BaseConfig
 from guerdon_training.learner import Learner
 from guerdon_training.ppo.checkpoint import save_state
+from tests.training_policy.runs import interrupted_at
 from tests.training_reward.runs import config, train, write_pairs
 
 WEIGHTS = "adapter/adapter_model.safetensors"
 
 
-class Killed(BaseException):
-    """As when the process is."""
-
-
 def _values(base: BaseConfig, **optim: Any) -> dict[str, Any]:
     plain = config(base)
     return plain | {"optim": plain["optim"] | {"epochs": 3} | optim, "ensemble": {"runs": 2}}
-
-
-def _stop_at(call: int, patch: pytest.MonkeyPatch) -> None:
-    """Killed at the step of that number."""
-    backward = Learner.backward
-    calls: list[int] = []
-
-    def stopping(self: Learner, states: Any, step: Any) -> float:
-        calls.append(1)
-        if len(calls) == call:
-            raise Killed
-        return backward(self, states, step)
-
-    patch.setattr(Learner, "backward", stopping)
 
 
 def test_a_killed_run_ends_in_the_same_weights(tiny_base: BaseConfig, tmp_path: Path) -> None:
@@ -49,8 +32,8 @@ def test_a_killed_run_ends_in_the_same_weights(tiny_base: BaseConfig, tmp_path: 
     values = _values(tiny_base)
     whole = train(tmp_path / "whole", values)
     with pytest.MonkeyPatch.context() as patch:
-        _stop_at(5 * 4 + 2, patch)
-        with pytest.raises(Killed):
+        patch.setattr(Learner, "backward", interrupted_at(5 * 4 + 2, Learner.backward))
+        with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "killed", values)
     assert not (tmp_path / "killed" / "artifact" / "manifest.json").exists()
     killed = train(tmp_path / "killed", values)
@@ -72,8 +55,8 @@ def test_every_step_and_epoch_is_in_the_log(tiny_base: BaseConfig, tmp_path: Pat
 def test_the_checkpoint_of_another_config_is_refused(tiny_base: BaseConfig, tmp_path: Path) -> None:
     write_pairs(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        _stop_at(7, patch)
-        with pytest.raises(Killed):
+        patch.setattr(Learner, "backward", interrupted_at(7, Learner.backward))
+        with pytest.raises(KeyboardInterrupt):
             train(tmp_path, _values(tiny_base))
     with pytest.raises(InvalidInput, match="is of another config"):
         train(tmp_path, _values(tiny_base, learning_rate=0.02))

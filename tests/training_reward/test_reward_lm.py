@@ -22,26 +22,21 @@ from guerdon_training.cli import RECIPES, train_command
 from guerdon_training.config_file import build_config
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.policy.config import PolicyLora
+from guerdon_training.policy.encode import Example
 from guerdon_training.policy.load import load_tokenizer
 from guerdon_training.policy.pairs import ExamplePair
 from guerdon_training.policy.reward_model import SERVED, load_reward_lm
-from guerdon_training.policy.scored_pairs import encode_pair, pair_scores, score_batch
+from guerdon_training.policy.rows import pack
+from guerdon_training.policy.scored_pairs import encode_pair, pair_scores, score_batch, service_encoder
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.ppo.reward_text import encoder_of
-from guerdon_training.reward_lm import (
-    RewardLmConfig,
-    RewardLoss,
-    check_precision,
-    evaluate,
-    reward_terms,
-    served_form,
-    service_encoder,
-    train_reward_lm,
-)
+from guerdon_training.reward_lm import reward_terms, train_reward_lm
+from guerdon_training.reward_lm_config import RewardLmConfig, RewardLoss, check_precision, served_form
 from guerdon_training.yaml_text import parse_yaml
 from tests.docs.code_blocks import DOCS, blocks_of
 from tests.tiny import DECODERS, tiny
 from tests.training_policy.conftest import here, tiny_lm
+from tests.training_policy.runs import check_goes_on, check_refused, replaced
 from tests.training_policy.tiny_lm import build_lm
 from tests.training_reward.lm_runs import prepare, run
 
@@ -80,7 +75,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
     ("is_fsdp2", "precision", "refused"), [(True, "bf16", True), (True, "no", False), (False, "bf16", False)]
 )
 def test_fsdp_in_half_precision_is_refused(is_fsdp2: bool, precision: str, refused: bool) -> None:
-    launched: Any = SimpleNamespace(accelerator=SimpleNamespace(is_fsdp2=is_fsdp2, mixed_precision=precision))
+    launched: Any = SimpleNamespace(is_fsdp2=is_fsdp2, mixed_precision=precision)
     with pytest.raises(InvalidInput, match="--mixed_precision is bf16") if refused else nullcontext():
         check_precision(launched)
 
@@ -185,6 +180,15 @@ def test_the_loss_smooths_labels_and_centres(tiny_lm: Path) -> None:
     assert score_batch(pairs).num_units == 3
 
 
+@torch.no_grad()
+def test_a_text_of_one_token_is_scored_at_it(tiny_lm: Path) -> None:
+    one, two = (Example(ids, (False,) * len(ids)) for ids in ((5,), (6, 7)))
+    model = load_reward_lm(tiny_lm, PolicyLora(), 0)
+    found = pair_scores(model, [ExamplePair(one, two), ExamplePair(two, one)], 300)
+    a, b = (float(model(pack([example]))) for example in (one, two))
+    torch.testing.assert_close(found, torch.tensor([[a, b], [b, a]]), atol=1e-6, rtol=0)
+
+
 def test_a_merged_adapter_scores_as_an_unmerged_one(tiny_lm: Path) -> None:
     pairs, model = _pairs(tiny_lm), load_reward_lm(tiny_lm, PolicyLora(rank=4), 0)
     plain = pair_scores(load_reward_lm(tiny_lm, PolicyLora(), 0), pairs, 300)
@@ -201,28 +205,9 @@ def test_a_merged_adapter_scores_as_an_unmerged_one(tiny_lm: Path) -> None:
     torch.testing.assert_close(pair_scores(model, pairs, 300), moved, atol=1e-5, rtol=0)
 
 
-def test_an_interrupted_run_ends_in_the_same_weights(
-    adapted: Path, tiny_lm: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_ends_in_the_same_weights(adapted: Path, tiny_lm: Path, here: Path) -> None:
     config = prepare(here, tiny_lm)
-    calls = 0
-
-    def dying(*args: Any) -> dict[str, float]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return evaluate(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("guerdon_training.reward_lm.evaluate", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train_reward_lm(Path(config.name))
-    assert not (here / "artifact/manifest.json").exists()
-    train_reward_lm(Path(config.name))
-    for name in (WEIGHTS, "artifact/metrics.jsonl", "artifact/scores.jsonl"):
-        assert (here / name).read_bytes() == (adapted / name).read_bytes(), name
-    assert not (here / "artifact/.run").exists()
+    check_goes_on(train_reward_lm, config, "guerdon_training.reward_lm.evaluate", 2, adapted / "artifact")
 
 
 def test_a_run_in_half_precision_is_measured_as_it_is_served(
@@ -256,11 +241,7 @@ def test_a_run_in_half_precision_is_measured_as_it_is_served(
 def test_a_config_that_cannot_be_used_stops_it_before_anything_is_written(
     here: Path, tiny_lm: Path, old: str, new: str, match: str
 ) -> None:
-    config = prepare(here, tiny_lm)
-    config.write_text(config.read_text().replace(old, new, 1))
-    with pytest.raises(InvalidInput, match=match):
-        train_reward_lm(config)
-    assert not (here / "artifact").exists()
+    check_refused(train_reward_lm, replaced(prepare(here, tiny_lm), old, new), match)
 
 
 def test_a_base_that_the_service_could_not_serve_is_refused(here: Path, tiny_lm: Path) -> None:
@@ -268,11 +249,8 @@ def test_a_base_that_the_service_could_not_serve_is_refused(here: Path, tiny_lm:
     base = here / "base"
     GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=1, n_head=1, vocab_size=640)).save_pretrained(base)
     AutoTokenizer.from_pretrained(tiny_lm).save_pretrained(base)
-    with pytest.raises(
-        InvalidInput, match=r"base is a gpt2, which the service could not serve .* one of llama"
-    ):
-        train_reward_lm(prepare(here, base))
-    assert not (here / "artifact").exists()
+    said = r"base is a gpt2, which the service could not serve .* one of llama"
+    check_refused(train_reward_lm, prepare(here, base), said)
 
 
 def test_a_conversation_that_the_template_refuses_is_named(here: Path) -> None:
@@ -291,12 +269,13 @@ def test_a_clock_in_the_template_is_stopped_where_it_is_served(here: Path, tiny_
     template = str(tokenizer.chat_template)
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}" + template
     values = parse_yaml(prepare(here, tiny_lm).read_text("utf-8"))
-    encode = service_encoder(build_config(RewardLmConfig, values), tokenizer)
+    form = served_form(build_config(RewardLmConfig, values))
+    encode = service_encoder(form, tokenizer)
     assert tokenizer.chat_template == "{{ '26 Jul 2024' }}" + template
     assert encode(TEXTS[0]) is not None
     tokenizer.chat_template = "{{ strftime_now(format) }}" + template
     with pytest.raises(InvalidInput, match="so its date cannot be fixed"):
-        service_encoder(build_config(RewardLmConfig, values), tokenizer)
+        service_encoder(form, tokenizer)
 
 
 def test_pairs_that_calibrate_nothing_leave_no_artifact(here: Path, tiny_lm: Path) -> None:

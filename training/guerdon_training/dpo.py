@@ -132,7 +132,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     if config.drift.num_prompts and recipe.accelerator.is_main_process:
         prompts = held_out_prompts(recipe, records["test"], config.drift)
         metrics["drift"] = measure_drift(
-            whole_model(recipe, model),
+            whole_model(recipe, model, load_policy),
             recipe.origin.folder,
             recipe.tokenizer,
             prompts,
@@ -140,9 +140,10 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
             config.seed,
             optim.max_row_tokens,
         )
-    base = recipe.lineage["base"]
-    description = ImplicitReward(config.loss.beta, config.loss.per_token, config.base, base["weights_sha256"])
-    write_implicit_reward(recipe.folder, description)
+    if recipe.accelerator.is_main_process:
+        base, loss = recipe.lineage["base"], config.loss
+        description = ImplicitReward(loss.beta, loss.per_token, config.base, base["weights_sha256"])
+        write_implicit_reward(recipe.folder, description)
     return publish(recipe, model, metrics)
 
 

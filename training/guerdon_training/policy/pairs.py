@@ -20,7 +20,7 @@ from guerdon_training.usable import check_classes
 
 @dataclass(frozen=True, slots=True)
 class ExamplePair:
-    """Two responses to one prompt, which is the same tokens in both."""
+    """Two responses to one prompt, each after the tokens that are left of it."""
 
     chosen: Example
     rejected: Example

@@ -1,10 +1,10 @@
 """What a policy recipe does before it trains and after."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -21,11 +21,13 @@ from guerdon_training.data import file_sha256
 from guerdon_training.distributed import begin_processes
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.policy.base import policy_base
-from guerdon_training.policy.config import PolicyConfig, check_optim
+from guerdon_training.policy.config import PolicyConfig, PolicyLora, check_optim
 from guerdon_training.policy.fit import BEST
 from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.run_identity import run_identity
 from guerdon_training.zero_options import zero_options
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,17 @@ def is_in_parts(model: nn.Module) -> bool:
     return isinstance(model, FSDPModule) or zero_options() is not None
 
 
-def whole_model(recipe: Recipe, model: nn.Module) -> nn.Module:
-    """The trained model in one piece: itself, or, where processes hold parts, once more from the files."""
+def whole_model(recipe: Recipe, model: M, load: Callable[[Path, PolicyLora, int], M]) -> M:
+    """The trained model in one piece: itself, or, where processes hold parts, once more from the files.
+
+    Args:
+        load: what `model` is from.
+    """
     if not is_in_parts(model):
         return model
-    fresh = load_policy(recipe.origin.folder, recipe.config.lora, recipe.config.seed)
-    fresh.load_state_dict(load_file(recipe.run / BEST), strict=False)
+    fresh = load(recipe.origin.folder, recipe.config.lora, recipe.config.seed)
+    report = fresh.load_state_dict(load_file(recipe.run / BEST), strict=False)
+    assert not report.unexpected_keys, "a trained parameter has no place in the model"
     return fresh.to(recipe.accelerator.device)
 
 
@@ -110,7 +117,7 @@ def publish(recipe: Recipe, model: nn.Module, metrics: Mapping[str, Any]) -> Man
         with whole_folder(folder):
             (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
             shutil.copyfile(recipe.run / "metrics.jsonl", folder / "metrics.jsonl")
-            whole = whole_model(recipe, model)
+            whole = whole_model(recipe, model, load_policy)
             manifest = write_policy(folder, whole, recipe.tokenizer, manifest, config.save)
         shutil.rmtree(recipe.run)
     recipe.accelerator.wait_for_everyone()

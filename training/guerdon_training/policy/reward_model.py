@@ -31,7 +31,7 @@ class RewardLm(nn.Module):
         self._no_split_modules = classifier._no_split_modules  # each layer is a part of its own under FSDP
 
     def forward(self, row: Row) -> Tensor:
-        """Score of each example: float32 [S]. Its one target is its last token, where the score is read.
+        """Score of each example, read at its last token: float32 [S].
 
         The head is computed in its own precision, whatever that of the trunk is.
         """
@@ -40,7 +40,7 @@ class RewardLm(nn.Module):
         row = row.to(next(self.parameters()).device)
         states = model.base_model(
             input_ids=row.input_ids, position_ids=row.position_ids, use_cache=False
-        ).last_hidden_state[0, row.predictors + 1]
+        ).last_hidden_state[0, row.ends]
         with torch.autocast(states.device.type, enabled=False):
             scores: Tensor = model.score(states.to(model.score.weight.dtype)).squeeze(-1)
         return scores.float()

@@ -32,6 +32,11 @@ class Row:
         """R."""
         return len(self.targets)
 
+    @property
+    def ends(self) -> Tensor:
+        """int64 [S], the position of each example's last token."""
+        return (self.position_ids[0].roll(-1) == 0).nonzero().squeeze(1)
+
     def to(self, device: torch.device) -> "Row":
         """The same row on another device."""
         return Row(

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 import torch
 from jinja2 import TemplateError
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.template_clock import stop_clock
 from guerdon_training.data import PreferencePair
 from guerdon_training.policy.encode import Example
 from guerdon_training.policy.pairs import ExamplePair
 from guerdon_training.policy.plan import packed
 from guerdon_training.policy.rows import Row, pack
-from guerdon_training.ppo.reward_text import Encode
+from guerdon_training.ppo.reward_text import Encode, encoder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,25 @@ class ScoreBatch:
         return self.row.num_examples // 2
 
 
+def service_encoder(manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> Encode:
+    """Conversation to the tokens that the service gives the model.
+
+    A clock in the chat template is stopped, in the tokenizer that is saved too.
+
+    Args:
+        manifest: as it will be served.
+
+    Raises:
+        InvalidInput: there are several templates, or a clock that cannot be stopped.
+    """
+    if not isinstance(tokenizer.chat_template, str):
+        raise InvalidInput("the tokenizer of base has several chat templates; keep one", param="base")
+    tokenizer.chat_template = stop_clock(tokenizer.chat_template)
+    return encoder_of(manifest, tokenizer)
+
+
 def encode_text(encode: Encode, text: Conversation, place: str) -> Example | None:
-    """A conversation as the service reads it. Its one target is its last token, where the score is read.
+    """A conversation as the service reads it; no token of it is a target.
 
     Args:
         place: where it stands, for errors.
@@ -51,8 +71,7 @@ def encode_text(encode: Encode, text: Conversation, place: str) -> Example | Non
         ) from None
     if found is None:
         return None
-    ids = found.input_ids
-    return Example(ids, (*(False,) * (len(ids) - 1), True))
+    return Example(found.input_ids, (False,) * len(found.input_ids))
 
 
 def encode_pair(encode: Encode, pair: PreferencePair) -> ExamplePair | None:
