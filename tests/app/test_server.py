@@ -32,6 +32,7 @@ from guerdon_service.scoring.service import ScoringService
 from tests.contract.harness import Gate, Watching
 from tests.domain_fakes import services_of
 from tests.fakes import load_fake, running_service
+from tests.policies.tiny_policy import build_policy
 from tests.ports import free_port
 from tests.rpc.http2.peer import connected
 
@@ -274,7 +275,8 @@ async def test_the_command_serves_the_default_model_logs_json_alone_and_stops_on
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "log"
-    arguments = ["serve", "--port", "0", "--grpc-port", "0"]
+    policy = build_policy(tmp_path / "policy")  # whose weights transformers would load under a bar
+    arguments = ["serve", "--port", "0", "--grpc-port", "0", "--policy", f"tiny={policy}"]
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "guerdon", *arguments),

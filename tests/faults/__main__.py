@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     logging.disable(logging.CRITICAL)  # each injected failure is logged, thousands of them
     rows: list[tuple[str, ...]] = [HEAD]
     is_kept = True
-    for fault in tqdm([f for f in FAULTS if args.only in f.name], unit=" faults"):
+    for fault in tqdm([f for f in FAULTS if args.only in f.name], unit=" faults", disable=None):
         tally = asyncio.run(fault.run(args.phase))
         rows.append(_row(fault, tally))
         is_kept = is_kept and not fault.complaint(tally)

@@ -55,7 +55,7 @@ async def soak(duration_s: float, chance: random.Random) -> tuple[Load, list[tup
     samples = []
     # A cache that is still filling would look like a leak: this one is full within seconds.
     small = patch.object(EncodedMemo.__init__, "__defaults__", (MEMO_BYTES,))
-    with small, RedisServer() as server, tqdm(total=round(duration_s), unit="s") as bar:
+    with small, RedisServer() as server, tqdm(total=round(duration_s), unit="s", disable=None) as bar:
         async with scene(redis_url=server.url) as it:
             started = time.monotonic()
             while (now := time.monotonic() - started) < duration_s:

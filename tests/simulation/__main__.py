@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
         return _replay(int(os.environ["GUERDON_SEED"]))
     outcomes: Counter[str] = Counter()
     failures = 0
-    for seed in tqdm(range(args.first, args.first + args.histories), unit=" histories", mininterval=1.0):
+    seeds = range(args.first, args.first + args.histories)
+    for seed in tqdm(seeds, unit=" histories", mininterval=1.0, disable=None):
         history = run_history(seed)
         outcomes.update(history.outcomes)
         if history.violations:

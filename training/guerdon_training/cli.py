@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
 from guerdon_service.core.manifest import Manifest
 from guerdon_training.dpo import train_dpo
 from guerdon_training.head import train_head
@@ -61,6 +63,8 @@ def train_command(argv: list[str]) -> int:
     parser.add_argument("--tracker", default="", metavar="NAME", help=f"log there too: {', '.join(TRACKERS)}")
     parser.add_argument("--json", action="store_true", help="print name, version, digest and metrics as JSON")
     arguments = parser.parse_args(argv)
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # those of transformers ask for no terminal
     with tracking(arguments.tracker, Path("runs")):
         manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
     told = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}

@@ -103,7 +103,8 @@ def fit(
         _restore(parameters, optimizer, schedule, average, saved)
     log = MetricsLog(run / "metrics.jsonl", is_writer=is_main, num_epochs=done)
     for number, steps in enumerate(plan[done:], start=done + 1):
-        with tqdm(steps, f"epoch {number}/{optim.epochs}", unit="step", disable=not is_main) as progress:
+        title = f"epoch {number}/{optim.epochs}"
+        with tqdm(steps, title, unit="step", disable=None if is_main else True) as progress:
             for step in progress:
                 loss = learner.backward(states, step)
                 mean_gradients(accelerator, parameters)

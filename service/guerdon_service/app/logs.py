@@ -49,12 +49,13 @@ def configure_logging(level: str = "INFO", *, json: bool = True, stream: TextIO 
 
 
 def claim_transformers_logs() -> None:
-    """Lines of `transformers`, which has a handler of its own, go where all others go."""
+    """Lines of `transformers`, which has a handler of its own, go where all others go; bars are none."""
     # imported late: it takes seconds, and a wrong flag is answered without it
     from transformers.utils import logging as own
 
     own.disable_default_handler()
     own.enable_propagation()
+    own.disable_progress_bar()
 
 
 class JsonFormatter(logging.Formatter):

@@ -24,7 +24,7 @@ def run_audit(config: AuditConfig, folder: Path) -> None:
     files, against = [Path(f) for f in config.files], [Path(f) for f in config.against]
     budget = Budget(config.max_chars, DEFAULT_BUDGET.unit, DEFAULT_BUDGET.split)
     records = read_records(files, against, budget)
-    with tqdm(total=len(CHECKS), desc="audit", unit="check") as bar:
+    with tqdm(total=len(CHECKS), desc="audit", unit="check", disable=None) as bar:
         report = audit(records, files, against, on_check=lambda check: _advance(bar, check))
     (folder / "report.json").write_text(report_json(report), "utf-8")
     (folder / "report.html").write_text(report_html(report), "utf-8")

@@ -61,7 +61,7 @@ def compare_policies(config: PipelineConfig, folder: Path) -> None:
     judges = _judges(config)
     reference = ActorCritic(load_policy(root / REFERENCE, PolicyLora(), config.seed), None)
     answers: list[Answer] = []
-    for name in tqdm(POLICIES, desc="compare", unit="policy"):
+    for name in tqdm(POLICIES, desc="compare", unit="policy", disable=None):
         policy = load_policy(root / name, PolicyLora(), config.seed)
         answers += _answers(name, ActorCritic(policy, None), reference, tokenizer, prompts, judges, compare)
     lines = "".join(json.dumps(asdict(a), ensure_ascii=False) + "\n" for a in answers)

@@ -136,7 +136,7 @@ def _trainee(accelerator: Accelerator, model: nn.Module, optim: PolicyOptim) -> 
 
 def _epoch(accelerator: Accelerator, trainee: Trainee, job: Job[B], epoch: int, log: MetricsLog) -> None:
     optim, num_updates = job.optim, job.optim.epochs * job.num_steps
-    title, quiet = f"epoch {epoch + 1}/{optim.epochs}", not accelerator.is_main_process
+    title, quiet = f"epoch {epoch + 1}/{optim.epochs}", None if accelerator.is_main_process else True
     with tqdm(job.plan(epoch), title, job.num_steps, unit="step", disable=quiet) as progress:
         for number, step in enumerate(progress, start=epoch * job.num_steps):
             rate = optim.learning_rate * learning_rate_factor(

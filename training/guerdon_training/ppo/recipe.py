@@ -146,9 +146,8 @@ def optimise(accelerator: Accelerator, job: Job) -> dict[str, Any]:
     progress = resume(job, optimizer) or begin(accelerator, job)
     if is_main:
         keep_updates(log, progress.done)
-    with tqdm(
-        range(progress.done, config.optim.updates), config.algorithm, unit="update", disable=not is_main
-    ) as bar:
+    numbers, quiet = range(progress.done, config.optim.updates), None if is_main else True
+    with tqdm(numbers, config.algorithm, unit="update", disable=quiet) as bar:
         for number in bar:
             # Sample, score, and see how far the policy is from the reference.
             episodes, figures = collect(accelerator, job, progress, number)

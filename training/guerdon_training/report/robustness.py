@@ -40,9 +40,8 @@ def measure_robustness(source: RewardSource, pairs: Sequence[PreferencePair], se
     rejected = source.score([Conversation(p.prompt, p.rejected) for p in pairs])
     kept = [i for i, both in enumerate(zip(chosen, rejected, strict=True)) if None not in both]
     base = [(pairs[i], chosen[i] or 0.0, rejected[i] or 0.0) for i in kept]
-    return [
-        _reaction(source, name, base, seed) for name in tqdm(TRANSFORMS, desc="robustness", unit="transform")
-    ]
+    names = tqdm(TRANSFORMS, desc="robustness", unit="transform", disable=None)
+    return [_reaction(source, name, base, seed) for name in names]
 
 
 def _reaction(

@@ -85,7 +85,7 @@ async def measure_gain(settings: Settings, prompts: Sequence[Prompt], query: Bes
         policies = await asyncio.to_thread(load_policies, settings)
         service = BestOfNService(scoring, policies, settings.limits)
         try:
-            for place, prompt in enumerate(tqdm(prompts, desc=f"best of {query.n}", unit="prompt")):
+            for place, prompt in enumerate(tqdm(prompts, f"best of {query.n}", unit="prompt", disable=None)):
                 params = replace(query.params, seed=place)
                 rises.append(await _rise(scoring, service, replace(query, prompt=prompt, params=params)))
         finally:
