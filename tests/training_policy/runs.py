@@ -35,8 +35,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Train = Callable[[Path, Sequence[str]], Any]
 FILES = ("model.safetensors", "metrics.jsonl", "scores.jsonl")
-ROWS = ["--set", "optim.max_row_tokens=60"]
+ROWS = ["--set", "optim.max_row_tokens=120"]
 """Several of them to a step of each of two processes."""
+ONE_EPOCH = ["--set", "optim.epochs=1"]
 LORA = "lora:\n  rank: 4\n  alpha: 8\n"
 
 

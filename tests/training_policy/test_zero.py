@@ -1,106 +1,82 @@
 """DeepSpeed on two processes trains what one process trains without it, in parts (ZeRO)."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.cli import train_command
 from guerdon_training.distributed import begin_processes
 from guerdon_training.zero_options import check_zero, zero_options
-from tests.ports import free_port
+from tests.training_policy.launch import ZERO, check_same, go_on_alone, launch, read_log
 from tests.training_policy.launched import RECIPES
-from tests.training_policy.runs import ROWS, prepare_dpo, prepare_sft
+from tests.training_policy.runs import ONE_EPOCH, ROWS, prepare_dpo, prepare_sft
 from tests.training_policy.tiny_lm import demonstrations, write_jsonl
+from tests.training_reward.lm_runs import prepare as prepare_reward_lm
 
-ROOT = Path(__file__).parents[2]
-LIBRARIES = Path(sys.prefix) / "deepspeed"
-RUNS = ("full", "dpo")
+pytestmark = pytest.mark.timeout(900)  # eleven runs, most of the time starting
+RUNS = {"zero_2": ("full", "dpo"), "zero_3": ("full", "dpo", "reward-lm"), "zero_1": ("dpo",)}
+"""By the output of two processes; the last is in bf16."""
 STAGE_3 = {
     "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0, "reduce_bucket_size": "auto"}
 }
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every run's ``artifact`` of one process."""
+def folder(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every run's ``artifact`` of one process, and those of two."""
     root = tmp_path_factory.mktemp("zero")
-    for run in RUNS:
+    for run in RUNS["zero_3"]:
         (root / run).mkdir()
     prepare_sft(root / "full", tiny_lm, tables="")
     other = [record | {"response": "I am sorry, but I cannot help"} for record in demonstrations(10, 1)]
     write_jsonl(root / "full" / "valid.jsonl", other)  # worse from epoch to epoch
     prepare_dpo(root / "dpo", tiny_lm)
-    for run in RUNS:
+    prepare_reward_lm(root / "reward-lm", tiny_lm, tables="")
+    (root / "zero_3.json").write_text(json.dumps(STAGE_3), "utf-8")
+    for run in RUNS["zero_3"]:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(root / run)
             assert train_command([RECIPES.get(run, run), "config.yaml"]) == 0
+    launch(root, ZERO, RUNS)
     return root
-
-
-@pytest.fixture(scope="module", params=["zero_2", "zero_3"])
-def output(alone: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Name of the artifacts of two processes."""
-    config = alone / "zero_3.json"
-    config.write_text(json.dumps(STAGE_3), "utf-8")
-    options = {"zero_2": ["--zero_stage", "2"], "zero_3": ["--deepspeed_config_file", str(config)]}
-    _launch(alone, request.param, options[request.param], RUNS)
-    yield request.param
-
-
-def _launch(root: Path, output: str, options: list[str], runs: Sequence[str], precision: str = "no") -> None:
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--use_deepspeed", *options]
-    launch += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", precision]
-    launch += ["--dynamo_backend", "no", "--main_process_port", str(free_port())]
-    launch += ["--module", "tests.training_policy.zero_launched", str(root), output, *runs]
-    path = os.pathsep.join([str(ROOT), *(p for p in sys.path if p), str(LIBRARIES)])
-    settings = {"ACCELERATE_USE_CPU": "true", "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
-    environment = os.environ | settings | {"PYTHONPATH": path}
-    found = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=540, check=False)
-    assert found.returncode == 0, found.stderr[-4000:]
 
 
 def _manifest(artifact: Path) -> dict[str, Any]:
     return dict(json.loads((artifact / "manifest.json").read_text("utf-8")))
 
 
-def _log(artifact: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (artifact / "metrics.jsonl").read_text("utf-8").splitlines()]
-
-
-def test_two_processes_end_in_the_weights_of_one_and_measure_the_kept_ones(alone: Path, output: str) -> None:
-    for run in RUNS:
-        one, two = (alone / run / name for name in ("artifact", output))
-        whole, parts = (load_file(artifact / "model.safetensors") for artifact in (one, two))
-        assert whole.keys() == parts.keys()
-        for name, weight in whole.items():
-            assert float((weight - parts[name]).abs().max()) < 2e-4, (run, name)
-        for a, b in zip(_log(one), _log(two), strict=True):  # AdamW does not tell a gradient from twice that
-            assert a == pytest.approx(b, rel=1e-2, abs=1e-4)
+@pytest.mark.parametrize("output", ["zero_2", "zero_3"])
+def test_two_processes_end_in_the_weights_of_one_and_measure_the_kept_ones(folder: Path, output: str) -> None:
+    for run in RUNS[output]:
+        one, two = (folder / run / name for name in ("artifact", output))
+        check_same(one, two)
         expected, measured = (_manifest(artifact)["metrics"] for artifact in (one, two))
-        for split in ("valid", "test"):
+        for split in {"valid", "test"} & expected.keys():
             assert expected[split] == pytest.approx(measured[split], rel=1e-2, abs=1e-3), run
-        assert not (two / ".run").exists()
-    log = _log(alone / "full/artifact")
+    log = read_log(folder / "full/artifact")
     assert max(line["gradient_norm"] for line in log if "gradient_norm" in line) > 1, "nothing was clipped"
-    assert _manifest(alone / "full/artifact")["metrics"]["epoch"] < log[-1]["epoch"], "the best came last"
+    assert _manifest(folder / "full/artifact")["metrics"]["epoch"] < log[-1]["epoch"], "the best came last"
+
+
+@pytest.mark.parametrize("output", ["zero_2", "zero_3"])
+def test_what_processes_begin_with_deepspeed_one_alone_ends(
+    folder: Path, output: str, tmp_path: Path
+) -> None:
+    ended = go_on_alone(folder / "full", output, ["sft", "config.yaml", *ROWS], tmp_path / "copy")
+    check_same(folder / "full/artifact", ended)
 
 
 def test_bf16_computes_what_it_computes_without_deepspeed(
-    alone: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(alone / "dpo")
+    monkeypatch.chdir(folder / "dpo")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    assert train_command(["dpo", "config.yaml", *ROWS, "--set", "output=bf16"]) == 0
-    _launch(alone, "zero_1", ["--zero_stage", "1"], ["dpo"], "bf16")
-    exact, one, two = (_log(alone / "dpo" / name)[0] for name in ("artifact", "bf16", "zero_1"))
+    assert train_command(["dpo", "config.yaml", *ROWS, *ONE_EPOCH, "--set", "output=bf16"]) == 0
+    exact, one, two = (read_log(folder / "dpo" / name)[0] for name in ("artifact", "bf16", "zero_1"))
     assert one == pytest.approx(two, rel=1e-4)  # the first update, before weights drift apart
     assert one["loss"] != pytest.approx(exact["loss"], rel=1e-4)
 

@@ -1,37 +1,59 @@
-"""What each process of ``accelerate launch --use_deepspeed`` runs, with the arguments FOLDER OUTPUT RUN...
+"""What each process of ``accelerate launch --use_deepspeed`` runs, with the arguments of `launched`.
 
 FOLDER/RUN holds the data and the ``config.yaml`` of a recipe. The run ``full`` overflows at first; then it is
-interrupted in its second epoch, and goes on.
+interrupted in its second epoch, kept as it is then, and goes on. Each output has its own stage, and one its
+precision, as if it had been launched so: a start takes longer than a run.
 """
 
+import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import pytest
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from guerdon_service.core.errors import GuerdonError
 from guerdon_training.cli import train_command
 from guerdon_training.policy.zero import Zero
+from tests.training_policy.launch import keep_begun
 from tests.training_policy.launched import RECIPES
-from tests.training_policy.runs import ROWS
+from tests.training_policy.runs import ONE_EPOCH, ROWS
+
+OPTIONS = {
+    "zero_2": {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
+    "zero_3": {"ACCELERATE_DEEPSPEED_CONFIG_FILE": "../zero_3.json"},
+    "zero_1": {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "1", "ACCELERATE_MIXED_PRECISION": "bf16"},
+}
+"""What ``accelerate launch`` would set for each output, beside what it has set."""
 
 
-def main(folder: Path, output: str, runs: list[str]) -> None:
-    """Every run in its own folder, into the artifact `output`."""
+def main(folder: Path, runs: Mapping[str, Sequence[str]]) -> None:
+    """Every run in its own folder, into the artifacts that it is listed by."""
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would be compiled, and is of no use
+    for output, names in runs.items():
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in OPTIONS[output].items():
+                patch.setenv(name, value)
+            AcceleratorState._reset_state()
+            _train(folder, output, names)
+
+
+def _train(folder: Path, output: str, runs: Sequence[str]) -> None:
     for run in runs:
         os.chdir(folder / run)
         arguments = [RECIPES.get(run, run), "config.yaml", "--set", f"output={output}"]
-        arguments += ROWS
+        arguments += ROWS if output != "zero_1" else [*ROWS, *ONE_EPOCH]
         if run == "full":
             _overflowing(arguments)
             assert not list(Path(output).rglob("checkpoint.pt"))
             _interrupted(arguments, weights_in_parts=output == "zero_3")
             assert len(list(Path(output, ".run").rglob("checkpoint.pt"))) == 1
+            keep_begun(output)
         assert train_command(arguments) == 0
 
 
@@ -73,4 +95,4 @@ def _check_parts(zero: Zero, *, weights_in_parts: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

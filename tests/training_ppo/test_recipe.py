@@ -278,6 +278,24 @@ def test_the_best_evaluation_is_kept(policy_folder: Path, tmp_path: Path) -> Non
     assert (job.run / BEST).is_file()
 
 
+class Refusing(WordShare):
+    """A gold reward that takes no response."""
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        return [None] * len(conversations)
+
+
+def test_where_every_response_is_refused_the_base_is_kept(policy_folder: Path, tmp_path: Path) -> None:
+    config = config_of(policy_folder, "rloo", keep="best", eval_every=1)
+    config = replace(config, optim=replace(config.optim, updates=1))
+    job = job_of(config, tmp_path, gold=Refusing())
+    before = {name: w.clone() for name, w in trained_state(job.networks.learner).items()}
+    figures = optimise(Accelerator(), replace(job, valid=job.train[:4]))
+    assert figures["kept_update"] == 0
+    after = trained_state(job.networks.learner)
+    assert all(torch.equal(after[name], weights) for name, weights in before.items())
+
+
 class Rising(WordShare):
     """A gold reward that finds each evaluation better than the last."""
 

@@ -10,7 +10,6 @@ import torch
 import yaml
 from accelerate import DistributedType
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import ModelSpec
@@ -21,22 +20,25 @@ from guerdon_training.config import BaseConfig
 from guerdon_training.distributed import begin_processes, check_distributed
 from guerdon_training.model import base_folder
 from tests.training_policy.conftest import tiny_lm
-from tests.training_policy.launch import DDP, FSDP, launch
+from tests.training_policy.launch import DDP, FSDP, check_same, go_on_alone, launch, read_log
 from tests.training_policy.launched import RECIPES
 from tests.training_policy.runs import prepare_dpo, prepare_sft
 from tests.training_policy.tiny_lm import demonstrations, write_jsonl
+from tests.training_reward.lm_runs import prepare as prepare_reward_lm
 from tests.training_reward.runs import config, write_pairs
 
 __all__ = ["tiny_lm"]
+pytestmark = pytest.mark.timeout(900)  # eighteen runs, most of the time starting
 WEIGHTS = {
     "sft": "model.safetensors",
     "full": "model.safetensors",
     "dpo": "model.safetensors",
     "reward": "adapter/adapter_model.safetensors",
+    "reward-lm": "model.safetensors",
 }
 LAUNCHES = {
-    "together": (DDP, ("sft", "dpo", "reward")),
-    "sharded": (FSDP, ("full", "dpo", "reward")),
+    "together": (DDP, ("sft", "dpo", "reward", "reward-lm")),
+    "sharded": (FSDP, ("full", "dpo", "reward", "reward-lm")),
 }
 """Options and runs, by the output of those runs."""
 
@@ -52,6 +54,7 @@ def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPa
     other = [record | {"response": "I am sorry, but I cannot help"} for record in demonstrations(10, 1)]
     write_jsonl(root / "full" / "valid.jsonl", other)  # worse from epoch to epoch
     prepare_dpo(root / "dpo", tiny_lm)
+    prepare_reward_lm(root / "reward-lm", tiny_lm, tables="")
     write_pairs(root / "reward")
     values = config(tiny_base, objective={"kind": "davidson"})  # its scalars are sharded nowhere
     values["heads"].append(values["heads"][0] | {"name": "again"})
@@ -63,7 +66,7 @@ def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPa
             patch.chdir(root / run)
             assert train_command([RECIPES.get(run, run), "config.yaml"]) == 0
     for output, (options, runs) in LAUNCHES.items():
-        launch(root, options, output, runs)
+        launch(root, options, {output: runs})
     yield root
 
 
@@ -71,21 +74,9 @@ def _metrics(artifact: Path) -> dict[str, Any]:
     return dict(json.loads((artifact / "manifest.json").read_text("utf-8"))["metrics"])
 
 
-def _log(artifact: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (artifact / "metrics.jsonl").read_text("utf-8").splitlines()]
-
-
 @pytest.mark.parametrize(("output", "run"), [(o, run) for o, (_, runs) in LAUNCHES.items() for run in runs])
 def test_two_processes_end_in_the_weights_of_one(folder: Path, output: str, run: str) -> None:
-    alone, together = (load_file(folder / run / f / WEIGHTS[run]) for f in ("artifact", output))
-    assert alone.keys() == together.keys()
-    for name, weight in alone.items():
-        assert float((weight - together[name]).abs().max()) < 2e-4, name
-    assert not (folder / run / output / ".run").exists()
-    one, two = (_log(folder / run / f) for f in ("artifact", output))
-    assert len(one) == len(two)
-    for a, b in zip(one, two, strict=True):  # Adam would not tell twice the gradient from the gradient
-        assert a == pytest.approx(b, rel=1e-2, abs=1e-4)
+    check_same(folder / run / "artifact", folder / run / output, WEIGHTS[run])
 
 
 def test_the_measured_policy_is_the_kept_one(folder: Path) -> None:
@@ -94,7 +85,7 @@ def test_the_measured_policy_is_the_kept_one(folder: Path) -> None:
         assert one["epoch"] == two["epoch"]
         for split in ("valid", "test"):
             assert one[split] == pytest.approx(two[split], rel=1e-2, abs=1e-3), (output, run)
-    log = _log(folder / "full/artifact")
+    log = read_log(folder / "full/artifact")
     assert one["epoch"] < log[-1]["epoch"], "only weights that come back show whether old ones were forgotten"
 
 
@@ -119,12 +110,20 @@ def test_a_recipe_is_not_held_to_the_choices_of_the_one_before_it() -> None:
     assert (accelerator.mixed_precision, accelerator.device.type) == ("no", "cpu")
 
 
+def test_what_processes_begin_sharded_one_alone_ends(folder: Path, tmp_path: Path) -> None:
+    run = folder / "reward-lm"
+    ended = go_on_alone(run, "sharded", ["reward-lm", "config.yaml"], tmp_path / "copy")
+    check_same(run / "artifact", ended)
+
+
 @pytest.mark.parametrize("output", LAUNCHES)
-def test_one_process_wrote_the_reward_model_and_it_is_served(
+def test_one_process_wrote_the_reward_models_and_they_are_served(
     folder: Path, tiny_base: BaseConfig, output: str
 ) -> None:
-    together = folder / "reward" / output
-    loaded = load_model(ModelSpec("tiny", str(together)))
-    assert loaded.certificate.passed
+    together, other = (folder / run / output for run in ("reward", "reward-lm"))
+    loaded, lm = (load_model(ModelSpec("tiny", str(artifact))) for artifact in (together, other))
+    assert loaded.certificate.passed and lm.certificate.passed
     assert loaded.manifest.digest == digest_of(together, loaded.manifest, base_folder(tiny_base))
+    assert lm.manifest.metrics["politeness"]["test"]["pooled"]["accuracy"]["value"] == 0.8
     loaded.backend.close()
+    lm.backend.close()

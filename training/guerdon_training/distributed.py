@@ -10,6 +10,7 @@ from accelerate import (
     DistributedType,
     FullyShardedDataParallelPlugin,
     InitProcessGroupKwargs,
+    PartialState,
 )
 from accelerate.state import AcceleratorState, is_initialized
 from accelerate.utils import parse_flag_from_env
@@ -47,6 +48,8 @@ def begin_processes(*, zero: bool = False, **options: Any) -> Accelerator:
     if state.distributed_type is DistributedType.MULTI_CPU and parse_flag_from_env("ACCELERATE_USE_FSDP"):
         # accelerate passes over `--use_fsdp` on CPUs without a word, and yet it runs there as elsewhere
         state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, FullyShardedDataParallelPlugin()
+        # as accelerate does: or whoever asks for the state next, as its optimizer does, would undo it
+        PartialState._shared_state["distributed_type"] = state.distributed_type
         if state.mixed_precision != "no":
             state.fsdp_plugin.set_mixed_precision(state.mixed_precision)
     plugin = getattr(state, "fsdp_plugin", None)

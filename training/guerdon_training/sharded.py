@@ -60,9 +60,15 @@ def whole(value: Tensor) -> Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def whole_on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`whole` of each, one by one, so that no device holds more than one of them."""
-    return {name: whole(value).cpu() for name, value in tensors.items()}
+def whole_on_cpu(tensors: Mapping[str, Tensor], *, kept: bool = True) -> dict[str, Tensor]:
+    """`whole` of each, one by one, so that no device holds more than one of them.
+
+    Args:
+        kept: whether this process has a use for them. One that has not gets nothing, or the memory of a
+            machine would hold all of them once for each of its processes.
+    """
+    every = ((name, whole(value)) for name, value in tensors.items())
+    return {name: value.cpu() for name, value in every if kept}
 
 
 def part_as(like: Tensor, value: Tensor) -> Tensor:
@@ -98,10 +104,11 @@ def load_whole(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor], m
             module.reshard()  # a forward without gradients may have left it whole
 
 
-def whole_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Its state with whole tensors on the CPU; a collective operation, as `whole`."""
+def whole_optimizer(optimizer: torch.optim.Optimizer, *, kept: bool = True) -> dict[str, Any]:
+    """Its state with whole tensors on the CPU; a collective operation, as `whole_on_cpu`."""
     state = optimizer.state_dict()
-    return {**state, "state": {number: whole_on_cpu(found) for number, found in state["state"].items()}}
+    whole_state = {number: whole_on_cpu(found, kept=kept) for number, found in state["state"].items()}
+    return {**state, "state": whole_state}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:

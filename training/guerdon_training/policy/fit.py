@@ -1,4 +1,4 @@
-"""The loop of SFT and DPO: steps of packed rows, one update each, a checkpoint after every epoch."""
+"""The loop of SFT, DPO and reward-lm: steps of packed rows, and a checkpoint after every epoch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -122,6 +122,7 @@ def fit(accelerator: Accelerator, model: nn.Module, job: Job[B]) -> Progress:
             )
     accelerator.wait_for_everyone()
     trainee.load(load_file(best))
+    accelerator.wait_for_everyone()  # all have read what the main process will remove
     return progress
 
 

@@ -36,7 +36,7 @@ class Trainee(Protocol):
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """Trained parameters by name, whole, on the CPU."""
+        """Trained parameters by name, whole, on the CPU of the main process; elsewhere none."""
         ...
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -44,7 +44,7 @@ class Trainee(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """``optimizer``, as torch's AdamW writes it, with whole tensors on the CPU, and ``scaler`` (fp16)."""
+        """``optimizer``, as torch's AdamW writes it, with tensors as in `weights`, and ``scaler`` (fp16)."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -95,7 +95,7 @@ class Accelerated:
 
     def weights(self) -> dict[str, Tensor]:
         """See `Trainee`."""
-        return whole_on_cpu(self.trained)
+        return whole_on_cpu(self.trained, kept=self.accelerator.is_main_process)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """See `Trainee`."""
@@ -105,7 +105,7 @@ class Accelerated:
         """See `Trainee`."""
         scaler = self.accelerator.scaler
         return {
-            "optimizer": whole_optimizer(self.optimizer),
+            "optimizer": whole_optimizer(self.optimizer, kept=self.accelerator.is_main_process),
             "scaler": {} if scaler is None else scaler.state_dict(),
         }
 

@@ -26,8 +26,12 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, slots=True)
 class Zero:
-    """`model` is DeepSpeed's engine, `trained` the parameters that train; `groups` are torch's AdamW's."""
+    """model: DeepSpeed's engine. trained: parameters that train. groups: torch's AdamW's.
 
+    is_writer: whether this process writes what all gather.
+    """
+
+    is_writer: bool
     model: Any
     trained: Mapping[str, nn.Parameter]
     groups: Sequence[Mapping[str, Any]]
@@ -60,7 +64,8 @@ class Zero:
 
     def weights(self) -> dict[str, Tensor]:
         """See `Trainee`."""
-        return {name: utils.safe_get_full_fp32_param(p).cpu() for name, p in self.trained.items()}
+        every = ((name, utils.safe_get_full_fp32_param(p)) for name, p in self.trained.items())
+        return {name: value.cpu() for name, value in every if self.is_writer}
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -73,13 +78,11 @@ class Zero:
     def state(self) -> dict[str, Any]:
         """See `Trainee`."""
         (part, *_) = self.model.optimizer.optimizer.state.values()
-        state = {
-            number: {
-                "step": part["step"].clone(),
-                **{moment: utils.safe_get_full_optimizer_state(p, moment).cpu() for moment in MOMENTS},
-            }
-            for number, p in enumerate(self.trained.values())
-        }
+        state: dict[int, dict[str, Tensor]] = {}
+        for number, p in enumerate(self.trained.values()):
+            every = ((moment, utils.safe_get_full_optimizer_state(p, moment)) for moment in MOMENTS)
+            moments = {moment: value.cpu() for moment, value in every if self.is_writer}
+            state[number] = {"step": part["step"].clone(), **moments}
         return {"optimizer": {"state": state, "param_groups": list(self.groups)}, "scaler": {}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -105,7 +108,7 @@ def zero(accelerator: Accelerator, model: nn.Module, optim: PolicyOptim, options
         "zero_force_ds_cpu_optimizer": False,
     }
     engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
-    return Zero(engine, trained_parameters(model), groups)
+    return Zero(accelerator.is_main_process, engine, trained_parameters(model), groups)
 
 
 def _begin_moments(optimizer: Any, step: Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import _CHECKPOINT_PREFIX
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training.run_identity import is_same_run
@@ -16,17 +17,18 @@ from guerdon_training.sharded import whole_on_cpu
 CHECKPOINT = "checkpoint.pt"
 
 
-def trained_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def trained_state(model: nn.Module, *, kept: bool = True) -> dict[str, torch.Tensor]:
     """Whole parameters that train, by name, on the CPU; frozen ones come from the base again.
 
-    A collective operation where they are sharded.
+    A collective operation where they are sharded; see `whole_on_cpu`.
     """
-    return whole_on_cpu(trained_parameters(model))
+    return whole_on_cpu(trained_parameters(model), kept=kept)
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """By name; of a sharded model this process's parts."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+    """By name, which activation checkpointing does not change; of a sharded model this process's parts."""
+    named = ((name.replace(_CHECKPOINT_PREFIX, ""), p) for name, p in model.named_parameters())
+    return {name: p for name, p in named if p.requires_grad}
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -63,17 +63,24 @@ def build_networks(
     return Networks(base, tokenizer, ActorCritic(policy, value).eval(), frozen)
 
 
-def whole_policy(networks: Networks, config: PpoConfig) -> nn.Module:
+def whole_policy(networks: Networks, config: PpoConfig, *, kept: bool) -> nn.Module | None:
     """The trained policy in one piece: itself, or, where processes hold parts, a copy on the CPU.
 
     A collective operation.
+
+    Args:
+        kept: whether this process has a use for it; None, and nothing is read, where it has not.
     """
     policy: nn.Module = networks.learner.policy
-    if not isinstance(policy, FSDPModule):
+    in_parts = isinstance(policy, FSDPModule)
+    trained = trained_state(policy, kept=kept) if in_parts else {}
+    if not kept:
+        return None
+    if not in_parts:
         return policy
-    trained = trained_state(policy)
     whole = load_policy(networks.base, config.lora, config.seed)
-    whole.load_state_dict(trained, strict=False)
+    report = whole.load_state_dict(trained, strict=False)
+    assert not report.unexpected_keys, "a trained parameter has no place in the policy"
     return whole
 
 

@@ -76,13 +76,14 @@ def save(accelerator: Accelerator, job: Job, optimizer: torch.optim.Optimizer, p
     Raises:
         GuerdonError: it could not be written; the old one is intact.
     """
+    is_main = accelerator.is_main_process
     state = {
         "identity": job.identity,
         "progress": asdict(progress),
-        "learner": trained_state(job.networks.learner),
-        "optimizer": whole_optimizer(optimizer),
+        "learner": trained_state(job.networks.learner, kept=is_main),
+        "optimizer": whole_optimizer(optimizer, kept=is_main),
     }
-    if accelerator.is_main_process:
+    if is_main:
         save_state(job.run / CHECKPOINT, state)
 
 
@@ -102,12 +103,14 @@ def evaluated(
     reached = figures.get("valid/gold", figures["valid/score"])
     stop = job.config.kl.stop
     too_far = 0.0 < stop <= figures["valid/kl"]
-    if reached > progress.best and not too_far:
+    is_first = done == 0  # kept even where the reward refuses every response: `restore_best` needs one
+    if (is_first or reached > progress.best) and not too_far:
         progress = replace(progress, best=reached, best_update=done)
         if job.config.keep == "best":
-            state = {"identity": job.identity, "learner": trained_state(job.networks.learner)}
-            if accelerator.is_main_process:
-                save_state(job.run / BEST, state)
+            is_main = accelerator.is_main_process
+            weights = trained_state(job.networks.learner, kept=is_main)
+            if is_main:
+                save_state(job.run / BEST, {"identity": job.identity, "learner": weights})
     return progress, figures
 
 

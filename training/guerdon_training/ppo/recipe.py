@@ -121,8 +121,8 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         parents=lineage,
         metrics=metrics,
     )
-    policy = whole_policy(networks, config)
-    if accelerator.is_main_process:
+    policy = whole_policy(networks, config, kept=accelerator.is_main_process)
+    if policy is not None:
         with whole_folder(folder):
             (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
             shutil.copyfile(job.run / "metrics.jsonl", folder / "metrics.jsonl")
