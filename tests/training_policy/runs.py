@@ -68,6 +68,11 @@ def replaced(config: Path, old: str, new: str) -> Path:
     return config
 
 
+def two_epochs(config: Path) -> Path:
+    """The config with one epoch less: enough to be interrupted."""
+    return replaced(config, "epochs: 3", "epochs: 2")
+
+
 def interrupted_at(call: int, function: Callable[P, R]) -> Callable[P, R]:
     """`function`, but for its call of that number (1 is the first), which is interrupted instead."""
     calls = itertools.count(1)

@@ -13,7 +13,7 @@ from guerdon_training.distributed import begin_processes
 from guerdon_training.zero_options import check_zero, zero_options
 from tests.training_policy.launch import ZERO, check_same, go_on_alone, launch, read_log
 from tests.training_policy.launched import RECIPES
-from tests.training_policy.runs import ONE_EPOCH, ROWS, prepare_dpo, prepare_sft
+from tests.training_policy.runs import ONE_EPOCH, ROWS, prepare_dpo, prepare_sft, two_epochs
 from tests.training_policy.tiny_lm import demonstrations, write_jsonl
 from tests.training_reward.lm_runs import prepare as prepare_reward_lm
 
@@ -34,7 +34,7 @@ def folder(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_sft(root / "full", tiny_lm, tables="")
     other = [record | {"response": "I am sorry, but I cannot help"} for record in demonstrations(10, 1)]
     write_jsonl(root / "full" / "valid.jsonl", other)  # worse from epoch to epoch
-    prepare_dpo(root / "dpo", tiny_lm)
+    two_epochs(prepare_dpo(root / "dpo", tiny_lm))
     prepare_reward_lm(root / "reward-lm", tiny_lm, tables="")
     (root / "zero_3.json").write_text(json.dumps(STAGE_3), "utf-8")
     for run in RUNS["zero_3"]:

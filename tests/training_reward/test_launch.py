@@ -22,7 +22,7 @@ from guerdon_training.model import base_folder
 from tests.training_policy.conftest import tiny_lm
 from tests.training_policy.launch import DDP, FSDP, check_same, go_on_alone, launch, read_log
 from tests.training_policy.launched import RECIPES
-from tests.training_policy.runs import prepare_dpo, prepare_sft
+from tests.training_policy.runs import prepare_dpo, prepare_sft, two_epochs
 from tests.training_policy.tiny_lm import demonstrations, write_jsonl
 from tests.training_reward.lm_runs import prepare as prepare_reward_lm
 from tests.training_reward.runs import config, write_pairs
@@ -49,11 +49,11 @@ def folder(tiny_lm: Path, tiny_base: BaseConfig, tmp_path_factory: pytest.TempPa
     root = tmp_path_factory.mktemp("launch")
     for run in WEIGHTS:
         (root / run).mkdir()
-    prepare_sft(root / "sft", tiny_lm)
+    two_epochs(prepare_sft(root / "sft", tiny_lm))
     prepare_sft(root / "full", tiny_lm, tables="")
     other = [record | {"response": "I am sorry, but I cannot help"} for record in demonstrations(10, 1)]
     write_jsonl(root / "full" / "valid.jsonl", other)  # worse from epoch to epoch
-    prepare_dpo(root / "dpo", tiny_lm)
+    two_epochs(prepare_dpo(root / "dpo", tiny_lm))
     prepare_reward_lm(root / "reward-lm", tiny_lm, tables="")
     write_pairs(root / "reward")
     values = config(tiny_base, objective={"kind": "davidson"})  # its scalars are sharded nowhere

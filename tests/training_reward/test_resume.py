@@ -21,34 +21,35 @@ WEIGHTS = "adapter/adapter_model.safetensors"
 
 def _values(base: BaseConfig, **optim: Any) -> dict[str, Any]:
     plain = config(base)
-    return plain | {"optim": plain["optim"] | {"epochs": 3} | optim, "ensemble": {"runs": 2}}
+    return plain | {"optim": plain["optim"] | {"epochs": 2} | optim, "ensemble": {"runs": 2}}
 
 
-def test_a_killed_run_ends_in_the_same_weights(tiny_base: BaseConfig, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tiny_base: BaseConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Artifact of a run of two members."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_pairs(folder)
+    return train(folder, _values(tiny_base))
+
+
+def test_a_killed_run_ends_in_the_same_weights(whole: Path, tiny_base: BaseConfig, tmp_path: Path) -> None:
     """Killed in the second epoch of its second member: that epoch alone is run again."""
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-        write_pairs(tmp_path / name)
-    values = _values(tiny_base)
-    whole = train(tmp_path / "whole", values)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "backward", interrupted_at(5 * 4 + 2, Learner.backward))
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "killed", values)
-    assert not (tmp_path / "killed" / "artifact" / "manifest.json").exists()
-    killed = train(tmp_path / "killed", values)
+    write_pairs(tmp_path)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "backward", interrupted_at(5 * 3 + 2, Learner.backward))
+        train(tmp_path, _values(tiny_base))
+    assert not (tmp_path / "artifact" / "manifest.json").exists()
+    killed = train(tmp_path, _values(tiny_base))
     assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
     assert not (killed / ".run").exists()
 
 
-def test_every_step_and_epoch_is_in_the_log(tiny_base: BaseConfig, tmp_path: Path) -> None:
-    write_pairs(tmp_path)
-    folder = train(tmp_path, _values(tiny_base) | {"ensemble": {"runs": 1}})
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [x["epoch"] for x in lines if any(k.startswith("valid/log_loss") for k in x)] == [1, 2, 3]
+def test_every_step_and_epoch_is_in_the_log(whole: Path) -> None:
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [x["epoch"] for x in lines if any(k.startswith("valid/log_loss") for k in x)] == [1, 2] * 2
     steps = [x for x in lines if "loss" in x]
-    assert len(steps) == 15
+    assert len(steps) == 20
     assert all(x.keys() == {"epoch", "loss", "gradient_norm", "learning_rate"} for x in steps)
 
 
@@ -64,7 +65,7 @@ def test_the_checkpoint_of_another_config_is_refused(tiny_base: BaseConfig, tmp_
 
 def test_a_full_disk_stops_it_and_the_last_checkpoint_stays(tiny_base: BaseConfig, tmp_path: Path) -> None:
     write_pairs(tmp_path)
-    calls: list[int] = []
+    values, calls = _values(tiny_base) | {"ensemble": {"runs": 1}}, list[int]()
 
     def full(path: Path, state: Any) -> None:
         calls.append(1)
@@ -76,10 +77,10 @@ def test_a_full_disk_stops_it_and_the_last_checkpoint_stays(tiny_base: BaseConfi
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module, "save_state", full)
         with pytest.raises(GuerdonError, match=r"No space left.*make room"):
-            train(tmp_path, _values(tiny_base))
+            train(tmp_path, values)
     saved = tmp_path / "artifact" / ".run" / "000" / "checkpoint.pt"
     assert torch.load(saved, weights_only=True)["done"] == 1
-    train(tmp_path, _values(tiny_base))
+    train(tmp_path, values)
 
 
 def test_a_loss_that_is_not_a_number_stops_it(tiny_base: BaseConfig, tmp_path: Path) -> None:
