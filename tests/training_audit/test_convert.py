@@ -233,6 +233,7 @@ def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
         ('prompt,chosen,rejected\n"x\ny",a,b\nx,"a"b,c\n', r"in\.csv:4 is not CSV"),
         ("prompt,answer\nx,a\n", r"in\.csv:2 has no chosen or no rejected \(it has prompt, answer\)"),
         ("prompt,chosen,rejected\n", r"in\.csv holds no row"),
+        ("prompt;chosen;rejected\nx;a;b\n", r"in\.csv:1 has no comma; save the file with commas"),
     ],
 )
 def test_malformed_csv_names_file_and_line(text: str, message: str, tmp_path: Path) -> None:

@@ -86,6 +86,21 @@ def test_prompt_of_an_item_is_counted_once(tmp_path: Path) -> None:
     assert len(read_records([_file(tmp_path / "a.jsonl", *rows)]).prompts) == 1
 
 
+def test_cells_of_a_csv_hold_votes_groups_and_ratings(tmp_path: Path) -> None:
+    pairs, ratings = tmp_path / "pairs.csv", tmp_path / "ratings.csv"
+    pairs.write_text(
+        "prompt,chosen,rejected,votes,annotator,demographics\n"
+        'q,a,b,"{""chosen"": 2, ""tie"": 1}",,\n'
+        'r,a,b,,p,"{""age"": ""30""}"\ns,a,b,,,\n',
+        "utf-8",
+    )
+    ratings.write_text("item_id,annotator,label,rating\n1,p,,4\n1,q,a,\n", "utf-8")
+    voted = read_records([pairs]).judgements
+    assert [(j.label, j.annotator) for j in voted] == [("x", None), ("x", None), ("tie", None), ("x", "p")]
+    assert voted[3].demographics == {"age": "30"}
+    assert [j.label for j in read_records([ratings]).judgements] == [4.0, "a"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

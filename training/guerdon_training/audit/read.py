@@ -1,6 +1,8 @@
 """Files to `Records`: pairs in any format that `convert` knows, annotations, ratings, votes, prompts."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -62,7 +64,7 @@ def read_records(
 
 def _read_file(path: Path, found: _Found) -> None:
     first = ""
-    for row in read_rows(path):
+    for row in map(_decoded, read_rows(path)):
         kind = _kind(row)
         first = first or kind
         if kind != first:
@@ -71,6 +73,17 @@ def _read_file(path: Path, found: _Found) -> None:
                 param="data",
             )
         _READERS[kind](row, found)
+
+
+def _decoded(row: SourceRow) -> SourceRow:
+    """The row; cells of a CSV that are no text as what they say in JSON, empty ones as absent."""
+    if not row.place.file.endswith(".csv"):
+        return row
+    values = dict(row.values)
+    for name in {"votes", "demographics", "rating"} & values.keys():
+        with suppress(ValueError):  # the reader of the cell names it
+            values[name] = json.loads(values[name] or "null")
+    return SourceRow(values, row.place)
 
 
 def _kind(row: SourceRow) -> str:
