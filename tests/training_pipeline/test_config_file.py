@@ -53,6 +53,7 @@ def test_set_replaces_a_value_in_its_place(sft: Path) -> None:
         ("optim.epocs=3", r"optim\.epocs is unknown; did you mean epochs\?"),
         ("optim.epochs=many", r"optim\.epochs must be a int, not 'many'"),
         ("optim.epochs=1.5", r"optim\.epochs must be a int, not 1\.5"),
+        ("data.sources=alpaca", r"data\.sources must be a list, not 'alpaca'"),
         ("seed=true", "seed must be a int, not True"),
         ("optim.epochs", "is not KEY=VALUE"),
         ("name.first=x", "leads nowhere at first"),

@@ -58,7 +58,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "has no chosen .it has prompt, rejec",
     ),
     "not an object": ([PAIR], "is not a JSON object"),
-    "not JSON": ("{", "is not JSON"),
+    "not JSON": ("{", "is not JSON.*guerdon data convert reads CSV"),
     "mixed schema": (RANKING, "is a ranking, but the file began with a pair; give one file per kind"),
     "duplicate id": (PAIR | {"id": "1"}, r"has the id '1' of .*:1; drop one"),
     "unknown role": (

@@ -13,6 +13,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_training.yaml_text import dump_yaml, parse_yaml
 
 T = TypeVar("T")
+_YAML_NAMES = {tuple: "list", Mapping: "table"}
 
 
 def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
@@ -104,7 +105,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin in (tuple, Mapping, UnionType) or type(value) is not kind:
-        wanted = getattr(origin or kind, "__name__", str(kind))
+        wanted = _YAML_NAMES.get(origin) or getattr(origin or kind, "__name__", str(kind))
         raise InvalidInput(f"config {where} must be a {wanted}, not {value!r}", param=where)
     return value
 

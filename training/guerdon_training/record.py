@@ -98,7 +98,10 @@ def _record(line: str, where: str) -> Record:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as err:
-        raise InvalidInput(f"{where} is not JSON ({err}); fix the line", param="data") from None
+        raise InvalidInput(
+            f"{where} is not JSON ({err}); fix the line; guerdon data convert reads CSV and other formats",
+            param="data",
+        ) from None
     if not isinstance(values, dict):
         raise InvalidInput(
             f"{where} is not a JSON object; each line needs prompt, chosen and rejected", param="data"
