@@ -256,6 +256,7 @@ def test_the_service_certifies_the_new_version(adapted: Path) -> None:
         ({"data": SPLITS | {"train": "one_class.jsonl"}}, "prefer one and the same text to one other"),
         ({"data": SPLITS | {"train": "long.jsonl"}}, r"no pair of data\.train fits the model's 64 tokens"),
         ({"artifact": "none"}, r"none holds no manifest\.json"),
+        ({"artifact": "none", "data": SPLITS | {"test": "nowhere.jsonl"}}, r"nowhere\.jsonl does not exist"),
     ],
 )
 def test_what_cannot_be_adapted_is_named(trained: Path, changes: dict[str, Any], message: str) -> None:

@@ -43,6 +43,19 @@ def test_the_card_says_what_was_minimised(trained: Path) -> None:
     )
 
 
+def test_no_model_hub_is_asked_and_nothing_is_reported_lost(
+    tiny_base: BaseConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda name, file: asked.append(name)
+    )
+    write_pairs(tmp_path, num=6)
+    train(tmp_path, config(tiny_base, optim={"epochs": 1, "num_threads": 1}))
+    assert not asked
+    assert "MISSING" not in capfd.readouterr().err
+
+
 def test_it_learns(manifest: Manifest) -> None:
     assert manifest.metrics["quality"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
 
@@ -116,6 +129,15 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
             {"heads": [{"name": "quality", "sources": [{"source": "other", "licence": "x"}]}]},
             r"train.jsonl has no pair for the head quality .its sources: other.",
         ),
+        (
+            {
+                "heads": [
+                    {"name": "quality", "sources": [{"source": s, "licence": "x"} for s in ("made", "mode")]}
+                ]
+            },
+            r"heads name the source mode, of which no file of data has a pair; they have made",
+        ),
+        ({"max_tokens": 9999}, r"max_tokens is 9999, but the base reads \d+ at most; lower it"),
     ],
 )
 def test_what_cannot_train_stops_before_the_first_step(

@@ -77,10 +77,11 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     torch.set_num_threads(config.num_threads)
     source, output = Path(config.artifact), Path(config.output)
 
-    # 1. The served model, and what its last layer reads of every response.
+    # 1. The pairs, and what the served model's last layer reads of every response.
+    pairs = _read_pairs(config)
     reward = open_local_reward(source, None, torch.device("cpu"))
     _check(config, reward.manifest, source, output)
-    train, valid, test = split_features(reward, _read_pairs(config), config.features)
+    train, valid, test = split_features(reward, pairs, config.features)
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
     candidates = [fit_differences(train.differences, l2) for l2 in config.l2]

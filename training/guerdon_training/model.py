@@ -1,5 +1,7 @@
 """An encoder from an installed package, with LoRA adapters and a fresh head per attribute."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +16,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Pooling
@@ -127,7 +130,33 @@ def load_classifier(folder: Path, num_heads: int, num_layers: int = 0) -> Any:
             param="base.num_layers",
         )
     config.num_hidden_layers = num_layers or config.num_hidden_layers
-    return AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32)
+    with unreported():  # that the head is new, and upper layers are left out, is no news
+        return AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32)
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """No table of weights that are new or left out: both are meant, and what must be there is checked."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def check_max_tokens(folder: Path, max_tokens: int) -> None:
+    """Refuse more tokens than the base has positions for: the first long text would stop the run.
+
+    Raises:
+        InvalidInput: `max_tokens` is above what the base reads.
+    """
+    most = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", max_tokens)
+    if max_tokens > most:
+        raise InvalidInput(
+            f"config max_tokens is {max_tokens}, but the base reads {most} at most; lower it",
+            param="max_tokens",
+        )
 
 
 def check_pooling(pooling: str) -> Pooling:

@@ -43,7 +43,14 @@ from guerdon_training.measure import (
     score_pairs,
     write_scores,
 )
-from guerdon_training.model import base_folder, base_version, build_model, check_pooling, load_tokenizer
+from guerdon_training.model import (
+    base_folder,
+    base_version,
+    build_model,
+    check_max_tokens,
+    check_pooling,
+    load_tokenizer,
+)
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.reward_check import check_reward
@@ -53,7 +60,7 @@ from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
 from guerdon_training.trunk import SplitEncoder
-from guerdon_training.usable import check_fits, check_usable
+from guerdon_training.usable import check_fits, check_sources, check_usable
 from guerdon_training.warm import average_runs
 
 
@@ -82,12 +89,14 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     check_usable(valid_pairs, config.heads, config.data.valid)
     check_usable(test_pairs, config.heads, config.data.test)
     by_split = {"train": train_pairs, "valid": valid_pairs, "test": test_pairs}
+    check_sources([t for pairs in by_split.values() for t in pairs], config.heads)
     check_splits(
         asdict(config.data), {s: ((t.pair.id, t.pair.prompt) for t in p) for s, p in by_split.items()}
     )
 
     # 2. Model: frozen base, LoRA on the upper layers; fit, keep the epoch with the lowest log loss on valid.
     base, pooling = base_folder(config.base), check_pooling(config.pooling)
+    check_max_tokens(base, config.max_tokens)
     tokenizer = load_tokenizer(base)
     train_rows, valid_rows = (
         build_rows(pairs, tokenizer, config.max_tokens) for pairs in (train_pairs, valid_pairs)
@@ -217,7 +226,7 @@ def _lora_of_runs(config: RewardConfig) -> LoraConfig:
 
 
 def _save_adapter(model: peft.PeftModel, folder: Path) -> None:
-    model.save_pretrained(str(folder))
+    model.save_pretrained(str(folder), save_embedding_layers=False)  # none trains; else the hub is asked
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template; MODEL_CARD.md is the card
 
 

@@ -27,6 +27,22 @@ def check_usable(tagged: Sequence[Tagged], heads: Sequence[HeadConfig], file: st
         check_classes(own, file, f"of the head {head.name}")
 
 
+def check_sources(tagged: Sequence[Tagged], heads: Sequence[HeadConfig]) -> None:
+    """Refuse a source of a head that no pair of any split has: misspelt, it would train nothing, in silence.
+
+    Raises:
+        InvalidInput: the source is named, and those that there are.
+    """
+    there = {t.pair.source for t in tagged}
+    absent = sorted({s.source for head in heads for s in head.sources} - there)
+    if absent:
+        raise InvalidInput(
+            f"config heads name the source {absent[0]}, of which no file of data has a pair; they have "
+            f"{', '.join(sorted(there))}. Spell it as the files do, or leave it out",
+            param="heads",
+        )
+
+
 def check_classes(pairs: Sequence[PreferencePair], file: str, which: str = "") -> None:
     """Refuse pairs of one class: ties alone, or one comparison over and over.
 

@@ -21,7 +21,7 @@ from guerdon_training.config import BaseConfig
 from guerdon_training.data import file_sha256
 from guerdon_training.encode import PairTokens
 from guerdon_training.forward import by_budget
-from guerdon_training.model import base_folder, load_tokenizer
+from guerdon_training.model import base_folder, load_tokenizer, unreported
 from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.reward_text import Encode, encoder_of
 
@@ -123,9 +123,10 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
 def _classifier(base: Path, adapter: Path, manifest: Manifest) -> Any:
     config = AutoConfig.from_pretrained(base, num_labels=len(manifest.heads))
     config.num_hidden_layers = manifest.num_layers or config.num_hidden_layers
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        base, config=config, dtype=torch.float32, output_loading_info=True
-    )
+    with unreported():
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            base, config=config, dtype=torch.float32, output_loading_info=True
+        )
     lost = sorted(set(report["missing_keys"]) - _adapter_tensors(adapter))
     if lost:
         raise InvalidInput(
@@ -150,7 +151,7 @@ def _read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise InvalidInput(
             f"{folder} holds no {MANIFEST}; give an artifact's folder that guerdon train reward wrote, or "
-            "serve the model and give reward.url",
+            "(train ppo) the reward.url of a service with the model",
             param="reward.artifacts",
         )
     manifest = from_json(path.read_text("utf-8"))
