@@ -288,7 +288,7 @@ def test_pairs_that_calibrate_nothing_leave_no_artifact(here: Path, tiny_lm: Pat
 
 
 def test_the_config_of_the_page_is_one(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = [b for b in blocks_of(DOCS / "pipeline.md") if "attribute:" in b.text]
+    (block,) = [b for b in blocks_of(DOCS / "pipeline.md") if "base: models/smollm2" in b.text]
     config = build_config(RewardLmConfig, parse_yaml(block.text))
     assert served_form(config).max_tokens == config.max_tokens
     with pytest.raises(SystemExit):
