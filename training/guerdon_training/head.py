@@ -42,6 +42,8 @@ Floats = NDArray[np.float64]
 PREFIX = "base_model.model.classifier."
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 ADAPTER = Path("adapter") / "adapter_model.safetensors"
+EXPORTED = ("onnx", "torch")
+"""Folders that `guerdon export` writes: of the heads that there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 4. Write the artifact: the old one with a row more in its last layer.
     with whole_folder(output):
         shutil.copytree(source, output, ignore=shutil.ignore_patterns(MANIFEST, RUN), dirs_exist_ok=True)
+        for exported in EXPORTED:
+            shutil.rmtree(output / exported, ignore_errors=True)
         (output / "head_config.yaml").write_text(config_yaml(config), "utf-8")
         _append_row(source / ADAPTER, output / ADAPTER, weights)
         assert manifest.base is not None

@@ -81,7 +81,9 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
                 if line.strip():
                     yield number, json.loads(line)
     except json.JSONDecodeError as err:
-        raise _wrong(f"{path}:{number} is not JSON ({err.msg}); give one JSON object a line") from None
+        raise _wrong(
+            f"{path}:{number} is not JSON ({err.msg}); give one JSON object a line (guerdon data convert)"
+        ) from None
     except (UnicodeDecodeError, OSError, EOFError) as err:
         raise _wrong(f"{path}:{number + 1} cannot be read ({err}); give UTF-8 JSON Lines") from None
 
