@@ -99,13 +99,11 @@ def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None)
     import torch
 
     from guerdon_service.backends.freed_memory import keep_freed_memory
-    from guerdon_service.backends.native_bf16 import has_native_bf16
     from guerdon_service.backends.primitive_caches import bound_primitive_caches
     from guerdon_service.backends.torch_backend import TorchBackend
 
     if device == "cpu":
-        if dtype == "bfloat16" and not has_native_bf16():
-            log.warning("dtype bfloat16 is slower than float32 here: this CPU does not multiply bfloat16")
+        _tell_of_imitated(dtype)
         keep_freed_memory()
         bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
@@ -120,11 +118,19 @@ def _implicit(artifact: Artifact, dtype: str, device: str, num_threads: int | No
     from guerdon_service.policies.gguf import dequantised
 
     if device == "cpu":
+        _tell_of_imitated(dtype)
         bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
     carried = next(artifact.base_folder.glob("*.gguf"), None)
     reference = dequantised(carried) if carried is not None else artifact.base_folder
     return ImplicitBackend.load(artifact, reference, dtype=dtype, device=device)
+
+
+def _tell_of_imitated(dtype: str) -> None:
+    from guerdon_service.backends.native_bf16 import has_native_bf16
+
+    if dtype == "bfloat16" and not has_native_bf16():
+        log.warning("dtype bfloat16 is slower than float32 here: this CPU does not multiply bfloat16")
 
 
 def _onnxruntime(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:
