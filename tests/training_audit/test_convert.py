@@ -182,7 +182,18 @@ def test_implicit_prompt_round_trip(messages: list[Message], chosen: str, reject
         ('{"chosen": [{"role": "user", "content": "x"}], "rejected": []}', "must end with an assistant turn"),
         ('{"chosen": "\\n\\nHuman: x", "rejected": "\\n\\nHuman: y"}', "must end with an assistant turn"),
         ('{"prompt": "x", "chosen": "a", "rejected": "b", "votes": 3}', "votes must be an object"),
-        ('{"prompt": "x", "chosen": "a", "rejected": "b", "margin": "big"}', "margin is 'big', not a number"),
+        (
+            '{"prompt": "x", "chosen": "a", "rejected": "b", "margin": "big"}',
+            "margin is 'big', not a finite number",
+        ),
+        (
+            '{"prompt": "x", "chosen": "a", "rejected": "b", "margin": NaN}',
+            "margin is nan, not a finite number",
+        ),
+        (
+            f'{{"prompt": "x", "chosen": "a", "rejected": "b", "margin": 1{"0" * 400}}}',
+            "not a finite number",
+        ),
         ('{"id": "1", "prompt": "x", "chosen": "a", "rejected": "b"}', "has the id of"),
         ('{"prompt": "x", "chosen": "\\udcff", "rejected": "b"}', "lone surrogate"),
     ],
@@ -233,6 +244,9 @@ def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
         ('prompt,chosen,rejected\n"x\ny",a,b\nx,"a"b,c\n', r"in\.csv:4 is not CSV"),
         ("prompt,answer\nx,a\n", r"in\.csv:2 has no chosen or no rejected \(it has prompt, answer\)"),
         ("prompt,chosen,rejected\n", r"in\.csv holds no row"),
+        ('"prompt"x,chosen,rejected\nx,a,b\n', r"in\.csv:1 is not CSV"),
+        ('prompt,chosen,"rejected\nx,a,b\n', r"in\.csv:1 is not CSV"),
+        ('prompt,chosen,"re\njected"\nx,a\n', r"in\.csv:3 has not the header's number of columns"),
         ("prompt;chosen;rejected\nx;a;b\n", r"in\.csv:1 has no comma; save the file with commas"),
     ],
 )

@@ -1,5 +1,6 @@
 """What the audit reads from each kind of file, and what it refuses."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,14 @@ def test_cells_of_a_csv_hold_votes_groups_and_ratings(tmp_path: Path) -> None:
     assert [j.label for j in read_records([ratings]).judgements] == [4.0, "a"]
 
 
+def test_cells_of_a_compressed_csv_are_read_as_convert_reads_them(tmp_path: Path) -> None:
+    text = "item_id,annotator,label,rating\n" + "".join(
+        f"{i},p,,{r}\n" for i, r in enumerate(("04", ".5", "+4"))
+    )
+    (tmp_path / "ratings.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert [j.label for j in read_records([tmp_path / "ratings.csv.gz"]).judgements] == [4.0, 0.5, 4.0]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -123,9 +132,12 @@ def test_bad_row_is_named_by_file_and_line(row: Row, message: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"item_id": "1", "annotator": "p", "rating": "five"}, "rating must be a number"),
+        ({"item_id": "1", "annotator": "p", "rating": "five"}, "rating is 'five', not a finite number"),
         ({"item_id": "1", "annotator": "p", "label": ""}, "neither a label nor a rating"),
-        ({"item_id": "1", "votes": [1]}, "votes must map labels to counts"),
+        ({"item_id": "1", "annotator": "p", "rating": True}, "rating is True, not a finite number"),
+        ({"item_id": "1", "annotator": "p", "rating": float("nan")}, "rating is nan, not a finite number"),
+        ({"item_id": "1", "votes": [1]}, "votes must be an object"),
+        ({"item_id": "1", "votes": "[" * 100_000}, "votes must be an object"),
     ],
 )
 def test_bad_judgement_is_named_by_file_and_line(row: Row, message: str, tmp_path: Path) -> None:

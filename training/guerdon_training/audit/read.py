@@ -1,17 +1,15 @@
 """Files to `Records`: pairs in any format that `convert` knows, annotations, ratings, votes, prompts."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.audit.fold import fold, fold_prompt
 from guerdon_training.audit.records import DEFAULT_BUDGET, Budget, Judgement, Pair, Prompt, Records
+from guerdon_training.convert.preference_record import is_absent, number_of, object_of
 from guerdon_training.convert.row_format import parse_row
 from guerdon_training.convert.source_row import SourceRow, read_rows
 from guerdon_training.convert.trl import parse_prompt
@@ -64,7 +62,7 @@ def read_records(
 
 def _read_file(path: Path, found: _Found) -> None:
     first = ""
-    for row in map(_decoded, read_rows(path)):
+    for row in read_rows(path):
         kind = _kind(row)
         first = first or kind
         if kind != first:
@@ -73,17 +71,6 @@ def _read_file(path: Path, found: _Found) -> None:
                 param="data",
             )
         _READERS[kind](row, found)
-
-
-def _decoded(row: SourceRow) -> SourceRow:
-    """The row; cells of a CSV that are no text as what they say in JSON, empty ones as absent."""
-    if not row.place.file.endswith(".csv"):
-        return row
-    values = dict(row.values)
-    for name in {"votes", "demographics", "rating"} & values.keys():
-        with suppress(ValueError):  # the reader of the cell names it
-            values[name] = json.loads(values[name] or "null")
-    return SourceRow(values, row.place)
 
 
 def _kind(row: SourceRow) -> str:
@@ -144,14 +131,14 @@ def _chosen_first(row: SourceRow) -> bool | None:
 
 def _pair_judgements(row: SourceRow, pair: Pair) -> Iterator[Judgement]:
     """Votes, or one named annotator, on an item that does not depend on who won."""
-    votes = row.values.get("votes")
-    if votes is None and pair.annotator is None:
+    has_votes = not is_absent(row.values.get("votes"))
+    if not has_votes and pair.annotator is None:
         return
     chosen_is_x = pair.chosen <= pair.rejected
     names = {"chosen": "xy"[not chosen_is_x], "rejected": "xy"[chosen_is_x], "tie": "tie"}
     item = "\0".join((fold_prompt(pair.prompt), *sorted((fold(pair.chosen), fold(pair.rejected)))))
     source = pair.source or Path(row.place.file).name
-    if votes is None:
+    if not has_votes:
         demographics = _demographics(row)
         yield Judgement(row.place, item, pair.annotator, names["chosen"], f"{source} (pairs)", demographics)
         return
@@ -165,25 +152,22 @@ def _pair_judgements(row: SourceRow, pair: Pair) -> Iterator[Judgement]:
 
 
 def _votes(row: SourceRow) -> Mapping[str, int]:
-    votes = row.values["votes"]
-    if not isinstance(votes, dict) or not all(isinstance(n, int) and n >= 0 for n in votes.values()):
+    votes = object_of(row, "votes")
+    if not all(isinstance(n, int) and n >= 0 for n in votes.values()):
         raise InvalidInput(f"{row.place}: votes must map labels to counts; fix the line", param="votes")
     return votes
 
 
 def _demographics(row: SourceRow) -> Mapping[str, str]:
-    value: Any = row.values.get("demographics") or {}
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{row.place}: demographics must be an object; fix the line", param="demographics")
-    return {str(k): "" if v is None else str(v) for k, v in value.items()}
+    if is_absent(row.values.get("demographics")):
+        return {}
+    return {str(k): str(v) for k, v in object_of(row, "demographics").items()}
 
 
 def _read_judgement(row: SourceRow, found: _Found) -> None:
-    rating, label = row.values.get("rating"), row.values.get("label")
-    if rating is not None:
-        if isinstance(rating, bool) or not isinstance(rating, int | float):
-            raise InvalidInput(f"{row.place}: rating must be a number; fix the line", param="rating")
-        value: str | float = float(rating)
+    label = row.values.get("label")
+    if not is_absent(row.values.get("rating")):
+        value: str | float = float(number_of(row, "rating"))
     elif isinstance(label, str) and label:
         value = label
     else:

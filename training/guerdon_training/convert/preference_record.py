@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,41 +41,57 @@ def preference_record(row: SourceRow, pair: SidePair) -> dict[str, Any]:
         "rejected": pair.rejected,
     }
     for field in TEXT_FIELDS:
-        if not _absent(row.values.get(field)):
+        if not is_absent(row.values.get(field)):
             record[field] = str(row.values[field])
     for field in NUMBER_FIELDS:
-        if not _absent(row.values.get(field)):
-            record[field] = _number(row, field)
+        if not is_absent(row.values.get(field)):
+            record[field] = number_of(row, field)
     for field in OBJECT_FIELDS:
-        if not _absent(row.values.get(field)):
-            record[field] = _object(row, field)
+        if not is_absent(row.values.get(field)):
+            record[field] = object_of(row, field)
     return record
 
 
-def _absent(value: Any) -> bool:
+def is_absent(value: Any) -> bool:
+    """Whether a row has no such value; a CSV leaves the cell empty."""
     return value is None or value == ""
 
 
 def _id(row: SourceRow, prompt: list[dict[str, str]], pair: SidePair) -> str:
-    if not _absent(row.values.get("id")):
+    if not is_absent(row.values.get("id")):
         return str(row.values["id"])
     key = json.dumps([prompt, pair.chosen, pair.rejected])
     return f"pair-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def _number(row: SourceRow, field: str) -> float:
+def number_of(row: SourceRow, field: str) -> float:
+    """A number, or text that says one, as in a CSV.
+
+    Raises:
+        InvalidInput: it is none, or none that is finite; the message names row and field.
+    """
     value = row.values[field]
     try:
-        return value if isinstance(value, int) else float(value)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"{row.place}: {field} is {value!r}, not a number; fix it", param=field) from None
+        number: float = value if isinstance(value, int) else float(value)
+        if isinstance(value, bool) or not math.isfinite(number):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput(
+            f"{row.place}: {field} is {value!r}, not a finite number; fix it", param=field
+        ) from None
+    return number
 
 
-def _object(row: SourceRow, field: str) -> Mapping[str, Any]:
+def object_of(row: SourceRow, field: str) -> Mapping[str, Any]:
+    """An object, or its JSON, as in a CSV.
+
+    Raises:
+        InvalidInput: it is none; the message names row and field.
+    """
     value = row.values[field]
     try:
         value = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InvalidInput(f"{row.place}: {field} must be an object; fix it", param=field)

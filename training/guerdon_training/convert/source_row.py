@@ -98,10 +98,13 @@ def _json_rows(path: Path, text: str) -> Iterator[SourceRow]:
 def _csv_rows(path: Path, text: str) -> Iterator[SourceRow]:
     csv.field_size_limit(1 << 30)  # the default of 128 KiB refuses long transcripts
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    if len(header := reader.fieldnames or ()) == 1 and set(header[0]) & set(";\t|"):
-        raise InvalidInput(f"{path}:1 has no comma; save the file with commas between columns", param="data")
-    number = 2  # a row is named by the line it starts on; line 1 is the header
+    number = 1  # a row is named by the line it starts on; the header is the first
     try:
+        if len(header := reader.fieldnames or ()) == 1 and set(header[0]) & set(";\t|"):
+            raise InvalidInput(
+                f"{path}:1 has no comma; save the file with commas between columns", param="data"
+            )
+        number = reader.line_num + 1
         for values in reader:
             place = Place(str(path), number)
             if None in values or any(v is None for v in values.values()):
