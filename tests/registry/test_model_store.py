@@ -115,17 +115,33 @@ def test_callers_may_name_nothing_outside_the_store(root: Path, bucket: Path, so
     assert str(root.parent) not in refused.value.message and "secret" not in refused.value.message
 
 
-def test_an_adapter_of_the_store_has_its_base_in_the_store(root: Path) -> None:
+def test_an_adapter_that_a_caller_names_has_its_base_in_the_store(root: Path) -> None:
     outside = shutil.copytree(tiny("bert"), root.parent / "base")
     adapter = save_adapter(root / "lora", outside)
     with pytest.raises(InvalidInput, match="base outside the model store; put the base into the store"):
-        ModelStore(root).read(str(adapter), "m")
-    assert ModelStore().read(str(adapter), "m").version, "without a store any folder may be named"
-    assert ModelStore(root / "tiny-1").read(str(adapter), "m").version, "so may the operator, outside of it"
+        ModelStore(root).admit("lora")
+    assert ModelStore().admit(str(adapter)) == str(adapter), "without a store any folder may be named"
     shutil.move(outside, root / "base")
     config = adapter / "adapter_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": "../base"}))
-    assert ModelStore(root).read(str(adapter), "m").version
+    assert ModelStore(root).admit("lora") == str(adapter)
+
+
+async def test_an_adapter_of_the_settings_may_have_its_base_anywhere(root: Path, database: Database) -> None:
+    adapter = save_adapter(root / "lora", shutil.copytree(tiny("bert"), root.parent / "base"))
+    observer = NullObserver()
+    catalog = Catalog(load_model, Limits(), open_cache(observer), ThreadPoolExecutor(2), observer)
+    stores = SqlRegistryStore(database), SqlEvaluationStore(database)
+    registry = Registry(*stores, catalog, ModelStore(root), ModelSpec("", ""))
+    try:
+        made = await registry.adopt(ModelSpec("m", str(adapter)))
+        change = await registry.promote(PromoteQuery("m", made.version, "ops", "next", None, "no data"))
+        assert {c.name: c.passed for c in change.checks}["identity"], "and it can be promoted"
+        for asked in (registry.register("n", "lora", "ops"), registry.load(ModelSpec("n", "lora"), "ops")):
+            with pytest.raises(InvalidInput, match="base outside the model store"):
+                await asked
+    finally:
+        await catalog.close()
 
 
 def test_a_fetched_adapter_may_name_no_folder_of_this_machine(root: Path) -> None:

@@ -31,7 +31,7 @@ def read_artifact(source: str, name: str | None = None, within: Path | None = No
     """
     folder = resolve(source)
     check_whole(folder)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     layout = find_layout(folder, manifest, within)
     digests, sha256 = _digests(layout)
     if manifest is None:
@@ -42,7 +42,12 @@ def read_artifact(source: str, name: str | None = None, within: Path | None = No
     return Artifact(layout.folder, layout.base_folder, layout.adapter_folder, manifest, sha256)
 
 
-def _manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path) -> Manifest | None:
+    """`manifest.json` as it is written; None without one.
+
+    Raises:
+        InvalidInput: it is no manifest.
+    """
     path = folder / MANIFEST
     return from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
 

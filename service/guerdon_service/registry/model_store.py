@@ -7,7 +7,8 @@ from pathlib import Path
 
 import fsspec
 
-from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.artifacts.layout import find_layout
+from guerdon_service.artifacts.read import read_artifact, read_manifest
 from guerdon_service.artifacts.resolve import resolve
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
@@ -38,7 +39,8 @@ class ModelStore:
         """What an API caller names, as it is kept; a relative path is one of the model store.
 
         Raises:
-            InvalidInput: a folder outside the model store, or a URL that is none of ours or has a secret.
+            InvalidInput: a folder outside the model store, an adapter whose base lies outside, or a URL that
+                is none of ours or has a secret.
         """
         _check_plain(source)
         if "://" in source:
@@ -52,6 +54,7 @@ class ModelStore:
                 "source is no folder of the model store; name one by its path in the store, or give a URL",
                 param="source",
             )
+        find_layout(folder, read_manifest(folder), self.root)
         return str(folder)
 
     def local(self, source: str, digest: str | None = None) -> str:
@@ -79,12 +82,9 @@ class ModelStore:
         """The manifest of a local source, every file of it digested now.
 
         Raises:
-            InvalidInput: the artifact is refused, for instance because it was changed, or because it lies in
-                the model store and names a base outside.
+            InvalidInput: the artifact is refused, for instance because it was changed.
         """
-        folder, root = Path(source).expanduser().resolve(), self.root
-        is_ours = root is not None and folder.is_relative_to(root.resolve())
-        return read_artifact(source, name, root if is_ours else None).manifest
+        return read_artifact(source, name).manifest
 
     def card(self, source: str, digest: str) -> str | None:
         """The model card of an artifact that is on this machine, at most `MAX_CARD_BYTES`; None without one.
