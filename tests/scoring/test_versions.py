@@ -1,15 +1,20 @@
 """Several versions of one name at once: what a reference means, and what an alias's flip does."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
 
-from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.cache.tiered import open_cache
+from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.registry import CHAMPION
 from guerdon_service.scoring.catalog import Catalog
@@ -103,6 +108,57 @@ async def test_versions_are_unloaded_one_by_one_but_not_from_under_an_alias() ->
         assert service.models() == () and catalog.aliases() == {}
         await service.load_model(ModelSpec("m", "2"))
         assert await reply(service, "m") == ("2", reward_of("2", "because"))
+
+
+async def test_a_version_has_one_name_in_the_metrics_until_it_is_unloaded() -> None:
+    seen: dict[str, bool] = {}
+
+    class Readiness(NullObserver):
+        def model_ready(self, model: str, ready: bool) -> None:
+            seen[model] = ready
+
+        def model_unloaded(self, model: str) -> None:
+            del seen[model]
+
+    damaged, entered, go_on = {"1"}, threading.Event(), threading.Event()
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        if spec.source in damaged:
+            raise InvalidInput("weights are damaged", param="source")
+        entered.set()
+        assert go_on.wait(30)
+        return load_versions(spec)
+
+    observer = Readiness()
+    catalog = Catalog(load, Limits(), open_cache(observer), ThreadPoolExecutor(1), observer)
+
+    async def begin(number: str) -> asyncio.Task[object]:
+        entered.clear()
+        loading = catalog.load_version(ModelSpec("m", number), number, f"digest-{number}")
+        task: asyncio.Task[object] = asyncio.create_task(loading)
+        assert number in damaged or await asyncio.to_thread(entered.wait, 30)
+        return task
+
+    with pytest.raises(InvalidInput):
+        await (await begin("1"))
+    assert seen == {"m": False}
+    damaged.clear()
+    unloaded = await begin("1")
+    await catalog.unload("m@1")
+    assert seen == {}, "nor is it left behind by who unloads it while it is loaded again"
+    go_on.set()
+    with pytest.raises(UnknownModel):
+        await unloaded
+    damaged.add("1")
+    with pytest.raises(InvalidInput):
+        await (await begin("1"))
+    await (await begin("2"))
+    assert seen == {"m": False, "m@2": True}
+    damaged.clear()
+    await (await begin("1"))
+    assert seen == {"m": True, "m@2": True}
+    await catalog.close()
+    assert seen == {}
 
 
 async def test_an_ensemble_of_two_versions_of_one_name() -> None:

@@ -58,7 +58,7 @@ class Catalog:
         if spec.members:
             self._check_members(spec)
         key = (spec.name, UNVERSIONED)
-        self._slots[key] = Slot(spec)
+        self._slots[key] = Slot(spec, label=self._label(key))
         self._default = self._default or spec.name
         if spec.members:
             return self.info(spec.name)
@@ -90,12 +90,12 @@ class Catalog:
             return self.info(reference)
         if any(slot.spec.members for slot in self.slots(spec.name)):
             raise InvalidInput(f"model {spec.name} is an ensemble; give another name", param="name")
-        dead = self._slots.get(key)
-        self._slots[key] = Slot(spec)
+        dead, known = self._slots.get(key), self._label(key)
+        label = known or (reference if self.slots(spec.name) else spec.name)
+        self._slots[key] = Slot(spec, label=known)
         if dead is not None and dead.scorer is not None:
             await dead.scorer.close()  # its weights go before the new ones come
         self._default = self._default or spec.name
-        label = reference if len(self.slots(spec.name)) > 1 else spec.name
         model = await self._loaded(key, label, (version, digest))
         if model is None:
             raise _unloaded(reference)
@@ -214,6 +214,11 @@ class Catalog:
             model.backend.close()
             return None
         return model
+
+    def _label(self, key: tuple[str, str]) -> str:
+        """What the metrics know a version as that failed and is loaded again; empty where they do not."""
+        slot = self._slots.get(key)
+        return slot.label if slot is not None else ""
 
     def _scorer(self, model: LoadedModel, label: str) -> ModelScorer:
         return ModelScorer(model, self._limits, self._cache, self._pool, self._observer, label)
