@@ -15,7 +15,7 @@ from guerdon_service.state.database import Database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.contract.harness import Served, served
-from tests.registry.replica import TEMPLATE, FakeArtifacts, empty_service, replica, with_registry
+from tests.registry.replica import POLL_S, TEMPLATE, FakeArtifacts, empty_service, replica, with_registry
 from tests.registry.versions import load_versions
 
 
@@ -92,6 +92,34 @@ async def test_what_is_refused_is_listed_no_more_and_a_good_one_takes_its_place(
         await registry.register("m", "2", "ops")
         assert it.service.model("m@2").state == "ready"
         assert b'guerdon_model_ready{model="m@2"} 1.0' in it.observer.render()
+
+
+async def test_who_gives_up_on_a_version_that_is_refused_then_leaves_nothing_behind(
+    database: Database,
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        if spec.source == "2":
+            entered.set()
+            assert go_on.wait(30)
+            raise InvalidInput("weights are damaged", param="source")
+        return load_versions(spec)
+
+    async with served(ModelSpec("other", "1"), load=load) as it:
+        stores = SqlRegistryStore(database), SqlEvaluationStore(database)
+        registry = Registry(*stores, it.service.catalog, FakeArtifacts(), TEMPLATE)
+        asked = asyncio.create_task(registry.register("m", "2", "ops"))
+        assert await asyncio.to_thread(entered.wait, 30)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert it.service.model("m@2").state == "loading"
+        go_on.set()
+        async with asyncio.timeout(30):
+            while len(it.service.models()) > 1:
+                await asyncio.sleep(POLL_S)
+        assert b'guerdon_model_ready{model="m"}' not in it.observer.render()
 
 
 async def test_an_ensemble_is_loaded_and_is_no_version(database: Database) -> None:

@@ -255,13 +255,18 @@ class Registry:
         is_new: it is not registered, so that one that is refused is listed no more: who asked is told why.
         """
         with self._retirement.holding(version):
-            try:
+            if is_new:  # who gives up waiting leaves the load behind, and what is to be done when it fails
+                await asyncio.shield(self._ensure_new(version, like))
+            else:
                 await self._loader.ensure(version, like)
-            except Exception:
-                if is_new:
-                    await self._forget(f"{version.name}@{version.version}")
-                raise
             yield
+
+    async def _ensure_new(self, version: ModelVersion, like: ModelSpec | None) -> None:
+        try:
+            await self._loader.ensure(version, like)
+        except Exception:
+            await self._forget(f"{version.name}@{version.version}")
+            raise
 
     async def _forget(self, reference: str) -> None:
         """Let a failed version go, unless it is being loaded again."""
