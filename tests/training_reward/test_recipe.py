@@ -1,5 +1,6 @@
 """Every option at once through the recipe, and the artifact as its readers see it."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import ModelSpec
@@ -127,15 +129,7 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
         ({"objective": {"flip_rates": "none.json"}}, "none.json is not an audit's report"),
         (
             {"heads": [{"name": "quality", "sources": [{"source": "other", "licence": "x"}]}]},
-            r"train.jsonl has no pair for the head quality .its sources: other.",
-        ),
-        (
-            {
-                "heads": [
-                    {"name": "quality", "sources": [{"source": s, "licence": "x"} for s in ("made", "mode")]}
-                ]
-            },
-            r"heads name the source mode, of which no file of data has a pair; they have made",
+            r"heads name 'other' as a source, of which no file of data has a pair; they have 'made'\. Spell",
         ),
         ({"max_tokens": 9999}, r"max_tokens is 9999, but the base reads \d+ at most; lower it"),
     ],
@@ -147,6 +141,41 @@ def test_what_cannot_train_stops_before_the_first_step(
     with pytest.raises(InvalidInput, match=message):
         train(tmp_path, config(tiny_base) | sections)
     assert not (tmp_path / "artifact").exists()
+
+
+def test_a_base_that_lacks_weights_is_refused(tiny_base: BaseConfig, tmp_path: Path) -> None:
+    base, lost = (
+        shutil.copytree(base_folder(tiny_base), tmp_path / "base"),
+        "encoder.layer.1.output.dense.weight",
+    )
+    tensors = load_file(base / "model.safetensors")
+    del tensors[next(name for name in tensors if name.endswith(lost))]
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InvalidInput, match=rf"base holds no bert\.{lost}, and a random one would be used"):
+        build_model(base, tiny_base.package, 1, LoraConfig(), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"source": "mode"}, "name 'mode' as a source, of which no file .* they have '2nd', 'made'. Spell"),
+        (
+            {"source": "2nd", "subsets": ["b"]},
+            "name 'b' as a subset of source '2nd', .* they have 'a'. Spell",
+        ),
+        ({"source": "2nd"}, "valid.jsonl has no pair for the head second .its sources: 2nd."),
+    ],
+)
+def test_a_misspelt_source_is_refused_with_those_that_there_are(
+    tiny_base: BaseConfig, tmp_path: Path, second: dict[str, Any], message: str
+) -> None:
+    write_pairs(tmp_path, num=6)
+    path = tmp_path / "train.jsonl"
+    path.write_text(path.read_text("utf-8").replace('"made"', '"2nd", "subset": "a"', 3), "utf-8")
+    sources: dict[str, dict[str, Any]] = {"quality": {"source": "made"}, "second": second}
+    heads = [{"name": name, "sources": [source | {"licence": "x"}]} for name, source in sources.items()]
+    with pytest.raises(InvalidInput, match=message):
+        train(tmp_path, config(tiny_base) | {"heads": heads})
 
 
 def test_a_record_without_a_source_is_named(tiny_base: BaseConfig, tmp_path: Path) -> None:

@@ -118,10 +118,10 @@ def build_model(
 
 
 def load_classifier(folder: Path, num_heads: int, num_layers: int = 0) -> Any:
-    """The base in float32 with a fresh classifier; `num_layers` as in `build_model`.
+    """The base in float32, a fresh classifier, and pooler if it has none; `num_layers` as in `build_model`.
 
     Raises:
-        InvalidInput: the base has fewer layers.
+        InvalidInput: the base has fewer layers, or lacks other weights.
     """
     config = AutoConfig.from_pretrained(folder, num_labels=num_heads)
     if num_layers > config.num_hidden_layers:
@@ -131,7 +131,19 @@ def load_classifier(folder: Path, num_heads: int, num_layers: int = 0) -> Any:
         )
     config.num_hidden_layers = num_layers or config.num_hidden_layers
     with unreported():  # that the head is new, and upper layers are left out, is no news
-        return AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=torch.float32)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=torch.float32, output_loading_info=True
+        )
+    lost = sorted(
+        name for name in report["missing_keys"] if not {"classifier", "pooler"} & {*name.split(".")}
+    )
+    if lost:
+        raise InvalidInput(
+            f"{folder} holds no {lost[0]}, and a random one would be used; install the base again, or give "
+            "another",
+            param="base",
+        )
+    return model
 
 
 @contextmanager

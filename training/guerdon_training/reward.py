@@ -26,7 +26,7 @@ from guerdon_training.config import LoraConfig, RewardConfig, SourceConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.convex import fit_convex
 from guerdon_training.crossed import crossed_pairs
-from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.data import PreferencePair, file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
 from guerdon_training.distributed import begin_processes, load_everywhere
 from guerdon_training.environment import environment
@@ -82,14 +82,17 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     names = [head.name for head in config.heads]
 
     # 1. Data: every pair is tagged with the head that it trains, and with what it says.
-    train_pairs = _train_pairs(config)
-    valid_pairs, test_pairs = (
-        tag(read_pairs(Path(p)), config.heads, trained=False) for p in (config.data.valid, config.data.test)
+    train, valid, test = (
+        read_pairs(Path(file), ties=config.objective.uses_ties and split == "train")
+        for split, file in asdict(config.data).items()
     )
+    crossed = _crossed(config)
+    check_sources([*train, *valid, *test, *(t.pair for t in crossed)], config.heads)
+    train_pairs = _train_pairs(config, train, crossed)
+    valid_pairs, test_pairs = (tag(pairs, config.heads, trained=False) for pairs in (valid, test))
     check_usable(valid_pairs, config.heads, config.data.valid)
     check_usable(test_pairs, config.heads, config.data.test)
     by_split = {"train": train_pairs, "valid": valid_pairs, "test": test_pairs}
-    check_sources([t for pairs in by_split.values() for t in pairs], config.heads)
     check_splits(
         asdict(config.data), {s: ((t.pair.id, t.pair.prompt) for t in p) for s, p in by_split.items()}
     )
@@ -163,18 +166,22 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     return sealed
 
 
-def _train_pairs(config: RewardConfig) -> list[Tagged]:
+def _train_pairs(
+    config: RewardConfig, pairs: Sequence[PreferencePair], crossed: Sequence[Tagged]
+) -> list[Tagged]:
     objective, flip_rate = config.objective, config.optim.flip_rate
-    pairs = read_pairs(Path(config.data.train), ties=objective.uses_ties)
     tagged = tag(pairs, config.heads, trained=True)
     check_usable(tagged, config.heads, config.data.train)
-    tagged += [
+    flip_rates = read_flip_rates(Path(objective.flip_rates)) if objective.flip_rates else {}
+    return with_targets([*tagged, *crossed], objective, flip_rate, flip_rates)
+
+
+def _crossed(config: RewardConfig) -> list[Tagged]:
+    return [
         Tagged(pair, number)
         for number, source in _crossed_sources(config)
         for pair in crossed_pairs(Path(source.crossed), source.source)
     ]
-    flip_rates = read_flip_rates(Path(objective.flip_rates)) if objective.flip_rates else {}
-    return with_targets(tagged, objective, flip_rate, flip_rates)
 
 
 def _crossed_sources(config: RewardConfig) -> list[tuple[int, SourceConfig]]:

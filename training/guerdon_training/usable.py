@@ -1,6 +1,6 @@
 """Whether tagged pairs can train, or measure, every head: asked before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import HeadConfig
@@ -27,18 +27,28 @@ def check_usable(tagged: Sequence[Tagged], heads: Sequence[HeadConfig], file: st
         check_classes(own, file, f"of the head {head.name}")
 
 
-def check_sources(tagged: Sequence[Tagged], heads: Sequence[HeadConfig]) -> None:
-    """Refuse a source of a head that no pair of any split has: misspelt, it would train nothing, in silence.
+def check_sources(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig]) -> None:
+    """Refuse a source, or a subset of one, that no pair has: misspelt, it would train nothing, in silence.
+
+    Args:
+        pairs: of all splits, as they were read.
 
     Raises:
-        InvalidInput: the source is named, and those that there are.
+        InvalidInput: the name is told, and those that there are.
     """
-    there = {t.pair.source for t in tagged}
-    absent = sorted({s.source for head in heads for s in head.sources} - there)
-    if absent:
+    sources = [s for head in heads for s in head.sources]
+    _check_there("source", [s.source for s in sources], {p.source for p in pairs})
+    for s in sources:
+        subsets = {p.subset for p in pairs if p.source == s.source}
+        _check_there(f"subset of source {s.source!r}", s.subsets, subsets)
+
+
+def _check_there(what: str, names: Sequence[str], there: Collection[str]) -> None:
+    absent = next((name for name in names if name not in there), None)
+    if absent is not None:
         raise InvalidInput(
-            f"config heads name the source {absent[0]}, of which no file of data has a pair; they have "
-            f"{', '.join(sorted(there))}. Spell it as the files do, or leave it out",
+            f"config heads name {absent!r} as a {what}, of which no file of data has a pair; they have "
+            f"{', '.join(map(repr, sorted(there)))}. Spell it as the files do, or leave it out",
             param="heads",
         )
 
