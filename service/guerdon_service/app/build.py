@@ -10,6 +10,7 @@ from typing import Any
 
 from guerdon_service.app.audit_trail import AuditTrail
 from guerdon_service.app.debug_state import DebugState
+from guerdon_service.app.default_model import check_default
 from guerdon_service.app.judges import open_judges
 from guerdon_service.app.lazy_policy import default_policy
 from guerdon_service.app.loader import default_spec, load_model
@@ -22,7 +23,6 @@ from guerdon_service.bestofn.retention import prune_candidates
 from guerdon_service.bestofn.service import BestOfNService
 from guerdon_service.cache.tiered import TieredCache, open_cache
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import Observer
 from guerdon_service.core.services import Services
 from guerdon_service.evaluation.service import EvaluationService
@@ -170,27 +170,16 @@ async def start(domain: Domain, settings: Settings) -> None:
     Without policies in the settings there is the default one, which loads when it is first asked.
 
     Raises:
-        GuerdonError: the first policy or model that is refused, or `default_model` is none of the models.
+        GuerdonError: the first policy or model that is refused, or a `default_model` that nobody can serve.
     """
-    await _check_default(domain, settings)
+    registered = [model.name for model in await domain.registry.models() if model.kind == "reward"]
+    check_default(settings, [*(spec.name for spec in specs(settings)), *registered])
     for policy in await asyncio.to_thread(load_policies, settings) or (default_policy(settings),):
         domain.best_of_n.add(policy)
     for spec in specs(settings):
         await domain.registry.adopt(spec)
     await domain.stops.sync()
     domain.start()
-
-
-async def _check_default(domain: Domain, settings: Settings) -> None:
-    """A default that nobody serves would be told to every caller, and to nobody who starts the service."""
-    registered = [model.name for model in await domain.registry.models() if model.kind == "reward"]
-    known = dict.fromkeys([*(spec.name for spec in specs(settings)), *registered])
-    if settings.default_model not in {None, *known}:
-        raise InvalidInput(
-            f"default_model is {settings.default_model!r}, and the models are {', '.join(known)}; name one "
-            "of them, or give it a source (--model NAME=PATH)",
-            param="default_model",
-        )
 
 
 def build_scorer(settings: Settings, observer: Observer) -> ScoringService:
