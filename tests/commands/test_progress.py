@@ -61,15 +61,63 @@ def test_a_pipe_sees_none(
 def test_no_bar_is_left_to_show_itself_in_a_pipe() -> None:
     """`disable=None` asks standard error; left out, or with a condition alone, a log fills with bars."""
     found = [
-        f"{path.relative_to(ROOT)}:{call.lineno}"
+        f"{path.relative_to(ROOT)}:{line}"
         for folder in ("client", "service", "training")
         for path in (ROOT / folder).rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "tqdm" and not _asks(call)
+        for line in _left_alone(path.read_text("utf-8"))
     ]
     assert found == []
 
 
-def _asks(call: ast.Call) -> bool:
-    given = [keyword.value for keyword in call.keywords if keyword.arg == "disable"]
-    return bool(given) and not isinstance(given[0], ast.UnaryOp)
+@pytest.mark.parametrize(
+    ("code", "asks"),
+    [
+        ("tqdm(rows, disable=None)", True),
+        ("tqdm(rows, disable=None if is_main else True)", True),
+        ("title, quiet = 'fit', None if is_main else True\ntqdm(rows, title, disable=quiet)", True),
+        ("tqdm(rows)", False),
+        ("tqdm(rows, None)", False),
+        ("tqdm(rows, disable=False)", False),
+        ("tqdm(rows, disable=not is_main)", False),
+        ("tqdm(rows, disable=False if is_main else True)", False),
+        ("tqdm(rows, disable=None if is_main else False)", False),
+        ("tqdm(rows, disable=quiet)", False),
+        ("quiet = not is_main\ntqdm(rows, disable=quiet)", False),
+        ("quiet = None if is_main else True\nquiet = False\ntqdm(rows, disable=quiet)", False),
+        ("quiet = None if is_main else True\ntqdm(rows, disable=loud)", False),
+    ],
+)
+def test_a_bar_that_does_not_ask_is_found(code: str, asks: bool) -> None:
+    assert bool(_left_alone(code)) is not asks
+
+
+def _left_alone(code: str) -> list[int]:
+    """Lines of the bars that do not ask, neither themselves nor by a `quiet` that is only set so."""
+    nodes = list(ast.walk(ast.parse(code)))
+    quiet = [v for node in nodes if isinstance(node, ast.Assign) for v in _values(node, "quiet")]
+    asking = {"quiet"} if quiet and all(map(_asks, quiet)) else set()
+    return [
+        call.lineno
+        for call in nodes
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "tqdm"
+        for given in [next((k.value for k in call.keywords if k.arg == "disable"), ast.Constant(False))]
+        if not (_asks(given) or (isinstance(given, ast.Name) and given.id in asking))
+    ]
+
+
+def _values(assigned: ast.Assign, name: str) -> list[ast.expr]:
+    """What `name` gets of one assignment, by itself or in a tuple."""
+    target, value = assigned.targets[0], assigned.value
+    pairs = (
+        zip(target.elts, value.elts, strict=False)
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+        else [(target, value)]
+    )
+    return [v for t, v in pairs if isinstance(t, ast.Name) and t.id == name]
+
+
+def _asks(given: ast.expr) -> bool:
+    """`None`, or `None if ... else True`."""
+    either = (given.body, given.orelse) if isinstance(given, ast.IfExp) else (given,)
+    values = [v.value if isinstance(v, ast.Constant) else False for v in either]
+    return None in values and all(v in (None, True) for v in values)
