@@ -3,10 +3,8 @@
 from guerdon_service.app.listen import check_ports
 from guerdon_service.app.settings import Settings
 from guerdon_service.cache.redis_client import redis_client
+from guerdon_service.core.artifact import BACKENDS
 from guerdon_service.core.errors import InvalidInput
-
-BACKENDS = ("torch", "onnxruntime")
-"""Those of `loader.load_backend`."""
 
 
 def check_early(settings: Settings) -> None:

@@ -9,13 +9,16 @@ from guerdon_service.core.fingerprint import ScorerIdentity
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.ports import Backend, Encoder
 
+BACKENDS = ("torch", "onnxruntime")
+"""What may run a model."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """What an operator asks to be served.
 
     source: a folder, or a Hugging Face hub id (``org/name`` or ``org/name@revision``).
-    backend: ``torch`` or ``onnxruntime``.
+    backend: one of `BACKENDS`.
     dtype: ``float32``, ``bfloat16``, ``float16`` or ``int8``.
     device: ``cpu`` or ``cuda``.
     devices: given, an engine process on each of these (``cpu``, ``cuda:0``), and no thread on `device`.
