@@ -21,12 +21,15 @@ BLOCKS = [b.text for b in blocks_of(DOCS / "pipeline.md") if b.text in SECTION.p
 def test_the_three_files_share_no_prompt_and_lose_no_pair(tmp_path: Path) -> None:
     rows = [
         {
-            "prompt": [{"role": "user", "content": f"{word}  {i // 2}?"}],
+            "prompt": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": f"{word}  {i // 2}?"},
+            ],
             "chosen": f"a{i}",
             "rejected": f"b{i}",
         }
         for i in range(200)
-        for word in ("Why", "why")
+        for word in ("Why", "ｗｈｙ")
     ]
     (tmp_path / "ours.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
     script = BLOCKS[0].partition("<<'END'\n")[2].partition("END\n")[0]
@@ -35,7 +38,7 @@ def test_the_three_files_share_no_prompt_and_lose_no_pair(tmp_path: Path) -> Non
     pairs = {split: read_pairs(tmp_path / file) for split, file in files.items()}
     check_splits(files, {split: ((p.id, p.prompt) for p in found) for split, found in pairs.items()})
     assert sum(map(len, pairs.values())) == len(rows)
-    assert len(pairs["train"]) > len(rows) / 2
+    assert len(rows) / 2 < len(pairs["train"]) < len(rows) * 0.9
 
 
 def test_both_configs_are_complete() -> None:
