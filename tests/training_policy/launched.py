@@ -56,6 +56,7 @@ def _interrupted(arguments: list[str]) -> None:
         calls.append(1)
         weights = [p for group in optimizer.param_groups for p in group["params"] if p.dim() == 2]
         assert sum(p.to_local().numel() for p in weights) < 0.6 * sum(p.numel() for p in weights)
+        assert kept is (os.environ["RANK"] == "0"), "only the process that writes holds whole state"
         if len(calls) == 2:
             raise KeyboardInterrupt
         return whole_optimizer(optimizer, kept=kept)

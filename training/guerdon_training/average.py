@@ -30,9 +30,10 @@ class MovingAverage:
         for average, parameter in zip(self._average, self._parameters, strict=True):
             average.lerp_(parameter, 1.0 - decay)
 
-    def state(self) -> dict[str, Any]:
-        """For a checkpoint; a collective operation where parameters are sharded."""
-        return {"average": [whole(value) for value in self._average], "updates": self._updates}
+    def state(self, *, kept: bool = True) -> dict[str, Any]:
+        """For a checkpoint; a collective operation where parameters are sharded, see `whole_on_cpu`."""
+        average = [value for value in map(whole, self._average) if kept]
+        return {"average": average, "updates": self._updates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""

@@ -25,6 +25,7 @@ from guerdon_training.sharded import (
     part_as,
     restore_optimizer,
     whole,
+    whole_on_cpu,
     whole_optimizer,
 )
 from guerdon_training.steps import epoch_steps
@@ -60,7 +61,7 @@ def fit(
     identity: str,
     accelerator: Accelerator,
 ) -> Fitted:
-    """Train; give the averaged weights of the epoch with the lowest log loss on `valid`.
+    """Train; give the averaged weights of the epoch with the lowest log loss on `valid`, to the main process.
 
     Dropout is off throughout (Huang et al., "The N implementation details of RLHF with PPO", 2023). Goes on
     after the last epoch that the checkpoint in `run` holds, to the same weights as without a break.
@@ -121,7 +122,7 @@ def fit(
         if is_main:
             told = f"epoch {number}, log loss of each head on valid: {[round(x, 4) for x in losses]}"
             tqdm.write(told, file=sys.stderr)
-        averaged = {name: whole(p).clone() for name, p in named.items()}
+        averaged = {name: value.clone() for name, value in whole_on_cpu(named, kept=is_main).items()}
         if mean(losses) < best_loss:
             best, best_loss = Fitted(averaged, learner.objective.log_nu.detach().exp()), mean(losses)
         average.swap()
@@ -133,10 +134,10 @@ def fit(
             "best": best.state,
             "nu": best.nu,
             "best_loss": best_loss,
-            "parameters": [whole(p) for p in parameters],
-            "optimizer": whole_optimizer(optimizer),
+            "parameters": [value for value in map(whole, parameters) if is_main],
+            "optimizer": whole_optimizer(optimizer, kept=is_main),
             "schedule": schedule.state_dict(),
-            "average": average.state(),
+            "average": average.state(kept=is_main),
         }
         if is_main:
             save_state(run / CHECKPOINT, state)
