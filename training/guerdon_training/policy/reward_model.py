@@ -7,9 +7,9 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_training.model import unreported
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.policy.load import with_adapters
 from guerdon_training.policy.rows import Row
@@ -72,14 +72,10 @@ def _classifier(folder: Path) -> PreTrainedModel:
             f"of {', '.join(SERVED)}",
             param="base",
         )
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # that the head is new is no news
-    try:
+    with unreported():  # that the head is new is no news
         model, report = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, dtype=torch.float32, output_loading_info=True
         )
-    finally:
-        logging.set_verbosity(before)
     lost = sorted(set(report["missing_keys"]) - {"score.weight"})
     if lost:
         raise InvalidInput(

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import _CHECKPOINT_PREFIX
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training.run_identity import is_same_run
 from guerdon_training.sharded import whole_on_cpu
 
 CHECKPOINT = "checkpoint.pt"
+_WRAPPED = "_checkpoint_wrapped_module."
+"""What torch puts into the names of layers whose activations are checkpointed."""
 
 
 def trained_state(model: nn.Module, *, kept: bool = True) -> dict[str, torch.Tensor]:
@@ -27,7 +28,7 @@ def trained_state(model: nn.Module, *, kept: bool = True) -> dict[str, torch.Ten
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """By name, which activation checkpointing does not change; of a sharded model this process's parts."""
-    named = ((name.replace(_CHECKPOINT_PREFIX, ""), p) for name, p in model.named_parameters())
+    named = ((name.replace(_WRAPPED, ""), p) for name, p in model.named_parameters())
     return {name: p for name, p in named if p.requires_grad}
 
 
