@@ -11,8 +11,11 @@ import pytest
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import NotReady, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, ItemScores
+from guerdon_service.core.query import ScoreQuery
+from guerdon_service.core.result import ScoreResult
 from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.evaluation.worker import MAX_WAIT_S
+from guerdon_service.scoring.service import ScoringService
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.evaluation.data import pairs, write
@@ -55,6 +58,29 @@ async def test_a_registered_version_is_loaded_where_it_is_worked_on(url: str, fo
         with pytest.raises(UnknownModel, match="m@9"):
             await service.start(EvaluationQuery("m@9", "pairs.jsonl.gz"))
     database.close()
+
+
+async def test_a_version_that_is_let_go_while_it_is_asked_is_loaded_again(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database(url)
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        await one.registry.register("m", "3", "ops")
+        await one.registry.idle()
+        await one.registry.ensure("m", "2")  # no alias needs it
+        score = ScoringService.score
+
+        async def let_go(service: ScoringService, query: ScoreQuery) -> ScoreResult:
+            monkeypatch.setattr(ScoringService, "score", score)
+            await service.catalog.unload("m@2")
+            raise NotReady("the model is being unloaded; ask again later")  # as its engine says meanwhile
+
+        monkeypatch.setattr(ScoringService, "score", let_go)
+        service = EvaluationService(one.service, SqlEvaluationStore(database), folder, one.registry.ensure)
+        started = await service.start(EvaluationQuery("m@2", "pairs.jsonl.gz"))
+    database.close()
+    assert started.candidate_digest == "digest-2"
 
 
 async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationStore, folder: Path) -> None:

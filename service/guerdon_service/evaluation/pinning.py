@@ -1,8 +1,9 @@
 """Which version answers, a registered one that is not loaded here being loaded first."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from guerdon_service.core.errors import UnknownModel
+from guerdon_service.core.errors import NotReady, UnknownModel
 from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.score import Asked, pin
@@ -25,6 +26,10 @@ async def pin_loaded(service: ScoringService, asked: Asked, ensure: EnsureVersio
         GuerdonError: no such model or profile, or it is not ready.
     """
     try:
+        with suppress(
+            NotReady
+        ):  # let go while it was asked, as no alias needs it: the next look finds it gone
+            return await pin(service, asked)
         return await pin(service, asked)
     except UnknownModel as unknown:
         name, version = split_reference(asked.model)
