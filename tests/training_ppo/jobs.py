@@ -1,11 +1,13 @@
 """Jobs on the tiny policy, without files in between."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
+from guerdon_service.core.conversation import Conversation
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.ppo.config import KlConfig, PpoConfig, PpoOptim, PromptData, RolloutConfig, ScoreSource
 from guerdon_training.ppo.log import read_updates
@@ -54,3 +56,21 @@ def run(job: Job) -> list[dict[str, float]]:
     """Train; the lines of the log, the one before the first update left out."""
     optimise(Accelerator(), job)
     return read_updates(job.run / LOG)[1:]
+
+
+class Killed(BaseException):
+    """Stands in for a signal."""
+
+
+class KillsAt(WordShare):
+    """Dies at its n-th call, once."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.call = call
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        if self.calls == self.call:
+            self.call = -1
+            raise Killed
+        return super().score(conversations)

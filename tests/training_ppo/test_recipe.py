@@ -1,8 +1,7 @@
 """The recipe from a config file to an artifact; killed runs; what the learner learns."""
 
 import json
-import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.core.manifest import Norm, from_json
 from guerdon_training.cli import train_command
 from guerdon_training.policy.base import policy_base
-from guerdon_training.policy.config import PolicyLora
 from guerdon_training.ppo.checkpoint import CHECKPOINT, trained_state
-from guerdon_training.ppo.config import KlConfig, PpoConfig, PromptData, ScoreRule
+from guerdon_training.ppo.config import KlConfig, PpoConfig, PromptData
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.log import read_updates
 from guerdon_training.ppo.progress import BEST, Job, Progress, evaluated
 from guerdon_training.ppo.recipe import LOG, optimise, train_ppo
-from tests.training_ppo.jobs import LORA, config_of, job_of, run
+from tests.training_ppo.jobs import Killed, KillsAt, config_of, job_of, run
 from tests.training_ppo.served import plain_artifact
 from tests.training_ppo.tiny import WordShare, write_prompts
 
@@ -127,97 +125,6 @@ def test_a_run_repeats_bit_for_bit(here: Path, policy_folder: Path, reward: Path
         digests.append(train_ppo(_write(here, policy_folder, reward)).digest)
         (here / "artifact").rename(here / f"artifact-{len(digests)}")
     assert digests[0] == digests[1]
-
-
-class Killed(BaseException):
-    """Stands in for a signal."""
-
-
-class KillsAt(WordShare):
-    """Dies at its n-th call, once."""
-
-    def __init__(self, call: int) -> None:
-        super().__init__()
-        self.call = call
-
-    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
-        if self.calls == self.call:
-            self.call = -1
-            raise Killed
-        return super().score(conversations)
-
-
-def _resumable(base: Path, algorithm: str, lora: PolicyLora, **changes: Any) -> PpoConfig:
-    config = config_of(base, algorithm, lora=lora, kl=KlConfig(0.1, target=1.0, horizon=100))
-    return replace(config, scores=ScoreRule(normalise_samples=8, unscorable=-2.0), **changes)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "lora", "call"),
-    [("ppo", PolicyLora(), 0), ("ppo", PolicyLora(), 3), ("ppo", LORA, 2), ("rloo", PolicyLora(), 2)],
-)
-def test_a_killed_run_resumes_to_the_same_weights(
-    policy_folder: Path, tmp_path: Path, algorithm: str, lora: PolicyLora, call: int
-) -> None:
-    config = _resumable(policy_folder, algorithm, lora)
-    whole = job_of(config, tmp_path)
-    expected = run(whole)
-    (tmp_path / "run").rename(tmp_path / "whole")
-    reward = KillsAt(call)
-    with pytest.raises(Killed):
-        run(job_of(config, tmp_path, reward))
-    again = job_of(config, tmp_path, reward)  # a new process would build everything anew
-    found = run(again)
-    for name, weights in trained_state(whole.networks.learner).items():
-        torch.testing.assert_close(trained_state(again.networks.learner)[name], weights, atol=1e-6, rtol=0)
-    assert found == expected
-    assert expected[-1]["objective/kl_coefficient"] != expected[0]["objective/kl_coefficient"]
-
-
-def test_a_line_cut_short_by_the_kill_is_written_again(policy_folder: Path, tmp_path: Path) -> None:
-    config = config_of(policy_folder, save_every=2)
-    with pytest.raises(Killed):
-        run(job_of(config, tmp_path, KillsAt(2)))
-    with (tmp_path / "run" / LOG).open("a") as log:
-        log.write('{"update": 3, "objective/sc')
-    (tmp_path / "run" / f".{CHECKPOINT}.partial").write_text("half")
-    assert [line["update"] for line in run(job_of(config, tmp_path))] == [1, 2, 3]
-
-
-def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(policy_folder: Path, tmp_path: Path) -> None:
-    config = config_of(policy_folder)
-    with pytest.raises(Killed):
-        run(job_of(config, tmp_path, KillsAt(2)))
-    with pytest.raises(InvalidInput, match="another config, data, base or reward"):
-        run(job_of(config, tmp_path, identity="other"))
-    (tmp_path / "run" / CHECKPOINT).write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        run(job_of(config, tmp_path))
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow past 2 kB: what a full disk does to a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.usefixtures("small_files")
-def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(
-    policy_folder: Path, tmp_path: Path
-) -> None:
-    config = config_of(policy_folder)
-    with pytest.raises(Killed):
-        run(job_of(config, tmp_path, KillsAt(1)))
-    path = tmp_path / "run" / CHECKPOINT
-    before = path.read_bytes()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    with pytest.raises(GuerdonError, match="make room"):
-        run(job_of(config, tmp_path))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert path.read_bytes() == before
-    assert len(run(job_of(config, tmp_path))) == 3
 
 
 def _learning(base: Path, algorithm: str, **changes: Any) -> PpoConfig:
