@@ -3,8 +3,7 @@
 from guerdon_service.app.listen import check_ports
 from guerdon_service.app.settings import Settings
 from guerdon_service.cache.redis_client import redis_client
-from guerdon_service.core.artifact import BACKENDS
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.artifact import check_backend
 
 
 def check_early(settings: Settings) -> None:
@@ -14,8 +13,7 @@ def check_early(settings: Settings) -> None:
         InvalidInput: no such back end, a malformed `redis_url`, or a port that cannot be had.
     """
     for backend in (settings.backend, *(spec.backend for spec in settings.specs)):
-        if backend not in BACKENDS:
-            raise InvalidInput(f"backend is {backend!r}; use one of {', '.join(BACKENDS)}", param="backend")
+        check_backend(backend)
     if settings.redis_url is not None:
         redis_client(settings.redis_url, timeout_s=1.0, max_connections=1)  # connects when it is first asked
     check_ports(settings)

@@ -10,7 +10,7 @@ from guerdon_service.app.launches import launches
 from guerdon_service.artifacts.golden import read_golden
 from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.backends.process.pool import EnginePool
-from guerdon_service.core.artifact import Artifact, LoadedModel, ModelSpec
+from guerdon_service.core.artifact import Artifact, LoadedModel, ModelSpec, check_backend
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import Backend
 from guerdon_service.scoring.certificate import certify
@@ -73,8 +73,7 @@ def load_backend(spec: ModelSpec, artifact: Artifact, num_threads: int | None = 
     Raises:
         InvalidInput: no such back end, or it cannot serve this artifact, dtype or device.
     """
-    if spec.backend not in _BACKENDS:
-        raise InvalidInput(f"backend is {spec.backend!r}; use one of {', '.join(_BACKENDS)}", param="backend")
+    check_backend(spec.backend)
     if spec.devices:
         return EnginePool(launches(spec, artifact.manifest.digest, num_threads))
     if artifact.manifest.implicit is not None:

@@ -5,12 +5,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guerdon_service.core.certificate import UNCHECKED, Certificate, Check
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import ScorerIdentity
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.ports import Backend, Encoder
 
 BACKENDS = ("torch", "onnxruntime")
 """What may run a model."""
+
+
+def check_backend(name: str) -> None:
+    """Refuse a back end that there is not.
+
+    Raises:
+        InvalidInput: `name` is none of `BACKENDS`.
+    """
+    if name not in BACKENDS:
+        raise InvalidInput(f"backend is {name!r}; use one of {', '.join(BACKENDS)}", param="backend")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,7 @@ async def pin_loaded(service: ScoringService, asked: Asked, ensure: EnsureVersio
         GuerdonError: no such model or profile, or it is not ready.
     """
     try:
-        with suppress(
-            NotReady
-        ):  # let go while it was asked, as no alias needs it: the next look finds it gone
+        with suppress(NotReady):  # perhaps let go while it was asked: the next look finds it gone
             return await pin(service, asked)
         return await pin(service, asked)
     except UnknownModel as unknown:
