@@ -301,6 +301,8 @@ def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
         (["--port", "x"], "--port cannot be used"),
         (["--backend", "torhc"], "backend is 'torhc'; use one of torch, onnxruntime"),
         (["--redis-url", "localhost:6379"], "redis_url cannot be used (Redis URL must"),
+        (["--state-url", "mysql://db/guerdon"], "state_url names a database of the kind 'mysql'"),
+        (["--state-url", "sqlite:///absent/state.db"], "state_url names a file in absent, which does not"),
         (["--grpc-port", "TAKEN"], "grpc_port TAKEN on 127.0.0.1 cannot be listened on ("),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_database_that_cannot_be_reached_is_not_ready_and_no_password_is_told(
 ) -> None:
     nowhere = tmp_path / "nowhere"
     urls = {
-        "file": f"sqlite:///{nowhere}/state.db",
+        "file": f"sqlite:///{tmp_path}",  # which is a folder
         "postgresql": f"postgresql://user:hunter2@/x?host={nowhere}",
     }
     with pytest.raises(NotReady) as refused:

@@ -65,6 +65,23 @@ class Database:
         self.engine.dispose()
 
 
+def check_url(url: str) -> None:
+    """Refuse what `open_database` would refuse, as far as it can be told without a connection.
+
+    Raises:
+        InvalidInput: no such kind of database, its driver is not installed, or the folder of its file does
+            not exist.
+    """
+    engine = _engine(url)
+    engine.dispose()
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    if file and not file.startswith("file:") and not Path(file).parent.is_dir():
+        raise InvalidInput(
+            f"state_url names a file in {Path(file).parent}, which does not exist; make that folder first",
+            param="state_url",
+        )
+
+
 def open_database(url: str) -> Database:
     """Open `url` and bring its tables up to date; several replicas may do so at once.
 
@@ -73,9 +90,10 @@ def open_database(url: str) -> Database:
             ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
 
     Raises:
-        InvalidInput: no such kind of database, or its driver is not installed.
+        InvalidInput: as `check_url`.
         NotReady: it cannot be reached.
     """
+    check_url(url)
     database = Database(_engine(url))
     try:
         with database.writing() as connection:
