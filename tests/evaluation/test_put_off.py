@@ -55,8 +55,9 @@ async def test_a_registered_version_is_loaded_where_it_is_worked_on(url: str, fo
     async with replica(database, follows=False) as three:
         service = EvaluationService(three.service, store, folder, three.registry.ensure)
         assert (await service.start(query)).candidate_digest == done.candidate_digest
-        with pytest.raises(UnknownModel, match="m@9"):
+        with pytest.raises(UnknownModel, match="m@9 is not registered; registered are: 1, 2, 3") as refused:
             await service.start(EvaluationQuery("m@9", "pairs.jsonl.gz"))
+        assert refused.value.param == "model"
     database.close()
 
 

@@ -153,7 +153,7 @@ async def test_a_version_shows_its_card_and_nobody_is_told_where_it_lies(databas
         for name, version, told in (
             ("m", "1", "no model card"),
             ("m", "2", "not where it was"),
-            ("m", "3", "m@3"),
+            ("m", "3", "m@3 is not registered; registered are: 1, 2$"),
             ("n", "1", "'n'"),
         ):
             with pytest.raises(UnknownModel, match=told) as refused:

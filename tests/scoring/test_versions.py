@@ -56,6 +56,17 @@ async def test_a_reference_to_nothing_is_unknown(model: str) -> None:
     assert refused.value.param == "model" and model in refused.value.message
 
 
+async def test_an_unknown_version_is_told_with_those_that_are_loaded() -> None:
+    async with versions("1", "2", "3") as (service, catalog):
+        catalog.point({("m", "candidate"): "3"})
+        with pytest.raises(UnknownModel) as refused:
+            await reply(service, "m@9")
+        told = "model 'm@9' is not loaded; loaded versions of m are: 1 (champion), 2, 3 (candidate)"
+        assert refused.value.message == told
+        with pytest.raises(UnknownModel, match=r"loaded are: m$"):
+            await reply(service, "ghost@1")
+
+
 async def test_a_flip_moves_the_bare_name_and_back_and_nothing_is_loaded_again() -> None:
     async with versions("1", "2") as (service, catalog):
         for champion in ("2", "1", "2"):

@@ -35,6 +35,8 @@ async def pin_loaded(service: ScoringService, asked: Asked, ensure: EnsureVersio
             raise
         try:
             await ensure(name, version)
-        except UnknownModel:
+        except UnknownModel as unregistered:
+            if unregistered.param == "version":  # of a name that is registered: it says which versions are
+                raise UnknownModel(unregistered.message, param="model") from None
             raise unknown from None  # it says what is loaded
     return await pin(service, asked)

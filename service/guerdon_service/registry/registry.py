@@ -324,8 +324,11 @@ class Registry:
     def _registered(self, history: ModelHistory, version: str) -> ModelVersion:
         found = find_version(history.versions, version)
         if found is None:
-            asked = f"{history.name}@{version[:80]}"
-            raise UnknownModel(f"model {asked} is not registered; register it first", param="version")
+            known = ", ".join(registered.version for registered in history.versions)
+            raise UnknownModel(
+                f"model {history.name}@{version[:80]} is not registered; registered are: {known}",
+                param="version",
+            )
         return found
 
     def _version(self, name: str, manifest: Manifest, source: str, by: str) -> ModelVersion:

@@ -268,11 +268,18 @@ class Catalog:
                 retry_after_ms=1000,
             )
         if key not in self._slots:
-            loaded = ", ".join(dict.fromkeys(name for name, _ in self._slots)) or "none"
             raise UnknownModel(
-                f"model {reference or self._default!r} is not loaded; loaded are: {loaded}", param="model"
+                f"model {reference or self._default!r} is not loaded; {self._known(name)}", param="model"
             )
         return key
+
+    def _known(self, name: str) -> str:
+        """What is loaded instead: versions of that name, or names. Every key may list both."""
+        versions = [info for info in self.infos() if info.name == name and info.version]
+        if versions:
+            told = (f"{v.version} ({', '.join(v.aliases)})" if v.aliases else v.version for v in versions)
+            return f"loaded versions of {name} are: {', '.join(told)}"
+        return f"loaded are: {', '.join(dict.fromkeys(known for known, _ in self._slots)) or 'none'}"
 
 
 def _changed(model: LoadedModel, identity: tuple[str, str]) -> InvalidInput:
