@@ -120,7 +120,23 @@ def test_norm_and_temperature_of_the_head_are_those_of_the_valid_pairs(
     clusters = [p.cluster for p in pairs["valid"]]
     margins = (valid[:, 0] - valid[:, 1]) / norm.std
     assert manifest.calibration is not None
-    assert manifest.calibration.slope == pytest.approx(fit_slope(margins, clusters).slope, rel=1e-4)
+    slope = manifest.calibration.slope
+    assert slope == pytest.approx(fit_slope(margins, clusters).slope, rel=1e-4)
+    wrong = 1.0 / (1.0 + np.exp(slope * (scores["test"][:, 0] - scores["test"][:, 1]) / norm.std))
+    told = manifest.metrics["calibration"]["test"]["brier"]["value"]
+    assert told == pytest.approx((wrong**2).mean(), rel=1e-6), "that of the old slope is near"
+
+
+def test_a_pair_that_does_not_fit_is_refused_and_counts_one_half(trained: Path) -> None:
+    folder = trained.parent
+    lines = (folder / "test.jsonl").read_text("utf-8").splitlines()
+    long = json.loads(lines[0]) | {"chosen": "good " * 99}
+    (folder / "refused.jsonl").write_text("\n".join([json.dumps(long), *lines[1:]]), "utf-8")
+    artifact = _run(folder, _values(output="half", data=SPLITS | {"test": "refused.jsonl"}))
+    figures = json.loads((artifact / "manifest.json").read_text("utf-8"))["metrics"]["brand"]["test"][
+        "pooled"
+    ]
+    assert (figures["num_refused"], figures["num_pairs"]) == (1, len(lines))
 
 
 def test_the_new_head_has_its_own_opinion_and_the_old_ones_keep_theirs(adapted: Path, trained: Path) -> None:
@@ -254,6 +270,8 @@ def test_the_service_certifies_the_new_version(adapted: Path) -> None:
     ("changes", "message"),
     [
         ({"attribute": "quality"}, "attribute quality is already in tiny"),
+        ({"attribute": ""}, "attribute must not be empty"),
+        ({"attribute": "calibration"}, "attribute must be none of calibration, directions"),
         ({"output": "artifact"}, "output must be another folder than artifact"),
         ({"l2": [0.0]}, "l2 must hold values above 0"),
         ({"data": SPLITS | {"test": "valid.jsonl"}}, r"valid\.jsonl \(record 0\) share a prompt"),

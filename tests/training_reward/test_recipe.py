@@ -116,6 +116,7 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
         ({"optim": {"num_threads": 0}}, r"optim\.num_threads must be at least 1"),
         ({"optim": {"centring": -1.0}}, r"optim\.centring must be at least 0"),
         ({"heads": []}, "heads must name at least one head"),
+        ({"heads": [{"name": "directions", "sources": []}]}, "heads must be named none of calibration, dir"),
         ({"profiles": {}}, "profiles must hold at least one profile"),
         (
             {"profiles": {"only": {"kindness": 1.0}}},

@@ -19,6 +19,8 @@ from guerdon_training.measure import Scored, calibration_figures, profile_slopes
 COMPLY, REFUSE = "comply", "refuse"
 CONTRAST = "contrast"
 """How XSTest names the subsets of prompts that do ask for harm, beside those that only sound like it."""
+OF_PROFILES = ("calibration", "directions")
+"""What `profile_metrics` calls its figures in `manifest.metrics`, where attributes stand too."""
 
 
 def directions(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, fit_norm, fit_slope
 from guerdon_service.core.whole_file import whole_folder
@@ -24,9 +25,11 @@ from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import PreferencePair, file_sha256, read_pairs
+from guerdon_training.directions import OF_PROFILES
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
+from guerdon_training.measure import Scored, calibration_figures
 from guerdon_training.model import base_folder, load_tokenizer
 from guerdon_training.newton import fit_differences
 from guerdon_training.pair_features import PairFeatures, split_features, with_sure_signs
@@ -103,7 +106,11 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         profiles={config.attribute: Profile({config.attribute: 1.0}), **reward.manifest.profiles},
         calibration=slope,
         parents={**reward.manifest.parents, "head": _parents(config, reward.manifest)},
-        metrics={**reward.manifest.metrics, config.attribute: figures},
+        metrics={
+            **reward.manifest.metrics,
+            config.attribute: figures,
+            "calibration": {"test": _calibration(test, weights, head, slope)},
+        },
     )
 
     # 4. Write the artifact: the old one with a row more in its last layer.
@@ -128,6 +135,10 @@ def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Pat
         f"attribute {config.attribute} is already in {manifest.name}; choose another name": (
             config.attribute in (*manifest.attributes, *manifest.profiles, *(h.name for h in manifest.heads))
         ),
+        "attribute must not be empty": not config.attribute,
+        f"attribute must be none of {', '.join(OF_PROFILES)}, by which metrics name other things": (
+            config.attribute in OF_PROFILES
+        ),
         "l2 must hold values above 0": not config.l2 or min(config.l2) <= 0,
         f"artifact {manifest.name} has no adapter with a classifier on a package's base; give one that "
         "guerdon train reward wrote": (
@@ -149,7 +160,14 @@ def _read_pairs(config: HeadModeConfig) -> dict[str, tuple[PreferencePair, ...]]
 def _figures(split: PairFeatures, weights: Floats) -> dict[str, Any]:
     scores = split.features @ weights
     judged = [Judged(p, (float(a), float(b))) for p, (a, b) in zip(split.pairs, scores, strict=True)]
-    return asdict(measure(judged))
+    return asdict(measure([*judged, *(Judged(p, None) for p in split.refused)]))
+
+
+def _calibration(split: PairFeatures, weights: Floats, head: Head, slope: Calibration) -> dict[str, Any]:
+    """Of the new default profile: what `manifest.metrics` held is of another slope."""
+    scores = (split.features @ weights)[:, :, None]
+    scored = [Scored(Tagged(p, 0), raw) for p, raw in zip(split.pairs, scores, strict=True)]
+    return calibration_figures(scored, (head,), {head.attribute: 1.0}, slope)
 
 
 def _append_row(source: Path, target: Path, weights: Floats) -> None:

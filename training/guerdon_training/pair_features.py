@@ -6,6 +6,7 @@ float32 too where rounding could turn a pair that is measured.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,13 @@ With the default model bfloat16 moved the margins by 0.006 of it, the worst of 9
 
 @dataclass(frozen=True, slots=True)
 class PairFeatures:
-    """Pairs that fit the model, with tokens and features: float64 [P, 2, D], chosen first."""
+    """Pairs that fit the model, with tokens and features: float64 [P, 2, D], chosen first.
+
+    refused: those that do not.
+    """
 
     pairs: Sequence[PreferencePair]
+    refused: Sequence[PreferencePair]
     tokens: Sequence[tuple[PairTokens, PairTokens]]
     features: Floats
 
@@ -45,7 +50,7 @@ class PairFeatures:
 def split_features(
     reward: LocalReward, splits: Mapping[str, Sequence[PreferencePair]], keep: str = ""
 ) -> list[PairFeatures]:
-    """The pairs of each split of which both responses fit the model; one forward for all of them.
+    """The pairs of each split, by whether both responses fit the model; one forward for all that do.
 
     Args:
         keep: folder that keeps features from one call to the next; "" keeps none.
@@ -69,8 +74,11 @@ def split_features(
             param="artifact",
         )
     parts = np.split(features, np.cumsum([len(own) for own in known])[:-1])
-    kept = [[p for p, t in zip(splits[s], found, strict=True) if t] for s, found in tokens.items()]
-    return [PairFeatures(*split) for split in zip(kept, known, parts, strict=True)]
+    kept, refused = (
+        [list(compress(splits[s], ((t is not None) is fit for t in found))) for s, found in tokens.items()]
+        for fit in (True, False)
+    )
+    return [PairFeatures(*split) for split in zip(kept, refused, known, parts, strict=True)]
 
 
 def _encoded(reward: LocalReward, pair: PreferencePair) -> tuple[PairTokens, PairTokens] | None:

@@ -2,6 +2,7 @@
 
 from guerdon_training.config import RewardConfig
 from guerdon_training.convex import check_convex
+from guerdon_training.directions import OF_PROFILES
 from guerdon_training.model import check_pooling
 from guerdon_training.objective_config import check_objective
 from guerdon_training.problems import refuse_first
@@ -19,6 +20,9 @@ def check_reward(config: RewardConfig) -> None:
     problems = {
         "heads must name at least one head": not names,
         "heads must have different names": len(set(names)) < len(names),
+        f"heads must be named none of {', '.join(OF_PROFILES)}, by which metrics name other things": bool(
+            {*names} & {*OF_PROFILES}
+        ),
         "profiles must hold at least one profile; give weights by head": not config.profiles,
         f"profiles weigh {', '.join(strangers)}, which heads lacks; it has {', '.join(names)}": bool(
             strangers

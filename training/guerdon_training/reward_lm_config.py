@@ -6,10 +6,11 @@ from accelerate import Accelerator
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.directions import OF_PROFILES
 from guerdon_training.policy.config import PolicyData, PolicyLora, PolicyOptim
 from guerdon_training.problems import refuse_first
 
-OTHER_METRICS = ("training", "calibration", "directions")
+OTHER_METRICS = ("training", *OF_PROFILES)
 """Names in `manifest.metrics` beside that of the attribute."""
 
 
