@@ -174,6 +174,25 @@ def test_bad_records_become_error_records_and_the_rest_is_scored(service: Servic
     assert answered["r69"] == 1, "only the refused half is sent again"
 
 
+@pytest.mark.parametrize(
+    ("verb", "reason"),
+    [
+        ("score", "response is missing"),
+        ("compare", "a is missing"),
+        ("rank", "candidates is missing"),
+    ],
+)
+def test_a_file_of_another_shape_is_told_with_its_first_line_and_why(
+    verb: str, reason: str, rest: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in", ["", *[{"prompt": "p", "answer": "r"}] * 3])
+    out = str(tmp_path / "out")
+    for _ in range(2):  # the second goes on with the output of the first, which has them all
+        assert main([verb, str(source), "--url", rest[0], "--output", out]) == 1
+        told = f"guerdon: 3 of 3 records became error records; the first is line 2: {reason}\n"
+        assert capsys.readouterr().err == told
+
+
 def test_an_error_that_no_record_is_to_blame_for_stops_the_run(
     service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from guerdon.cli.output import Output, Record
+from guerdon.cli.output import Errors, Output, Record
 from guerdon.client import AsyncClient
 from guerdon.errors import BackendFailed, GuerdonError, InvalidInput, PayloadTooLarge
 from guerdon.types import Lane, ModelRef
@@ -61,8 +61,8 @@ async def run_bulk(
     lines: Iterable[tuple[int, bytes]],
     output: Output,
     advance: Callable[[int], object],
-) -> int:
-    """Answer every line that `output` does not hold yet; the number of error records written.
+) -> Errors:
+    """Answer every line that `output` does not hold yet; the error records, those that it holds included.
 
     Args:
         advance: is told how many records were just written.
@@ -72,17 +72,17 @@ async def run_bulk(
     """
     todo = (parse_line(verb, i, line) for i, line in lines if i not in output.done)
     running: deque[asyncio.Task[list[Record]]] = deque()
-    num_errors = 0
+    errors = output.errors
     try:
         while True:
             while len(running) < CONCURRENCY and (batch := list(islice(todo, verb.batch_size))):
                 running.append(asyncio.create_task(_answer(verb, client, options, batch, output)))
             if not running:
-                return num_errors
+                return errors
             records = await running[0]
             running.popleft()
             output.write(records)
-            num_errors += sum("error" in record for record in records)
+            errors = errors.plus(records)
             advance(len(records))
     finally:
         for task in running:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from guerdon.cli.bulk import Options, Verb, run_bulk
 from guerdon.cli.input import InputFile, open_input
-from guerdon.cli.output import FileOutput, Output, StreamOutput
+from guerdon.cli.output import Errors, FileOutput, Output, StreamOutput
 from guerdon.client import AsyncClient
 
 R = TypeVar("R")
@@ -58,18 +58,22 @@ def run_command(verb: Verb[R], args: argparse.Namespace) -> int:
         run = {"verb": verb.name, "input": source.sha256, "model": args.model, "profile": args.profile}
         output = StreamOutput() if args.output is None else FileOutput(Path(args.output), run)
         try:
-            num_errors = output.num_errors + asyncio.run(_run(verb, args, source, output))
+            errors = asyncio.run(_run(verb, args, source, output))
         finally:
             output.close()
-    if num_errors:
-        print(f"guerdon: {num_errors} of {source.num_records} records became error records", file=sys.stderr)
+    if errors.first is not None:
+        print(
+            f"guerdon: {errors.num} of {source.num_records} records became error records; the first is line "
+            f"{errors.first['index'] + 1}: {errors.first['error']['message']}",
+            file=sys.stderr,
+        )
     if args.json and args.output is not None:
-        told = {"output": args.output, "num_records": source.num_records, "num_errors": num_errors}
+        told = {"output": args.output, "num_records": source.num_records, "num_errors": errors.num}
         print(json.dumps(told))
-    return 1 if num_errors else 0
+    return 1 if errors.num else 0
 
 
-async def _run(verb: Verb[R], args: argparse.Namespace, source: InputFile, output: Output) -> int:
+async def _run(verb: Verb[R], args: argparse.Namespace, source: InputFile, output: Output) -> Errors:
     from tqdm import tqdm
 
     options = Options(args.model, args.profile, args.lane)

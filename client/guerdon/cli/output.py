@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -23,15 +23,28 @@ SYNC_EVERY_S = 5.0
 Record = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """How many error records there are, and the first one."""
+
+    num: int = 0
+    first: Record | None = None
+
+    def plus(self, records: Sequence[Record]) -> "Errors":
+        """These, and those among later `records`."""
+        bad = [record for record in records if "error" in record]
+        return Errors(self.num + len(bad), self.first or next(iter(bad), None))
+
+
 class Output(Protocol):
     """Takes results in the input's order.
 
     done: line indices that need no work.
-    num_errors: of these, how many are error records.
+    errors: those of `done`.
     """
 
     done: frozenset[int]
-    num_errors: int
+    errors: Errors
 
     def check_model(self, model: ModelRef) -> None:
         """Refuse results of another model than the first ones were of."""
@@ -51,7 +64,7 @@ class StreamOutput:
 
     def __init__(self) -> None:
         self.done: frozenset[int] = frozenset()
-        self.num_errors = 0
+        self.errors = Errors()
         self._model: ModelRef | None = None
 
     def check_model(self, model: ModelRef) -> None:
@@ -87,7 +100,7 @@ class FileOutput:
         try:
             self._lock()
             self._run = self._claim(run)
-            self.done, self.num_errors = self._recover()
+            self.done, self.errors = self._recover()
         except BaseException:
             self._file.close()
             raise
@@ -139,20 +152,20 @@ class FileOutput:
         self._save_run()
         return self._run
 
-    def _recover(self) -> tuple[frozenset[int], int]:
-        """Indices of the finished records, and how many are errors; a line that a kill tore is cut off."""
+    def _recover(self) -> tuple[frozenset[int], Errors]:
+        """Indices of the finished records, and the errors among them; a line that a kill tore is cut off."""
         done: set[int] = set()
-        num_errors = whole = 0
+        errors, whole = Errors(), 0
         with self._path.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
                 record = self._parse(line)
                 done.add(record["index"])
-                num_errors += "error" in record
+                errors = errors.plus([record])
                 whole += len(line)
         self._file.truncate(whole)
-        return frozenset(done), num_errors
+        return frozenset(done), errors
 
     def _parse(self, line: bytes) -> Record:
         try:
