@@ -70,9 +70,14 @@ def test_what_set_cannot_mean_is_refused(sft: Path, change: str, message: str) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: [", "is not YAML"),
+        (
+            "name: [",
+            r"bad\.yaml:1 is not YAML \(expected the node content, .* that begins on line 1\); fix it$",
+        ),
+        ("a: 1\nb: [\nc: 1\n", r"bad\.yaml:4 is not YAML \(expected ',' .* sequence that begins on line 2\)"),
+        ("a: 1\nb: \x07", r"bad\.yaml:2 is not YAML \(special characters are not allowed: '\\x07'\)"),
         ("- one", "must hold `key: value` lines"),
-        ("name: a\nname: b", "name is given twice"),
+        ("name: a\nname: b", r"bad\.yaml:2 is not YAML \(name is given twice\)"),
         ("name: !!python/object:os.system {}", "is not YAML"),
         ("a: 1", "a is unknown; did you mean"),
     ],
@@ -82,6 +87,38 @@ def test_a_file_that_is_no_config_is_refused(tmp_path: Path, text: str, message:
     path.write_text(text, "utf-8")
     with pytest.raises(InvalidInput, match=message):
         read_config(path, SftConfig)
+
+
+def test_a_file_that_is_not_utf_8_is_refused_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"name: one\noutput: \xe9t\xe9\n")
+    with pytest.raises(InvalidInput, match=r"bad\.yaml:2 is not UTF-8"):
+        read_config(path, SftConfig)
+
+
+def test_all_that_is_unknown_and_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "nam: one\nbase: llm\noptim: {epocs: 1}\ndata: {train: a, valid: b}\nseed: [1]\n", "utf-8"
+    )
+    with pytest.raises(InvalidInput) as refused:
+        read_config(path, SftConfig)
+    assert refused.value.message == (
+        "config nam is unknown; did you mean name? config optim.epocs is unknown; did you mean epochs? "
+        "config optim.epochs, optim.learning_rate, data.test, name, version, output, "
+        "max_tokens are missing; add them"
+    )
+    assert refused.value.param == "nam"
+
+
+def test_a_pipeline_names_what_it_lacks_and_what_reward_misspells_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^config output, seed are missing; add them$"):
+        wire({key: value for key, value in config("runs/x").items() if key not in ("output", "seed")})
+    misspelt = override(config("runs/x"), ["reward.optim.epocs=1", "reward.lorra=1"])
+    with pytest.raises(InvalidInput) as refused:
+        wire(misspelt)
+    assert "reward.lorra is unknown" in refused.value.message
+    assert "gold" not in refused.value.message
 
 
 def test_the_resolved_config_reads_back_as_itself(sft: Path, tmp_path: Path) -> None:

@@ -59,6 +59,18 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
+def yaml_fault(text: str, err: yaml.YAMLError) -> tuple[int, str]:
+    """Line of `text`, from 1, on which `parse_yaml` stopped with `err`, and why in one line."""
+    if isinstance(err, yaml.reader.ReaderError):  # a character that YAML doesn't take
+        return text.count("\n", 0, err.position) + 1, f"{err.reason}: {chr(err.character)!a}"
+    assert isinstance(err, yaml.MarkedYAMLError), "PyYAML has no other errors of loading"
+    mark, begun = err.problem_mark or err.context_mark, err.context_mark
+    why = err.problem or ""
+    if err.context and begun:
+        why += f", {err.context} that begins on line {begun.line + 1}"
+    return mark.line + 1 if mark else 1, why
+
+
 def dump_yaml(data: Any) -> str:
     """Plain values as YAML that `parse_yaml` reads back; tuples become lists."""
     return yaml.dump(_plain(data), Dumper=_Dumper, sort_keys=False, width=110)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.config_file import build_config
+from guerdon_training.config_file import build_config, missing_message
 from guerdon_training.pipeline.config import PipelineConfig
 
 SECTIONS = ("sft", "reward", "dpo", "ppo", "compare")
@@ -25,9 +25,10 @@ def wire(data: Mapping[str, Any]) -> PipelineConfig:
     Raises:
         InvalidInput: a key is unknown, missing, of the wrong type, or one that the pipeline itself fills in.
     """
-    for key in ("name", "output", "version", "seed", "pairs", *SECTIONS):
-        if not data.get(key) and data.get(key) != 0:
-            raise InvalidInput(f"config {key} is missing; add it", param=key)
+    needed = ("name", "output", "version", "seed", "pairs", *SECTIONS)
+    missing = [key for key in needed if not data.get(key) and data.get(key) != 0]
+    if missing:
+        raise InvalidInput(missing_message(missing), param=missing[0])
     if "gold" in data:
         raise InvalidInput(
             "config gold is made by the pipeline, as reward on the other half; remove it", param="gold"
@@ -58,7 +59,7 @@ def wire(data: Mapping[str, Any]) -> PipelineConfig:
         "data": of_half["b"],
         "seed": wired["reward"]["seed"] + 1,
     }
-    return build_config(PipelineConfig, {"card": {}} | dict(data) | wired | {"gold": gold})
+    return build_config(PipelineConfig, {"card": {}} | dict(data) | wired | {"gold": gold}, made=("gold",))
 
 
 def _section(name: str, data: Mapping[str, Any], forced: Mapping[str, Any]) -> dict[str, Any]:
