@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from guerdon_training.cli import train_command
+from tests.training_policy.runs import LORA
 from tests.training_policy.tiny_lm import WORDS, write_jsonl
 
 CONFIG = """
@@ -29,7 +30,6 @@ optim:
   num_threads: 1
 {tables}
 """
-LORA = "lora:\n  rank: 4\n  alpha: 8\n"
 
 
 def polite_pairs(count: int, seed: int, *, flipped: bool) -> list[dict[str, Any]]:

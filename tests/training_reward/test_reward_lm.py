@@ -228,6 +228,7 @@ def test_a_run_in_half_precision_is_measured_as_it_is_served(
         ("epochs: 2", "epochs: 0", r"optim\.epochs must be at least 1"),
         ("max_tokens: 96", "max_tokens: 10", r"no pair of train\.jsonl fits max_tokens = 10; raise it"),
         ("max_tokens: 96", "max_tokens: 7", "max_tokens must be at least 8"),
+        ("max_tokens: 96", "max_tokens: 513", "max_tokens is 513, but the base reads 512 at most; lower it"),
         ("attribute: politeness", 'attribute: ""', "attribute must not be empty"),
         ("attribute: politeness", "attribute: training", "attribute must be none of training, calib"),
         ("optim:", "loss:\n  flip_rate: 0.5\noptim:", r"loss\.flip_rate must be in \[0, 0\.5\)"),

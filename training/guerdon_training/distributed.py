@@ -57,6 +57,18 @@ def begin_processes(*, zero: bool = False, **options: Any) -> Accelerator:
     return accelerator
 
 
+def check_alone() -> None:
+    """Refuse several processes to a recipe that shares no work: each would write the same files.
+
+    Raises:
+        InvalidInput: they were launched.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InvalidInput(
+            "this recipe runs in one process; start it without accelerate launch", param="accelerate"
+        )
+
+
 def load_everywhere() -> None:
     """Have every process read whole weights from their files; under FSDP, one alone would, and send them."""
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"

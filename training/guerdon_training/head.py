@@ -26,6 +26,7 @@ from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import PreferencePair, file_sha256, read_pairs
 from guerdon_training.directions import OF_PROFILES
+from guerdon_training.distributed import check_alone
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
@@ -78,6 +79,7 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     Raises:
         InvalidInput: the config, the data or the artifact cannot be used; nothing was written then.
     """
+    check_alone()
     config = read_config(config_path, HeadModeConfig, overrides)
     torch.set_num_threads(config.num_threads)
     source, output = Path(config.artifact), Path(config.output)

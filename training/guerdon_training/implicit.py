@@ -22,6 +22,7 @@ from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import seal
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.distributed import check_alone
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import golden_text
@@ -80,6 +81,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     Raises:
         InvalidInput: the config, the data or the policy cannot be used; nothing was written then.
     """
+    check_alone()
     config = read_config(config_path, ImplicitConfig, overrides)
     torch.set_num_threads(config.num_threads)
     source, folder = open_implicit_reward(Path(config.policy), torch.device("cpu")), Path(config.output)

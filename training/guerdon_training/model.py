@@ -162,7 +162,8 @@ def unreported() -> Iterator[None]:
 
 
 def check_max_tokens(folder: Path, max_tokens: int) -> None:
-    """Refuse more tokens than the base has positions for: the first long text would stop the run.
+    """Refuse more tokens than the base has positions for: the first long text would stop the run, or be read
+    at positions that were never trained.
 
     Raises:
         InvalidInput: `max_tokens` is above what the base reads.

@@ -31,6 +31,7 @@ from guerdon_training.measure import (
     normalised_heads,
     write_scores,
 )
+from guerdon_training.model import check_max_tokens
 from guerdon_training.policy.artifact import write_policy
 from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.pairs import ExamplePair, read_split
@@ -70,6 +71,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
     check_config(config)
     recipe = begin(config)
     check_precision(recipe.accelerator)
+    check_max_tokens(recipe.origin.folder, config.max_tokens)
     optim = config.optim
 
     # 1. Data: both conversations of a pair as the tokens that the service will read.

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.artifact import MANIFEST
 from guerdon_training.config_file import override, read_mapping
+from guerdon_training.distributed import check_alone
 from guerdon_training.pipeline.check import check_pipeline
 from guerdon_training.pipeline.run import run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
@@ -26,6 +27,7 @@ def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
         InvalidInput: config, data or a base cannot be used, or a finished stage was made from others.
         GuerdonError: a stage failed; run the same command again once the cause is removed.
     """
+    check_alone()
     config = wire(override(read_mapping(config_path), overrides))
     check_pipeline(config)
     run_stages(pipeline_stages(config), say=partial(tqdm.write, file=sys.stderr))
