@@ -56,7 +56,7 @@ def test_every_command_has_it_or_a_reason(words: str, capsys: pytest.CaptureFixt
         ("bench", "figures"),
         ("export", "graphs"),
         ("calibrate", "digest"),
-        ("train", "digest"),
+        ("train", "folder"),
     ],
 )
 @pytest.mark.usefixtures("ready_graph")

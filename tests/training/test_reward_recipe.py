@@ -1,6 +1,7 @@
 """The recipe from end to end on a tiny base: it learns, and what it writes can be read and reproduced."""
 
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -170,8 +171,12 @@ def test_no_path_of_this_machine_is_in_the_artifact(trained: Path) -> None:
     assert not [p for p in trained.rglob("*") if p.is_file() and here in p.read_text("utf-8", "ignore")]
 
 
-def test_the_same_seed_gives_the_same_weights(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_seed_gives_the_same_weights_and_the_last_line_tells_what_they_are_worth(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     for name in ("train.jsonl", "valid.jsonl", "test.jsonl", "config.yaml"):
         (tmp_path / name).write_bytes((trained.parent / name).read_bytes())
@@ -179,6 +184,11 @@ def test_the_same_seed_gives_the_same_weights(
     assert train_command(["reward", "config.yaml"]) == 0
     weights = "adapter/adapter_model.safetensors"
     assert (tmp_path / "artifact" / weights).read_bytes() == (trained / weights).read_bytes()
+    *_, told = capsys.readouterr().out.splitlines()
+    assert re.match(r"artifact: .*quality: test accuracy 0\.\d+ \[.* on \d+ pairs", told)
+    assert not [
+        w for w in recwarn if issubclass(w.category, FutureWarning)
+    ]  # peft asks for what is deprecated
 
 
 @pytest.mark.parametrize("other", ["train", "valid"])

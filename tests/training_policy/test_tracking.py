@@ -52,9 +52,12 @@ def tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tensorboard")
-def test_every_line_of_the_log_is_echoed(tiny_lm: Path, here: Path) -> None:
+def test_every_line_of_the_log_is_echoed(
+    tiny_lm: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = prepare_sft(here, tiny_lm)
     assert train_command(["sft", str(config), "--tracker", "tensorboard", "--set", "optim.epochs=1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("artifact: test loss ")
     lines = [json.loads(x) for x in (here / "artifact" / "metrics.jsonl").read_text("utf-8").splitlines()]
     (first, *logged, last) = LOGGED
     assert first == ("artifact", "start", None, {"in": "runs"})

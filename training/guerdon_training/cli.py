@@ -3,16 +3,19 @@
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.config_file import override, read_mapping
 from guerdon_training.dpo import train_dpo
 from guerdon_training.head import train_head
 from guerdon_training.implicit import train_implicit
-from guerdon_training.pipeline.recipe import train_pipeline
+from guerdon_training.last_line import last_line
+from guerdon_training.pipeline.recipe import PUBLISHED, train_pipeline
 from guerdon_training.ppo.recipe import train_ppo
 from guerdon_training.reward import train_reward
 from guerdon_training.reward_lm import train_reward_lm
@@ -61,13 +64,23 @@ def train_command(argv: list[str]) -> int:
         help="replace a setting, e.g. optim.epochs=2",
     )
     parser.add_argument("--tracker", default="", metavar="NAME", help=f"log there too: {', '.join(TRACKERS)}")
-    parser.add_argument("--json", action="store_true", help="print name, version, digest and metrics as JSON")
+    parser.add_argument("--json", action="store_true", help="print folder, digest and metrics as JSON")
     arguments = parser.parse_args(argv)
     if not sys.stderr.isatty():
         disable_progress_bar()  # those of transformers ask for no terminal
+    # peft asks each model by transformers' old name for it; whoever trains can mend neither
+    warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated")
     with tracking(arguments.tracker, Path("runs")):
         manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
     told = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
-    text = f"{manifest.name} {manifest.version}, digest {manifest.digest}"
-    print(json.dumps(told | {"metrics": manifest.metrics}) if arguments.json else text)  # noqa: T201 - its answer
+    folder = _folder(arguments.recipe, arguments.config, arguments.set)
+    text = f"{manifest.name} {manifest.version}, digest {manifest.digest}\n{last_line(manifest, folder)}"
+    more = {"folder": str(folder), "metrics": manifest.metrics}
+    print(json.dumps(told | more) if arguments.json else text)  # noqa: T201 - its answer
     return 0
+
+
+def _folder(recipe: str, config: Path, overrides: Sequence[str]) -> Path:
+    """Of the artifact that the recipe has written."""
+    output = Path(override(read_mapping(config), overrides)["output"])
+    return output / PUBLISHED if recipe == "pipeline" else output

@@ -16,6 +16,9 @@ from guerdon_training.pipeline.run import run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
 from guerdon_training.pipeline.wiring import wire
 
+PUBLISHED = Path("artifacts") / "ppo"
+"""Folder below `output` of what a pipeline ends in."""
+
 
 def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """Run every stage that is not done yet; give the manifest of the published PPO policy.
@@ -33,4 +36,4 @@ def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     run_stages(pipeline_stages(config), say=partial(tqdm.write, file=sys.stderr))
     root = Path(config.output)
     tqdm.write(f"report: {root / 'report' / 'report.html'}", file=sys.stderr)
-    return from_json((root / "artifacts" / "ppo" / MANIFEST).read_text("utf-8"))
+    return from_json((root / PUBLISHED / MANIFEST).read_text("utf-8"))

@@ -1,0 +1,53 @@
+"""The last line of `guerdon train`: where the artifact lies, and what was measured of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guerdon_service.core.manifest import Manifest
+
+
+def last_line(manifest: Manifest, folder: Path) -> str:
+    """`folder`, and the figures by which one run is told from another; the cards have all of them."""
+    figures = _of_reward if manifest.kind == "reward" else _of_policy
+    return f"{folder}: {figures(manifest)}"
+
+
+def _of_reward(manifest: Manifest) -> str:
+    """Test accuracy of each attribute of the default profile, beside what length alone would give."""
+    _, profile = manifest.profile(None)
+    pooled = {
+        name: manifest.metrics[name]["test"]["pooled"]
+        for name, weight in profile.weights.items()
+        if weight and name in manifest.metrics
+    }
+    return "; ".join(
+        f"{name}: test accuracy {_interval(found['accuracy'])} on {found['num_pairs']} pairs, longer wins "
+        f"{found['longer']['value']:.3f}, shorter wins {found['shorter']['value']:.3f}"
+        for name, found in pooled.items()
+    )
+
+
+def _of_policy(manifest: Manifest) -> str:
+    metrics = manifest.metrics
+    if "updates" in metrics:
+        return _of_updates(metrics)
+    loss = f"test loss {metrics['test']['loss']:.4g}"
+    if "test_accuracy_interval" in metrics:
+        return f"{loss}, test accuracy {_interval(metrics['test_accuracy_interval'])}"
+    return f"{loss}, perplexity {metrics['test']['perplexity']:.4g}"
+
+
+def _of_updates(metrics: Mapping[str, Any]) -> str:
+    """Reward and KL of the last update, on valid prompts where there are some."""
+    start, last = metrics["start"], metrics["last"]
+    on = "valid" if "valid/score" in last else "objective"
+    before = f" (before {start[f'{on}/score']:.3f})" if f"{on}/score" in start else ""
+    return (
+        f"update {metrics['kept_update']} of {metrics['updates']} kept; after the last, score "
+        f"{last[f'{on}/score']:.3f}{before}, KL {last[f'{on}/kl']:.2f} nats a response"
+    )
+
+
+def _interval(found: Mapping[str, float]) -> str:
+    return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found)
