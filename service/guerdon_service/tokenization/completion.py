@@ -42,7 +42,7 @@ class CompletionEncoder:
         return fit(Segments(prompt[:num_head], prompt[num_head:], [], response), self.max_tokens, param)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
     def _ending(self, ids: list[int]) -> list[int]:

@@ -2,6 +2,9 @@
 
 Literal special tokens inside a user's text, e.g. ``<|im_end|>`` or ``[SEP]``, become special tokens, as
 they do in plain `transformers`, which is the reference for every id.
+
+Texts are tokenized by the batch even one by one: `Tokenizer.encode` keeps the GIL, so that threads would take turns
+and the event loop would wait with them.
 """
 
 from bisect import bisect_right
@@ -68,7 +71,7 @@ class TemplateEncoder:
             InvalidInput: the template refuses the conversation, or renders next to nothing.
         """
         text, response_start = self.render(conversation, param)
-        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        encoding = self.tokenizer.encode_batch([text], add_special_tokens=False)[0]
         ids = encoding.ids
         split = bisect_right(encoding.offsets, response_start, key=lambda span: span[1])
         written = self._written(ids)
@@ -102,8 +105,8 @@ class PairEncoder:
         Raises:
             InputTooLong: the response does not fit.
         """
-        prompt = self.tokenizer.encode(render_pair_prompt(conversation.prompt), add_special_tokens=False).ids
-        response = self.tokenizer.encode(conversation.response, add_special_tokens=False).ids
+        texts = [render_pair_prompt(conversation.prompt), conversation.response]
+        prompt, response = (e.ids for e in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
         return fit(Segments(self.head, prompt, self.joint, response + self.tail), self.max_tokens, param)
 
 
