@@ -3,7 +3,7 @@
 Literal special tokens inside a user's text, e.g. ``<|im_end|>`` or ``[SEP]``, become special tokens, as
 they do in plain `transformers`, which is the reference for every id.
 
-Texts are tokenized by the batch even one by one: `Tokenizer.encode` keeps the GIL, so that threads would take turns
+Even a lone text is tokenized as a batch: `Tokenizer.encode` keeps the GIL, so that threads would take turns
 and the event loop would wait with them.
 """
 
