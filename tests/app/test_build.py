@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.app.build import build, start
-from guerdon_service.app.loader import DEFAULT_MODEL
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import Settings
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL
 from guerdon_service.core.errors import InvalidInput, UnknownModel
 from guerdon_service.core.registry import ModelVersion
 from guerdon_service.state.registry_store import SqlRegistryStore

@@ -144,6 +144,12 @@ def test_output_is_a_copy_and_the_source_stays_as_it_was(
         export_command([*command[:-1], str(tmp_path / "no" / "copy")])
 
 
+def test_the_embedded_model_is_exported_to_a_copy_alone() -> None:
+    with pytest.raises(InvalidInput, match="name a folder for a copy with --output") as refused:
+        export_command(["--model", "default"])
+    assert refused.value.param == "output"
+
+
 def test_calibration_pairs_are_compared(
     model: Path,
     ready_graph: Callable[[float], None],

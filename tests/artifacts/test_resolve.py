@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from guerdon_service.artifacts.read import read_artifact
-from guerdon_service.artifacts.resolve import resolve, resolve_package
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL, DEFAULT_NAME, resolve, resolve_package
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import PackageBase
 from tests.tiny import tiny
@@ -46,18 +46,30 @@ def test_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("org/name") == tmp_path / "org" / "name", "a folder that exists comes before the hub"
 
 
+@pytest.mark.parametrize("source", ["default", DEFAULT_NAME])
+def test_the_embedded_model_has_a_name_everywhere(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve(source) == DEFAULT_MODEL
+    assert read_artifact(source).manifest.name == DEFAULT_NAME
+    (tmp_path / source).mkdir()
+    assert resolve(source) == tmp_path / source, "a folder that exists comes before it"
+
+
 @pytest.mark.parametrize(
     "source", ["", "./nowhere", "/no/where", "name", "a/b/c", "../x", "org/na me", "org/name@"]
 )
 def test_neither_a_folder_nor_a_hub_id(source: str, hub: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"give a folder or org/name\[@revision\]") as caught:
+    told = r"give a folder or org/name\[@revision\], or default for the model that ships with the service"
+    with pytest.raises(InvalidInput, match=told) as caught:
         resolve(source + "" if source else "no such folder")
     assert caught.value.param == "source"
 
 
 @pytest.mark.parametrize("source", ["team/absent", "team/absent@v2"])
 def test_a_hub_id_without_a_network(source: str, hub: Path) -> None:
-    with pytest.raises(InvalidInput, match="check the id and the network, or give a local folder") as caught:
+    with pytest.raises(InvalidInput, match="the network, or give a local folder, or default for") as caught:
         resolve(source)
     assert source in caught.value.message
 

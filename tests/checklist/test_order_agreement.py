@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from guerdon_service.app.export import export_command
-from guerdon_service.app.loader import DEFAULT_MODEL, load_backend
+from guerdon_service.app.loader import load_backend
 from guerdon_service.artifacts.golden import read_golden
 from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.encoded import Encoded

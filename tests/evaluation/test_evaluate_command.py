@@ -93,6 +93,14 @@ def test_robustness_is_measured_on_a_sample(
         assert "refusal prefix" in text and text.count("prompt echo") == 2
 
 
+def test_the_embedded_model_goes_by_its_word_and_its_name(tmp_path: Path) -> None:
+    data, out = write(tmp_path / "pairs.jsonl", pairs(3)), tmp_path / "out.json"
+    assert run("--model", "default", "--data", data, "--json", out) == 0
+    assert json.loads(out.read_text())["report"]["candidate"]["model"]["name"] == "guerdon-minilm"
+    with pytest.raises(InvalidInput, match="the very model"):
+        run("--model", "guerdon-minilm", "--against", out, "--data", data)
+
+
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write(tmp_path / "pairs.jsonl", [*pairs(2), {"prompt": "p"}])
     assert main(["evaluate", "--model", "guerdon-minilm", "--data", str(data)]) == 2

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from guerdon_service.app.loader import DEFAULT_MODEL
 from guerdon_service.artifacts.policy import read_policy
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, PackageBase, to_json
 from guerdon_service.core.policy_files import PolicyFiles

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from guerdon_service.app.logs import configure_logging
 from guerdon_service.app.settings import ModelSettings, Settings
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL, DEFAULT_NAME, is_default
 from guerdon_service.bulk.engine import Engine
 from guerdon_service.bulk.inputs import expand, scan
 from guerdon_service.bulk.local import LocalEngine
@@ -72,15 +73,10 @@ def _planned(spec: ModelSpec, profile: str | None) -> PlannedModel:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """One model, under the last part of its path; the default model goes by its name as well."""
-    # These bring torch, which takes seconds: a wrong flag and --help are answered without it.
-    from guerdon_service.app.loader import default_spec
-
-    default = default_spec(args.backend, args.dtype, args.device)
-    name, source = default.name, default.source
-    given = args.model or name
-    if given != name and Path(given).resolve() != Path(source).resolve():
-        source = str(Path(given).resolve()) if Path(given).is_dir() else given
+    """One model, under the last part of its path; the default model under its name."""
+    name, source = DEFAULT_NAME, str(DEFAULT_MODEL)
+    if not is_default(args.model):
+        source = str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).name).strip("-._")[:64] or "model"
     threads = args.threads
     if threads is None and args.engine == "local" and args.workers > 1:
@@ -122,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     add("file", nargs="+", metavar="FILE", help=files)
     add("--engine", required=True, choices=("local", "ray"), help="this machine, or Ray Data")
     add("--output", required=True, metavar="OUT", help="folder or fsspec URL to write, and to continue")
-    model = "an artifact's folder, a hub id, or the default model's name (the default model)"
-    add("--model", metavar="NAME|PATH", help=model)
+    model = "an artifact's folder, a hub id, or 'default', the embedded model (default)"
+    add("--model", default="default", metavar="NAME|PATH", help=model)
     add("--profile", metavar="NAME", help="head weights (the model's default)")
     add("--workers", type=_positive, default=1, metavar="N", help="processes or actors, a model in each (1)")
     add("--slice-rows", type=_positive, default=SLICE_ROWS, metavar="N", help="rows of a part (%(default)s)")

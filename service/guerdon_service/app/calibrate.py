@@ -54,7 +54,7 @@ def calibrate_command(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("guerdon calibrate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
-    add("--model", required=True, help="artifact or plain Hugging Face folder, or a hub id")
+    add("--model", required=True, help="artifact or plain Hugging Face folder, a hub id, or 'default'")
     add("--data", required=True, type=Path, metavar="FILE", help="preferences that training did not see")
     add("--output", required=True, type=Path, metavar="DIR", help="write the calibrated copy here")
     add("--device", default="cpu", help="cpu or cuda (cpu)")

@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from guerdon_service.app.loader import default_spec
 from guerdon_service.app.logs import configure_logging
 from guerdon_service.app.settings import ModelSettings, Settings
+from guerdon_service.artifacts.resolve import DEFAULT_NAME, is_default
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.whole_file import write_whole
@@ -98,11 +98,9 @@ async def _scored(source: str, args: argparse.Namespace, data: Data, num_items: 
 
 
 def _settings(source: str, args: argparse.Namespace) -> tuple[str, Settings]:
-    """One model, under the last part of its path; the default model goes by its name as well."""
-    default = default_spec(args.backend, args.dtype, args.device)
+    """One model, under the last part of its path; the default model under its name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.normpath(source)).name).strip("-._")[:64] or "model"
-    if source == default.name or Path(source).resolve() == Path(default.source).resolve():
-        name, source = default.name, default.source
+    name = DEFAULT_NAME if is_default(source) else name
     how = {"backend": args.backend, "dtype": args.dtype, "device": args.device, "threads": args.threads}
     return name, Settings(models={name: ModelSettings(source=source)}, cache_bytes=0, **how)
 
@@ -137,7 +135,7 @@ def _write(args: argparse.Namespace, report: Any, candidate: Contender, baseline
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="guerdon evaluate", description=__doc__, allow_abbrev=False)
     add = parser.add_argument
-    model = "an artifact's folder, a hub id, the default model's name, or what --json wrote for one"
+    model = "an artifact's folder, a hub id, 'default' (the embedded model), or what --json wrote for one"
     add("--model", required=True, metavar="NAME|PATH", help=model)
     add("--against", metavar="NAME|PATH", help="the model to compare with, on the same items")
     add(

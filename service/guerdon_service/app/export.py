@@ -17,6 +17,7 @@ from guerdon_service.app.export_int8 import export_int8
 from guerdon_service.app.export_probes import read_probes
 from guerdon_service.app.export_ranges import measure_ranges
 from guerdon_service.artifacts.read import MANIFEST, read_artifact
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL
 from guerdon_service.backends.int8 import takes_int8
 from guerdon_service.backends.int8_ranges import write_ranges
 from guerdon_service.backends.onnx_backend import FILES
@@ -41,6 +42,11 @@ def export_command(argv: Sequence[str]) -> int:
     artifact = read_artifact(args.model)
     if artifact.manifest.kind != "reward":
         raise InvalidInput(f"{args.model} is a {artifact.manifest.kind}; give a reward model", param="model")
+    if args.output is None and artifact.folder == DEFAULT_MODEL:
+        raise InvalidInput(
+            "the model that ships with the service stays as it is; name a folder for a copy with --output",
+            param="output",
+        )
     home = artifact.folder if args.output is None else home_of(args.output, artifact)
     try:
         with tempfile.TemporaryDirectory(prefix=".guerdon-export-", dir=home) as staging:
@@ -58,7 +64,7 @@ def export_command(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("guerdon export", description=__doc__)
-    parser.add_argument("--model", required=True, help="artifact: a folder or a hub id")
+    parser.add_argument("--model", required=True, help="artifact: a folder, a hub id or 'default'")
     parser.add_argument(
         "--dtype",
         choices=("fp32", "int8", "all"),

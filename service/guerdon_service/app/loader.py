@@ -4,11 +4,11 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from guerdon_service.app.launches import launches
 from guerdon_service.artifacts.golden import read_golden
 from guerdon_service.artifacts.read import read_artifact
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL, DEFAULT_NAME
 from guerdon_service.backends.process.pool import EnginePool
 from guerdon_service.core.artifact import Artifact, LoadedModel, ModelSpec, check_backend
 from guerdon_service.core.errors import InvalidInput
@@ -18,13 +18,10 @@ from guerdon_service.tokenization.encoder import load_encoder
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = Path(__file__).parent.parent / "models" / "default"
-"""The artifact that ships inside the package."""
-
 
 def default_spec(backend: str, dtype: str, device: str, devices: tuple[str, ...] = ()) -> ModelSpec:
     """The embedded default model."""
-    return ModelSpec("guerdon-minilm", str(DEFAULT_MODEL), backend, dtype, device, devices=devices)
+    return ModelSpec(DEFAULT_NAME, str(DEFAULT_MODEL), backend, dtype, device, devices=devices)
 
 
 def load_model(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:

@@ -8,6 +8,11 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import PackageBase
 from guerdon_service.core.weights_package import install_command
 
+DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "models" / "default"
+"""The artifact that ships inside the package."""
+DEFAULT_NAME = "guerdon-minilm"
+"""What it is called where it is served without another name."""
+
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
 _PATTERNS = ["*.safetensors", "*.json", "*.jsonl", "*.txt", "*.md", "*.model", "*.jinja"]
@@ -16,23 +21,33 @@ _PATTERNS += ["onnx/fp32.onnx*", "onnx/int8.onnx*"]
 
 
 def resolve(source: str) -> Path:
-    """Folder of `source`: an existing folder, or a hub id ``org/name`` or ``org/name@revision``.
+    """Folder of `source`: an existing folder, a hub id ``org/name`` or ``org/name@revision``, or ``default``.
 
-    A hub id comes from the local hub cache, or the network where there is one.
+    See `is_default`. A hub id comes from the local hub cache, or the network where there is one.
 
     Raises:
         InvalidInput: neither a folder nor a hub id that can be fetched.
     """
-    folder = Path(source).expanduser()
+    folder = DEFAULT_MODEL if is_default(source) else Path(source).expanduser()
     if folder.is_dir():
         return folder.resolve()
     match = _HUB_ID.fullmatch(source)
     if match is None:
         raise InvalidInput(
-            f"model source {source!r} is no folder and no hub id; give a folder or org/name[@revision]",
+            f"model source {source!r} is no folder and no hub id; give a folder or org/name[@revision], or "
+            "default for the model that ships with the service",
             param="source",
         )
     return _snapshot(match["repo"], match["revision"])
+
+
+def is_default(source: str) -> bool:
+    """Whether `source` means `DEFAULT_MODEL`: ``default``, its name, or its folder.
+
+    A folder that is called so comes first.
+    """
+    folder = Path(source).expanduser()
+    return folder.resolve() == DEFAULT_MODEL if folder.is_dir() else source in ("default", DEFAULT_NAME)
 
 
 def resolve_package(base: PackageBase) -> Path:
@@ -68,6 +83,7 @@ def _snapshot(repo: str, revision: str | None) -> Path:
         at = f"{repo}@{revision}" if revision else repo
         raise InvalidInput(
             f"model source {at!r} is no folder here and could not be fetched from the hub "
-            f"({type(err).__name__}); check the id and the network, or give a local folder",
+            f"({type(err).__name__}); check the id and the network, or give a local folder, or default for "
+            "the model that ships with the service",
             param="source",
         ) from err

@@ -24,7 +24,7 @@ from guerdon_service.app.bench.limit import share_of_limit
 from guerdon_service.app.bench.overhead import cached_overhead
 from guerdon_service.app.bench.overload import overload
 from guerdon_service.app.bench.plot import write_plot
-from guerdon_service.app.loader import DEFAULT_MODEL
+from guerdon_service.artifacts.resolve import DEFAULT_MODEL
 from guerdon_service.core.whole_file import write_whole
 
 GPU = "gpu"
