@@ -26,7 +26,8 @@ from guerdon_training.data import read_pairs
 from guerdon_training.encode import PairTokens
 from guerdon_training.environment import environment
 from guerdon_training.forward import collate
-from guerdon_training.head import ADAPTER, PENALTIES, PREFIX
+from guerdon_training.head import PENALTIES
+from guerdon_training.last_layer import ADAPTER, PREFIX
 from guerdon_training.newton import fit_differences
 from guerdon_training.pair_features import features_of, split_features, with_sure_signs
 from guerdon_training.pooled import Pooled
@@ -273,7 +274,9 @@ def test_the_service_certifies_the_new_version(adapted: Path) -> None:
         ({"attribute": ""}, "attribute must not be empty"),
         ({"attribute": "calibration"}, "attribute must be none of calibration, directions"),
         ({"output": "artifact"}, "output must be another folder than artifact"),
+        ({"output": "artifact/more"}, "output must be another folder than artifact, and not within it"),
         ({"l2": [0.0]}, "l2 must hold values above 0"),
+        ({"num_threads": 0}, "num_threads must be at least 1"),
         ({"data": SPLITS | {"test": "valid.jsonl"}}, r"valid\.jsonl \(record 0\) share a prompt"),
         ({"data": SPLITS | {"train": "one_class.jsonl"}}, "prefer one and the same text to one other"),
         ({"data": SPLITS | {"train": "long.jsonl"}}, r"no pair of data\.train fits the model's 64 tokens"),

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Manifest, Profile
@@ -30,6 +28,7 @@ from guerdon_training.distributed import check_alone
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
+from guerdon_training.last_layer import ADAPTER, append_row, last_layer
 from guerdon_training.measure import Scored, calibration_figures
 from guerdon_training.model import base_folder, load_tokenizer
 from guerdon_training.newton import fit_differences
@@ -43,9 +42,7 @@ from guerdon_training.tagging import Tagged
 from guerdon_training.usable import check_usable
 
 Floats = NDArray[np.float64]
-PREFIX = "base_model.model.classifier."
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-ADAPTER = Path("adapter") / "adapter_model.safetensors"
 EXPORTED = ("onnx", "torch")
 """Folders that `guerdon export` writes: of the heads that there were."""
 
@@ -81,13 +78,14 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     """
     check_alone()
     config = read_config(config_path, HeadModeConfig, overrides)
+    _check(config)
     torch.set_num_threads(config.num_threads)
     source, output = Path(config.artifact), Path(config.output)
 
     # 1. The pairs, and what the served model's last layer reads of every response.
     pairs = _read_pairs(config)
     reward = open_local_reward(source, None, torch.device("cpu"))
-    _check(config, reward.manifest, source, output)
+    _check_artifact(config, reward.manifest)
     train, valid, test = split_features(reward, pairs, config.features)
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
@@ -121,30 +119,40 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         for exported in EXPORTED:
             shutil.rmtree(output / exported, ignore_errors=True)
         (output / "head_config.yaml").write_text(config_yaml(config), "utf-8")
-        _append_row(source / ADAPTER, output / ADAPTER, weights)
+        append_row(source / ADAPTER, output / ADAPTER, weights)
         assert manifest.base is not None
         base = base_folder(BaseConfig(manifest.base.package, manifest.base.subfolder))
-        reward.model.classifier = _last_layer(output / ADAPTER)
+        reward.model.classifier = last_layer(output / ADAPTER)
         served = Pooled(reward.model, manifest.pooling)
         write_golden(output / "golden.jsonl", served, load_tokenizer(base), manifest.max_tokens)
         _extend_card(output / "MODEL_CARD.md", config, figures)
         return seal(output, manifest, base)
 
 
-def _check(config: HeadModeConfig, manifest: Manifest, source: Path, output: Path) -> None:
+def _check(config: HeadModeConfig) -> None:
+    source, output = (Path(folder).resolve() for folder in (config.artifact, config.output))
     problems = {
-        "output must be another folder than artifact": source.resolve() == output.resolve(),
-        f"attribute {config.attribute} is already in {manifest.name}; choose another name": (
-            config.attribute in (*manifest.attributes, *manifest.profiles, *(h.name for h in manifest.heads))
-        ),
+        "output must be another folder than artifact, and not within it": source in (output, *output.parents),
         "attribute must not be empty": not config.attribute,
         f"attribute must be none of {', '.join(OF_PROFILES)}, by which metrics name other things": (
             config.attribute in OF_PROFILES
         ),
-        "l2 must hold values above 0": not config.l2 or min(config.l2) <= 0,
+        "l2 must hold values above 0": not config.l2 or not min(config.l2) > 0,
+        "num_threads must be at least 1": config.num_threads < 1,
+    }
+    refuse_first(problems)
+
+
+def _check_artifact(config: HeadModeConfig, manifest: Manifest) -> None:
+    problems = {
+        f"attribute {config.attribute} is already in {manifest.name}; choose another name": (
+            config.attribute in (*manifest.attributes, *manifest.profiles, *(h.name for h in manifest.heads))
+        ),
         f"artifact {manifest.name} has no adapter with a classifier on a package's base; give one that "
         "guerdon train reward wrote": (
-            manifest.base is None or manifest.encoding != "pair" or not (source / ADAPTER).is_file()
+            manifest.base is None
+            or manifest.encoding != "pair"
+            or not Path(config.artifact, ADAPTER).is_file()
         ),
     }
     refuse_first(problems)
@@ -172,31 +180,13 @@ def _calibration(split: PairFeatures, weights: Floats, head: Head, slope: Calibr
     return calibration_figures(scored, (head,), {head.attribute: 1.0}, slope)
 
 
-def _append_row(source: Path, target: Path, weights: Floats) -> None:
-    tensors = load_file(source)
-    row = torch.tensor(weights, dtype=torch.float32).unsqueeze(0)
-    tensors[f"{PREFIX}weight"] = torch.cat([tensors[f"{PREFIX}weight"], row])
-    tensors[f"{PREFIX}bias"] = torch.cat([tensors[f"{PREFIX}bias"], torch.zeros(1)])
-    save_file(tensors, target)
-
-
-def _last_layer(adapter: Path) -> nn.Linear:
-    tensors = load_file(adapter)
-    weight = tensors[f"{PREFIX}weight"]
-    layer = nn.Linear(weight.shape[1], weight.shape[0])
-    layer.load_state_dict({"weight": weight, "bias": tensors[f"{PREFIX}bias"]})
-    return layer
-
-
 def _parents(config: HeadModeConfig, manifest: Manifest) -> dict[str, Any]:
-    data = config.data
-    files = {"train": data.train, "valid": data.valid, "test": data.test}
     earlier = manifest.parents.get("head")
     return {
         **({"head": earlier} if earlier else {}),
         "attribute": config.attribute,
         "artifact": {"name": manifest.name, "version": manifest.version, "digest": manifest.digest},
-        "data_sha256": {split: file_sha256(Path(file)) for split, file in files.items()},
+        "data_sha256": {split: file_sha256(Path(file)) for split, file in asdict(config.data).items()},
         **environment(),
     }
 

@@ -8,6 +8,7 @@ writes.
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,7 @@ def _learned_ties(config: RewardConfig, runs: Sequence[Fitted]) -> dict[str, Any
 
 def _parents(config: RewardConfig) -> dict[str, Any]:
     """Everything that the weights were made from; data by what it was for, never by name."""
-    data = config.data
-    files = {"train": data.train, "valid": data.valid, "test": data.test}
+    files: dict[str, str] = asdict(config.data)
     files |= {"flip_rates": config.objective.flip_rates} if config.objective.flip_rates else {}
     files |= {
         f"{config.heads[number].name} crossed {source.source}": source.crossed

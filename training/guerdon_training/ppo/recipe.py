@@ -125,7 +125,7 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     if policy is not None:
         with whole_folder(folder):
             (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
-            shutil.copyfile(job.run / "metrics.jsonl", folder / "metrics.jsonl")
+            shutil.copyfile(job.run / LOG, folder / LOG)
             manifest = write_policy(folder, policy, networks.tokenizer, manifest, config.save)
         shutil.rmtree(job.run)
     accelerator.wait_for_everyone()
