@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import logsigmoid
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.backends.families import FAMILIES
@@ -252,6 +258,20 @@ def test_a_base_that_the_service_could_not_serve_is_refused(here: Path, tiny_lm:
     AutoTokenizer.from_pretrained(tiny_lm).save_pretrained(base)
     said = r"base is a gpt2, which the service could not serve .* one of llama"
     check_refused(train_reward_lm, prepare(here, base), said)
+
+
+def test_a_classifier_with_several_outputs_is_refused_before_the_data_is_read(
+    here: Path, tiny_lm: Path
+) -> None:
+    base = here / "base"
+    config = AutoConfig.from_pretrained(tiny_lm, num_labels=3)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(base)
+    AutoTokenizer.from_pretrained(tiny_lm).save_pretrained(base)
+    path = prepare(here, base)
+    (here / "train.jsonl").write_text("{}\n", "utf-8")
+    check_refused(
+        train_reward_lm, path, "base is a classifier with 3 outputs, and reward-lm trains one score"
+    )
 
 
 def test_a_conversation_that_the_template_refuses_is_named(here: Path) -> None:

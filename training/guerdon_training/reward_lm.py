@@ -37,7 +37,7 @@ from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.pairs import ExamplePair, read_split
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import begin, whole_model
-from guerdon_training.policy.reward_model import load_reward_lm
+from guerdon_training.policy.reward_model import check_reward_base, load_reward_lm
 from guerdon_training.policy.scored_pairs import (
     ScoreBatch,
     encode_pair,
@@ -71,6 +71,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
     check_config(config)
     recipe = begin(config)
     check_precision(recipe.accelerator)
+    check_reward_base(recipe.origin.folder)
     check_max_tokens(recipe.origin.folder, config.max_tokens)
     optim = config.optim
 
