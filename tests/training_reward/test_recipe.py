@@ -1,5 +1,7 @@
 """Every option at once through the recipe, and the artifact as its readers see it."""
 
+import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +19,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.artifact import digest_of
 from guerdon_training.config import BaseConfig, LoraConfig
-from guerdon_training.model import base_folder, build_model
+from guerdon_training.model import base_folder, build_model, load_classifier
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.warm import average_runs
 from tests.training_reward.runs import config, train, write_pairs
@@ -215,6 +217,18 @@ def test_one_class_of_pairs_stops_before_the_first_step(
     (tmp_path / "train.jsonl").write_text("\n".join(PROMPT + line for line in lines), "utf-8")
     with pytest.raises(InvalidInput, match=rf"train\.jsonl.*{message}"):
         train(tmp_path, config(tiny_base, objective={"kind": objective}))
+
+
+def test_a_base_of_one_label_is_given_more_heads_in_silence(
+    tiny_base: BaseConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)  # it has a handler of its own
+    folder = shutil.copytree(base_folder(tiny_base), tmp_path / "base")
+    values = json.loads((folder / "config.json").read_text("utf-8"))
+    labels = {"id2label": {"0": "reward"}, "label2id": {"reward": 0}}
+    (folder / "config.json").write_text(json.dumps(values | labels), "utf-8")
+    assert load_classifier(folder, 2).classifier.out_features == 2
+    assert caplog.text == ""
 
 
 def test_a_head_begins_with_outputs_of_unit_size(tiny_base: BaseConfig) -> None:

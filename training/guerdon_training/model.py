@@ -127,7 +127,8 @@ def load_classifier(folder: Path, num_heads: int, num_layers: int = 0) -> Any:
     Raises:
         InvalidInput: the base has fewer layers, or lacks other weights.
     """
-    config = AutoConfig.from_pretrained(folder, num_labels=num_heads)
+    config = AutoConfig.from_pretrained(folder)
+    config.num_labels = num_heads  # as an argument, one other than the base's is warned of
     if num_layers > config.num_hidden_layers:
         raise InvalidInput(
             f"base.num_layers is {num_layers}, but the base has {config.num_hidden_layers} layers",

@@ -121,7 +121,8 @@ def open_local_reward(folder: Path, profile: str | None, device: torch.device) -
 
 
 def _classifier(base: Path, adapter: Path, manifest: Manifest) -> Any:
-    config = AutoConfig.from_pretrained(base, num_labels=len(manifest.heads))
+    config = AutoConfig.from_pretrained(base)
+    config.num_labels = len(manifest.heads)  # as an argument, one other than the base's is warned of
     config.num_hidden_layers = manifest.num_layers or config.num_hidden_layers
     with unreported():
         model, report = AutoModelForSequenceClassification.from_pretrained(
