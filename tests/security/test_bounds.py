@@ -289,6 +289,7 @@ HELD_BY = {
     "max_items": "tests/rest/test_bad_input.py, tests/contract/test_contract.py",
     "max_item_chars": "tests/rest/test_bad_input.py, tests/contract/test_contract.py",
     "max_batch_tokens": "tests/engine/test_engine.py",
+    "max_batch_tokens_cuda": "tests/scoring/test_batch_tokens.py",
     "max_queued_tokens": "tests/engine/test_engine.py",
     "max_connections": "test_more_connections_than_there_may_be",
     "max_streams": "test_one_connection_has_no_more_than_its_share_of_streams",

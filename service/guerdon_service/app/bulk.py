@@ -90,7 +90,9 @@ def _settings(args: argparse.Namespace) -> Settings:
         threads=threads,
     )
     # Plain limits: those that settings check cannot be pickled, and these go to other processes.
-    return settings.model_copy(update={"limits": Limits(max_batch_tokens=args.max_batch_tokens)})
+    given = args.max_batch_tokens
+    limits = Limits(max_batch_tokens=given, max_batch_tokens_cuda=given) if given else Limits()
+    return settings.model_copy(update={"limits": limits})
 
 
 def _engine(args: argparse.Namespace) -> Engine:
@@ -129,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", default="float32", help="float32, bfloat16, float16 or int8 (float32)")
     add("--device", default="cpu", help="cpu or cuda (cpu)")
     add("--threads", type=_positive, metavar="N", help="threads of one forward (the cores by workers)")
-    tokens = "token budget of one forward (%(default)s)"
-    add("--max-batch-tokens", type=_positive, default=Limits().max_batch_tokens, metavar="N", help=tokens)
+    tokens = (
+        f"token budget of one batch ({Limits().max_batch_tokens}; {Limits().max_batch_tokens_cuda} on CUDA)"
+    )
+    add("--max-batch-tokens", type=_positive, metavar="N", help=tokens)
     add("--json", action="store_true", help="print the summary as JSON")
     return parser
 

@@ -1,6 +1,6 @@
 """Bounds on what one caller, one request and one queue may hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,10 @@ class Limits:
     max_item_chars: int = 262_144
     """Most characters in one conversation, counted before tokenizing."""
     max_batch_tokens: int = 2048
-    """Token budget of one forward."""
+    """Token budget of one batch."""
+    max_batch_tokens_cuda: int = 16_384
+    """The same of a model on CUDA, where a batch is several forwards: the host prepares one while the device
+    computes the one before. A fourth of that is taken while little waits."""
     max_queued_tokens: int = 2_000_000
     """Tokens that may wait in one model's queue before requests are refused."""
     max_connections: int = 4096
@@ -31,3 +34,9 @@ class Limits:
     """gRPC calls at work at once on all connections."""
     default_deadline_s: float = 60.0
     """Deadline of a request that names none, in seconds."""
+
+    def on(self, device: str) -> "Limits":
+        """These for a model on `device`, whose token budget of a batch is then `max_batch_tokens`."""
+        if not device.startswith("cuda"):
+            return self
+        return replace(self, max_batch_tokens=self.max_batch_tokens_cuda)

@@ -221,7 +221,9 @@ class Catalog:
         return slot.label if slot is not None else ""
 
     def _scorer(self, model: LoadedModel, label: str) -> ModelScorer:
-        return ModelScorer(model, self._limits, self._cache, self._pool, self._observer, label)
+        spec = model.spec
+        limits = self._limits.on(spec.devices[0] if spec.devices else spec.device)
+        return ModelScorer(model, limits, self._cache, self._pool, self._observer, label)
 
     def _champion(self, name: str) -> Slot | None:
         return self._slots.get((name, self._aliases.get((name, CHAMPION), UNVERSIONED)))
