@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.ppo.checkpoint import CHECKPOINT, trained_state
 from guerdon_training.ppo.config import KlConfig, PpoConfig, ScoreRule
-from guerdon_training.ppo.recipe import LOG
+from guerdon_training.ppo.progress import BEST
+from guerdon_training.ppo.recipe import LOG, optimise
 from tests.training_ppo.jobs import LORA, Killed, KillsAt, config_of, job_of, run
 
 
@@ -42,6 +44,28 @@ def test_a_killed_run_resumes_to_the_same_weights(
         torch.testing.assert_close(trained_state(again.networks.learner)[name], weights, atol=1e-6, rtol=0)
     assert found == expected
     assert expected[-1]["objective/kl_coefficient"] != expected[0]["objective/kl_coefficient"]
+
+
+def test_a_best_policy_that_no_checkpoint_knows_of_is_told_by_its_own_update(
+    policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations come out otherwise when a run goes on, as sampling on a GPU does."""
+    reached = iter([0.0, 1.0, 0.5, 2.0, 0.2, 0.1])  # two to a checkpoint; killed after the fourth
+    config = config_of(policy_folder, save_every=2, eval_every=1, keep="best")
+    config = replace(config, optim=replace(config.optim, updates=4))
+
+    def evaluate(*_: object) -> dict[str, float]:
+        return {"valid/score": next(reached), "valid/kl": 0.0}
+
+    monkeypatch.setattr("guerdon_training.ppo.progress.evaluate_policy", evaluate)
+    job = job_of(config, tmp_path, KillsAt(3))
+    job = replace(job, valid=job.train)
+    with pytest.raises(Killed):
+        run(job)
+    best = torch.load(job.run / BEST, weights_only=True)["learner"]
+    assert optimise(Accelerator(), job)["kept_update"] == 3
+    for name, weights in trained_state(job.networks.learner).items():
+        assert weights.equal(best[name]), name
 
 
 def test_a_line_cut_short_by_the_kill_is_written_again(policy_folder: Path, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from guerdon_training.ppo.reward_source import RewardSource
 from guerdon_training.sharded import load_whole, restore_optimizer, whole_optimizer
 
 BEST = "best.pt"
+"""Weights of the best evaluation, with what `Progress` says of it: newer than the checkpoint where a run was
+stopped between them, and the one that is published where none is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ def resume(job: Job, optimizer: torch.optim.Optimizer) -> Progress | None:
         return None
     _load(job, state["learner"])
     restore_optimizer(optimizer, state["optimizer"])
-    stored = state["progress"]
+    best = load_state(job.run / BEST, job.identity) if job.config.keep == "best" else None
+    stored = state["progress"] | (best or {}).get("progress", {})
     return Progress(**stored | {"kl": KlController(**stored["kl"]), "norm": Norm(**stored["norm"])})
 
 
@@ -110,7 +113,8 @@ def evaluated(
             is_main = accelerator.is_main_process
             weights = trained_state(job.networks.learner, kept=is_main)
             if is_main:
-                save_state(job.run / BEST, {"identity": job.identity, "learner": weights})
+                told = {"best": reached, "best_update": done}
+                save_state(job.run / BEST, {"identity": job.identity, "progress": told, "learner": weights})
     return progress, figures
 
 
