@@ -1,16 +1,20 @@
-"""`guerdon models` and `guerdon best-of-n` against the real transports over fakes."""
+"""`guerdon models`, `evaluate --url` and `best-of-n` against the real transports over fakes."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from math import exp, log
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from guerdon.cli.demo_versions import fit_slope
 from guerdon.cli.main import main
+from guerdon_service.core.evaluation import Evaluation
 from tests.contract.harness import Served, served
+from tests.domain_fakes import StepEvaluator
 
 
 @pytest_asyncio.fixture
@@ -56,6 +60,40 @@ async def test_versions_are_registered_promoted_and_rolled_back(
     assert "champion" in told and told.count(" m@champion: ") == 3
     assert await run("models", "history", "m", "--json", *at) == 0
     assert json.loads(capsys.readouterr().out)["aliases"] == {"champion": "1", "next": "2"}
+
+
+async def test_a_service_evaluates_and_its_verdict_is_printed(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, notes = tmp_path / "page.html", tmp_path / "notes.md"
+    argv = ("evaluate", "--url", url, "--model", "m", "--against", "n", "--data", "d.jsonl")
+    assert await run(*argv, "--report", str(page), "--markdown", str(notes)) == 0
+    told = capsys.readouterr()
+    assert told.out == "### report"  # the fake's, whatever is not html
+    assert told.err.splitlines() == ["evaluation e1", f"wrote {page}", f"wrote {notes}"]
+    assert (page.read_text()[:15], notes.read_text()) == ("<!doctype html>", "### report")
+    assert await run(*argv, "--margin", "0.1", "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["id"], done["verdict"], done["baseline"], done["done"]) == ("e2", "better", "n@1", 3)
+    assert await run(*argv, "--report", str(tmp_path / "absent" / "page.html")) == 2
+    assert "its folder does not exist" in capsys.readouterr().err
+
+
+class Ending(StepEvaluator):
+    """Ends without a result as soon as it is followed."""
+
+    async def follow(self, evaluation_id: str) -> AsyncGenerator[Evaluation]:
+        ended = await self.cancel(evaluation_id)
+        is_first = evaluation_id == "e1"
+        yield ended if is_first else replace(ended, state="failed", error="the data is another now")
+
+
+async def test_an_evaluation_without_a_result_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    async with served(evaluator=Ending()) as it:
+        argv = ("evaluate", f"--url=http://127.0.0.1:{it.port}", "--model", "m", "--data", "d.jsonl")
+        for told in ("e1 was cancelled", "e2 failed: the data is another now"):
+            assert await run(*argv) == 2
+            assert capsys.readouterr().err.endswith(f"guerdon: evaluation {told}\n")
 
 
 async def test_a_card_is_printed(url: str, capsys: pytest.CaptureFixture[str]) -> None:

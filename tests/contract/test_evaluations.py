@@ -15,6 +15,7 @@ import torch
 
 import guerdon
 from guerdon import AsyncClient
+from guerdon.cli.main import main
 from guerdon_service.app.build import Domain, build, start
 from guerdon_service.app.evaluate import evaluate_command
 from guerdon_service.app.export_feedback import export_feedback_command
@@ -23,6 +24,7 @@ from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import ModelSettings, Settings
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.evaluation import EvaluationQuery
+from guerdon_service.evaluation.plain import report_plain
 from tests.evaluation.data import pairs, write
 from tests.tiny import build_tiny
 
@@ -96,7 +98,9 @@ async def over(url: str) -> Any:
         return (await client.evaluate("first", DATA, baseline="second", robustness=CHANGED)).report
 
 
-async def test_every_way_gives_the_same_report(whole: Whole, tmp_path: Path) -> None:
+async def test_every_way_gives_the_same_report(
+    whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "kept.json"
     models = [str(whole.folder / "models" / name) for name in ("first", "second")]
     argv = ["--model", models[0], "--against", models[1], "--data", str(whole.folder / "data" / DATA)]
@@ -109,6 +113,12 @@ async def test_every_way_gives_the_same_report(whole: Whole, tmp_path: Path) -> 
         assert {row["num_pairs"] for row in reports[0][side]["robustness"]} == {CHANGED}
     assert reports[0]["comparison"]["verdict"] in ("better", "not worse", "worse", "inconclusive")
     await scores_are_those_of_score(whole, kept["scores"])
+    argv = ["evaluate", "--model", "first", "--against", "second", "--data", DATA]
+    capsys.readouterr()
+    for url in whole.urls:
+        asked = [*argv, "--robustness", str(CHANGED), "--url", url]
+        assert await asyncio.to_thread(main, asked) == 0
+        assert capsys.readouterr().out == report_plain(kept["report"])
 
 
 async def scores_are_those_of_score(whole: Whole, kept: Any) -> None:

@@ -90,6 +90,8 @@ async def test_an_evaluation_from_start_to_report() -> None:
         assert page.headers["content-type"].startswith("text/html")
         notes = await it.rest.get(path + "/report?format=markdown")
         assert (notes.headers["content-type"], notes.text) == ("text/markdown; charset=utf-8", "### report")
+        plain = await it.rest.get(path + "/report?format=plain")
+        assert plain.headers["content-type"] == "text/plain; charset=utf-8"
         refused = (await it.rest.get(path + "/report?format=pdf")).json()["error"]
         assert (refused["code"], refused["param"]) == ("invalid_input", "format")
         (listed,) = (await it.rest.get("/v1/evaluations")).json()["evaluations"]

@@ -85,13 +85,19 @@ ENGINES = Command("score", "guerdon_service.app.bulk", "bulk_command", "serve,bu
 
 def find_command(arguments: Sequence[str]) -> tuple[Command, list[str]] | None:
     """The delegated command that the arguments ask for, and those that are its own; None: there is none."""
+    if arguments[:1] == ["evaluate"] and _gives(arguments, "--url"):
+        return None  # the client's command asks a service
     for words in (2, 1):  # "data export" is another package's than "data"
         command = COMMANDS.get(" ".join(arguments[:words]))
         if command is not None:
             return command, list(arguments[words:])
-    if arguments[:1] == ["score"] and any(a.partition("=")[0] == "--engine" for a in arguments):
+    if arguments[:1] == ["score"] and _gives(arguments, "--engine"):
         return ENGINES, list(arguments[1:])
     return None
+
+
+def _gives(arguments: Sequence[str], flag: str) -> bool:
+    return any(argument.partition("=")[0] == flag for argument in arguments)
 
 
 def delegate(command: Command, argv: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from guerdon.cli import best_of_n, compare, demo, evaluate_policy, models, rank, rewardbench, score
+from guerdon.cli import best_of_n, compare, demo, evaluate, evaluate_policy, models, rank, rewardbench, score
 from guerdon.cli.delegate import COMMANDS, delegate, find_command
 from guerdon.errors import GuerdonError, Unauthenticated
 
@@ -53,11 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"guerdon {version('guerdon')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (score, compare, rank, best_of_n, evaluate_policy, models, rewardbench, demo):
+    for module in (score, compare, rank, best_of_n, evaluate, evaluate_policy, models, rewardbench, demo):
         module.add_parser(commands)
     for name, command in COMMANDS.items():
-        if " " in name:
-            continue  # the help of its first word tells of it
+        if " " in name or name in commands.choices:
+            continue  # the help of its first word tells of it, or it asks a service as well
         commands.add_parser(name, help=command.help, add_help=False)
     return parser
 

@@ -295,7 +295,7 @@ class AsyncClient:
         return decode_more.evaluation(await self._sender.send("cancel_evaluation", {"id": evaluation_id}))
 
     async def evaluation_report(self, evaluation_id: str, format: ReportFormat = "html") -> str:
-        """A finished evaluation as one self-contained HTML page, or as Markdown for a pull request."""
+        """A finished evaluation as one HTML page, as Markdown for a pull request, or as plain text."""
         payload = {"id": evaluation_id, "format": format}
         return str(decode.get(await self._sender.send("evaluation_report", payload, policy=ONCE), "report"))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-ReportFormat = Literal["html", "markdown"]
+ReportFormat = Literal["html", "markdown", "plain"]
 """In which form people read a finished evaluation."""
 
 

@@ -18,12 +18,12 @@ from guerdon_service.artifacts.resolve import DEFAULT_NAME, is_default
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.whole_file import write_whole
-from guerdon_service.evaluation import figures
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
 from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.html import report_html
 from guerdon_service.evaluation.kept import kept_json, read_kept
 from guerdon_service.evaluation.markdown import report_markdown
+from guerdon_service.evaluation.plain import report_plain
 from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
 from guerdon_service.evaluation.rewardbench_json import rewardbench_json
@@ -60,7 +60,7 @@ def evaluate_command(argv: Sequence[str]) -> int:
     if args.json == STDOUT:
         sys.stdout.write(json.dumps(kept_json(report, candidate, baseline)) + "\n")
     else:
-        sys.stdout.write(_text(report))
+        sys.stdout.write(report_plain(report))
     _write(args, report, candidate, baseline)
     return 0
 
@@ -105,20 +105,6 @@ def _settings(source: str, args: argparse.Namespace) -> tuple[str, Settings]:
     return name, Settings(models={name: ModelSettings(source=source)}, cache_bytes=0, **how)
 
 
-def _text(report: figures.Plain) -> str:
-    parts = [figures.table(figures.summary(report))]
-    parts += [f"{line}\n" for line in (figures.losses(report), figures.ceiling(report)) if line]
-    slices = figures.slices(report["candidate"], figures.MIN_SHOWN)
-    if len(slices) > 1:
-        parts.append(figures.table(slices))
-    if report["comparison"]:
-        parts.append(figures.table(figures.compared(report["comparison"])))
-    rows = figures.robustness(report)
-    if len(rows) > 1:
-        parts.append(figures.table(rows))
-    return "\n".join([*parts, f"{figures.verdict(report)}\n"])
-
-
 def _write(args: argparse.Namespace, report: Any, candidate: Contender, baseline: Contender | None) -> None:
     outputs = {
         args.json: lambda: json.dumps(kept_json(report, candidate, baseline)) + "\n",
@@ -133,7 +119,12 @@ def _write(args: argparse.Namespace, report: Any, candidate: Contender, baseline
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="guerdon evaluate", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="guerdon evaluate",
+        description=__doc__,
+        epilog="With --url a running service evaluates what it serves: `guerdon evaluate --url URL --help`.",
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     model = "an artifact's folder, a hub id, 'default' (the embedded model), or what --json wrote for one"
     add("--model", required=True, metavar="NAME|PATH", help=model)

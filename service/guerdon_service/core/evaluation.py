@@ -8,7 +8,7 @@ from guerdon_service.core.dataset import Dataset
 from guerdon_service.core.evaluation_summary import NOTHING, Summary
 
 EvaluationState = Literal["queued", "running", "done", "failed", "cancelled"]
-REPORT_FORMATS = ("html", "markdown")
+REPORT_FORMATS = ("html", "markdown", "plain")
 """Forms in which a finished evaluation can be read by people; the first is the default."""
 ENDED: tuple[EvaluationState, ...] = ("done", "failed", "cancelled")
 

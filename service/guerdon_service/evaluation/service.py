@@ -18,6 +18,7 @@ from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
 from guerdon_service.evaluation.markdown import report_markdown
 from guerdon_service.evaluation.pinning import EnsureVersion, nothing_registered, pin_loaded
+from guerdon_service.evaluation.plain import report_plain
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import data_sha256
 from guerdon_service.evaluation.robustness import check_robustness
@@ -143,7 +144,7 @@ class EvaluationService:
         return await self.get(evaluation_id)
 
     async def report(self, evaluation_id: str, format: str) -> str:
-        """The finished evaluation as one self-contained page, or as Markdown.
+        """The finished evaluation as one self-contained page, as Markdown, or as plain text.
 
         Args:
             format: one of `REPORT_FORMATS`.
@@ -156,8 +157,8 @@ class EvaluationService:
         if found.report is None:
             why = f": {found.error}" if found.error else "; its report is there once it is done"
             raise NotReady(f"evaluation {evaluation_id} is {found.state}{why}", retry_after_ms=1000)
-        write = report_markdown if format == "markdown" else report_html
-        return await asyncio.to_thread(write, found.report)
+        writers = {"markdown": report_markdown, "plain": report_plain}
+        return await asyncio.to_thread(writers.get(format, report_html), found.report)
 
     async def _pin(self, model: str, query: EvaluationQuery) -> Provenance:
         return await pin_loaded(self._scoring, Asked(model, query.profile, query.by), self._ensure)

@@ -36,7 +36,7 @@ async def follow_evaluation(at: Context, request: Request) -> EventStream:
 
 
 async def get_report(at: Context, request: Request) -> Response:
-    """A finished evaluation as one self-contained page, or as Markdown."""
+    """A finished evaluation as one self-contained page, as Markdown, or as plain text."""
     format = request.query_params.get("format") or REPORT_FORMATS[0]
     text = await _seen(at, request).report(request.path_params["id"], format)
     return Response(text, media_type=f"text/{format}")

@@ -90,7 +90,11 @@ def _scoring() -> tuple[Row, ...]:
 
 def _evaluations() -> tuple[Row, ...]:
     here, shape, one = evaluation, evaluation_schema, "/v1/evaluations/{id}"
-    page = {"text/html": "One self-contained page.", "text/markdown": "The same for a pull request."}
+    page = {
+        "text/html": "One self-contained page.",
+        "text/markdown": "The same for a pull request.",
+        "text/plain": "The same for a terminal, with the verdict as its last line.",
+    }
     events = {EVENTS: "Events `progress`, then `result`, or `error`."}
     seen: dict[str, Any] = {"errors": _SEEN}
     return (
