@@ -74,7 +74,7 @@ def test_a_line_cut_short_by_the_kill_is_written_again(policy_folder: Path, tmp_
         run(job_of(config, tmp_path, KillsAt(2)))
     with (tmp_path / "run" / LOG).open("a") as log:
         log.write('{"update": 3, "objective/sc')
-    (tmp_path / "run" / f".{CHECKPOINT}.partial").write_text("half")
+    (tmp_path / "run" / f".{CHECKPOINT}.draft").write_text("half")
     assert [line["update"] for line in run(job_of(config, tmp_path))] == [1, 2, 3]
 
 

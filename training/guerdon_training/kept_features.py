@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.whole_file import whole_file
 from guerdon_training.encode import PairTokens
 
 
@@ -60,8 +61,7 @@ def _add(path: Path, new: dict[bytes, Tensor]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = _read(path) | new
         keys = torch.tensor([list(key) for key in known], dtype=torch.uint8)
-        partial = path.with_name(f".{path.name}.partial")
-        save_file({"keys": keys, "features": torch.stack(list(known.values()))}, partial)
-        partial.replace(path)
+        with whole_file(path) as draft:
+            save_file({"keys": keys, "features": torch.stack(list(known.values()))}, draft)
     finally:
         os.close(lock)  # gives the lock back

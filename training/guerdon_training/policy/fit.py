@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.whole_file import whole_file
 from guerdon_training.distributed import shares
 from guerdon_training.policy.config import PolicyOptim
 from guerdon_training.policy.metrics import MetricsLog
@@ -181,12 +182,10 @@ def _save_best(weights: dict[str, Tensor], path: Path) -> None:
     Raises:
         GuerdonError: it could not be written; what it held stays.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        save_file({name: w.contiguous() for name, w in weights.items()}, partial)
-        partial.replace(path)
+        with whole_file(path) as draft:
+            save_file({name: w.contiguous() for name, w in weights.items()}, draft)
     except (OSError, SafetensorError) as err:
-        partial.unlink(missing_ok=True)
         raise GuerdonError(
             f"{path} could not be written ({err}); free space and start again: the run goes on after its "
             "last whole epoch"

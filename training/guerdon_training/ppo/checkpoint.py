@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.whole_file import whole_file
 from guerdon_training.run_identity import is_same_run
 from guerdon_training.sharded import whole_on_cpu
 
@@ -40,15 +41,12 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """
     data = io.BytesIO()
     torch.save(dict(state), data)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with whole_file(path) as draft, draft.open("wb") as file:
             file.write(data.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as err:
-        partial.unlink(missing_ok=True)
         raise GuerdonError(
             f"{path} could not be written ({err.strerror}); what it held before is intact: make room and run "
             "the same command again"
