@@ -132,6 +132,8 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, record: Any, reason
         ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 9000)[:-20], "cannot be read|is no preference record"),
         ("a.json", b'{"id": 1}', "a.json is no JSON list"),
         ("a.parquet", b"PAR1", "a.parquet cannot be read"),
+        ("a.csv", b"prompt,chosen", r"a.csv is a CSV; .*: guerdon data convert \S+/a.csv \S+/a.jsonl$"),
+        ("a b.csv.gz", b"", r"a b.csv.gz is a CSV; .*: guerdon data convert '.*/a b.csv.gz' '.*/a b.jsonl'$"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, reason: str) -> None:

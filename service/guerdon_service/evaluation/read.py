@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -68,6 +69,10 @@ def _item(record: Any, path: Path, number: int) -> Item:
 def _records(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".parquet":
         return _parquet(path)
+    if path.name.endswith((".csv", ".csv.gz")):
+        records = path.with_name(f"{path.name.partition('.csv')[0]}.jsonl")
+        command = shlex.join(["guerdon", "data", "convert", str(path), str(records)])
+        raise _wrong(f"{path} is a CSV; convert it first: {command}")
     if path.name.endswith((".json", ".json.gz")):
         return _json_list(path)
     return _json_lines(path)
