@@ -256,6 +256,28 @@ def test_malformed_csv_names_file_and_line(text: str, message: str, tmp_path: Pa
         convert(tmp_path / "in.csv", tmp_path / "out.jsonl")
 
 
+def test_a_csv_that_is_not_named_so_is_told_how_names_are_read(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("prompt,chosen,rejected\nx,a,b\n", "utf-8")
+    (tmp_path / "in.jsonl").write_text("{\n", "utf-8")
+    with pytest.raises(
+        InvalidInput, match=r"in\.txt:1 is not JSON .*, as which .*; end a CSV's in \.csv, or fix"
+    ):
+        convert(tmp_path / "in.txt", tmp_path / "out.jsonl")
+    with pytest.raises(InvalidInput, match=r"in\.jsonl:1 is not JSON .*\); fix the line$"):
+        convert(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert convert(tmp_path / "in.txt", tmp_path / "out.jsonl", "csv").num_written == 1
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.csv", "out.json", "out.gz", "out.csv.gz"])
+def test_records_are_not_written_under_another_format_s_name(name: str, tmp_path: Path) -> None:
+    path = _jsonl(tmp_path / "in.jsonl", {"prompt": "x", "chosen": "a", "rejected": "b"})
+    with pytest.raises(
+        InvalidInput, match=rf"{name} is no name for .* end in one of \.jsonl, \.jsonl\.gz, \.parq"
+    ):
+        convert(path, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 def test_rows_without_a_comparison_are_left_out_and_listed(tmp_path: Path) -> None:
     other = [{"role": "user", "content": "other"}]
     path = _jsonl(

@@ -18,6 +18,7 @@ from guerdon_training.convert.side_pair import SidePair
 from guerdon_training.convert.source_row import Place, read_rows
 
 FORMATS = (*PARSERS, "csv", "parquet")
+TARGETS = (".jsonl", ".jsonl.gz", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,14 @@ def convert(source: Path, target: Path, source_format: str | None = None) -> Con
         source_format: one of `FORMATS`; None takes the container from the name, the format from each row.
 
     Raises:
-        InvalidInput: an unreadable file, a malformed row, an id used twice, or no row left.
+        InvalidInput: a target of another name, an unreadable file, a malformed row, an id used twice, or no
+            row left.
     """
+    if not target.name.endswith(TARGETS):
+        raise InvalidInput(
+            f"{target} is no name for preference records; let it end in one of {', '.join(TARGETS)}",
+            param="output",
+        )
     kept: dict[str, tuple[Place, dict[str, Any]]] = {}
     dropped: list[Dropped] = []
     clashes: list[str] = []

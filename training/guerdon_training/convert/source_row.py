@@ -41,8 +41,12 @@ class SourceRow:
 
 def container_of(path: Path) -> str:
     """The container that a file's name announces; anything unknown is read as JSON Lines."""
+    return _announced(path) or "jsonl"
+
+
+def _announced(path: Path) -> str | None:
     name = path.name.removesuffix(".gz")
-    return next((c for c in CONTAINERS if name.endswith(f".{c}")), "jsonl")
+    return next((c for c in CONTAINERS if name.endswith(f".{c}")), None)
 
 
 def read_rows(path: Path, container: str | None = None) -> Iterator[SourceRow]:
@@ -89,10 +93,16 @@ def _json_rows(path: Path, text: str) -> Iterator[SourceRow]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as err:
-            raise InvalidInput(f"{place} is not JSON ({err}); fix the line", param="data") from None
+            raise InvalidInput(f"{place} is not JSON ({err}){_remedy(path)}", param="data") from None
         if not isinstance(values, dict):
             raise InvalidInput(f"{place} is not a JSON object; give one object a line", param="data")
         yield SourceRow(values, place)
+
+
+def _remedy(path: Path) -> str:
+    if _announced(path) is None:
+        return ", as which a file is read whose name tells nothing else; end a CSV's in .csv, or fix the line"
+    return "; fix the line"
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[SourceRow]:
