@@ -27,7 +27,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     for name in ("score", "compare", "rank", "best-of-n", "models", "rewardbench", "demo", *COMMANDS):
         assert re.search(rf"^    {name}\s", told, re.MULTILINE) or " " in name
-    assert "audit, convert and export data" in told
+    assert "audit, convert, split and export data" in told
 
 
 def test_help_of_data_lists_the_verbs_that_the_service_brings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,11 @@ class Given:
     def convert(self, out: Path) -> list[str]:
         return ["data", "convert", str(self._pairs()), str(out / "pairs.jsonl.gz")]
 
+    def split(self, out: Path) -> list[str]:
+        prompts = [[{"role": "user", "content": f"p{i}"}] for i in range(40)]
+        rows = [{"prompt": prompt, "chosen": "c", "rejected": "r"} for prompt in prompts]
+        return ["data", "split", str(write(self.folder / "whole.jsonl", rows)), "--output", str(out)]
+
     def audit(self, out: Path) -> list[str]:
         return ["data", "audit", str(self._pairs()), "--html", str(out / "a.html")]
 

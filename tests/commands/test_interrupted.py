@@ -59,6 +59,14 @@ def test_an_output_is_whole_or_absent(given: Given, name: str, tmp_path: Path) -
         assert {path: whole[path] for path in left} == left
 
 
+def test_a_split_has_all_of_its_files_or_none(given: Given, tmp_path: Path) -> None:
+    """Else an old test file could stand beside a new train file that holds its prompts."""
+    *cut, (status, whole) = cut_runs(given, "split", tmp_path)
+    assert (status, sorted(files(whole))) == (0, ["test.jsonl", "train.jsonl", "valid.jsonl"])
+    assert cut
+    assert all(files(out) in ({}, files(whole)) for _, out in cut)
+
+
 def test_a_bench_leaves_its_figures_whole(given: Given, tmp_path: Path) -> None:
     *cut, (status, _) = cut_runs(given, "bench", tmp_path)
     assert (status, [list(files(out)) for _, out in cut]) == (0, [[], ["bench.json"]])

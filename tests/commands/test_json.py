@@ -48,6 +48,7 @@ def test_every_command_has_it_or_a_reason(words: str, capsys: pytest.CaptureFixt
     [
         ("convert", "num_records"),
         ("audit", "verdict"),
+        ("split", "num_records"),
         ("evaluate", "report"),
         ("rewardbench", "num_left_out"),
         ("export_feedback", "num_records"),

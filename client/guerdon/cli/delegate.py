@@ -71,7 +71,11 @@ COMMANDS = {
             "which pairs to label next",
         ),
         Command(
-            "data", "guerdon_training.audit.cli", "data_command", "train", "audit, convert and export data"
+            "data",
+            "guerdon_training.audit.cli",
+            "data_command",
+            "train",
+            "audit, convert, split and export data",
         ),
         Command(
             "train", "guerdon_training.cli", "train_command", "train", "train reward models and policies"

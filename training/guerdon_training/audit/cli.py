@@ -1,4 +1,4 @@
-"""`guerdon data audit` and `guerdon data convert`."""
+"""`guerdon data audit`, `guerdon data convert` and `guerdon data split`."""
 
 import argparse
 import json
@@ -20,6 +20,7 @@ from guerdon_training.audit.registry import CHECKS
 from guerdon_training.audit.report import audit, report_json
 from guerdon_training.audit.report_html import report_html
 from guerdon_training.convert.conversion import FORMATS, convert
+from guerdon_training.split_file import SHARES, split_file
 
 OK, FAILED = 0, 1
 STDOUT = Path("-")
@@ -28,7 +29,7 @@ MAX_DROPPED_SHOWN = 20
 
 
 def data_command(argv: list[str]) -> int:
-    """Run `data audit` or `data convert`.
+    """Run `data audit`, `data convert` or `data split`.
 
     Returns:
         0; 1 when a check of the audit fails.
@@ -37,13 +38,13 @@ def data_command(argv: list[str]) -> int:
         InvalidInput: a file cannot be used; the message names file, line and remedy.
     """
     args = _parser().parse_args(argv)
-    return _audit(args) if args.command == "audit" else _convert(args)
+    return {"audit": _audit, "convert": _convert, "split": _split}[args.command](args)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="guerdon data",
-        description="Look at preference data, and convert it.",
+        description="Look at preference data, convert and split it.",
         epilog="The service's own data: `guerdon data export` (feedback and candidates as training data), "
         "`guerdon data agreement` and `guerdon data suggest` (what to label next); each has its --help.",
     )
@@ -75,6 +76,20 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="source_format", choices=FORMATS, help="default: seen from the rows"
     )
     convert_parser.add_argument("--json", action="store_true", help="print what was written and left out")
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in SHARES.items())
+    split_parser = commands.add_parser(
+        "split",
+        help="make train, valid and test files, no prompt in two",
+        description=f"Split one file of preference records by prompt ({shares} of the prompts): FOLDER gets "
+        "train.jsonl, valid.jsonl and test.jsonl. A prompt's place hangs on its first user turn and the seed "
+        "alone, so a file that has grown is split as before.",
+    )
+    split_parser.add_argument("source", type=Path, metavar="FILE", help="as guerdon data convert writes it")
+    split_parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
+    split_parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of another split (default: 0)"
+    )
+    split_parser.add_argument("--json", action="store_true", help="print what was written")
     return parser
 
 
@@ -133,5 +148,14 @@ def _convert(args: argparse.Namespace) -> int:
     text = f"{done.num_written} records to {args.target}, {len(done.dropped)} rows left out\n"
     left_out = [{"place": str(d.place), "reason": d.reason} for d in done.dropped]
     told = {"output": str(args.target), "num_records": done.num_written, "left_out": left_out}
+    sys.stdout.write(json.dumps(told) + "\n" if args.json else text)
+    return OK
+
+
+def _split(args: argparse.Namespace) -> int:
+    counts = split_file(args.source, args.output, args.seed)
+    records = ", ".join(f"{name} {num}" for name, num in counts.items())
+    text = f"records to {args.output}: {records}; no prompt is in two\n"
+    told = {"output": str(args.output), "num_records": counts}
     sys.stdout.write(json.dumps(told) + "\n" if args.json else text)
     return OK
