@@ -60,6 +60,12 @@ async def test_versions_are_registered_promoted_and_rolled_back(
     assert "champion" in told and told.count(" m@champion: ") == 3
     assert await run("models", "history", "m", "--json", *at) == 0
     assert json.loads(capsys.readouterr().out)["aliases"] == {"champion": "1", "next": "2"}
+    assert await run("models", "remove-alias", "m", "next", "--reason", "it leaked", *at) == 0
+    assert " remove m@next: 2 -> none, by anonymous: it leaked\n" in capsys.readouterr().out
+    assert await run("models", "remove-alias", "m", "champion", "--reason", "no", *at) == 2
+    assert "which stays" in capsys.readouterr().err
+    assert await run("models", "registered", *at) == 0
+    assert "next" not in capsys.readouterr().out
 
 
 async def test_a_service_evaluates_and_its_verdict_is_printed(

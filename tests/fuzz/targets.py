@@ -28,7 +28,12 @@ from guerdon_service.rest.dataset import decode_dataset
 from guerdon_service.rest.evaluation_wire import decode_evaluation
 from guerdon_service.rest.feedback_wire import decode_feedback
 from guerdon_service.rest.policy_evaluation_wire import decode_policy_evaluation
-from guerdon_service.rest.registry_wire import decode_promote, decode_register, decode_rollback
+from guerdon_service.rest.registry_wire import (
+    decode_promote,
+    decode_register,
+    decode_removal,
+    decode_rollback,
+)
 from guerdon_service.rpc import best_of_n as rpc_best_of_n
 from guerdon_service.rpc import dataset as rpc_dataset
 from guerdon_service.rpc import decode as rpc_decode
@@ -62,6 +67,7 @@ REST: tuple[Callable[[object, Call], object], ...] = (
     decode_register,
     partial(decode_promote, name="m"),
     decode_rollback,
+    decode_removal,
 )
 RPC: tuple[tuple[Any, Callable[[Any, Call], object]], ...] = (
     (pb.ScoreRequest, rpc_decode.decode_score),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import NotReady
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.registry import CHAMPION, PromoteQuery
 from guerdon_service.registry.follower import RETRY_S, Follower
 from guerdon_service.registry.loader import Loader
@@ -53,6 +53,22 @@ async def test_another_replica_loads_promotes_and_rolls_back_alike(url: str) -> 
             assert await two.ask() == "1"
             await one.until("1")
             assert two.service.is_ready()
+
+
+async def test_an_alias_that_is_removed_is_gone_on_every_replica_and_may_come_back(url: str) -> None:
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours) as one, replica(theirs) as two:
+            await one.registry.register("m", "2", "ops")
+            await two.until("2", "m@candidate")
+            await one.registry.remove_alias("m", "candidate", "ops", "it leaked")
+            await two.registry.sync()
+            with pytest.raises(UnknownModel):
+                await two.ask("m@candidate")
+            with pytest.raises(InvalidInput, match="no alias 'candidate'"):
+                await two.registry.remove_alias("m", "candidate", "ops", "")
+            asked = PromoteQuery("m", "2", "ops", alias="candidate", override_reason="shown to be fine")
+            await one.registry.promote(asked)
+            await two.until("2", "m@candidate")
 
 
 async def test_of_two_replicas_that_promote_at_once_one_comes_first(url: str) -> None:

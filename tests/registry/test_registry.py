@@ -131,6 +131,35 @@ async def test_rollback_undoes_one_promotion_after_another(database: Database) -
         assert await one.ask() == "1"
 
 
+async def test_an_alias_is_removed_and_its_version_let_go_and_kept(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        change = await one.registry.remove_alias("m", "candidate", "ops", "it leaked")
+        assert (change.action, change.previous, change.version) == ("remove", "2", "2")
+        with pytest.raises(UnknownModel):
+            await one.ask("m@candidate")
+        await one.registry.idle()
+        assert [info.version for info in one.service.models()] == ["1"]
+        history = await one.registry.history("m")
+        assert (history.aliases, history.changes[-1]) == ({"champion": "1"}, change)
+        assert [version.version for version in history.versions] == ["1", "2"]
+        with pytest.raises(InvalidInput, match="no version before"):
+            await one.registry.rollback("m", "candidate", "ops", "")
+        await one.registry.promote(PromoteQuery("m", "2", "ops", alias="candidate", override_reason=WHY))
+        assert await one.ask("m@candidate") == "2"
+
+
+async def test_what_cannot_be_removed_is_told(database: Database) -> None:
+    async with replica(database) as one:
+        for alias, why in (("champion", "which stays"), ("ghost", "its aliases are: champion")):
+            with pytest.raises(InvalidInput, match=why) as refused:
+                await one.registry.remove_alias("m", alias, "ops", "")
+            assert refused.value.param == "alias"
+        with pytest.raises(UnknownModel):
+            await one.registry.remove_alias("nobody", "candidate", "ops", "")
+        assert await one.ask() == "1"
+
+
 async def test_rollback_loads_what_was_unloaded(database: Database) -> None:
     async with replica(database) as one:
         await one.registry.register("m", "2", "ops")

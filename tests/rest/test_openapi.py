@@ -98,6 +98,8 @@ async def test_what_the_registry_and_evaluations_reply_validates(running: Served
     asked: list[tuple[str, str, Any]] = [("POST", f"/v1/models/q/{verb}", body) for verb, body in (
         ("versions", {"source": "one"}), ("versions", {"source": "two"}), ("promote", {"version": "2"}),
         ("promote", {"version": "2", "evaluation_id": "e"}), ("rollback", {"reason": "r"}),
+        ("promote", {"version": "2", "evaluation_id": "e", "alias": "next"}),
+        ("remove-alias", {"alias": "next", "reason": "r"}),
     )]  # fmt: skip
     asked += [("GET", "/v1/models/q/versions", None), ("GET", "/v1/evaluations", None)]
     one = (await rest.post("/v1/evaluations", json={"candidate": "m", "dataset": "d"})).json()["id"]

@@ -33,6 +33,7 @@ STATEFUL = (
     "POST /v1/models/{name}/versions",  # and malformed
     "POST /v1/models/{name}/promote",  # what is registered no schema can say
     "POST /v1/models/{name}/rollback",
+    "POST /v1/models/{name}/remove-alias",
     "POST /v1/policy-evaluations",  # whose policies and models are there, and which fields go together
     "POST /v1/feedback",  # two responses must differ, and be those that were shown
 )

@@ -36,6 +36,7 @@ REQUESTS: dict[str, Any] = {
     "GetModelCard": pb.GetModelCardRequest(name="m", version="1"),
     "PromoteModel": pb.PromoteModelRequest(name="m", version="1", override_reason="a test"),
     "RollbackModel": pb.RollbackModelRequest(name="m", reason="a test"),
+    "RemoveAlias": pb.RemoveAliasRequest(name="m", alias="candidate", reason="a test"),
 }
 STREAMS: dict[str, Any] = {
     "BestOfN": pb.BestOfNRequest(policy="echo", prompt="p", n=2),
@@ -46,7 +47,7 @@ ANY_KEY = (
     *("ListModels", "ListRegisteredModels", "GetModelHistory", "GetModelCard", "ListPolicies"),
     *("GetAgreement", "CancelEvaluation", "ListEvaluations", "GetEvaluationReport"),
 )
-ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel", "AddDataset")
+ADMIN = ("RegisterModel", "PromoteModel", "RollbackModel", "RemoveAlias", "AddDataset")
 NAMES = ("", "guerdon.v1.RewardService")
 
 

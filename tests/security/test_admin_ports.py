@@ -13,11 +13,13 @@ from tests.contract.harness import ADMIN_KEY, SCORER_KEY
 from tests.security.doors import BODY, opened
 
 ADMIN_ROWS = [row for row in TABLE if row.scope is Scope.ADMIN]
-ADMIN_METHODS = {
-    "RegisterModel": pb.RegisterModelRequest(name="m", source="good"),
-    "PromoteModel": pb.PromoteModelRequest(name="m", version="1", override_reason="r"),
-    "RollbackModel": pb.RollbackModelRequest(name="m"),
-}
+ADMIN_METHODS = (
+    ("RegisterModel", pb.RegisterModelRequest(name="m", source="good")),
+    ("PromoteModel", pb.PromoteModelRequest(name="m", version="1", override_reason="r")),
+    ("RollbackModel", pb.RollbackModelRequest(name="m")),
+    ("PromoteModel", pb.PromoteModelRequest(name="m", version="1", alias="next", override_reason="r")),
+    ("RemoveAlias", pb.RemoveAliasRequest(name="m", alias="next")),
+)
 
 
 def headers(key: str) -> dict[str, str]:
@@ -69,7 +71,7 @@ async def test_grpc_has_them_on_the_admin_port_alone() -> None:
         for port, is_admin in ((at.grpc_port, False), (at.admin_grpc_port, True)):
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 stub = RewardServiceStub(channel)
-                for name, request in ADMIN_METHODS.items():
+                for name, request in ADMIN_METHODS:
                     if is_admin:
                         assert (await getattr(stub, name)(request, metadata=metadata)).name == "m"
                         continue

@@ -96,6 +96,14 @@ ACTS: list[tuple[str, Any, str, Any, str, str]] = [
         ADMIN_KEY,
         "ok",
     ),
+    (
+        "/v1/models/q/remove-alias",
+        {"alias": "champion", "reason": "worse"},
+        "RemoveAlias",
+        pb.RemoveAliasRequest(name="q", alias="champion", reason="worse"),
+        ADMIN_KEY,
+        "invalid_input",
+    ),
 ]
 
 

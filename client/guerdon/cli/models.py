@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
     """Add the subcommand."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "models",
-        help="list, register, promote and roll back versions of models",
+        help="list, register, promote and roll back versions of models, remove aliases",
         description="Ask a running service about its models, and change which version a name means.",
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -36,7 +36,11 @@ def add_parser(commands: Any) -> None:
     rollback = _add(
         verbs, "rollback", "point an alias back at the version before", _rollback, _show_change, "NAME"
     )
-    rollback.add_argument("--reason", required=True, help="why; it is kept")
+    remove = _add(
+        verbs, "remove-alias", "take an alias away; not champion", _remove, _show_change, "NAME", "ALIAS"
+    )
+    for undoing in (rollback, remove):
+        undoing.add_argument("--reason", required=True, help="why; it is kept")
     for changing in (promote, rollback):
         changing.add_argument("--alias", help="which alias (champion)")
     _add(verbs, "card", "the model card of a version, as Markdown", _card, _show_card, "NAME", "VERSION")
@@ -88,6 +92,10 @@ def _promote(client: Client, args: argparse.Namespace) -> AliasChange:
 
 def _rollback(client: Client, args: argparse.Namespace) -> AliasChange:
     return client.rollback(args.name, args.reason, alias=args.alias)
+
+
+def _remove(client: Client, args: argparse.Namespace) -> AliasChange:
+    return client.remove_alias(args.name, args.alias, args.reason)
 
 
 def _card(client: Client, args: argparse.Namespace) -> dict[str, str]:
@@ -150,9 +158,10 @@ def _show_history(history: ModelHistory) -> str:
 def _change_line(change: AliasChange) -> str:
     reason = f": {change.reason}" if change.reason else ""
     evidence = f", on {change.evaluation_id}" if change.evaluation_id else ""
+    now = "none" if change.action == "remove" else change.version
     return (
         f"{_time(change.at)} {change.action} {change.name}@{change.alias}: {change.previous or 'none'} -> "
-        f"{change.version}, by {change.by}{evidence}{reason}"
+        f"{now}, by {change.by}{evidence}{reason}"
     )
 
 

@@ -318,11 +318,7 @@ class AsyncClient:
         return decode_more.model_history(await self._sender.send("history", {"name": name}))
 
     async def model_card(self, name: str, version: str) -> str:
-        """The model card of one version, Markdown.
-
-        Raises:
-            UnknownModel: no such name or version, or its artifact has no card.
-        """
+        """The model card of one version, Markdown; `UnknownModel` where there is none."""
         payload = {"name": name, "version": version}
         return str(decode.get(await self._sender.send("model_card", payload), "card"))
 
@@ -352,6 +348,11 @@ class AsyncClient:
         """Point `alias` (``champion``) back at the version before. Admin scope; tried once."""
         payload = {"name": name, "reason": reason, "alias": alias}
         return decode_more.alias_change(await self._sender.send("rollback", payload, policy=ONCE))
+
+    async def remove_alias(self, name: str, alias: str, reason: str) -> AliasChange:
+        """Take `alias` away from `name`, but never the champion. Admin scope; tried once."""
+        payload = {"name": name, "alias": alias, "reason": reason}
+        return decode_more.alias_change(await self._sender.send("remove_alias", payload, policy=ONCE))
 
     async def feedback(
         self,

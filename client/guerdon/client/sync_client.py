@@ -314,6 +314,10 @@ class Client:
         """See `AsyncClient.rollback`."""
         return self._run(lambda c: c.rollback(name, reason, alias=alias))
 
+    def remove_alias(self, name: str, alias: str, reason: str) -> AliasChange:
+        """See `AsyncClient.remove_alias`."""
+        return self._run(lambda c: c.remove_alias(name, alias, reason))
+
     def feedback(
         self,
         prompt: Prompt,

@@ -26,6 +26,7 @@ Verb = Literal[
     "model_card",
     "promote",
     "rollback",
+    "remove_alias",
     "feedback",
     "agreement",
 ]

@@ -45,6 +45,7 @@ ROUTES: dict[Verb, Route] = {
     "model_card": Route("GET", "/v1/models/{name}/versions/{version}/card"),
     "promote": Route("POST", "/v1/models/{name}/promote"),
     "rollback": Route("POST", "/v1/models/{name}/rollback"),
+    "remove_alias": Route("POST", "/v1/models/{name}/remove-alias"),
     "feedback": Route("POST", "/v1/feedback"),
     "agreement": Route("GET", "/v1/feedback/agreement"),
 }

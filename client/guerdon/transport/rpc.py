@@ -48,6 +48,7 @@ METHODS: dict[Verb, tuple[str, Any]] = {
     "model_card": ("GetModelCard", pb.GetModelCardRequest),
     "promote": ("PromoteModel", pb.PromoteModelRequest),
     "rollback": ("RollbackModel", pb.RollbackModelRequest),
+    "remove_alias": ("RemoveAlias", pb.RemoveAliasRequest),
     "feedback": ("SubmitFeedback", pb.SubmitFeedbackRequest),
     "agreement": ("GetAgreement", pb.GetAgreementRequest),
 }

@@ -32,7 +32,8 @@ class GateCheck:
 class AliasChange:
     """An alias moved from one version to another (None: it was new), by whom, on what evidence.
 
-    action: ``register``, ``promote``, ``override`` or ``rollback``.
+    action: ``register``, ``promote``, ``override``, ``rollback``, ``stop`` or ``remove``; a removed alias
+        stood at `previous`, which `version` repeats.
     """
 
     name: str

@@ -844,6 +844,16 @@ class RollbackModelRequest(_message.Message):
     reason: str
     def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class RemoveAliasRequest(_message.Message):
+    __slots__ = ("name", "alias", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    alias: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
 class SubmitFeedbackRequest(_message.Message):
     __slots__ = ("id", "prompt", "messages", "chosen", "rejected", "tie", "annotator", "tags", "shown", "model")
     class TagsEntry(_message.Message):

@@ -129,6 +129,11 @@ class RewardServiceStub:
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RollbackModelRequest.SerializeToString,
                 response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
                 _registered_method=True)
+        self.RemoveAlias = channel.unary_unary(
+                '/guerdon.v1.RewardService/RemoveAlias',
+                request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RemoveAliasRequest.SerializeToString,
+                response_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
+                _registered_method=True)
         self.SubmitFeedback = channel.unary_unary(
                 '/guerdon.v1.RewardService/SubmitFeedback',
                 request_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.SubmitFeedbackRequest.SerializeToString,
@@ -277,6 +282,13 @@ class RewardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RemoveAlias(self, request, context):
+        """Take an alias away, but never the champion (admin scope).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SubmitFeedback(self, request, context):
         """Store a preference that a person gave.
         """
@@ -387,6 +399,11 @@ def add_RewardServiceServicer_to_server(servicer, server):
             'RollbackModel': grpc.unary_unary_rpc_method_handler(
                     servicer.RollbackModel,
                     request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RollbackModelRequest.FromString,
+                    response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.SerializeToString,
+            ),
+            'RemoveAlias': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveAlias,
+                    request_deserializer=guerdon__protos_dot_v1_dot_guerdon__pb2.RemoveAliasRequest.FromString,
                     response_serializer=guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.SerializeToString,
             ),
             'SubmitFeedback': grpc.unary_unary_rpc_method_handler(
@@ -912,6 +929,33 @@ class RewardService:
             target,
             '/guerdon.v1.RewardService/RollbackModel',
             guerdon__protos_dot_v1_dot_guerdon__pb2.RollbackModelRequest.SerializeToString,
+            guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveAlias(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/guerdon.v1.RewardService/RemoveAlias',
+            guerdon__protos_dot_v1_dot_guerdon__pb2.RemoveAliasRequest.SerializeToString,
             guerdon__protos_dot_v1_dot_guerdon__pb2.AliasChange.FromString,
             options,
             channel_credentials,

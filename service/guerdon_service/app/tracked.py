@@ -267,6 +267,10 @@ class _Registrar:
         with self.calls.call():
             return await self.inner.rollback(name, alias, by, reason)
 
+    async def remove_alias(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
+        with self.calls.call():
+            return await self.inner.remove_alias(name, alias, by, reason)
+
 
 @dataclass(frozen=True, slots=True)
 class _FeedbackTaker:

@@ -12,7 +12,7 @@ CANDIDATE = "candidate"
 """The alias of the newest version that is not the champion."""
 
 Kind = Literal["reward", "policy"]
-Action = Literal["register", "promote", "override", "rollback", "stop"]
+Action = Literal["register", "promote", "override", "rollback", "remove", "stop"]
 """``stop``: the version is known to be worse and gets no more traffic; the alias stays where it is."""
 
 
@@ -45,7 +45,10 @@ class GateCheck:
 
 @dataclass(frozen=True, slots=True)
 class AliasChange:
-    """An alias moved from one version to another (None: it was new), by whom, on what evidence."""
+    """An alias moved from one version to another (None: it was new), by whom, on what evidence.
+
+    One that was removed tells where it stood, as `previous` and as `version`.
+    """
 
     name: str
     alias: str
@@ -132,6 +135,14 @@ class RegistryStore(Protocol):
         """
         ...
 
+    def remove_alias(self, change: AliasChange) -> None:
+        """Remove the alias and keep the change, if it still stands at `change.version`.
+
+        Raises:
+            InvalidInput: another change came first.
+        """
+        ...
+
 
 class Registrar(Protocol):
     """What a transport asks of the registry. Raises only `core.errors`."""
@@ -162,4 +173,8 @@ class Registrar(Protocol):
 
     async def rollback(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
         """Point the alias back at the version before the last change."""
+        ...
+
+    async def remove_alias(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
+        """Take the alias away; its version stays registered."""
         ...

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from math import inf
 from typing import TypeVar
 
 from guerdon_service.core.errors import GuerdonError, NotReady
-from guerdon_service.core.registry import RegistryStore
+from guerdon_service.core.registry import CHAMPION, RegistryStore
 from guerdon_service.registry.loader import Loader
 from guerdon_service.registry.rules import find_version
 from guerdon_service.scoring.catalog import Catalog
@@ -84,6 +84,9 @@ class Follower:
             moved = {a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)}
             left = {alias[0] for alias in moved if alias in self._catalog.aliases()}
             self.point(moved)
+            removed = {a for a in self._catalog.aliases() if a[1] != CHAMPION and a not in aliases}
+            left |= {alias[0] for alias in removed}
+            self.drop(removed)
             served = self._catalog.aliases()
             self._followed |= {a: v for a, v in aliases.items() if served.get(a) == v}
         for name in left:
@@ -96,6 +99,11 @@ class Follower:
         """Flip aliases to versions that are loaded; a name that is unloaded from now on stays so."""
         self._catalog.point(moved)
         self._followed |= moved
+
+    def drop(self, removed: Set[Alias]) -> None:
+        """Forget aliases; a champion is never removed, and one that is loading stands in no registry yet."""
+        self._catalog.drop(removed)
+        self._followed = {alias: version for alias, version in self._followed.items() if alias not in removed}
 
     async def resume(self, name: str) -> None:
         """Follow a name again that was unloaded here, and all others.

@@ -33,6 +33,7 @@ from guerdon_service.registry.rules import (
     asked_version,
     check_version,
     find_version,
+    removable,
     version_before,
     written_reason,
 )
@@ -240,6 +241,22 @@ class Registry:
             )
         async with self._loaded(version):
             return await self._move(self._change(version, alias, "rollback", history, by, reason))
+
+    async def remove_alias(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
+        """Take an alias away; its version stays registered, and is unloaded where nothing else needs it.
+
+        Raises:
+            InvalidInput: there is no such alias, it is the champion, or another change came first.
+            UnknownModel: no such name.
+            NotReady: the registry does not answer.
+        """
+        history = await self.history(name)
+        change = self._change(removable(history, alias), alias, "remove", history, by, reason)
+        async with self._follower.lock:
+            await asyncio.to_thread(self._store.remove_alias, change)
+            self._follower.drop({(name, alias)})
+        self._retirement.begin(name)
+        return change
 
     async def idle(self) -> None:
         """Return once all loading and unloading in the background has ended."""

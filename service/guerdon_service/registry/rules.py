@@ -68,6 +68,26 @@ def asked_version(history: ModelHistory, query: PromoteQuery) -> ModelVersion:
     return found
 
 
+def removable(history: ModelHistory, alias: str) -> ModelVersion:
+    """Where an alias stands that may be removed.
+
+    Raises:
+        InvalidInput: there is no such alias, or it is the one that the bare name means.
+    """
+    found = find_version(history.versions, history.aliases.get(alias, ""))
+    if found is None:
+        known = ", ".join(sorted(history.aliases))
+        raise InvalidInput(
+            f"{history.name} has no alias {alias[:80]!r}; its aliases are: {known}", param="alias"
+        )
+    if alias == CHAMPION:
+        raise InvalidInput(
+            f"{history.name} without a version means its {CHAMPION}, which stays; promote another version",
+            param="alias",
+        )
+    return found
+
+
 def version_before(history: ModelHistory, alias: str) -> str | None:
     """Where the alias stood before the last change that no rollback has undone."""
     before: list[str | None] = []
@@ -76,6 +96,8 @@ def version_before(history: ModelHistory, alias: str) -> str | None:
             continue
         if change.action == "rollback":
             before.pop()
+        elif change.action == "remove":
+            before.clear()
         else:
             before.append(change.previous)
     return before[-1] if before else None

@@ -1,4 +1,4 @@
-"""The routes of the registry: register, look, promote, roll back."""
+"""The routes of the registry: register, look, promote, roll back, remove an alias."""
 
 from functools import partial
 
@@ -11,6 +11,7 @@ from guerdon_service.rest.context import Context, allow, json_reply
 from guerdon_service.rest.registry_wire import (
     decode_promote,
     decode_register,
+    decode_removal,
     decode_rollback,
     render_change,
     render_history,
@@ -54,6 +55,15 @@ async def rollback_model(at: Context, request: Request) -> Response:
     """Point an alias back at the version before (admin scope)."""
     asked = await at.parse(request, Scope.ADMIN, decode_rollback)
     change = await at.services.registrar.rollback(
+        request.path_params["name"], asked.alias, asked.by, asked.reason
+    )
+    return json_reply(render_change(change))
+
+
+async def remove_alias(at: Context, request: Request) -> Response:
+    """Take an alias away, but never the champion (admin scope)."""
+    asked = await at.parse(request, Scope.ADMIN, decode_removal)
+    change = await at.services.registrar.remove_alias(
         request.path_params["name"], asked.alias, asked.by, asked.reason
     )
     return json_reply(render_change(change))

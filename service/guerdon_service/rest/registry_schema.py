@@ -38,6 +38,14 @@ class RollbackRequest(BaseModel):
     alias: str | None = Field(None, description="champion.")
 
 
+class RemoveAliasRequest(BaseModel):
+    """An alias to take away."""
+
+    model_config = _config({"alias": "candidate", "reason": "its training data leaked"})
+    alias: str = Field(description="Any but champion, which a name without a version means.")
+    reason: str = Field(description="Why; it is kept.")
+
+
 class ModelVersion(BaseModel):
     """One immutable version."""
 
@@ -78,9 +86,9 @@ class AliasChange(BaseModel):
 
     name: str
     alias: str
-    action: Literal["register", "promote", "override", "rollback", "stop"]
+    action: Literal["register", "promote", "override", "rollback", "remove", "stop"]
     previous: str | None
-    version: str
+    version: str = Field(description="Where the alias stands now; where it stood, when it was removed.")
     by: str
     at: float = Field(description="Unix seconds.")
     reason: str

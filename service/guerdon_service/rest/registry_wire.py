@@ -17,12 +17,12 @@ from guerdon_service.rest.render import dump
 
 _REGISTER = frozenset({"source"})
 _PROMOTE = frozenset({"version", "alias", "evaluation_id", "override_reason"})
-_ROLLBACK = frozenset({"alias", "reason"})
+_UNDONE = frozenset({"alias", "reason"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rollback:
-    """What a rollback's body asks for."""
+class Undoing:
+    """What the body of a rollback, or of a removal, asks for."""
 
     alias: str
     by: str
@@ -47,10 +47,16 @@ def decode_promote(value: object, call: Call, name: str) -> PromoteQuery:
     )
 
 
-def decode_rollback(value: object, call: Call) -> Rollback:
+def decode_rollback(value: object, call: Call) -> Undoing:
     """``{reason, alias?}``."""
-    fields = read_object(value, _ROLLBACK, "")
-    return Rollback(read_name(fields, "alias") or CHAMPION, call.by, read_id(fields, "reason"))
+    fields = read_object(value, _UNDONE, "")
+    return Undoing(read_name(fields, "alias") or CHAMPION, call.by, read_id(fields, "reason"))
+
+
+def decode_removal(value: object, call: Call) -> Undoing:
+    """``{alias, reason}``."""
+    fields = read_object(value, _UNDONE, "")
+    return Undoing(read_id(fields, "alias"), call.by, read_id(fields, "reason"))
 
 
 def render_version(version: ModelVersion) -> bytes:

@@ -198,6 +198,15 @@ def _registry() -> tuple[Row, ...]:
             errors=_LOAD,
             **asked,
         ),
+        Row(
+            "POST",
+            f"{one}/remove-alias",
+            here.remove_alias,
+            shape.AliasChange,
+            shape.RemoveAliasRequest,
+            errors=(404, *_BODY, 503),
+            **asked,
+        ),
     )
 
 

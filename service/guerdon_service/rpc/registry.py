@@ -67,6 +67,12 @@ class RegistryVerbs:
         change = await self.service.rollback(message.name, message.alias or CHAMPION, call.by, message.reason)
         return _change(change)
 
+    async def remove_alias(self, data: bytes, call: Call) -> pb.AliasChange:
+        """Take an alias away, but never the champion."""
+        message = required(parse(pb.RemoveAliasRequest, data), "name", "alias")
+        change = await self.service.remove_alias(message.name, message.alias, call.by, message.reason)
+        return _change(change)
+
 
 def render_history(history: ModelHistory) -> pb.ModelHistory:
     """``{name, versions, aliases, changes}``."""

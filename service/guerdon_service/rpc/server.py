@@ -126,6 +126,7 @@ def _unary(services: Services, verbs: Verbs) -> dict[str, tuple[str, Answer, Sco
         "GetModelCard": ("get_card", registry.card, None),
         "PromoteModel": ("promote_model", registry.promote, Scope.ADMIN),
         "RollbackModel": ("rollback_model", registry.rollback, Scope.ADMIN),
+        "RemoveAlias": ("remove_alias", registry.remove_alias, Scope.ADMIN),
         "SubmitFeedback": ("submit_feedback", feedback.submit, Scope.SCORE),
         "GetAgreement": ("get_agreement", feedback.agreement, None),
     }

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 
 from guerdon_service.core.artifact import LoadedModel, ModelInfo, ModelSpec
@@ -133,6 +133,10 @@ class Catalog:
         for (name, alias), version in aliases.items():
             assert self.is_loaded(name, version), f"{name}@{alias} needs {version} loaded"
         self._aliases = {**self._aliases, **aliases}
+
+    def drop(self, aliases: Set[tuple[str, str]]) -> None:
+        """Forget ``(name, alias)``, all at once; the versions stay loaded."""
+        self._aliases = {key: version for key, version in self._aliases.items() if key not in aliases}
 
     def aliases(self) -> Mapping[tuple[str, str], str]:
         """``{(name, alias): version}`` as requests resolve them now."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, select, update
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.registry import (
@@ -85,11 +85,15 @@ class SqlRegistryStore:
                     param="version",
                 )
             if not _moved(connection, change):
-                raise InvalidInput(
-                    f"{change.name}@{change.alias} no longer stands at {change.previous or 'nothing'}: "
-                    "another change came first; look at the history and ask again",
-                    param="alias",
-                )
+                raise _outrun(change)
+            connection.execute(insert(ALIAS_CHANGES).values(**asdict(change)))
+
+    def remove_alias(self, change: AliasChange) -> None:
+        """Remove the alias and keep the change, if it still stands at `change.version`."""
+        gone = delete(ALIASES).where(*_stands(change))
+        with self._database.writing() as connection:
+            if connection.execute(gone).rowcount != 1:
+                raise _outrun(change)
             connection.execute(insert(ALIAS_CHANGES).values(**asdict(change)))
 
     def stop_candidate(self, change: AliasChange) -> None:
@@ -131,8 +135,21 @@ def _moved(connection: Connection, change: AliasChange) -> bool:
     if change.previous is None:
         row = {"name": change.name, "alias": change.alias, "version": change.version}
         return insert_new(connection, ALIASES, [row]) == 1
-    still = (_ALIAS.name == change.name, _ALIAS.alias == change.alias, _ALIAS.version == change.previous)
-    return connection.execute(update(ALIASES).where(*still).values(version=change.version)).rowcount == 1
+    moved = update(ALIASES).where(*_stands(change)).values(version=change.version)
+    return connection.execute(moved).rowcount == 1
+
+
+def _stands(change: AliasChange) -> tuple[ColumnElement[bool], ...]:
+    """Whether the alias is still where the change takes it from."""
+    return (_ALIAS.name == change.name, _ALIAS.alias == change.alias, _ALIAS.version == change.previous)
+
+
+def _outrun(change: AliasChange) -> InvalidInput:
+    return InvalidInput(
+        f"{change.name}@{change.alias} no longer stands at {change.previous or 'nothing'}: another change "
+        "came first; look at the history and ask again",
+        param="alias",
+    )
 
 
 def _change(row: Row[Any]) -> AliasChange:

@@ -82,8 +82,8 @@ function changesTable(changes) {
     .reverse()
     .map((change) => [
       when(change.at),
-      badge(change.action, { override: "fair", rollback: "fair" }[change.action] ?? "good"),
-      `${change.alias}: ${change.previous ?? "none"} \u2192 ${change.version}`,
+      badge(change.action, { override: "fair", rollback: "fair", remove: "fair" }[change.action] ?? "good"),
+      `${change.alias}: ${change.previous ?? "none"} \u2192 ${change.action === "remove" ? "none" : change.version}`,
       change.by || "nobody named",
       [
         change.reason && h("p", { class: "text" }, change.reason),
