@@ -199,6 +199,8 @@ def test_where_every_response_is_refused_the_base_is_kept(policy_folder: Path, t
     before = {name: w.clone() for name, w in trained_state(job.networks.learner).items()}
     figures = optimise(Accelerator(), replace(job, valid=job.train[:4]))
     assert figures["kept_update"] == 0
+    json.dumps(figures, allow_nan=False)  # a manifest is JSON, which knows no infinity
+    assert "valid/gold" not in figures["last"] and figures["last"]["valid/gold_refused"] == 4
     after = trained_state(job.networks.learner)
     assert all(torch.equal(after[name], weights) for name, weights in before.items())
 

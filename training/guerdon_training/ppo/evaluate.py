@@ -24,7 +24,7 @@ def evaluate_policy(
     """One response a prompt, with the same noise each time, so that evaluations differ by the policy alone.
 
     Scores are the reward model's own, before normalisation and EOS trick; what it refuses is left out and
-    counted. KL is in nats per response.
+    counted; where it refuses all, there is no score. KL is in nats per response.
     """
     seeds = [row_seed(config.seed, -1, i) for i in range(len(prompts))]  # no update is number -1
     sources = {"score": reward} | ({"gold": gold} if gold is not None else {})
@@ -41,6 +41,6 @@ def evaluate_policy(
     }
     for name, raw in zip(sources, scored.scores, strict=True):
         known = [s for s in raw if s is not None]
-        figures[name] = sum(known) / len(known) if known else float("-inf")
+        figures |= {name: sum(known) / len(known)} if known else {}
         figures[f"{name}_refused"] = float(len(raw) - len(known))
     return mean_over_processes(accelerator, {f"valid/{name}": value for name, value in figures.items()})

@@ -103,7 +103,7 @@ def evaluated(
     if not job.valid or not (ends or (every > 0 and done % every == 0)):
         return progress, {}
     figures = evaluate_policy(accelerator, job.networks, job.valid, job.reward, job.gold, job.config)
-    reached = figures.get("valid/gold", figures["valid/score"])
+    reached = figures.get("valid/score" if job.gold is None else "valid/gold", float("-inf"))
     stop = job.config.kl.stop
     too_far = 0.0 < stop <= figures["valid/kl"]
     is_first = done == 0  # kept even where the reward refuses every response: `restore_best` needs one

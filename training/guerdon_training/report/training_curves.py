@@ -56,14 +56,18 @@ def over_optimisation(log: Lines) -> str:
     Both are shown as the rise over the first evaluation, which is SFT's; the x axis is the square root of KL,
     in which the paper fits both.
     """
-    found = [line for line in log if "valid/score" in line]
-    kl = [max(line["valid/kl"], 0.0) ** 0.5 for line in found]
     series = [
-        Series(name, kl, [line[key] - found[0][key] for line in found])
+        _rise(log, name, key)
         for name, key in (("proxy", "valid/score"), ("gold", "valid/gold"))
-        if found and all(key in line for line in found)
+        if any(key in line for line in log)
     ]
     return line_plot("Rise of reward on valid prompts", "square root of KL, nats", series)
+
+
+def _rise(log: Lines, name: str, key: str) -> Series:
+    found = [line for line in log if key in line]
+    kl = [max(line["valid/kl"], 0.0) ** 0.5 for line in found]
+    return Series(name, kl, [line[key] - found[0][key] for line in found])
 
 
 def _by_update(log: Lines, name: str) -> Series:
