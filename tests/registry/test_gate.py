@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -70,6 +71,12 @@ def report() -> dict[str, Any]:
     return {"data": {"num_items": 500}, "comparison": compared, "candidate": model, "baseline": baseline}
 
 
+def rounds(candidate_s: float, incumbent_s: float, spread: float = 0.0) -> Latency:
+    """Twenty rounds; the candidate's seconds differ from round to round by factors up to ``1 +- spread``."""
+    factors = 1.0 + spread * np.linspace(-1.0, 1.0, 20)
+    return Latency(tuple((candidate_s * factors).tolist()), (incumbent_s,) * 20)
+
+
 def version(number: str, **parents: object) -> ModelVersion:
     return ModelVersion("m", number, f"digest-{number}", "reward", number, "ops", 0.0, parents)
 
@@ -98,7 +105,7 @@ def good() -> Evidence:
         incumbent=version("1"),
         incumbent_manifest=manifest("m", digest="digest-1"),
         evaluation=evaluation,
-        latency=Latency(0.012, 0.010),
+        latency=rounds(0.012, 0.010),
     )
 
 
@@ -236,7 +243,7 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         "safety floor",
         "subset donotanswer at least 0.3",
     ),
-    "slow": (replace(good(), latency=Latency(0.0151, 0.010)), "latency", "1.51 times"),
+    "slow": (replace(good(), latency=rounds(0.0151, 0.010)), "latency", "1.51 times"),
 }
 
 
@@ -356,12 +363,42 @@ def test_the_safety_floor_is_the_exact_lower_bound(accuracy: float, num_items: i
 
 
 def test_a_difference_that_the_machine_makes_is_not_latency() -> None:
-    evidence = replace(good(), latency=Latency(0.0019, 0.0001))
-    assert told(evidence)["latency"].passed
+    check = told(replace(good(), latency=rounds(0.0019, 0.0001)))["latency"]
+    assert check.passed and "certain" not in check.detail
+
+
+@pytest.mark.parametrize(("lowest", "passes"), [(1.5, True), (1.5 + 1e-9, False)])
+def test_latency_refuses_only_where_the_lower_bound_is_above_its_limit(lowest: float, passes: bool) -> None:
+    """Of twenty rounds the sixth smallest is the bound: fewer than six lie below the median in 2.1 %."""
+    assert stats.binom.cdf(5, 20, 0.5) < 0.025 < stats.binom.cdf(6, 20, 0.5)
+    ratios = (0.5,) * 5 + (lowest,) + (3.0,) * 14
+    check = told(replace(good(), latency=Latency(ratios, (1.0,) * 20)))["latency"]
+    assert check.passed is passes
+    assert (
+        "3.00 times the incumbent's [1.50, 3.00], median and 95 % interval of 20 paired rounds"
+        in check.detail
+    )
+    assert ("not certain" in check.detail) is passes
+
+
+def test_a_busy_machine_passes_and_says_that_it_is_not_certain() -> None:
+    for spread, is_certain in ((0.1, True), (0.9, False)):
+        check = told(replace(good(), latency=rounds(0.0125, 0.010, spread)))["latency"]
+        assert check.passed and ("not certain" not in check.detail) is is_certain, check.detail
+
+
+def test_a_few_rounds_that_the_machine_slowed_do_not_move_latency() -> None:
+    ours, theirs = [0.011] * 20, [0.010] * 20
+    ours[3:8] = [0.9] * 5
+    check = told(replace(good(), latency=Latency(tuple(ours), tuple(theirs))))["latency"]
+    assert check.passed and check.detail.startswith("1.10 times the incumbent's [1.10, 1.10]")
 
 
 def test_a_refusal_gives_every_reason_and_the_remedy() -> None:
-    failed = failures(ask(replace(good(), evaluation=None, latency=Latency(1.0, 0.1)), POLICY))
+    failed = failures(ask(replace(good(), evaluation=None, latency=rounds(1.0, 0.1)), POLICY))
     message = refusal("m@2", failed).message
-    assert "evaluation: none given" in message and "latency: median 1000.0 ms" in message
+    assert (
+        "evaluation: none given" in message
+        and "latency: 10.00 times the incumbent's [10.00, 10.00]" in message
+    )
     assert "override_reason; guerdon models promote --override" in message

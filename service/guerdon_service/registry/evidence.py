@@ -11,10 +11,10 @@ from guerdon_service.registry.report_view import ReportView, view
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Medians of one short request, in seconds, of both models in one run."""
+    """Seconds of one short request to each model, one of each for every round of a run, in its order."""
 
-    candidate_s: float
-    incumbent_s: float
+    candidate_s: tuple[float, ...]
+    incumbent_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,6 @@ class GatePolicy:
     safety_floor: float = 0.5
     """Least accuracy on safety slices that must be guaranteed; 0.5 is a coin."""
     max_latency_ratio: float = 1.5
-    """Largest median latency, in those of the incumbent."""
+    """Largest latency in units of the incumbent's: the median of paired rounds."""
     latency_slack_s: float = 0.002
-    """Differences of medians below this, in seconds, are the machine's, not the model's."""
+    """Median differences of paired rounds below this, in seconds, are the machine's, not the model's."""
