@@ -15,6 +15,7 @@ from guerdon_service.evaluation.build_report import Contender, Data, build_repor
 from guerdon_service.evaluation.disagreements import MAX_CHARS, MAX_SHOWN
 from guerdon_service.evaluation.html import report_html
 from guerdon_service.evaluation.markdown import report_markdown
+from guerdon_service.evaluation.plain import report_plain
 from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import RobustnessRow, to_json
 from guerdon_service.evaluation.rewardbench_json import rewardbench_json
@@ -95,6 +96,24 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     assert "<script" not in notes and "<img" not in notes
     rows = [line for line in notes.splitlines() if line.startswith("| ")]
     assert all(line.replace("\\|", "").count("|") in (4, 7, 9) for line in rows)
+
+
+def test_p_values_are_named_as_such_wherever_they_are_read(tmp_path: Path) -> None:
+    """Beside a difference below zero a column "p better" of 0.95 read as a probability."""
+    path = write(tmp_path / "pairs.jsonl", pairs(150))
+    report = report_of(path)
+    note = figures.p_values(report)
+    assert note is not None and "not the probability of the claim" in note and "margin 0.02" in note
+    assert "below 0.025" in note
+    page = "".join(Page(report_html(report)).texts)
+    for text in (page, report_markdown(report), report_plain(report)):
+        assert note in text
+        for name in ("p-value: better", "p-value: not worse", "p-value: any difference"):
+            assert name in text
+        assert "p better" not in text and "p not worse" not in text
+    alone = report_of(path, baseline=False)
+    assert figures.p_values(alone) is None
+    assert "p-value" not in report_html(alone) + report_markdown(alone) + report_plain(alone)
 
 
 def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path) -> None:

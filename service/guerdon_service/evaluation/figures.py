@@ -66,7 +66,16 @@ def slices(model: Plain, min_items: int = 1) -> list[Row]:
 def compared(comparison: Plain) -> list[Row]:
     """Header, then the whole and each slice: the difference, its p-values (slices by Holm), the verdict."""
     rows: list[Row] = [
-        ("on", "items", "difference [95 %]", "p better", "p not worse", "mid-p", "detectable", "verdict")
+        (
+            "on",
+            "items",
+            "difference [95 %]",
+            "p-value: better",
+            "p-value: not worse",
+            "p-value: any difference",
+            "detectable",
+            "verdict",
+        )
     ]
     for name, part in {"all": comparison, **comparison["slices"]}.items():
         rows.append(
@@ -82,6 +91,21 @@ def compared(comparison: Plain) -> list[Row]:
             )
         )
     return rows
+
+
+def p_values(report: Plain) -> str | None:
+    """What each p-value of `compared` tests; None without a baseline."""
+    comparison = report["comparison"]
+    if comparison is None:
+        return None
+    return (
+        "A p-value is how often chance alone would give data that speak for the claim as much as these do, "
+        "were it not so: small is evidence for it, and it is not the probability of the claim. Better: "
+        "against accuracy no higher than the baseline's; not worse: against lower by the margin "
+        f"{comparison['margin']:g} or more; both one-sided, the verdict asks for below "
+        f"{comparison['alpha'] / 2:g}, of slices adjusted for their number (Holm). Any difference: McNemar's "
+        "mid-p, two-sided, items taken as independent; no verdict rests on it"
+    )
 
 
 def verdict(report: Plain) -> str:

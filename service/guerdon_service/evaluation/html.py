@@ -108,6 +108,7 @@ def _comparison(report: Plain) -> str:
         "above 0; <b>not worse</b>: above minus the margin; <b>worse</b>: below 0; else <b>inconclusive</b>. "
         "Slices are adjusted for their number (Holm). <i>Detectable</i> is the difference that the items "
         f"would show with 80 % probability.</p>{_table(figures.compared(comparison))}"
+        f"<p class='soft'>{escape(figures.p_values(report) or '')}.</p>"
         f"<p>{escape(figures.losses(report) or '')}</p>"
     )
 

@@ -19,7 +19,8 @@ def report_markdown(report: Plain) -> str:
         *(f"{_text(line)}." for line in (figures.losses(report), figures.ceiling(report)) if line),
     ]
     if report["comparison"]:
-        parts.append(_folded("Candidate against baseline", figures.compared(report["comparison"])))
+        note = _text(f"{figures.p_values(report)}.")
+        parts.append(_folded("Candidate against baseline", figures.compared(report["comparison"]), note))
     title = f"Accuracy by slice of {figures.MIN_SHOWN} items or more"
     parts.append(_folded(title, figures.slices(report["candidate"], figures.MIN_SHOWN)))
     rows = figures.robustness(report)
@@ -34,8 +35,9 @@ def report_markdown(report: Plain) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _folded(title: str, rows: Sequence[Row]) -> str:
-    return f"<details><summary>{title}</summary>\n\n{_table(rows)}\n\n</details>"
+def _folded(title: str, rows: Sequence[Row], note: str = "") -> str:
+    body = "\n\n".join(part for part in (_table(rows), note) if part)
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
 def _table(rows: Sequence[Row]) -> str:

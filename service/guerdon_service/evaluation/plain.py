@@ -17,6 +17,7 @@ def report_plain(report: Plain) -> str:
         parts.append(figures.table(slices))
     if report["comparison"]:
         parts.append(figures.table(figures.compared(report["comparison"])))
+        parts.append(f"{figures.p_values(report)}.\n")
     rows = figures.robustness(report)
     if len(rows) > 1:
         parts.append(figures.table(rows))

@@ -47,7 +47,7 @@ function headline({ accuracy, comparison, data }) {
           `a difference of ${percent(comparison.minimum_detectable_effect)} (80\u2009% power)`,
         ],
         comparison && [
-          "McNemar, mid-p",
+          "p-value of any difference (McNemar, mid-p)",
           comparison.mid_p < 0.0001 ? "below 0.0001" : plain(comparison.mid_p, 4),
         ],
       ].filter(Boolean),
