@@ -76,6 +76,10 @@ function versionsTable(name, history, loaded, chosen) {
   );
 }
 
+function standsAt(change) {
+  return change.action === "remove" ? "none" : change.version;
+}
+
 function changesTable(changes) {
   if (!changes.length) return h("p", { class: "hint" }, "No alias has moved yet.");
   const rows = [...changes]
@@ -83,7 +87,7 @@ function changesTable(changes) {
     .map((change) => [
       when(change.at),
       badge(change.action, { override: "fair", rollback: "fair", remove: "fair" }[change.action] ?? "good"),
-      `${change.alias}: ${change.previous ?? "none"} \u2192 ${change.action === "remove" ? "none" : change.version}`,
+      `${change.alias}: ${change.previous ?? "none"} \u2192 ${standsAt(change)}`,
       change.by || "nobody named",
       [
         change.reason && h("p", { class: "text" }, change.reason),
