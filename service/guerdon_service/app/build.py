@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +25,7 @@ from guerdon_service.bestofn.service import BestOfNService
 from guerdon_service.cache.tiered import TieredCache, open_cache
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.ports import Observer
+from guerdon_service.core.registry import CHAMPION
 from guerdon_service.core.services import Services
 from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.feedback.service import FeedbackService
@@ -120,6 +122,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     database = await asyncio.to_thread(open_database, settings.state_url or IN_MEMORY)
     cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
     catalog = build_catalog(settings, observer, cache)
+    catalog.expect(spec.name for spec in specs(settings))  # before the ports open
     scoring = ScoringService(catalog, settings.limits, observer)
     evaluations = SqlEvaluationStore(database)
     trials = Trials(catalog, settings.shadow.plan, observer)
@@ -167,19 +170,35 @@ def build_catalog(settings: Settings, observer: Observer, cache: TieredCache | N
 async def start(domain: Domain, settings: Settings) -> None:
     """Load and register what the settings name, or the embedded default model, and begin to work.
 
+    Readiness begins once the models that the registry has beside them are loaded too, or refused.
     Without policies in the settings there is the default one, which loads when it is first asked.
 
     Raises:
         GuerdonError: the first policy or model that is refused, or a `default_model` that nobody can serve.
     """
-    registered = [model.name for model in await domain.registry.models() if model.kind == "reward"]
-    check_default(settings, [*(spec.name for spec in specs(settings)), *registered])
+    models = specs(settings)
+    named = [spec.name for spec in models]
+    registered = [model for model in await domain.registry.models() if model.kind == "reward"]
+    check_default(settings, [*named, *(model.name for model in registered)])
+    domain.scoring.catalog.expect([*named, *(m.name for m in registered if CHAMPION in m.aliases)])
+    await domain.stops.sync()  # first: a candidate that was stopped gets no traffic
     for policy in await asyncio.to_thread(load_policies, settings) or (default_policy(settings),):
         domain.best_of_n.add(policy)
-    for spec in specs(settings):
-        await domain.registry.adopt(spec)
-    await domain.stops.sync()
+    await _load(domain, models)
     domain.start()
+
+
+async def _load(domain: Domain, models: Sequence[ModelSpec]) -> None:
+    """The models of the settings one by one, what the registry has beside them, then ensembles of both."""
+    catalog, ensembles = domain.scoring.catalog, [spec for spec in models if spec.members]
+    for spec in models:
+        if not spec.members:
+            await domain.registry.adopt(spec)
+    await domain.registry.catch_up()
+    catalog.expect(spec.name for spec in ensembles)  # a member that is missing now is unknown
+    for spec in ensembles:
+        await domain.registry.adopt(spec)
+    catalog.expect(())
 
 
 def build_scorer(settings: Settings, observer: Observer) -> ScoringService:

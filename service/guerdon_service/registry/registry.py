@@ -80,6 +80,16 @@ class Registry:
         """
         await self._follower.sync()
 
+    async def catch_up(self) -> None:
+        """Follow once, and wait for the loading; what is refused is logged, and tried again by `follow`.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        await self._follower.sync()
+        await self._follower.idle()
+        await self._follower.sync()
+
     async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
         """Load a model under a new name, and register it: what answers callers is always in the registry.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 
 from guerdon_service.core.artifact import LoadedModel, ModelInfo, ModelSpec
@@ -46,6 +46,16 @@ class Catalog:
         self._default = default_model
         self._slots: dict[tuple[str, str], Slot] = {}
         self._aliases: Mapping[tuple[str, str], str] = {}
+        self._expected: tuple[str, ...] = ()
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Names that are about to be loaded, in place of those named before.
+
+        Until each has a ready champion the catalog is not ready, and who asks for one is told `NotReady`. The
+        first is the default model, where there is none.
+        """
+        self._expected = tuple(dict.fromkeys(names))
+        self._default = self._default or next(iter(self._expected), None)
 
     async def load(self, spec: ModelSpec) -> ModelInfo:
         """Load under a new name; the name answers `NotReady` until it is ready.
@@ -147,7 +157,7 @@ class Catalog:
 
         Raises:
             UnknownModel: no such model.
-            NotReady: none of its versions is the champion yet.
+            NotReady: it is expected, or none of its versions is the champion yet.
         """
         return self._slots[self._key(reference)]
 
@@ -173,16 +183,20 @@ class Catalog:
         return self._info(self._key(reference))
 
     def unready_reason(self) -> str:
-        """Empty when every name's champion is ready, else what is not, in one line."""
+        """Empty when the champion of every name, and of every expected one, is ready, else what is not, in
+        one line.
+        """
         found = {name: self._champion(name) for name, _ in self._slots}
         champions = {name: slot for name, slot in found.items() if slot is not None}
-        if not champions:
+        missing = [f"model {name} is not loaded yet" for name in self._expected if name not in champions]
+        if not champions and not missing:
             return "no model is loaded"
-        return "; ".join(
+        unready = [
             f"model {name} is {slot.state}" + (f": {slot.failure}" if slot.failure else "")
             for name, slot in champions.items()
             if slot.state != "ready"
-        )
+        ]
+        return "; ".join(unready + missing)
 
     async def close(self) -> None:
         """Free every model, flush the cache, end the tokenizing pool: the catalog owns all three."""
@@ -268,9 +282,14 @@ class Catalog:
     def _key(self, reference: str | None) -> tuple[str, str]:
         name, ref = split_reference(reference or self._default or "")
         key = (name, self._aliases.get((name, ref or CHAMPION), ref))
+        if key not in self._slots and name in self._expected:
+            raise NotReady(
+                f"model {reference or name} is not loaded yet; ask again when GET /health/ready answers 200",
+                retry_after_ms=1000,
+            )
         if key not in self._slots and not ref and self.slots(name):
             raise NotReady(
-                f"model {name} has no champion here yet; ask again when GET /health/ready answers 200",
+                f"model {name} has no champion here yet; ask again, GET /v1/models says what its versions do",
                 retry_after_ms=1000,
             )
         if key not in self._slots:
