@@ -15,7 +15,7 @@ from guerdon_service.bulk.worker import OpenScorer
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.core.scorer import Scorer
-from tests.bulk.data import open_model, plan_of, planned
+from tests.bulk.data import open_fake, plan_of
 
 
 def die() -> None:
@@ -58,16 +58,15 @@ def engine_of(name: str) -> Engine:
     return RayEngine(2)
 
 
-def driver_that_dies(engine: str, source: str, model: str, output: str) -> None:
+def driver_that_dies(engine: str, source: str, output: str) -> None:
     """A run by two workers whose driver dies when 3 slices of 8 rows are finished, others being under way."""
-    folder, count = Path(model), itertools.count()
+    count = itertools.count()
 
     def advance(rows: int) -> None:
         if next(count) == 3:  # the first call is about what was there before
             die()
 
-    plan = plan_of([source], 8, planned(folder))
-    run_plan(plan, output, engine_of(engine), partial(open_stuck, open_model(folder)), advance)
+    run_plan(plan_of([source], 8), output, engine_of(engine), partial(open_stuck, open_fake), advance)
 
 
 async def open_stuck(open_scorer: OpenScorer) -> Scorer:

@@ -65,6 +65,17 @@ def by_service() -> list[Record]:
     return asyncio.run(ask())
 
 
+@pytest.fixture(scope="module")
+def by_fake() -> list[Record]:
+    """The same of a service over fakes."""
+
+    async def ask() -> list[Record]:
+        async with running_service() as scorer:
+            return await service_scores(scorer, records(ROWS))
+
+    return asyncio.run(ask())
+
+
 def run_fake(plan: Plan, output: Path | str) -> Summary:
     return run_plan(plan, str(output), LocalEngine(), open_fake, lambda rows: None)
 
@@ -73,30 +84,29 @@ def parts(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.glob("part-*")}
 
 
-def check_output(output: Path, by_service: list[Record]) -> None:
+def check_output(output: Path, scores: list[Record]) -> None:
     rows = read_output(output)
     assert [row["row"] for row in rows] == list(range(ROWS)), "every row once"
     assert [row["id"] for row in rows] == [f"r{i}" for i in range(ROWS)]
-    check_equal(rows, by_service)
+    check_equal(rows, scores)
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_a_killed_driver_is_continued(
-    engine: str, source: Path, tmp_path: Path, by_service: list[Record]
+    engine: str, source: Path, tmp_path: Path, by_fake: list[Record]
 ) -> None:
     """By an engine of another kind, even: here the simplest."""
-    output, model = tmp_path / "out", tiny("bert")
-    argv = [sys.executable, "-m", "tests.bulk.deaths", engine, str(source), str(model), str(output)]
+    output = tmp_path / "out"
+    argv = [sys.executable, "-m", "tests.bulk.deaths", engine, str(source), str(output)]
     assert subprocess.run(argv, check=False).returncode == -signal.SIGKILL
     left = len(list(output.glob("part-*")))
     assert left in (3, 4), "killed in the middle, with parts on disk"
-    plan = plan_of([source], 8, planned(model))
     told: list[int] = []
-    summary = run_plan(plan, str(output), LocalEngine(1), open_model(model), told.append)
+    summary = run_plan(plan_of([source], 8), str(output), LocalEngine(1), open_fake, told.append)
     assert summary.resumed_slices in (3, 4)
     assert sum(told) == summary.num_rows == ROWS
-    check_output(output, by_service)
-    assert summary.num_tokens == sum(score["tokens"] for score in by_service)
+    check_output(output, by_fake)
+    assert summary.num_tokens == sum(score["tokens"] for score in by_fake)
 
 
 def test_a_killed_actor_is_replaced(source: Path, tmp_path: Path, by_service: list[Record]) -> None:
@@ -218,7 +228,7 @@ def test_outputs_and_inputs_may_be_urls(source: Path, tmp_path: Path) -> None:
     assert run_fake(plan_of(["memory://bulk/*.jsonl"], 40), url).resumed_slices == 3
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], by_service: list[Record]) -> None:
     source = write_lines(tmp_path / "in.jsonl", [*records(5), "torn"])
     argv = ["score", str(source), "--engine=local", "--output", str(tmp_path / "out"), "--slice-rows", "4"]
     argv += ["--model", str(tiny("bert"))]
@@ -226,6 +236,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     summary = json.loads(capsys.readouterr().out)
     told = {name: summary[name] for name in ("engine", "num_rows", "num_errors", "num_slices", "num_files")}
     assert told == {"engine": "local", "num_rows": 6, "num_errors": 1, "num_slices": 2, "num_files": 1}
+    check_equal(read_output(tmp_path / "out")[:5], by_service[:5])
     assert main(argv) == 1
     assert "6 rows of 1 file(s) scored (6 of them by an earlier run); 1 of them became errors" in (
         capsys.readouterr().out
