@@ -206,15 +206,22 @@ def test_what_does_not_fit_is_left_out_and_counted(
         calibrate_command(command(tiny("bert"), write(data, [long]), tmp_path / "other"))
 
 
+def test_a_slope_of_few_pairs_is_fitted_and_told_as_unsure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As training does with its valid pairs."""
+    for num, sure in ((99, False), (100, True)):
+        data = write(tmp_path / f"{num}.jsonl", list(drawn_pairs(tiny("bert"), NUM_PAIRS))[:num])
+        calibrate_command(command(tiny("bert"), data, tmp_path / f"copy-{num}"))
+        assert ("calibrated on 99 pairs alone: below 100" in capsys.readouterr().out) is not sure
+        assert manifest_of(tmp_path / f"copy-{num}").calibration.num_pairs == num
+
+
 Records = list[dict[str, Any]]
 TOO_FEW: dict[str, tuple[Callable[[Records], Records], str]] = {
-    "pairs": (
-        lambda rows: rows[:99],
-        r"99 usable pairs of 50 prompts \(0 items left out\); give at least 100",
-    ),
     "prompts": (
         lambda rows: [row | {"prompt": f"Q{i % 19}?"} for i, row in enumerate(rows)],
-        "200 usable pairs of 19 prompts .* of 20 prompts",
+        r"data \(0 items left out\) has 200 usable pairs of 19 prompts, too few .* at least 20 prompts",
     ),
     "order": (
         lambda rows: [row if i % 2 else _swapped(row) for i, row in enumerate(rows)],

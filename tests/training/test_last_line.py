@@ -1,10 +1,12 @@
 """What `guerdon train` says at its end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Manifest, Norm, Profile
 from guerdon_training.last_line import last_line
 
@@ -30,6 +32,12 @@ def test_a_reward_model_tells_the_attributes_of_its_default_profile() -> None:
     assert last_line(manifest, Path("runs/x")) == (
         "runs/x: a: test accuracy 0.800 [0.627, 0.905] on 30 pairs, longer wins 0.400, shorter wins 0.600"
     )
+    unsure = replace(manifest, calibration=Calibration(1.0, 0.1, 99))
+    assert last_line(unsure, Path("x")).endswith(
+        "0.600; calibrated on 99 pairs alone: below 100, chance in the slope can make all of the calibration "
+        "error that the gate allows; give more held-out pairs"
+    )
+    assert "alone" not in last_line(replace(manifest, calibration=Calibration(1.0, 0.1, 100)), Path("x"))
     both = last_line(_manifest("reward", {"a": MEASURED, "b": MEASURED}, a=0.5, b=0.5), Path("x"))
     assert both.count("test accuracy") == 2
 

@@ -53,8 +53,8 @@ def _train(folder: Path, recipe: str, config: Path) -> None:
 
 def _export(folder: Path, **changes: Any) -> Path:
     """Run ``guerdon train implicit``; of every four held-out labels one is wrong."""
-    for seed, split in ((11, "held_valid"), (12, "held_test")):
-        records = pairs(16, seed)
+    for seed, split in ((11, "held_valid"), (13, "held_test")):
+        records = pairs(24, seed)
         for r in records[::4]:
             r["chosen"], r["rejected"] = r["rejected"], r["chosen"]
         write_jsonl(folder / f"{split}.jsonl", records)
@@ -176,8 +176,8 @@ def test_the_manifest_says_what_it_is_made_from(artifact: Path) -> None:
     assert manifest.implicit is not None and manifest.implicit.per_token == (manifest.base is not None)
     assert manifest.parents["policy"]["digest"] == policy.digest
     assert manifest.parents["reference"]["weights_sha256"] == policy.parents["base"]["weights_sha256"]
-    assert manifest.calibration.slope > 0 and manifest.calibration.num_pairs == 16
-    assert manifest.metrics["politeness"]["test"]["pooled"]["num_pairs"] == 16
+    assert manifest.calibration.slope > 0 and manifest.calibration.num_pairs == 24
+    assert manifest.metrics["politeness"]["test"]["pooled"]["num_pairs"] == 24
     judged = open_implicit_reward(artifact.parent / "artifact", CPU)
     assert "The implicit reward `politeness`" in (artifact / "MODEL_CARD.md").read_text("utf-8")
     rows = [json.loads(x) for x in (artifact / "golden.jsonl").read_text("utf-8").splitlines()]

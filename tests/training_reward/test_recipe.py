@@ -54,7 +54,7 @@ def test_no_model_hub_is_asked_and_nothing_is_reported_lost(
     monkeypatch.setattr(
         "peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda name, file: asked.append(name)
     )
-    write_pairs(tmp_path, num=6)
+    write_pairs(tmp_path, num=24)
     train(tmp_path, config(tiny_base, optim={"epochs": 1, "num_threads": 1}))
     assert not asked
     assert "MISSING" not in capfd.readouterr().err
@@ -140,7 +140,7 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
 def test_what_cannot_train_stops_before_the_first_step(
     tiny_base: BaseConfig, tmp_path: Path, sections: dict[str, object], message: str
 ) -> None:
-    write_pairs(tmp_path, num=6)
+    write_pairs(tmp_path, num=24)
     with pytest.raises(InvalidInput, match=message):
         train(tmp_path, config(tiny_base) | sections)
     assert not (tmp_path / "artifact").exists()
@@ -179,6 +179,37 @@ def test_a_misspelt_source_is_refused_with_those_that_there_are(
     heads = [{"name": name, "sources": [source | {"licence": "x"}]} for name, source in sources.items()]
     with pytest.raises(InvalidInput, match=message):
         train(tmp_path, config(tiny_base) | {"heads": heads})
+
+
+def test_valid_pairs_of_few_prompts_are_refused_before_the_first_step_as_calibrate_refuses_them(
+    tiny_base: BaseConfig, tmp_path: Path
+) -> None:
+    write_pairs(tmp_path)
+    path = tmp_path / "valid.jsonl"
+    path.write_text("\n".join(path.read_text("utf-8").splitlines()[:19]), "utf-8")
+    with pytest.raises(
+        InvalidInput, match=r"valid\.jsonl has 19 usable pairs of 1\d prompts, too few"
+    ) as refused:
+        train(tmp_path, config(tiny_base))
+    assert refused.value.param == "data.valid"
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_what_no_head_takes_is_counted_by_file_and_source(
+    tiny_base: BaseConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path)
+    for split, num in (("valid", 7), ("test", 3)):
+        path = tmp_path / f"{split}.jsonl"
+        path.write_text(path.read_text("utf-8").replace('"made"', '"2nd"', num).replace('"2nd"', '"3rd"', 1))
+    train(tmp_path, config(tiny_base, optim={"epochs": 1, "num_threads": 1}))
+    what = "left out pairs of sources that no head names"
+    said = [line for line in capsys.readouterr().err.splitlines() if what in line]
+    assert [line.partition(": ")[2] for line in said] == [
+        f"{what}: 6 of '2nd', 1 of '3rd'",
+        f"{what}: 2 of '2nd', 1 of '3rd'",
+    ]
+    assert [Path(line.partition(":")[0]).name for line in said] == ["valid.jsonl", "test.jsonl"]
 
 
 def test_a_record_without_a_source_is_named(tiny_base: BaseConfig, tmp_path: Path) -> None:

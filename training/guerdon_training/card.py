@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.statistics.calibration_fit import doubt
 from guerdon_training.config import OptimConfig, RewardConfig, SourceConfig
 from guerdon_training.report.directions_table import DIRECTIONS, directions_table
 
@@ -134,6 +135,7 @@ def facts(manifest: Manifest, base: str) -> str:
             f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}. "
             f"On {on_test['num_pairs']} test pairs: expected calibration error {_interval(on_test['ece'])}, "
             f"Brier score {_interval(on_test['brier'])} (0.25 is a coin).",
+            *(f"- Not sure: {why}." for why in [doubt(slope)] if why),
             f"- Base weights: {base}.",
             f"- Data, SHA-256: {files}.",
         ]

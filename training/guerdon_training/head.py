@@ -39,7 +39,7 @@ from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.problems import refuse_first
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged
-from guerdon_training.usable import check_usable
+from guerdon_training.usable import check_calibration, check_usable
 
 Floats = NDArray[np.float64]
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -163,6 +163,7 @@ def _read_pairs(config: HeadModeConfig) -> dict[str, tuple[PreferencePair, ...]]
     pairs = {split: read_pairs(Path(file)) for split, file in files.items()}
     for split, found in pairs.items():
         check_usable([Tagged(pair, 0) for pair in found], heads, files[split])
+    check_calibration(pairs["valid"], files["valid"])
     check_splits(files, {split: ((p.id, p.prompt) for p in pairs[split]) for split in pairs})
     return pairs
 

@@ -17,7 +17,7 @@ import torch
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest, PackageBase, Profile, check_manifest
 from guerdon_service.core.manifest import ImplicitReward as Rule
-from guerdon_service.core.statistics.calibration_fit import fit_norm, fit_slope
+from guerdon_service.core.statistics.calibration_fit import check_prompts, fit_norm, fit_slope
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import seal
 from guerdon_training.config_file import config_yaml, read_config
@@ -96,6 +96,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     chosen, rejected = _scores(judged["valid"], config.data.valid)
     norm = fit_norm(np.concatenate([chosen, rejected]))
     clusters = [j.pair.cluster for j in judged["valid"] if j.scores is not None]
+    check_prompts(len(clusters), len(set(clusters)), config.data.valid, param="data.valid")
     calibration = fit_slope((chosen - rejected) / norm.std, clusters, param="data.valid")
     figures = {split: {"pooled": asdict(measure(found))} for split, found in judged.items()}
     description = source.description

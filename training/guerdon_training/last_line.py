@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.statistics.calibration_fit import doubt
 
 
 def last_line(manifest: Manifest, folder: Path) -> str:
@@ -21,11 +22,12 @@ def _of_reward(manifest: Manifest) -> str:
         for name, weight in profile.weights.items()
         if weight and name in manifest.metrics
     }
-    return "; ".join(
+    told = [
         f"{name}: test accuracy {_interval(found['accuracy'])} on {found['num_pairs']} pairs, longer wins "
         f"{found['longer']['value']:.3f}, shorter wins {found['shorter']['value']:.3f}"
         for name, found in pooled.items()
-    )
+    ]
+    return "; ".join(filter(None, [*told, doubt(manifest.calibration)]))
 
 
 def _of_policy(manifest: Manifest) -> str:

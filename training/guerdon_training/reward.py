@@ -7,13 +7,17 @@ writes.
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import peft
 import torch
+from accelerate import Accelerator
+from tqdm import tqdm
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
 from guerdon_service.core.whole_file import whole_folder
@@ -46,11 +50,11 @@ from guerdon_training.model import (
 from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.reward_check import check_reward
-from guerdon_training.reward_pairs import crossed_sources, tagged_splits
+from guerdon_training.reward_pairs import crossed_sources, served_by_default, tagged_splits
 from guerdon_training.reward_runs import fit_run, model_of_runs
 from guerdon_training.rows import build_rows
 from guerdon_training.run_identity import run_identity
-from guerdon_training.usable import check_fits
+from guerdon_training.usable import check_calibration, check_fits
 
 
 def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
@@ -71,7 +75,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     names = [head.name for head in config.heads]
 
     # 1. Data: every pair is tagged with the head that it trains, and with what it says.
-    pairs = tagged_splits(config)
+    pairs = tagged_splits(config, _said_by(accelerator))
 
     # 2. Model: frozen base, LoRA on the upper layers; fit, keep the epoch with the lowest log loss on valid.
     base, pooling = base_folder(config.base), check_pooling(config.pooling)
@@ -82,6 +86,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     )
     check_fits(train_rows, config.heads, config.data.train, config.max_tokens)
     check_fits(valid_rows, config.heads, config.data.valid, config.max_tokens)
+    valid = [pairs["valid"][i] for i in valid_rows.positions]
+    check_calibration(served_by_default(valid, config), config.data.valid)
     folder, parents = Path(config.output), _parents(config)
     identity, pad = run_identity(parents), tokenizer.pad_token_id
     runs = [
@@ -137,6 +143,11 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     shutil.rmtree(folder / RUN)
     accelerator.wait_for_everyone()
     return sealed
+
+
+def _said_by(accelerator: Accelerator) -> Callable[[str], object]:
+    """One process of several speaks."""
+    return partial(tqdm.write, file=sys.stderr) if accelerator.is_main_process else lambda line: None
 
 
 def _save_adapter(model: peft.PeftModel, folder: Path) -> None:

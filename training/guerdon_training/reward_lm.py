@@ -55,6 +55,7 @@ from guerdon_training.reward_lm_config import (
 )
 from guerdon_training.reward_lm_measure import score_alone, score_split
 from guerdon_training.splits import check_splits
+from guerdon_training.usable import check_calibration
 
 
 def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
@@ -81,6 +82,10 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     encoded = {split: [encode_pair(encode, pair) for pair in found] for split, found in records.items()}
     train, valid, _ = (fitting(config, found, split) for split, found in encoded.items())
+    fitted = [
+        pair for pair, found in zip(records["valid"], encoded["valid"], strict=True) if found is not None
+    ]
+    check_calibration(fitted, config.data.valid)
     lengths = [pair.num_tokens for pair in train]
 
     def plan(epoch: int) -> Iterator[list[ScoreBatch]]:

@@ -1,6 +1,6 @@
 """The pairs of a reward run by split: read, checked, tagged with what they train and what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,11 +11,14 @@ from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
 from guerdon_training.targets import with_targets
-from guerdon_training.usable import check_sources, check_usable
+from guerdon_training.usable import check_sources, check_usable, left_out
 
 
-def tagged_splits(config: RewardConfig) -> dict[str, list[Tagged]]:
+def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[str, list[Tagged]]:
     """``train``, with the crossed pairs and with targets, ``valid`` and ``test``.
+
+    Args:
+        say: is told, a line for each file, of what no head takes.
 
     Raises:
         InvalidInput: a file cannot be used, lacks pairs of a head, or shares a prompt with another; or the
@@ -32,6 +35,9 @@ def tagged_splits(config: RewardConfig) -> dict[str, list[Tagged]]:
         for pair in crossed_pairs(Path(source.crossed), source.source)
     ]
     check_sources([*train, *valid, *test, *(t.pair for t in crossed)], config.heads)
+    for pairs, file in zip((train, valid, test), files.values(), strict=True):
+        if line := left_out(pairs, config.heads, file):
+            say(line)
     tagged = {"train": _train_pairs(config, train, crossed)}
     tagged |= {s: tag(pairs, config.heads, trained=False) for s, pairs in (("valid", valid), ("test", test))}
     for split in ("valid", "test"):
@@ -43,6 +49,12 @@ def tagged_splits(config: RewardConfig) -> dict[str, list[Tagged]]:
 def crossed_sources(config: RewardConfig) -> list[tuple[int, SourceConfig]]:
     """Sources with a file of crossed completions, each with the number of the head that it trains."""
     return [(number, s) for number, head in enumerate(config.heads) for s in head.sources if s.crossed]
+
+
+def served_by_default(tagged: Sequence[Tagged], config: RewardConfig) -> list[PreferencePair]:
+    """The pairs of the heads that the default profile weighs: those that the model is calibrated on."""
+    weights = config.profiles[min(config.profiles)]
+    return [t.pair for t in tagged if weights.get(config.heads[t.head].name, 0.0) != 0.0]
 
 
 def _train_pairs(

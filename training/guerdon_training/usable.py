@@ -1,8 +1,10 @@
 """Whether tagged pairs can train, or measure, every head: asked before the first step."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.statistics.calibration_fit import check_prompts
 from guerdon_training.config import HeadConfig
 from guerdon_training.data import PreferencePair
 from guerdon_training.rows import Rows
@@ -43,6 +45,14 @@ def check_sources(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig]) 
         _check_there(f"subset of source {s.source!r}", s.subsets, subsets)
 
 
+def left_out(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig], file: str) -> str:
+    """How many pairs no head names the source of, which train and measure nothing; "" where none is."""
+    named = {s.source for head in heads for s in head.sources}
+    counts = Counter(p.source for p in pairs if p.source not in named)
+    told = ", ".join(f"{num} of {source!r}" for source, num in counts.most_common())
+    return f"{file}: left out pairs of sources that no head names: {told}" if counts else ""
+
+
 def _check_there(what: str, names: Sequence[str], there: Collection[str]) -> None:
     absent = next((name for name in names if name not in there), None)
     if absent is not None:
@@ -70,6 +80,15 @@ def check_classes(pairs: Sequence[PreferencePair], file: str, which: str = "") -
             "pairs with other responses",
             param="data",
         )
+
+
+def check_calibration(pairs: Sequence[PreferencePair], file: str) -> None:
+    """Refuse valid pairs that no slope can be fitted on, as ``guerdon calibrate`` would.
+
+    Raises:
+        InvalidInput: they have too few prompts.
+    """
+    check_prompts(len(pairs), len({p.cluster for p in pairs}), file, param="data.valid")
 
 
 def check_fits(rows: Rows, heads: Sequence[HeadConfig], file: str, max_tokens: int) -> None:

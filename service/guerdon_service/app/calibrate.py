@@ -20,6 +20,7 @@ from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.lineage import lineages
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.statistics.calibration_fit import doubt
 from guerdon_service.core.whole_file import interrupted_later
 from guerdon_service.evaluation.read import data_sha256, read_items
 
@@ -85,6 +86,7 @@ def _told(output: Path, new: Manifest, fitted: Fitted, left_out: Sequence[str]) 
         "heads": {head.name: asdict(head.norm) for head in new.heads},
         **asdict(new.calibration),
         "num_prompts": fitted.num_prompts,
+        "doubt": doubt(new.calibration),
         "num_left_out": len(left_out),
         "accuracy": fitted.accuracy,
         "ece_before": fitted.ece[0],
@@ -104,6 +106,8 @@ def _text(told: dict[str, Any], left_out: Sequence[str]) -> str:
         f"ECE: {told['ece_before']:.3f} before, {told['ece_after']:.3f} after on these very pairs; guerdon "
         "evaluate measures it on others",
     ]
+    if told["doubt"]:
+        lines.append(told["doubt"])
     if not told["knows_training_data"]:
         lines.append("the model names no training data: see to it yourself that it did not see these pairs")
     return "\n".join(lines)

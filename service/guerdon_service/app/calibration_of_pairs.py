@@ -11,15 +11,9 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Head, Manifest
 from guerdon_service.core.statistics.arrays import Floats, Ints
 from guerdon_service.core.statistics.calibration_error import calibration_error
-from guerdon_service.core.statistics.calibration_fit import fit_norm, fit_slope
+from guerdon_service.core.statistics.calibration_fit import check_prompts, fit_norm, fit_slope
 from guerdon_service.core.statistics.logistic import logistic
 from guerdon_service.evaluation.correctness import contests, soft_labels
-
-MIN_PAIRS = 100
-"""With 100 independent pairs chance in the slope makes a calibration error of 0.03, below 0.08 in 19 of 20
-cases; with 50 it can use up the 0.1 that the gate allows. Simulated for accuracies of 0.6 to 0.8."""
-MIN_PROMPTS = 20
-"""Below it a cluster-robust standard error is too small; of one prompt alone it is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +49,11 @@ def fit(held_out: HeldOut, manifest: Manifest) -> Fitted:
     """Normalisation of every head, and the slope of the default profile's probability.
 
     Raises:
-        InvalidInput: too few pairs, a head that tells nothing apart, or an order that chance may have made.
+        InvalidInput: too few prompts, a head that tells nothing apart, or an order that chance may have made.
     """
     before = _pairs(held_out, manifest)
     num_pairs, num_prompts = len(before.margins), len(np.unique(before.clusters))
-    if num_pairs < MIN_PAIRS or num_prompts < MIN_PROMPTS:
-        raise InvalidInput(
-            f"data has {num_pairs} usable pairs of {num_prompts} prompts ({len(held_out.left_out)} items left"
-            f" out); give at least {MIN_PAIRS} pairs of {MIN_PROMPTS} prompts",
-            param="data",
-        )
+    check_prompts(num_pairs, num_prompts, f"data ({len(held_out.left_out)} items left out)")
     heads = _normalised(held_out, manifest)
     after = _pairs(held_out, replace(manifest, heads=heads))
     calibration = fit_slope(after.margins, after.clusters, after.labels)
