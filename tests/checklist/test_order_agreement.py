@@ -66,12 +66,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def margins(source: str, backend: str, dtype: str, rows: list[Encoded]) -> NDArray[np.float32]:
-    """float32 [pairs, heads]: chosen less rejected."""
+    """float32 [pairs, heads]: chosen less rejected. A conversation of several pairs is scored once."""
+    keys = [(row.input_ids.tobytes(), row.prefix_len) for row in rows]
+    unique = dict(zip(keys, rows, strict=True))
+    given = list(unique.values())
     model = load_backend(ModelSpec("m", source, backend, dtype), read_artifact(source))
-    scores = np.concatenate([model.forward(rows[i : i + 16])[0] for i in range(0, len(rows), 16)])
+    found = np.concatenate([model.forward(given[i : i + 16])[0] for i in range(0, len(given), 16)])
     model.close()
-    assert np.isfinite(scores).all()
-    return np.asarray(scores[::2] - scores[1::2], dtype=np.float32)
+    assert np.isfinite(found).all()
+    by_key = dict(zip(unique, found, strict=True))
+    scores = np.array([by_key[key] for key in keys], dtype=np.float32)
+    return scores[::2] - scores[1::2]
 
 
 def agreement(a: NDArray[np.float32], b: NDArray[np.float32]) -> list[float]:
