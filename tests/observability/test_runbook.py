@@ -1,10 +1,12 @@
 """Each alert leads to a page that says what to do, and its query names metrics and labels that exist."""
 
 import re
+import shlex
 
 import pytest
 import yaml
 
+from guerdon.cli.main import build_parser
 from guerdon_service.app.metrics import PrometheusObserver
 from tests.docs.module_list import ROOT
 
@@ -41,3 +43,11 @@ def test_every_metric_that_the_page_names_is_exported() -> None:
     assert {name.removesuffix("_bucket").removesuffix("_sum") for name in named} <= known | {
         name.removesuffix("_total") for name in known
     }
+
+
+def test_every_command_of_the_page_can_be_given_as_it_stands() -> None:
+    """Flags and verbs that are left out end the parser; `guerdon models` alone was one."""
+    commands = re.findall(r"`guerdon ([^`]*)`", PAGE)
+    assert len(commands) >= 3
+    for command in commands:
+        build_parser().parse_args(shlex.split(command))

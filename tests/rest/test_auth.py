@@ -81,6 +81,13 @@ async def test_every_route_needs_its_scope(locked: Served) -> None:
             assert status != 401
 
 
+async def test_besides_health_the_consoles_files_alone_are_open(locked: Served) -> None:
+    open_pages = {"/": 308, "/docs": 308, "/console": 308, "/console/": 200, "/console/main.js": 200}
+    for path, status in (open_pages | {"/openapi.json": 401, "/console/nothing": 401}).items():
+        for method in ("GET", "HEAD"):
+            assert (await locked.rest.request(method, path)).status_code == status, (method, path)
+
+
 async def test_health_is_open(locked: Served) -> None:
     for method, path in OPEN:
         assert (await ask(locked, method, path, None))[0] == 200

@@ -64,7 +64,7 @@ def one_model(replies: Sequence[Wire]) -> ModelRef:
 
 
 def total_usage(replies: Sequence[Wire]) -> Usage:
-    """Sum over the replies, times included."""
+    """Sum over the replies, times included; see `Usage`."""
     usages = [build(Usage, get(reply, "usage")) for reply in replies]
     return Usage(*(sum(getattr(u, f.name) for u in usages) for f in fields(Usage)))
 

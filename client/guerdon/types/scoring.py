@@ -50,7 +50,10 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call cost. Of a call that was split, the sum over its requests, times included."""
+    """What a call cost. Of a call that was split, the sum over its requests, times included.
+
+    Its requests run side by side: `total_ms`, like the other times, adds up to more than the clock shows.
+    """
 
     items: int
     tokens: int
