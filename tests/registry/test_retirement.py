@@ -10,7 +10,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
 from guerdon_service.core.manifest import Manifest
-from guerdon_service.core.registry import CHAMPION
+from guerdon_service.core.registry import CHAMPION, PromoteQuery
 from guerdon_service.registry.registry import Registry
 from guerdon_service.state.database import Database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
@@ -41,6 +41,30 @@ async def test_a_candidate_each_night_fills_no_memory(database: Database) -> Non
             await one.ask("m@2")
         await one.registry.ensure("m", "2")
         assert await one.ask("m@2") == "2", "it is registered, and loads when somebody needs it"
+
+
+async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(database: Database) -> None:
+    told = (
+        r"^version 2 of m is registered, and not loaded as no alias keeps it: guerdon models promote m 2 "
+        r"--alias NAME does; loaded versions of m are: 1 \(champion\), 3 \(candidate\)$"
+    )
+    async with replica(database, follows=False) as one:
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "nightly")
+        assert await loaded(one) == {"1", "3"}
+        with pytest.raises(UnknownModel, match=told):
+            await one.ask("m@2")
+        with pytest.raises(UnknownModel, match="'m@9' is not loaded; loaded versions of m are: 1"):
+            await one.ask("m@9")
+        asked = PromoteQuery("m", "2", "ops", alias="kept", override_reason="asked for by its version")
+        await one.registry.promote(asked)
+        assert await one.ask("m@2") == "2"
+        await one.registry.remove_alias("m", "kept", "ops", "")
+        await loaded(one)
+    async with replica(database, follows=False) as restarted:
+        await restarted.registry.catch_up()
+        with pytest.raises(UnknownModel, match=told):
+            await restarted.ask("m@2")
 
 
 async def test_the_version_before_stays_to_be_rolled_back_to_at_once(database: Database) -> None:

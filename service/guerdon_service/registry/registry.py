@@ -89,6 +89,7 @@ class Registry:
         await self._follower.sync()
         await self._follower.idle()
         await self._follower.sync()
+        await self._retirement.tell_registered()
 
     async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
         """Load a model under a new name, and register it: what answers callers is always in the registry.

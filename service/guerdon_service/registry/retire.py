@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from guerdon_service.core.errors import GuerdonError, NotReady
 from guerdon_service.core.evaluation import EvaluationStore
-from guerdon_service.core.registry import ModelVersion, RegistryStore
+from guerdon_service.core.registry import ModelHistory, ModelVersion, RegistryStore
 from guerdon_service.registry.rules import needed_versions
 from guerdon_service.scoring.catalog import Catalog
 
@@ -46,12 +46,25 @@ class Retirement:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def tell_registered(self) -> None:
+        """Let the catalog know every registered version: after a start most are not loaded.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        for model in await asyncio.to_thread(self._store.models):
+            self._tell(await asyncio.to_thread(self._store.history, model.name))
+
+    def _tell(self, history: ModelHistory) -> None:
+        self._catalog.know(history.name, (version.version for version in history.versions))
+
     async def _retire(self, name: str) -> None:
         try:
             history = await asyncio.to_thread(self._store.history, name)
             needed = needed_versions(history, await asyncio.to_thread(self._evaluations.all))
         except NotReady:
             return  # the next move will do it
+        self._tell(history)
         registered = {version.version for version in history.versions} - needed
         for info in self._catalog.infos():
             is_idle = info.state != "loading" and not self._held[name, info.version]

@@ -47,6 +47,7 @@ class Catalog:
         self._slots: dict[tuple[str, str], Slot] = {}
         self._aliases: Mapping[tuple[str, str], str] = {}
         self._expected: tuple[str, ...] = ()
+        self._registered: dict[str, frozenset[str]] = {}
 
     def expect(self, names: Iterable[str]) -> None:
         """Names that are about to be loaded, in place of those named before.
@@ -56,6 +57,10 @@ class Catalog:
         """
         self._expected = tuple(dict.fromkeys(names))
         self._default = self._default or next(iter(self._expected), None)
+
+    def know(self, name: str, versions: Iterable[str]) -> None:
+        """All versions of a name that the registry has: one that is not loaded is told as that."""
+        self._registered[name] = frozenset(versions)
 
     async def load(self, spec: ModelSpec) -> ModelInfo:
         """Load under a new name; the name answers `NotReady` until it is ready.
@@ -293,10 +298,18 @@ class Catalog:
                 retry_after_ms=1000,
             )
         if key not in self._slots:
-            raise UnknownModel(
-                f"model {reference or self._default!r} is not loaded; {self._known(name)}", param="model"
-            )
+            raise UnknownModel(f"{self._missing(reference)}; {self._known(name)}", param="model")
         return key
+
+    def _missing(self, reference: str | None) -> str:
+        """What is not loaded; with what would load it, where the registry has it beside loaded versions."""
+        name, version = split_reference(reference or "")
+        if version in self._registered.get(name, ()) and self.slots(name):
+            return (
+                f"version {version} of {name} is registered, and not loaded as no alias keeps it: "
+                f"guerdon models promote {name} {version} --alias NAME does"
+            )
+        return f"model {reference or self._default!r} is not loaded"
 
     def _known(self, name: str) -> str:
         """What is loaded instead: versions of that name, or names. Every key may list both."""
