@@ -8,7 +8,10 @@ from contextlib import AsyncExitStack
 from itertools import cycle
 from unittest.mock import patch
 
+import grpc
+
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.rpc.http2 import frames as f
 from tests.faults.fault import Fault
@@ -16,7 +19,9 @@ from tests.faults.load import Tally
 from tests.faults.scene import Scene, scene
 from tests.rpc.http2.peer import STREAM, block, message
 
-CANCELS_PER_ANSWER = 5
+CANCELS_PER_ANSWER = 10
+CALLS_PER_CONNECTION = 1000
+"""Fewer than `Limits.max_streams`: what is beyond it waits at the caller, and would never be admitted."""
 NUM_SOCKETS = 100
 HTTP_BEGUN = b"GET /health/live HTTP/1.1\r\nx-slow: "
 GRPC_BEGUN = b"".join(
@@ -46,14 +51,20 @@ async def cancel_many(it: Scene, num_calls: int) -> None:
 
     it.mischief.before = wait
     admitted, asked = it.observer.num_admitted, it.load.tally.num_asked
-    calls = [it.served.stub.Score(_request(f"{asked}, {number}")) for number in range(num_calls)]
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    await it.observer.until(lambda: it.observer.num_admitted > admitted + num_calls // 2)
-    for call in calls:
-        call.cancel()
-    gate.set()
-    it.mischief.stop()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    async with AsyncExitStack() as stack:
+        starts = range(0, num_calls, CALLS_PER_CONNECTION)
+        stubs = [RewardServiceStub(await stack.enter_async_context(_connection(it))) for _ in starts]
+        calls = [
+            stubs[number // CALLS_PER_CONNECTION].Score(_request(f"{asked}, {number}"))
+            for number in range(num_calls)
+        ]
+        tasks = [asyncio.ensure_future(call) for call in calls]
+        await it.observer.until(lambda: it.observer.num_admitted > admitted + num_calls // 2)
+        for call in calls:
+            call.cancel()
+        gate.set()
+        it.mischief.stop()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
     it.load.tally.num_asked += num_calls
     it.load.tally.outcomes["cancelled"] += len(ended)
     await _until_idle(it)
@@ -91,7 +102,7 @@ async def clock_jumps(phase: int) -> Tally:
 FAULTS = (
     Fault(
         "many cancel at once",
-        "gRPC calls, five for each answer of a phase",
+        f"gRPC calls, ten for each answer of a phase, over connections of {CALLS_PER_CONNECTION:,}",
         cancels,
         frozenset({"cancelled"}),
     ),
@@ -108,6 +119,12 @@ FAULTS = (
 def _request(text: str) -> pb.ScoreRequest:
     """Of a text that nobody asked before, so that it has to wait for its forward."""
     return pb.ScoreRequest(items=[pb.ScoreItem(prompt="why?", response=f"cancelled {text}")])
+
+
+def _connection(it: Scene) -> grpc.aio.Channel:
+    """One of its own: channels share connections otherwise."""
+    options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+    return grpc.aio.insecure_channel(f"127.0.0.1:{it.served.grpc_port}", options=options)
 
 
 async def _drip(port: int, begun: bytes, byte: bytes) -> None:
