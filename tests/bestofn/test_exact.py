@@ -31,7 +31,7 @@ BASE = (0.3, 0.25, 0.2, 0.2, 0.05)
 def candidates(values: Sequence[float], stds: Sequence[float] | None = None) -> list[ScoredCandidate]:
     """Candidate i says i."""
     return [
-        ScoredCandidate(Generated(i, str(i), 1, "stop"), Score(v, {}, {}, s, 1, False, False))
+        ScoredCandidate(Generated(i, str(i), 1, "stop"), Score(v, {}, {}, (s,), 1, False, False))
         for i, (v, s) in enumerate(zip(values, stds or [0.0] * len(values), strict=True))
     ]
 

@@ -14,12 +14,14 @@ from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import Settings
 from guerdon_service.bestofn import logged
 from guerdon_service.bestofn.logged import LoggedBestOfN
+from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.best_of_n import BestOfNResult
 from guerdon_service.core.candidate_log import CandidateRecord
 from guerdon_service.core.errors import BackendFailed, NotReady
 from guerdon_service.core.query import Options
 from guerdon_service.scoring.service import ScoringService
 from tests.bestofn.fakes import PROMPT, Scripted, best_of_n, listed, query
+from tests.fakes import running_service
 
 OPTIONS = Options(tenant="team", request_id="r1")
 
@@ -63,6 +65,22 @@ async def test_a_result_is_kept_whole_whichever_way_it_was_asked_for(scorer: Sco
     ]
     assert first.chosen is not None and first.candidates[first.chosen].text == "zz"
     assert second.candidates == first.candidates
+
+
+async def test_what_an_ensembles_members_say_is_kept() -> None:
+    store = Memory()
+    specs = [
+        ModelSpec("one", "good"),
+        ModelSpec("two", "double"),
+        ModelSpec("both", "", members=("one", "two")),
+    ]
+    async with running_service(*specs) as scorer:
+        service = LoggedBestOfN(best_of_n(scorer, listed("aa", "zz")), store)
+        result = await service.run(query(2, options=Options(model="both")))
+        await service.close()
+    kept = [(c.std, c.deviations) for c in store.kept[0].candidates]
+    assert kept == [(c.score.std, c.score.deviations) for c in result.candidates]
+    assert all(std > 0 and len(deviations) == 2 for std, deviations in kept)
 
 
 async def test_the_choice_is_a_place_among_those_that_were_scored(scorer: ScoringService) -> None:

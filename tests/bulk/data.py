@@ -103,7 +103,7 @@ def planned(folder: Path) -> PlannedModel:
 async def service_scores(scorer: Scorer, values: Sequence[Record]) -> list[Record]:
     """What `/v1/score` answers, in one request: the other way to the same scores."""
     result = await scorer.score(ScoreQuery(tuple(conversation(value) for value in values)))
-    return [asdict(score) for score in result.scores]
+    return [asdict(score) | {"std": score.std} for score in result.scores]
 
 
 def check_equal(rows: Sequence[Record], scores: Sequence[Mapping[str, Any]]) -> None:

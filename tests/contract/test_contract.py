@@ -29,6 +29,7 @@ GOOD: dict[str, tuple[str, Body]] = {
         "compare",
         {"pairs": [PAIR, PAIR | {"b": PAIR["a"]}, {"messages": CHAT, "a": "x", "b": "y"}]},
     ),
+    "compare by an ensemble": ("compare", {"model": "both", "pairs": [PAIR, PAIR | {"b": PAIR["a"]}]}),
     "rank": ("rank", {"prompt": "Pick.", "candidates": ["a", "bb", "a", "cc"]}),
     "rank top_k": ("rank", {"messages": CHAT, "candidates": ["a", "bb", "ccc"], "top_k": 2}),
     "rank one": ("rank", {"prompt": "Pick.", "candidates": ["a"]}),

@@ -1,5 +1,7 @@
 """Raw heads to a reward, against numpy."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +73,22 @@ def test_a_worked_example() -> None:
     assert got.attributes == {"help": 2.0, "harm": -4.0}
     assert got.std == pytest.approx(2 * np.sqrt(2))
     assert got.reward == pytest.approx(2 * 2.0 - 1.0 - 0.5 * 2 * np.sqrt(2))
+
+
+@given(cases(), st.data())
+def test_deviations_of_two_scores_give_the_spread_of_the_members_margins(
+    case: tuple[list[float], tuple[Head, ...], Profile], data: st.DataObject
+) -> None:
+    """Oracle: numpy on the margins themselves, member by member."""
+    raw, heads, profile = case
+    other = [data.draw(floats32) for _ in heads]
+    a, b = score(raw, heads, profile), score(other, heads, profile)
+    margins = (np.array(raw) - np.array(other)) / np.array([h.norm.std for h in heads])
+    variance = 0.0
+    for attribute, weight in profile.weights.items():
+        own = margins[[h.attribute == attribute for h in heads]]
+        variance += weight**2 * (own.var(ddof=1) if len(own) > 1 else 0.0)
+    assert math.dist(a.deviations, b.deviations) == pytest.approx(np.sqrt(variance), rel=1e-6, abs=1e-6)
 
 
 def test_attributes_outside_the_profile_are_shown_and_do_not_count() -> None:

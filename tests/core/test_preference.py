@@ -12,21 +12,22 @@ from guerdon_service.core.preference import prefer, rank
 from guerdon_service.core.result import Score
 
 rewards = st.floats(allow_nan=False, allow_infinity=False)
-stds = st.floats(0, 1e300)
+members = st.tuples(st.floats(-1e300, 1e300), st.floats(-1e300, 1e300))
+"""Deviations of two members."""
 calibrations = st.builds(Calibration, slope=st.floats(1e-6, 1e6), slope_se=st.floats(0, 1e6))
 
 
-def score(reward: float, std: float = 0.0) -> Score:
-    return Score(reward, {"r": reward}, {"r": reward}, std, tokens=3, truncated=False, cached=False)
+def score(reward: float, deviations: tuple[float, ...] = ()) -> Score:
+    return Score(reward, {"r": reward}, {"r": reward}, deviations, tokens=3, truncated=False, cached=False)
 
 
-@given(rewards, stds, rewards, stds, calibrations)
-@example(1e308, 0.0, -1e308, 0.0, Calibration(slope=1e6, slope_se=1e6))
+@given(rewards, members, rewards, members, calibrations)
+@example(1e308, (0.0, 0.0), -1e308, (0.0, 0.0), Calibration(slope=1e6, slope_se=1e6))
 def test_swapping_mirrors_the_preference(
-    a: float, a_std: float, b: float, b_std: float, calibration: Calibration
+    a: float, a_members: tuple[float, ...], b: float, b_members: tuple[float, ...], calibration: Calibration
 ) -> None:
-    one = prefer(score(a, a_std), score(b, b_std), calibration)
-    other = prefer(score(b, b_std), score(a, a_std), calibration)
+    one = prefer(score(a, a_members), score(b, b_members), calibration)
+    other = prefer(score(b, b_members), score(a, a_members), calibration)
     assert one.p_a + other.p_a == 1.0
     assert (one.low, one.high) == (1.0 - other.high, 1.0 - other.low)
     assert one.margin == -other.margin
@@ -37,16 +38,29 @@ def test_swapping_mirrors_the_preference(
 
 
 def test_equal_rewards_tie_at_one_half() -> None:
-    got = prefer(score(1.5, 0.5), score(1.5), Calibration(2.0))
+    got = prefer(score(1.5, (0.5, -0.5)), score(1.5, (0.0, 0.0)), Calibration(2.0))
     assert (got.p_a, got.margin, got.preferred) == (0.5, 0.0, "tie")
     assert got.low < 0.5 < got.high
     assert got.low + got.high == 1.0
 
 
-def test_spreads_of_both_sides_widen_the_interval() -> None:
-    """std of a difference of independent rewards: sqrt(3^2 + 4^2) = 5."""
-    got = prefer(score(1.0, 3.0), score(0.0, 4.0), Calibration(1.0))
-    assert got.high == pytest.approx(1 / (1 + math.exp(-(1.0 + 1.959963984540054 * 5))))
+def test_the_interval_is_as_wide_as_the_members_margins_differ() -> None:
+    """Margins of -1 and 3 about their mean 1: a standard deviation of sqrt(8), whatever each side's own."""
+    a, b = (4.0, 6.0), (5.0, 3.0)
+    got = prefer(score(5.0, deviations(a)), score(4.0, deviations(b)), Calibration(1.0))
+    assert got.high == pytest.approx(1 / (1 + math.exp(-(1.0 + 1.959963984540054 * 8**0.5))))
+
+
+def test_what_members_share_is_no_disagreement() -> None:
+    """Each member gives both responses the same: every margin is 0, however far apart the members are."""
+    got = prefer(score(5.0, deviations((0.0, 10.0))), score(5.0, deviations((0.0, 10.0))), Calibration(1.0))
+    assert (got.low, got.p_a, got.high) == (0.5, 0.5, 0.5)
+
+
+def deviations(rewards: tuple[float, float]) -> tuple[float, ...]:
+    """Of two equal members, as `Score` has them."""
+    mean = sum(rewards) / 2
+    return tuple(r - mean for r in rewards)
 
 
 some_rewards = st.lists(st.sampled_from([-1.0, 0.0, -0.0, 2.5]) | rewards, min_size=1, max_size=12)

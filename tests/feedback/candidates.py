@@ -15,13 +15,13 @@ PROMPT = (Message("system", "Be kind."), Message("user", "Name a prime."))
 
 def record(
     id: str,
-    *candidates: tuple[str, float] | tuple[str, float, float],
+    *candidates: tuple[str, float] | tuple[str, float, float] | tuple[str, float, float, tuple[float, ...]],
     prompt: tuple[Message, ...] = PROMPT,
     chosen: int | None = 0,
     tenant: str = "team",
 ) -> CandidateRecord:
-    """Of candidates ``(text, reward[, std])``."""
-    logged = tuple(LoggedCandidate(c[0], c[1], c[2] if len(c) == 3 else 0.0) for c in candidates)
+    """Of candidates ``(text, reward[, std[, deviations]])``."""
+    logged = tuple(LoggedCandidate(c[0], c[1], *c[2:] or (0.0,)) for c in candidates)
     return CandidateRecord(id, f"request-{id}", tenant, "p", "m@1", "f" * 64, prompt, logged, chosen, 1.5)
 
 

@@ -15,6 +15,7 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.feedback import Feedback
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.statistics.disagreement import information_nats
 from guerdon_service.feedback.question import question_key
 from guerdon_service.feedback.service import check_feedback
 from guerdon_service.feedback.suggest import suggest, to_task_lines
@@ -53,6 +54,23 @@ def test_members_that_contradict_each_other_come_before_a_toss_up_that_all_agree
     found = suggest(records, 3)
     assert [s.prompt[0].content for s in found] == ["contradiction", "toss-up", "sure"]
     assert suggest(records, 1) == found[:1]
+
+
+def test_what_members_disagree_on_of_both_responses_alike_says_nothing_of_their_order() -> None:
+    """Two members, of which one gives 2 more to each response of the first prompt: equal margins."""
+    apart = (1.0, -1.0)
+    records = [
+        record("shared", ("a", 0.0, 2**0.5, apart), ("b", 0.0, 2**0.5, apart), prompt=about("shared")),
+        record(
+            "opposed", ("c", 0.0, 0.5, (0.3, -0.4)), ("d", 0.0, 0.5, (-0.3, 0.4)), prompt=about("opposed")
+        ),
+        record("as one", ("e", 0.0, 0.5), ("f", 0.0, 0.5), prompt=about("as one")),
+    ]
+    opposed, as_one, shared = suggest(records, 3)
+    assert [s.prompt[0].content for s in (opposed, as_one, shared)] == ["opposed", "as one", "shared"]
+    assert opposed.information == information_nats(np.zeros(1), np.ones(1))[0]
+    assert as_one.information == information_nats(np.zeros(1), np.full(1, 0.5**0.5))[0]
+    assert shared.information == 0.0
 
 
 def test_without_an_ensemble_the_closest_rewards_come_first() -> None:

@@ -35,6 +35,8 @@ async def test_a_stream_tells_what_the_reply_tells(running: Served) -> None:
     assert [n for n, _ in candidates] == ["candidate"] * 3 and name == "result"
     assert [c["response"] for _, c in candidates] == ["reply 0", "reply 1", "reply 1"]
     assert [c for _, c in candidates] == result["candidates"]
+    fields = ["reward", "attributes", "raw", "std", "tokens", "truncated", "cached"]
+    assert [list(c["score"]) for c in result["candidates"]] == [fields] * 3
     assert comparable(result) == comparable(whole.json())
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import threading
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
+from guerdon_service.core.calibration import Z95, sigmoid
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.errors import (
@@ -143,6 +145,26 @@ async def test_an_ensemble_is_the_mean_less_k_times_the_spread() -> None:
     assert both.reward == pytest.approx(mean - 2.0 * both.std)
     assert both.raw["one/quality"] == one.raw["quality"] and both.raw["two/quality"] == two.raw["quality"]
     assert infos == {"one": "ready", "two": "ready", "both": "ready"}
+
+
+@pytest.mark.parametrize("conservatism", [0.0, 2.0])
+async def test_an_ensembles_interval_is_of_its_members_margins(conservatism: float) -> None:
+    """What the members share about both responses, here all of one and the same response, is no doubt."""
+    specs = (
+        ModelSpec("one", "good"),
+        ModelSpec("two", "double"),
+        ModelSpec("both", "", members=("one", "two"), conservatism=conservatism),
+    )
+    pairs = (Pair(PROMPT, "same", "same"), Pair(PROMPT, "a longer answer", "bad"))
+    async with running_service(*specs) as service:
+        asked = [CompareQuery(pairs, Options(model=m)) for m in ("one", "two", "both")]
+        one, two, both = [(await service.compare(query)).preferences for query in asked]
+    assert both[0].a.std > 0
+    assert (both[0].low, both[0].p_a, both[0].high) == (0.5, 0.5, 0.5)
+    std = abs(one[1].margin - two[1].margin) / 2**0.5
+    half = Z95 * math.hypot(both[1].margin * 0.05 / 2**0.5, 0.5 * std)
+    assert both[1].high == pytest.approx(sigmoid(0.5 * both[1].margin + half), rel=1e-9)
+    assert both[1].low == pytest.approx(sigmoid(0.5 * both[1].margin - half), rel=1e-9)
 
 
 async def test_several_models_answer_at_once_each_by_its_own_queue() -> None:

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -6,13 +6,14 @@ from guerdon_service.core.candidate_log import CandidateRecord, CandidateStore, 
 from guerdon_service.core.conversation import Message
 from guerdon_service.state import candidate_store
 from guerdon_service.state.candidate_store import SqlCandidateStore
-from guerdon_service.state.database import Database
+from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.tables import CANDIDATE_RECORDS
 from tests.state.racing import race
 
 
 def record(id: str = "c1", tenant: str = "team", **changes: object) -> CandidateRecord:
     prompt = (Message("system", "be \0 kind"), Message("user", "why \ud800?"))
-    candidates = (LoggedCandidate("a", 1 / 3, 0.1), LoggedCandidate("\0", -1e-300, 0.0))
+    candidates = (LoggedCandidate("a", 1 / 3, 0.1, (0.1, -1e-300)), LoggedCandidate("\0", -1e-300, 0.0))
     made = CandidateRecord(id, "r", tenant, "p", "m@1", "f" * 64, prompt, candidates, 0, 1 / 3)
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -29,6 +30,16 @@ def test_records_come_back_in_order_and_by_tenant(store: CandidateStore) -> None
     assert list(store.read()) == given
     assert list(store.read("team")) == [given[0], given[2]]
     assert list(store.read("nobody")) == []
+
+
+def test_a_record_from_before_deviations_were_kept_has_none(database: Database) -> None:
+    candidate = {"text": "a", "reward": 1 / 3, "std": 0.1}
+    row = {"id": "c1", "tenant": "team", "body": asdict(record()) | {"candidates": [candidate]}}
+    with database.writing() as connection:
+        insert_new(connection, CANDIDATE_RECORDS, [row])
+    assert list(SqlCandidateStore(database).read()) == [
+        record(candidates=(LoggedCandidate("a", 1 / 3, 0.1),)),
+    ]
 
 
 def test_the_same_id_again_changes_nothing_but_a_request_id_may_repeat(store: CandidateStore) -> None:

@@ -90,7 +90,8 @@ def to_record(query: BestOfNQuery, result: BestOfNResult, at: float) -> Candidat
         digest=model.digest,
         prompt=query.prompt,
         candidates=tuple(
-            LoggedCandidate(c.generated.text, c.score.reward, c.score.std) for c in result.candidates
+            LoggedCandidate(c.generated.text, c.score.reward, c.score.std, c.score.deviations)
+            for c in result.candidates
         ),
         chosen=None if result.best is None else indices.index(result.best),
         at=at,

@@ -9,11 +9,15 @@ from guerdon_service.core.conversation import Message
 
 @dataclass(frozen=True, slots=True)
 class LoggedCandidate:
-    """One response with its reward and the spread of ensemble members behind it, as `core.result.Score`."""
+    """One response with its reward and the spread of ensemble members behind it, as `core.result.Score`.
+
+    deviations: empty also where they are not known: what an earlier version kept, or a file of candidates.
+    """
 
     text: str
     reward: float
     std: float
+    deviations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

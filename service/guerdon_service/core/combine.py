@@ -1,7 +1,7 @@
 """Raw heads to one reward: normalise, average ensemble members, weigh attributes."""
 
 from collections.abc import Callable
-from math import sqrt
+from math import hypot, sqrt
 
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.ports import RawScores
@@ -16,8 +16,8 @@ def combine(
 ) -> Score:
     """Score of one conversation under one profile.
 
-    Each attribute is the mean of its normalised member heads; std adds the members' sample variances,
-    weighted, as independent; reward is ``sum(w * attribute) - k * std``.
+    Each attribute is the mean of its normalised member heads; std adds the members' sample variances of all
+    attributes, weighted, as independent; reward is ``sum(w * attribute) - k * std``.
 
     Args:
         raw: float32 [num_heads], in the order of ``manifest.heads``.
@@ -34,11 +34,12 @@ def combiner(manifest: Manifest, profile: Profile) -> Combiner:
     has_members = len({head.attribute for head in heads}) < len(heads)
 
     def combined(raw: RawScores, tokens: int, truncated: bool, cached: bool) -> Score:
-        values, std = raw.tolist(), 0.0
+        values = raw.tolist()
+        deviations: tuple[float, ...] = ()
         if has_members:
             members = _members(values, heads)
             attributes = {name: sum(own) / len(own) for name, own in members.items()}
-            std = _std(members, profile)
+            deviations = _deviations(members, weights)
         else:
             attributes = {
                 name: (value - mean) / spread
@@ -48,10 +49,10 @@ def combiner(manifest: Manifest, profile: Profile) -> Combiner:
         for name, weight in weights:
             total += weight * attributes[name]
         return Score(
-            total - conservatism * std,
+            total - conservatism * hypot(*deviations),
             attributes,
             dict(zip(names, values, strict=True)),
-            std,
+            deviations,
             tokens,
             truncated,
             cached,
@@ -67,12 +68,12 @@ def _members(raw: list[float], heads: tuple[Head, ...]) -> dict[str, list[float]
     return members
 
 
-def _std(members: dict[str, list[float]], profile: Profile) -> float:
-    return sqrt(sum(profile.weights.get(n, 0.0) ** 2 * _variance(v) for n, v in members.items()))
-
-
-def _variance(values: list[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    mean = sum(values) / len(values)
-    return sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+def _deviations(members: dict[str, list[float]], weights: tuple[tuple[str, float], ...]) -> tuple[float, ...]:
+    """See `Score`; the squares of an attribute's sum up to its members' sample variance, weighted."""
+    found: list[float] = []
+    for name, weight in weights:
+        values = members[name]
+        if len(values) > 1:
+            mean, scale = sum(values) / len(values), weight / sqrt(len(values) - 1)
+            found += [scale * (v - mean) for v in values]
+    return tuple(found)

@@ -1,7 +1,7 @@
 """Preferences from scores: pairs and best-of-n."""
 
 from collections.abc import Sequence
-from math import exp, hypot
+from math import dist, exp
 
 from guerdon_service.core.calibration import Calibration, probability
 from guerdon_service.core.result import Preference, Preferred, RankedCandidate, Score
@@ -10,7 +10,7 @@ from guerdon_service.core.result import Preference, Preferred, RankedCandidate, 
 def prefer(a: Score, b: Score, calibration: Calibration) -> Preference:
     """P(a is preferred) with its interval; swapping a and b gives exactly one minus each number."""
     margin = a.reward - b.reward
-    p_a, low, high = probability(margin, hypot(a.std, b.std), calibration)
+    p_a, low, high = probability(margin, dist(a.deviations, b.deviations), calibration)
     preferred: Preferred = "tie" if margin == 0 else ("a" if margin > 0 else "b")
     return Preference(p_a, low, high, margin, preferred, a, b)
 

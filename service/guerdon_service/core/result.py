@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import hypot
 from typing import Literal
 
 Preferred = Literal["a", "b", "tie"]
@@ -41,16 +42,23 @@ class Score:
     reward: what to sort by: the profile's weighted sum of `attributes`, less k times `std`.
     attributes: normalised value by attribute name.
     raw: head output by head name, exactly as the model gave it; no activation is ever applied.
-    std: spread of ensemble members behind `reward`; 0.0 for a model with one member.
+    deviations: how far each ensemble member is from their mean, scaled so that the Euclidean norm is `std`.
+        Always in the same order, so that the distance between those of two scores is the spread of the
+        members' margins: what members share cancels. Empty for a model with one member.
     """
 
     reward: float
     attributes: Mapping[str, float]
     raw: Mapping[str, float]
-    std: float
+    deviations: tuple[float, ...]
     tokens: int
     truncated: bool
     cached: bool
+
+    @property
+    def std(self) -> float:
+        """Spread of ensemble members behind `reward`; 0.0 for a model with one member."""
+        return hypot(*self.deviations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from guerdon_service.core.candidate_log import CandidateRecord, LoggedCandidate
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.statistics.arrays import Floats, Ints
 from guerdon_service.core.statistics.disagreement import information_nats
 from guerdon_service.feedback.question import question_key
 
@@ -74,16 +75,28 @@ def _best_pair(record: CandidateRecord, labelled: Collection[bytes]) -> Suggesti
     by_text: dict[str, LoggedCandidate] = {c.text: c for c in record.candidates}
     candidates = list(by_text.values())
     rewards = np.array([c.reward for c in candidates], dtype=np.float64)
-    stds = np.array([c.std for c in candidates], dtype=np.float64)
     left, right = np.triu_indices(len(candidates), k=1)
     margins = np.abs(rewards[left] - rewards[right])
-    # As `core.preference`: the spread of a margin as if members erred on each response on its own.
-    told = information_nats(margins, np.hypot(stds[left], stds[right]))
+    told = information_nats(margins, _margin_stds(candidates, left, right))
     for pair in np.lexsort((margins, -told)):
         a, b = candidates[left[pair]].text, candidates[right[pair]].text
         if question_key(record.prompt, a, b) not in labelled:
             return Suggestion(record.prompt, (a, b), record.model, float(told[pair]), float(margins[pair]))
     return None
+
+
+def _margin_stds(candidates: list[LoggedCandidate], left: Ints, right: Ints) -> Floats:
+    """Spread of the members' margins, as `core.preference` has it: float64 [pairs].
+
+    Where only each response's own spread is known, as if members erred on each response on its own.
+    """
+    num_members = {len(c.deviations) for c in candidates}
+    if len(num_members) == 1 and num_members != {0}:
+        members = np.array([c.deviations for c in candidates], dtype=np.float64)
+        found: Floats = np.linalg.norm(members[left] - members[right], axis=1)
+        return found
+    stds = np.array([c.std for c in candidates], dtype=np.float64)
+    return np.hypot(stds[left], stds[right])
 
 
 def _order(suggestion: Suggestion) -> tuple[float, float]:

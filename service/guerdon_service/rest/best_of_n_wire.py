@@ -17,7 +17,7 @@ from guerdon_service.rest.fields import (
     read_turns,
     read_whole,
 )
-from guerdon_service.rest.render import dump
+from guerdon_service.rest.render import dump, score_fields
 
 _SAMPLING = frozenset({"max_tokens", "temperature", "top_p", "seed"})
 _CHOICE = frozenset({"conservatism", "choice_temperature", "min_margin", "patience"})
@@ -72,7 +72,7 @@ def _candidate(candidate: ScoredCandidate) -> dict[str, object]:
         "index": generated.index,
         "response": generated.text,
         "finish_reason": generated.finish_reason,
-        "score": candidate.score,
+        "score": score_fields(candidate.score),
         "duplicate_of": candidate.duplicate_of,
     }
 

@@ -9,9 +9,11 @@ from guerdon_service.core.call import wire_text
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.result import (
     CompareResult,
+    Preference,
     Provenance,
     RankedCandidate,
     RankResult,
+    Score,
     ScoreResult,
     Usage,
 )
@@ -19,12 +21,14 @@ from guerdon_service.core.result import (
 
 def render_score(result: ScoreResult, request_id: str) -> bytes:
     """``{model, scores, usage, request_id}``."""
-    return _reply(result.model, "scores", result.scores, result.usage, request_id)
+    scores = [score_fields(score) for score in result.scores]
+    return _reply(result.model, "scores", scores, result.usage, request_id)
 
 
 def render_compare(result: CompareResult, request_id: str) -> bytes:
     """``{model, preferences, usage, request_id}``."""
-    return _reply(result.model, "preferences", result.preferences, result.usage, request_id)
+    preferences = [_preference(preference) for preference in result.preferences]
+    return _reply(result.model, "preferences", preferences, result.usage, request_id)
 
 
 def render_rank(result: RankResult, request_id: str) -> bytes:
@@ -77,7 +81,32 @@ def _candidate(candidate: RankedCandidate) -> dict[str, object]:
         "reward": score.reward,
         "p_best": candidate.p_best,
         "std": score.std,
-        "score": score,
+        "score": score_fields(score),
+    }
+
+
+def _preference(preference: Preference) -> dict[str, object]:
+    return {
+        "p_a": preference.p_a,
+        "low": preference.low,
+        "high": preference.high,
+        "margin": preference.margin,
+        "preferred": preference.preferred,
+        "a": score_fields(preference.a),
+        "b": score_fields(preference.b),
+    }
+
+
+def score_fields(score: Score) -> dict[str, object]:
+    """A score as replies have it; what its members say is for preferences alone."""
+    return {
+        "reward": score.reward,
+        "attributes": score.attributes,
+        "raw": score.raw,
+        "std": score.std,
+        "tokens": score.tokens,
+        "truncated": score.truncated,
+        "cached": score.cached,
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.calibration import Calibration
@@ -78,14 +78,15 @@ def of_members(spec: ModelSpec, members: Sequence[Scored], total_s: float) -> Sc
 def _merge(spec: ModelSpec, names: Sequence[str], column: tuple[Score, ...]) -> Score:
     count = len(column)
     mean = sum(s.reward for s in column) / count
-    between = sum((s.reward - mean) ** 2 for s in column) / (count - 1)
-    std = sqrt(between + sum(s.std**2 for s in column) / count**2)
+    between = [(s.reward - mean) / sqrt(count - 1) for s in column]
+    within = [d / count for s in column for d in s.deviations]
+    deviations = (*between, *within)
     shared = [a for a in column[0].attributes if all(a in s.attributes for s in column)]
     return Score(
-        reward=mean - spec.conservatism * std,
+        reward=mean - spec.conservatism * hypot(*deviations),
         attributes={a: sum(s.attributes[a] for s in column) / count for a in shared},
         raw={f"{n}/{h}": v for n, s in zip(names, column, strict=True) for h, v in s.raw.items()},
-        std=std,
+        deviations=deviations,
         tokens=max(s.tokens for s in column),
         truncated=any(s.truncated for s in column),
         cached=all(s.cached for s in column),

@@ -47,5 +47,8 @@ class SqlCandidateStore:
 
 def _record(body: dict[str, Any]) -> CandidateRecord:
     prompt = tuple(Message(**message) for message in body["prompt"])
-    candidates = tuple(LoggedCandidate(**candidate) for candidate in body["candidates"])
+    candidates = tuple(
+        LoggedCandidate(**candidate | {"deviations": tuple(candidate.get("deviations", ()))})
+        for candidate in body["candidates"]
+    )
     return CandidateRecord(**body | {"prompt": prompt, "candidates": candidates})
