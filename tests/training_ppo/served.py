@@ -4,10 +4,11 @@ import asyncio
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
@@ -15,7 +16,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.manifest import Head, Manifest, Norm, PackageBase, Profile, to_json
+from guerdon_service.core.manifest import Head, Manifest, Norm, PackageBase, Profile, from_json, to_json
+from guerdon_service.scoring.catalog import Catalog
 from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.data import file_sha256
 from tests.contract.harness import served
@@ -79,24 +81,51 @@ def all_artifacts(root: Path) -> dict[str, Path]:
 
 
 @dataclass(frozen=True)
-class Urls:
-    """Where a service listens."""
+class Running:
+    """A service in another thread: where it listens, and its versions."""
 
     rest: str
     grpc: str
+    catalog: Catalog
+    loop: asyncio.AbstractEventLoop
+
+    def load(self, folder: Path) -> None:
+        """One more version of the name in its manifest."""
+        spec = ModelSpec(_manifest(folder).name, str(folder))
+        manifest = load_model(spec).manifest
+        self._run(self.catalog.load_version(spec, manifest.version, manifest.digest))
+
+    def point(self, reference: str, version: str) -> None:
+        """Have ``NAME@ALIAS`` mean another version, as a promotion does."""
+        name, alias = reference.split("@")
+
+        async def point() -> None:
+            self.catalog.point({(name, alias): version})
+
+        self._run(point())
+
+    def unload(self, reference: str) -> None:
+        """Let a version go, as one that no alias needs."""
+        self._run(self.catalog.unload(reference))
+
+    def _run(self, work: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+
+def _manifest(folder: Path) -> Manifest:
+    return from_json((folder / MANIFEST).read_text("utf-8"))
 
 
 @contextmanager
-def running(specs: Sequence[ModelSpec]) -> Iterator[Urls]:
+def running(specs: Sequence[ModelSpec]) -> Iterator[Running]:
     """The service in a thread of its own, for as long as the block runs."""
     started, stop = threading.Event(), asyncio.Event()
-    found: list[Urls] = []
-    loops: list[asyncio.AbstractEventLoop] = []
+    found: list[Running] = []
 
     async def serve() -> None:
-        loops.append(asyncio.get_running_loop())
         async with served(*specs, load=load_model) as at:
-            found.append(Urls(f"http://127.0.0.1:{at.port}", f"grpc://127.0.0.1:{at.grpc_port}"))
+            rest, grpc = f"http://127.0.0.1:{at.port}", f"grpc://127.0.0.1:{at.grpc_port}"
+            found.append(Running(rest, grpc, at.service.catalog, asyncio.get_running_loop()))
             started.set()
             await stop.wait()
 
@@ -112,7 +141,7 @@ def running(specs: Sequence[ModelSpec]) -> Iterator[Urls]:
         started.wait()
         yield found[0]
     finally:
-        loops[0].call_soon_threadsafe(stop.set)
+        found[0].loop.call_soon_threadsafe(stop.set)
         thread.join()
 
 

@@ -22,7 +22,7 @@ from guerdon_training.ppo.local_reward import LocalReward, Spread, open_local_re
 from guerdon_training.ppo.remote_reward import RemoteReward
 from guerdon_training.ppo.rewards import open_reward
 from tests.training_ppo.jobs import config_of, job_of, run
-from tests.training_ppo.served import Urls, all_artifacts, forget_package, plain_artifact, running
+from tests.training_ppo.served import Running, all_artifacts, forget_package, plain_artifact, running
 
 THREAD = (
     Message("user", "What is the capital of France?"),
@@ -51,7 +51,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pa
 
 
 @pytest.fixture(scope="module")
-def urls(artifacts: dict[str, Path]) -> Iterator[Urls]:
+def urls(artifacts: dict[str, Path]) -> Iterator[Running]:
     specs = [ModelSpec(name, str(folder)) for name, folder in artifacts.items()]
     with running([*specs, ModelSpec("both", "", members=("pair", "chat"), conservatism=0.5)]) as at:
         yield at
@@ -71,7 +71,7 @@ def _close(found: Sequence[float | None], expected: Sequence[float | None]) -> N
 @pytest.mark.parametrize("profile", ["mixed", "careful"])
 @pytest.mark.parametrize("name", NAMES)
 def test_local_and_served_scores_are_equal(
-    artifacts: dict[str, Path], urls: Urls, name: str, profile: str
+    artifacts: dict[str, Path], urls: Running, name: str, profile: str
 ) -> None:
     local = _local(artifacts[name], profile).score(CONVERSATIONS)
     with Client(urls.grpc) as client:
@@ -86,7 +86,7 @@ def test_a_local_score_does_not_depend_on_its_neighbours(artifacts: dict[str, Pa
     _close([reward.score([c])[0] for c in CONVERSATIONS], reward.score(CONVERSATIONS))
 
 
-def test_an_ensemble_of_artifacts_is_the_services_own(artifacts: dict[str, Path], urls: Urls) -> None:
+def test_an_ensemble_of_artifacts_is_the_services_own(artifacts: dict[str, Path], urls: Running) -> None:
     source = ScoreSource(
         artifacts=(str(artifacts["pair"]), str(artifacts["chat"])), profile="mixed", conservatism=0.5
     )
@@ -108,7 +108,7 @@ def test_the_conservative_ensemble_by_hand(artifacts: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("wire", ["rest", "grpc"])
 def test_the_same_run_with_a_local_and_a_remote_reward_is_the_same_trajectory(
-    artifacts: dict[str, Path], urls: Urls, policy_folder: Path, tmp_path: Path, wire: str
+    artifacts: dict[str, Path], urls: Running, policy_folder: Path, tmp_path: Path, wire: str
 ) -> None:
     config = config_of(policy_folder, scores=replace(config_of(policy_folder).scores, missing_eos="subtract"))
     sources = (

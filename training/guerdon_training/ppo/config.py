@@ -31,7 +31,9 @@ class ScoreSource:
 
     artifacts: folders; several make an ensemble, ``mean - conservatism * std``.
     url: ``http://`` or ``grpc://`` of a service; its key, where it asks for one, is in $GUERDON_API_KEY.
-    model: a model that the service holds; "" is its default. profile: "" is the model's default.
+    model: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS`` that the service holds, or an ensemble; "" is its
+        default. A run keeps to the version that it means when the run begins.
+    profile: "" is the model's default.
     """
 
     artifacts: tuple[str, ...] = ()

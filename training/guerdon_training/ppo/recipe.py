@@ -27,6 +27,7 @@ from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of
 from guerdon_training.ppo.check import check_ppo
 from guerdon_training.ppo.config import PpoConfig, PpoOptim
 from guerdon_training.ppo.episodes import Episodes, describe, learnable
+from guerdon_training.ppo.held_versions import hold_versions, keep_versions
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.log import keep_updates, read_updates, write_update
 from guerdon_training.ppo.models import Networks, build_networks, whole_policy
@@ -85,7 +86,8 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     )
 
     with ExitStack() as stack:
-        # 3. Rewards: the one that trains, and the one that only measures.
+        # 3. Rewards: the one that trains, and the one that only measures; of a service one version each.
+        asked, config = config, hold_versions(accelerator, config, folder / RUN)
         reward = stack.enter_context(open_reward(config.reward, accelerator.device))
         gold = (
             stack.enter_context(open_reward(config.gold, accelerator.device)) if config.gold.given else None
@@ -97,6 +99,8 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         ) | {"reward": dict(reward.identity), "gold": dict(gold.identity) if gold else None}
 
         # 4. Updates.
+        if accelerator.is_main_process:
+            keep_versions(asked, config, folder / RUN)
         job = Job(
             config,
             networks,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from guerdon import Client, InputTooLong, InvalidInput
+from guerdon import Client, InputTooLong, InvalidInput, ModelRef
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput as BadConfig
 
@@ -17,13 +17,16 @@ class RemoteReward:
 
     Args:
         client: connected to the service; closing it is the caller's business.
-        model: name of a model that the service holds, an ensemble as well; None is its default.
+        model: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS`` that the service holds, or an ensemble; None is
+            its default. The version that it means now gives every score, whatever is promoted meanwhile.
         profile: named head weights; None is the model's default.
     """
 
     def __init__(self, client: Client, model: str | None = None, profile: str | None = None) -> None:
         answered = client.score([PROBE], model=model, profile=profile).model
-        self._client, self._model, self._profile = client, answered.name, answered.profile
+        self._client, self._profile = client, answered.profile
+        self.model = _pinned(client, answered)
+        """What the service is asked for: ``NAME@VERSION``, or an ensemble's name."""
         self._identity = {
             "name": answered.name,
             "version": answered.version,
@@ -48,7 +51,7 @@ class RemoteReward:
         while wanted:
             items = [(_prompt(conversations[i]), conversations[i].response) for i in wanted]
             try:
-                result = self._client.score(items, model=self._model, profile=self._profile, lane="bulk")
+                result = self._client.score(items, model=self.model, profile=self._profile, lane="bulk")
             except InvalidInput as err:
                 del wanted[_refused_item(err)]
                 continue
@@ -61,11 +64,18 @@ class RemoteReward:
     def _check_digest(self, digest: str) -> None:
         if digest != self._identity["digest"]:
             raise BadConfig(
-                f"the service now holds other weights as {self._model} ({digest[:12]}, "
+                f"the service now holds other weights as {self.model} ({digest[:12]}, "
                 f"not {self._identity['digest'][:12]}); "
                 "serve the first ones and run again, or give another output",
                 param="reward.url",
             )
+
+
+def _pinned(client: Client, answered: ModelRef) -> str:
+    """A reference that means these weights as long as they are loaded; an ensemble has no version to name."""
+    loaded = {(info.name, info.version) for info in client.models()}
+    is_version = (answered.name, answered.version) in loaded
+    return f"{answered.name}@{answered.version}" if is_version else answered.name
 
 
 def _prompt(conversation: Conversation) -> list[dict[str, str]]:

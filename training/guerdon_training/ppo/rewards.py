@@ -30,8 +30,8 @@ def open_reward(source: ScoreSource, device: torch.device) -> Iterator[RewardSou
     """
     profile = source.profile or None
     if source.url:
-        with Client(source.url, api_key=os.environ.get(API_KEY)) as client:
-            yield RemoteReward(client, source.model or None, profile)
+        with connected(source) as served:
+            yield served
         return
     first = Path(next(iter(source.artifacts)))
     if len(source.artifacts) == 1 and (first / IMPLICIT_REWARD).is_file():
@@ -39,3 +39,14 @@ def open_reward(source: ScoreSource, device: torch.device) -> Iterator[RewardSou
         return
     members = tuple(open_local_reward(Path(folder), profile, device) for folder in source.artifacts)
     yield members[0] if len(members) == 1 else EnsembleReward(members, source.conservatism)
+
+
+@contextmanager
+def connected(source: ScoreSource) -> Iterator[RemoteReward]:
+    """The served source that the config names, for as long as the block runs.
+
+    Raises:
+        guerdon.GuerdonError: the service cannot be reached, or does not hold the model.
+    """
+    with Client(source.url, api_key=os.environ.get(API_KEY)) as client:
+        yield RemoteReward(client, source.model or None, source.profile or None)
