@@ -47,6 +47,11 @@ def test_set_replaces_a_value_in_its_place(sft: Path) -> None:
     assert (read.data.sources, read.name) == (("x", "z"), "other")
 
 
+def test_set_to_nothing_empties_a_text(sft: Path) -> None:
+    """A shell hands on ``--set name=''`` so."""
+    assert read_config(sft, SftConfig, ["name="]).name == ""
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -59,7 +64,8 @@ def test_set_replaces_a_value_in_its_place(sft: Path) -> None:
         ("name.first=x", "leads nowhere at first"),
         ("data.sources.7=x", "leads nowhere at 7"),
         ("name=[", "the value is not YAML"),
-        ("data=", "data must be a table, not None"),
+        ("data=", "data must be a table, not ''"),
+        ("seed=", "seed must be a int, not ''"),
     ],
 )
 def test_what_set_cannot_mean_is_refused(sft: Path, change: str, message: str) -> None:

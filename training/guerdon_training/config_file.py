@@ -59,6 +59,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """`data` with each ``a.b=value`` in its place; a number in the key is a position in a list.
 
+    No value is the empty text: a shell makes that of ``a.b=''``.
+
     Raises:
         InvalidInput: one that is not of this form, or whose key leads through a plain value.
     """
@@ -68,7 +70,8 @@ def override(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
         if not (key and equals):
             raise InvalidInput(f"--set {text} is not KEY=VALUE; write e.g. optim.epochs=2", param="set")
         try:
-            changed = _replaced(changed, key.split("."), parse_yaml(value), key)
+            plain = parse_yaml(value) if value.strip() else ""
+            changed = _replaced(changed, key.split("."), plain, key)
         except yaml.YAMLError as err:
             _, why = yaml_fault(value, err)
             raise InvalidInput(
