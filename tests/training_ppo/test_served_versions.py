@@ -14,6 +14,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, Profile
 from guerdon_training.ppo.recipe import collect, train_ppo
 from guerdon_training.ppo.remote_reward import RemoteReward
+from tests.docs.code_blocks import DOCS, blocks_of
 from tests.training_ppo.jobs import Killed
 from tests.training_ppo.served import Running, plain_artifact, running
 from tests.training_ppo.tiny import write_prompts
@@ -130,6 +131,19 @@ def test_a_run_whose_version_is_served_no_more_says_so_and_another_begins_on_wha
     assert refused.value.param == "reward.model"
     Path("artifact/.run/checkpoint.pt").unlink()
     assert _train(config).parents["reward"]["version"] == "3"
+
+
+def test_the_config_of_the_page_trains(
+    config: dict[str, Any], service: Running, policy_folder: Path, tmp_path: Path
+) -> None:
+    section = (DOCS / "pipeline.md").read_text("utf-8").partition("## PPO against a running service")[2]
+    (block,) = (b for b in blocks_of(DOCS / "pipeline.md") if b.text in section.partition("\n## ")[0])
+    write_prompts(tmp_path / "train.jsonl")
+    write_prompts(tmp_path / "valid.jsonl", 2, start=12)
+    (tmp_path / "page.yaml").write_text(block.text.replace("http://127.0.0.1:8080", service.rest), "utf-8")
+    small = ("rollout.prompts_per_update=2", "rollout.max_response_tokens=4", "optim.updates=1")
+    manifest = train_ppo(tmp_path / "page.yaml", (f"base={policy_folder}", *small))
+    assert (manifest.parents["reward"]["version"], manifest.parents["gold"]["version"]) == ("2", "1")
 
 
 def _killed_after(updates: int) -> Any:
