@@ -151,6 +151,29 @@ def test_one_refused_response_costs_no_other_its_score() -> None:
     assert found == [3.0, None, 5.0, None, None, 7.0]
 
 
+def test_a_response_that_comes_often_is_refused_once_for_all() -> None:
+    """What a policy that fell silent says; too long is told of each, as a prompt may count there."""
+    answer, asked = reward_handler(lambda _prompt, response: float(len(response))), []
+
+    def handle(verb: Any, payload: Any) -> Any:
+        if verb == "score":
+            asked.append(len(payload["items"]))
+            for i, item in enumerate(payload["items"]):
+                if item["response"] == " ":
+                    raise guerdon.InvalidInput("no token to score", param=f"items[{i}].response")
+                if item["response"] == "long" and item["messages"][0]["content"] != "p":
+                    raise guerdon.InputTooLong("too long", param=f"items[{i}].response")
+        return answer(verb, payload)
+
+    texts = (("p", " "), ("p", "long"), ("q", "long"), ("q", " "), ("p", "ok"), ("p", " "))
+    with Client(MockTransport(handle)) as client:
+        reward = RemoteReward(client)
+        asked.clear()
+        found = reward.score([Conversation.of(prompt, text) for prompt, text in texts])
+    assert found == [None, 4.0, None, None, 2.0, None]
+    assert asked == [6, 3, 2]
+
+
 def test_a_refused_prompt_stops_the_run() -> None:
     answer = reward_handler(lambda _prompt, _response: 0.0)
 

@@ -53,7 +53,11 @@ class RemoteReward:
             try:
                 result = self._client.score(items, model=self.model, profile=self._profile, lane="bulk")
             except InvalidInput as err:
-                del wanted[_refused_item(err)]
+                refused = wanted[_refused_item(err)]
+                wanted.remove(refused)
+                if not isinstance(err, InputTooLong):  # that may be of the prompt too
+                    text = conversations[refused].response
+                    wanted = [i for i in wanted if conversations[i].response != text]
                 continue
             self._check_digest(result.model.digest)
             for i, score in zip(wanted, result.scores, strict=True):
