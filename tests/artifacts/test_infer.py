@@ -50,7 +50,16 @@ def test_every_family(arch: str) -> None:
 
 def test_every_inference_is_said(bert: Path) -> None:
     said = " | ".join(infer(bert).inferred)
-    for what in ("manifest.json", "version", "heads", "normalise", "max_tokens: 512", "encoding", "pooling"):
+    for what in (
+        "manifest.json",
+        "version",
+        "heads",
+        "normalise",
+        "max_tokens: 512",
+        "encoding",
+        "pooling",
+        "calibration: none",
+    ):
         assert what in said
 
 

@@ -14,7 +14,9 @@ from guerdon_service.core.result import Score
 rewards = st.floats(allow_nan=False, allow_infinity=False)
 members = st.tuples(st.floats(-1e300, 1e300), st.floats(-1e300, 1e300))
 """Deviations of two members."""
-calibrations = st.builds(Calibration, slope=st.floats(1e-6, 1e6), slope_se=st.floats(0, 1e6))
+calibrations = st.builds(
+    Calibration, slope=st.floats(1e-6, 1e6), slope_se=st.floats(0, 1e6), num_pairs=st.sampled_from([0, 100])
+)
 
 
 def score(reward: float, deviations: tuple[float, ...] = ()) -> Score:
@@ -22,7 +24,7 @@ def score(reward: float, deviations: tuple[float, ...] = ()) -> Score:
 
 
 @given(rewards, members, rewards, members, calibrations)
-@example(1e308, (0.0, 0.0), -1e308, (0.0, 0.0), Calibration(slope=1e6, slope_se=1e6))
+@example(1e308, (0.0, 0.0), -1e308, (0.0, 0.0), Calibration(slope=1e6, slope_se=1e6, num_pairs=9))
 def test_swapping_mirrors_the_preference(
     a: float, a_members: tuple[float, ...], b: float, b_members: tuple[float, ...], calibration: Calibration
 ) -> None:
@@ -38,7 +40,7 @@ def test_swapping_mirrors_the_preference(
 
 
 def test_equal_rewards_tie_at_one_half() -> None:
-    got = prefer(score(1.5, (0.5, -0.5)), score(1.5, (0.0, 0.0)), Calibration(2.0))
+    got = prefer(score(1.5, (0.5, -0.5)), score(1.5, (0.0, 0.0)), Calibration(2.0, num_pairs=9))
     assert (got.p_a, got.margin, got.preferred) == (0.5, 0.0, "tie")
     assert got.low < 0.5 < got.high
     assert got.low + got.high == 1.0
@@ -47,13 +49,17 @@ def test_equal_rewards_tie_at_one_half() -> None:
 def test_the_interval_is_as_wide_as_the_members_margins_differ() -> None:
     """Margins of -1 and 3 about their mean 1: a standard deviation of sqrt(8), whatever each side's own."""
     a, b = (4.0, 6.0), (5.0, 3.0)
-    got = prefer(score(5.0, deviations(a)), score(4.0, deviations(b)), Calibration(1.0))
+    got = prefer(score(5.0, deviations(a)), score(4.0, deviations(b)), Calibration(1.0, num_pairs=9))
     assert got.high == pytest.approx(1 / (1 + math.exp(-(1.0 + 1.959963984540054 * 8**0.5))))
 
 
 def test_what_members_share_is_no_disagreement() -> None:
     """Each member gives both responses the same: every margin is 0, however far apart the members are."""
-    got = prefer(score(5.0, deviations((0.0, 10.0))), score(5.0, deviations((0.0, 10.0))), Calibration(1.0))
+    got = prefer(
+        score(5.0, deviations((0.0, 10.0))),
+        score(5.0, deviations((0.0, 10.0))),
+        Calibration(1.0, num_pairs=9),
+    )
     assert (got.low, got.p_a, got.high) == (0.5, 0.5, 0.5)
 
 

@@ -95,7 +95,10 @@ class ScoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """P(a is preferred to b), with its 95 % interval ``[low, high]``; `margin` is reward a less reward b."""
+    """P(a is preferred to b), with its 95 % interval ``[low, high]``; `margin` is reward a less reward b.
+
+    Of a model that is not calibrated the interval is ``[0, 1]``, as it is not known.
+    """
 
     p_a: float
     low: float

@@ -61,6 +61,8 @@ def infer_manifest(layout: Layout, name: str, digest: str) -> Manifest:
             tokens_why,
             encoding_why,
             "pooling: the token that transformers pools",
+            "calibration: none; a probability is the logistic of the margin and its interval 0 to 1, as"
+            " it is not known; run guerdon calibrate",
         ),
     )
     check_manifest(manifest)

@@ -41,9 +41,12 @@ def probability(margin: float, margin_std: float, calibration: Calibration) -> t
     Returns:
         ``(p, low, high)``. The interval is the delta method on the logit: the slope's standard error
         and the ensemble's spread, taken as independent. Holds for any margin, overflow included.
+        0 to 1 where the slope was not fitted: how far it is off is not known.
     """
     margin = _cut(margin)
     logit = _cut(calibration.slope * margin)
+    if calibration.num_pairs == 0:
+        return sigmoid(logit), 0.0, 1.0
     half = _cut(Z95 * hypot(margin * calibration.slope_se, calibration.slope * margin_std))
     return sigmoid(logit), sigmoid(logit - half), sigmoid(logit + half)
 

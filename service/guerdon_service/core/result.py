@@ -72,7 +72,10 @@ class ScoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """P(a is preferred to b), with a 95 % interval. P(a, b) + P(b, a) is exactly 1."""
+    """P(a is preferred to b), with a 95 % interval. P(a, b) + P(b, a) is exactly 1.
+
+    Of a model that is not calibrated the interval is 0 to 1, as it is not known.
+    """
 
     p_a: float
     low: float

@@ -53,8 +53,8 @@ class Preference(BaseModel):
     """P(a is preferred to b) with a 95 % interval; P(a, b) + P(b, a) is exactly 1."""
 
     p_a: float
-    low: float
-    high: float
+    low: float = Field(description="0 of a model that is not calibrated: its interval is not known.")
+    high: float = Field(description="1 of a model that is not calibrated.")
     margin: float = Field(description="Reward of a less reward of b.")
     preferred: Literal["a", "b", "tie"]
     a: Score
