@@ -76,6 +76,8 @@ def test_heads_are_named_by_label_index_whatever_the_order_in_the_file(tmp_path:
     assert manifest.profiles["default"].weights == pytest.approx(
         {"helpful": 1 / 3, "honest": 1 / 3, "harmless": 1 / 3}
     )
+    said = [line for line in manifest.inferred if line.startswith("profile: ")]
+    assert len(said) == 1 and "mean of 3 heads (helpful, honest, harmless)" in said[0]
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     inputs = AutoTokenizer.from_pretrained(folder)("a", "b", return_tensors="pt")
     with torch.no_grad():

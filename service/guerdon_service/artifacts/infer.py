@@ -58,6 +58,7 @@ def infer_manifest(layout: Layout, name: str, digest: str) -> Manifest:
             "there is no manifest.json; version is the digest's first 12 digits",
             heads_why,
             norm_why,
+            _profile_why(names),
             tokens_why,
             encoding_why,
             "pooling: the token that transformers pools",
@@ -102,6 +103,16 @@ def _head_names(
     if num_heads == len(labels) and len(set(labels)) == num_heads:
         return labels, f"heads: {num_heads} outputs, named by id2label in index order"
     return [f"head_{i}" for i in range(num_heads)], f"heads: {num_heads} outputs, named by index"
+
+
+def _profile_why(names: list[str]) -> str:
+    """Labels are never read for their meaning: of {unsafe, safe} too the reward is the mean of both."""
+    if len(names) == 1:
+        return "profile: default, the one head"
+    return (
+        f"profile: default, the mean of {len(names)} heads ({', '.join(names)}), also where they are classes"
+        " of which one excludes the other; name weights in profiles of a manifest.json"
+    )
 
 
 def _adapter_heads(layout: Layout) -> int | None:
