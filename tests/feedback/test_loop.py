@@ -6,9 +6,8 @@ from pathlib import Path
 from guerdon_service.app.build import build
 from guerdon_service.app.export_feedback import export_feedback_command
 from guerdon_service.app.metrics import PrometheusObserver
-from guerdon_service.app.settings import Settings
+from guerdon_service.app.settings import ModelSettings, Settings
 from guerdon_service.app.suggest_labels import suggest_labels_command
-from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.best_of_n import BestOfNResult
 from guerdon_training.data import read_pairs
 from guerdon_training.policy.demonstrations import read_demonstrations
@@ -22,10 +21,12 @@ __all__ = ["one_thread"]
 async def answered(folder: Path, url: str) -> BestOfNResult:
     """Best of three under a tiny model, from a service that logs."""
     build_tiny("bert", folder / "model", seed=0)
-    domain = await build(Settings(state_url=url, log_candidates=True, threads=1), PrometheusObserver())
+    models = {"tiny": ModelSettings(source=str(folder / "model"))}
+    settings = Settings(models=models, state_url=url, log_candidates=True, threads=1)
+    domain = await build(settings, PrometheusObserver())
     try:
         domain.best_of_n.add(listed("a brick", "two bricks", "a wall"))
-        await domain.registry.adopt(ModelSpec("tiny", str(folder / "model")))
+        await domain.registry.adopt(settings.specs[0])
         return await domain.services.best_of_n.run(query(3))
     finally:
         await domain.close()
