@@ -129,7 +129,11 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, record: Any, reason
         ("a.jsonl", b'{"prompt": ', "a.jsonl:1 is not JSON"),
         ("a.jsonl", b'\n{"id": "\xff"}', "a.jsonl:. cannot be read"),
         ("a.jsonl.gz", b"not gzip", "a.jsonl.gz:1 cannot be read"),
-        ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 9000)[:-20], "cannot be read|is no preference record"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"id": 1}\n' * 9000, mtime=0)[:-20],
+            "cannot be read|is no preference record",
+        ),
         ("a.json", b'{"id": 1}', "a.json is no JSON list"),
         ("a.parquet", b"PAR1", "a.parquet cannot be read"),
         ("a.csv", b"prompt,chosen", r"a.csv is a CSV; .*: guerdon data convert \S+/a.csv \S+/a.jsonl$"),
