@@ -42,7 +42,7 @@ def test_a_reward_model_tells_the_attributes_of_its_default_profile() -> None:
     assert both.count("test accuracy") == 2
 
 
-UPDATES = {"updates": 3, "kept_update": 2, "start": {"update": 0}, "last": {}}
+UPDATES = {"updates": 3, "kept_update": 2, "start": {"update": 0}, "last": {"valid/score": 7.0}, "kept": {}}
 VALID = {"objective/score": 9.0, "objective/kl": 9.0, "valid/score": 1.5, "valid/kl": 2.25}
 
 
@@ -55,15 +55,16 @@ VALID = {"objective/score": 9.0, "objective/kl": 9.0, "valid/score": 1.5, "valid
             "x: test loss 0.5, test accuracy 0.800 [0.627, 0.905]",
         ),
         (
-            UPDATES | {"start": {"valid/score": 0.5}, "last": VALID},
-            "x: update 2 of 3 kept; after the last, score 1.500 (before 0.500), KL 2.25 nats a response",
+            UPDATES | {"start": {"valid/score": 0.5}, "kept": VALID},
+            "x: update 2 of 3 kept: score 1.500 (before 0.500), KL 2.25 nats a response",
         ),
         (
-            UPDATES | {"last": {"objective/score": 1.0, "objective/kl": 0.5}},
-            "x: update 2 of 3 kept; after the last, score 1.000, KL 0.50 nats a response",
+            UPDATES | {"kept": {"objective/score": 1.0, "objective/kl": 0.5}},
+            "x: update 2 of 3 kept: score 1.000, KL 0.50 nats a response",
         ),
+        (UPDATES, "x: update 2 of 3 kept"),
     ],
-    ids=["sft", "dpo", "ppo", "ppo without valid prompts"],
+    ids=["sft", "dpo", "ppo", "ppo without valid prompts", "ppo whose kept update was logged by another run"],
 )
 def test_a_policy_tells_what_its_recipe_measures(metrics: dict[str, Any], said: str) -> None:
     assert last_line(_manifest("policy", metrics), Path("x")) == said

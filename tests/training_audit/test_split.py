@@ -71,6 +71,14 @@ def test_a_file_that_has_grown_is_split_as_before_and_another_seed_otherwise(tmp
     assert before != other
 
 
+def test_a_file_is_never_written_over_by_its_own_split(tmp_path: Path) -> None:
+    ours = _write(tmp_path / "train.jsonl", _rows(60))
+    before = ours.read_bytes()
+    with pytest.raises(InvalidInput, match=r"train\.jsonl would be written over; give another --output"):
+        split_file(ours, tmp_path / "x" / "..", 0)
+    assert ours.read_bytes() == before
+
+
 def test_a_conversation_goes_where_its_opening_goes() -> None:
     first = Message("user", "?!")
     turns = [(first,), (Message("system", "x"), first), (first, Message("assistant", "y"), first)]

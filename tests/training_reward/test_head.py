@@ -101,7 +101,9 @@ def test_it_is_a_version_with_a_head_more(adapted: Path, trained: Path, manifest
     assert set(manifest.parents["head"]["data_sha256"]) == {"train", "valid", "test"}
     assert set(environment()) <= set(manifest.parents["head"])
     assert manifest.metrics["brand"]["test"]["pooled"]["accuracy"]["value"] >= 0.75
-    assert "## The head brand" in (adapted / "MODEL_CARD.md").read_text("utf-8")
+    _, told = (adapted / "MODEL_CARD.md").read_text("utf-8").split("## The head brand")
+    assert manifest.calibration is not None and manifest.calibration.num_pairs < 100
+    assert f"Not sure: calibrated on {manifest.calibration.num_pairs} pairs alone" in told
     assert not (adapted / "onnx").exists()  # the graph of other heads
 
 
@@ -280,6 +282,10 @@ def test_the_service_certifies_the_new_version(adapted: Path) -> None:
         ({"data": SPLITS | {"test": "valid.jsonl"}}, r"valid\.jsonl \(record 0\) share a prompt"),
         ({"data": SPLITS | {"train": "one_class.jsonl"}}, "prefer one and the same text to one other"),
         ({"data": SPLITS | {"train": "long.jsonl"}}, r"no pair of data\.train fits the model's 64 tokens"),
+        (
+            {"data": SPLITS | {"valid": "mostly_long.jsonl"}},
+            r"mostly_long\.jsonl has 3 usable pairs of 3 prompts",
+        ),
         ({"artifact": "none"}, r"none holds no manifest\.json"),
         ({"artifact": "none", "data": SPLITS | {"test": "nowhere.jsonl"}}, r"nowhere\.jsonl does not exist"),
     ],
@@ -289,6 +295,9 @@ def test_what_cannot_be_adapted_is_named(trained: Path, changes: dict[str, Any],
         prompts = [[{"role": "user", "content": word}] for word in ("one", "two")]
         lines = [json.dumps({"prompt": p, "chosen": text, "rejected": "bad"}) for p in prompts]
         (trained.parent / f"{name}.jsonl").write_text("\n".join(lines[: 1 + (name == "one_class")]), "utf-8")
+    valid = [json.loads(line) for line in (trained.parent / "valid.jsonl").read_text("utf-8").splitlines()]
+    few = [row | ({"chosen": "good " * 99} if i > 2 else {}) for i, row in enumerate(valid)]
+    (trained.parent / "mostly_long.jsonl").write_text("\n".join(map(json.dumps, few)), "utf-8")
     with pytest.raises(InvalidInput, match=message):
         _run(trained.parent, _values(output="unwritten") | changes)
     assert not (trained.parent / "unwritten").exists()

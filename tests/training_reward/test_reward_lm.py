@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import logsigmoid
-from transformers import (
-    AutoTokenizer,
-)
+from transformers import AutoTokenizer
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import LoadedModel, ModelSpec

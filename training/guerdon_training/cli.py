@@ -70,10 +70,10 @@ def train_command(argv: list[str]) -> int:
         disable_progress_bar()  # those of transformers ask for no terminal
     # peft asks each model by transformers' old name for it; whoever trains can mend neither
     warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated")
+    folder = _folder(arguments.recipe, arguments.config, arguments.set)  # the file may change meanwhile
     with tracking(arguments.tracker, Path("runs")):
         manifest = RECIPES[arguments.recipe](arguments.config, arguments.set)
     told = {"name": manifest.name, "version": manifest.version, "digest": manifest.digest}
-    folder = _folder(arguments.recipe, arguments.config, arguments.set)
     text = f"{manifest.name} {manifest.version}, digest {manifest.digest}\n{last_line(manifest, folder)}"
     more = {"folder": str(folder), "metrics": manifest.metrics}
     print(json.dumps(told | more) if arguments.json else text)  # noqa: T201 - its answer
@@ -81,6 +81,6 @@ def train_command(argv: list[str]) -> int:
 
 
 def _folder(recipe: str, config: Path, overrides: Sequence[str]) -> Path:
-    """Of the artifact that the recipe has written."""
-    output = Path(override(read_mapping(config), overrides)["output"])
+    """Of the artifact that the recipe will write; what is wrong with the config the recipe tells."""
+    output = Path(str(override(read_mapping(config), overrides).get("output", "")))
     return output / PUBLISHED if recipe == "pipeline" else output

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Manifest, Profile
-from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, fit_norm, fit_slope
+from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, doubt, fit_norm, fit_slope
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, seal
 from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
@@ -87,6 +87,7 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     reward = open_local_reward(source, None, torch.device("cpu"))
     _check_artifact(config, reward.manifest)
     train, valid, test = split_features(reward, pairs, config.features)
+    check_calibration(valid.pairs, config.data.valid)  # of what fits the model
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
     candidates = [fit_differences(train.differences, l2) for l2 in config.l2]
@@ -125,7 +126,7 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         reward.model.classifier = last_layer(output / ADAPTER)
         served = Pooled(reward.model, manifest.pooling)
         write_golden(output / "golden.jsonl", served, load_tokenizer(base), manifest.max_tokens)
-        _extend_card(output / "MODEL_CARD.md", config, figures)
+        _extend_card(output / "MODEL_CARD.md", config, figures, slope)
         return seal(output, manifest, base)
 
 
@@ -192,7 +193,9 @@ def _parents(config: HeadModeConfig, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _extend_card(card: Path, config: HeadModeConfig, figures: dict[str, dict[str, Any]]) -> None:
+def _extend_card(
+    card: Path, config: HeadModeConfig, figures: dict[str, dict[str, Any]], slope: Calibration
+) -> None:
     found, old = figures["test"]["pooled"], card.read_text("utf-8") if card.is_file() else ""
     accuracy, over = (
         "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found[key]) for key in ("accuracy", "over_baseline")
@@ -202,6 +205,6 @@ def _extend_card(card: Path, config: HeadModeConfig, figures: dict[str, dict[str
         "Logistic regression on the features of the model above, which is unchanged. "
         f"{found['num_pairs']} test pairs: accuracy {accuracy}, over the better length baseline {over}. The "
         f"profile `{config.attribute}` is the default and the calibration is its own; the other profiles are "
-        "no longer calibrated.\n",
+        "no longer calibrated.\n" + (f"\nNot sure: {why}.\n" if (why := doubt(slope)) else ""),
         "utf-8",
     )

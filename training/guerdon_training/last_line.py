@@ -41,14 +41,14 @@ def _of_policy(manifest: Manifest) -> str:
 
 
 def _of_updates(metrics: Mapping[str, Any]) -> str:
-    """Reward and KL of the last update, on valid prompts where there are some."""
-    start, last = metrics["start"], metrics["last"]
-    on = "valid" if "valid/score" in last else "objective"
+    """Reward and KL of the weights that were kept, on valid prompts where they were measured there."""
+    start, kept = metrics["start"], metrics["kept"]
+    told = f"update {metrics['kept_update']} of {metrics['updates']} kept"
+    on = "valid" if "valid/score" in kept else "objective"
+    if f"{on}/score" not in kept:
+        return told
     before = f" (before {start[f'{on}/score']:.3f})" if f"{on}/score" in start else ""
-    return (
-        f"update {metrics['kept_update']} of {metrics['updates']} kept; after the last, score "
-        f"{last[f'{on}/score']:.3f}{before}, KL {last[f'{on}/kl']:.2f} nats a response"
-    )
+    return f"{told}: score {kept[f'{on}/score']:.3f}{before}, KL {kept[f'{on}/kl']:.2f} nats a response"
 
 
 def _interval(found: Mapping[str, float]) -> str:

@@ -40,8 +40,10 @@ def split_file(source: Path, folder: Path, seed: int) -> dict[str, int]:
         Records by split.
 
     Raises:
-        InvalidInput: `source` cannot be used, or a split would be empty.
+        InvalidInput: `source` cannot be used or would be written over, or a split would be empty.
     """
+    if source.resolve() in [(folder / f"{name}.jsonl").resolve() for name in SHARES]:
+        raise InvalidInput(f"{source} would be written over; give another --output", param="output")
     read_pairs(source, ties=True)  # every line is sound
     lines: dict[str, list[str]] = {name: [] for name in SHARES}
     for record in read_records(source):
@@ -53,7 +55,7 @@ def split_file(source: Path, folder: Path, seed: int) -> dict[str, int]:
                 f"{name} of {source} would be empty; give more prompts, or another --seed", param="data"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    with interrupted_later():  # all three or none
+    with interrupted_later():  # not between two of them
         for name, found in lines.items():
             write_whole(folder / f"{name}.jsonl", "".join(found))
     return {name: len(found) for name, found in lines.items()}

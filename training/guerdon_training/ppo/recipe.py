@@ -187,7 +187,8 @@ def optimise(accelerator: Accelerator, job: Job) -> dict[str, Any]:
     lines = read_updates(log)
     accelerator.wait_for_everyone()  # all have read what the main process will remove
     kept = progress.best_update if config.keep == "best" else progress.done
-    return {"updates": progress.done, "kept_update": kept, "start": lines[0], "last": lines[-1]}
+    told = next((line for line in lines if line["update"] == kept), {})
+    return {"updates": progress.done, "kept_update": kept, "start": lines[0], "last": lines[-1], "kept": told}
 
 
 def begin(accelerator: Accelerator, job: Job) -> Progress:

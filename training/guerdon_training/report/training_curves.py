@@ -53,13 +53,13 @@ def epoch_curves(log: Lines) -> list[str]:
 def over_optimisation(log: Lines) -> str:
     """Proxy and gold on the valid prompts against the KL that bought them (Gao et al., arXiv 2210.10760).
 
-    Both are shown as the rise over the first evaluation, which is SFT's; the x axis is the square root of KL,
-    in which the paper fits both.
+    Both are shown as the rise over the first evaluation, which is SFT's, and left out where that has none;
+    the x axis is the square root of KL, in which the paper fits both.
     """
     series = [
         _rise(log, name, key)
         for name, key in (("proxy", "valid/score"), ("gold", "valid/gold"))
-        if any(key in line for line in log)
+        if log and key in log[0]
     ]
     return line_plot("Rise of reward on valid prompts", "square root of KL, nats", series)
 
