@@ -64,11 +64,57 @@ async def test_an_alias_that_is_removed_is_gone_on_every_replica_and_may_come_ba
             await two.registry.sync()
             with pytest.raises(UnknownModel):
                 await two.ask("m@candidate")
+            await two.registry.idle()
+            assert not two.service.catalog.is_loaded("m", "2")
             with pytest.raises(InvalidInput, match="no alias 'candidate'"):
                 await two.registry.remove_alias("m", "candidate", "ops", "")
             asked = PromoteQuery("m", "2", "ops", alias="candidate", override_reason="shown to be fine")
             await one.registry.promote(asked)
             await two.until("2", "m@candidate")
+
+
+async def test_a_version_whose_alias_goes_while_it_is_loaded_is_not_kept(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours) as one, replica(theirs) as two:
+            held = Held(two, "2")
+            await one.registry.register("m", "2", "ops")
+            await asyncio.to_thread(held.is_there.wait, 30)
+            await one.registry.remove_alias("m", "candidate", "ops", "it leaked")
+            await two.registry.sync()
+            held.go.set()
+            await two.registry.idle()
+            assert {info.version for info in two.service.models()} == {"1"}
+
+
+async def test_who_catches_up_waits_for_champions_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours) as one, replica(theirs, None, follows=False) as two:
+            await one.registry.register("extra", "3", "ops")
+            await one.registry.register("extra", "2", "ops")
+            held = Held(two, "2")
+            await two.registry.catch_up()
+            assert await two.ask("extra") == "3"
+            assert held.is_there.is_set() and not two.service.catalog.is_loaded("extra", "2")
+            held.go.set()
+            await two.registry.idle()
+
+
+class Held:
+    """The source `held` of a replica, which is not to be had until it is let go."""
+
+    def __init__(self, of: Replica, held: str) -> None:
+        self.is_there, self.go = threading.Event(), threading.Event()
+        local = of.artifacts.local
+
+        def wait(source: str, digest: str | None = None) -> str:
+            if source == held:
+                self.is_there.set()
+                assert self.go.wait(30)
+            return local(source, digest)
+
+        of.artifacts.local = wait  # type: ignore[method-assign]
 
 
 async def test_of_two_replicas_that_promote_at_once_one_comes_first(url: str) -> None:

@@ -47,7 +47,8 @@ class Follower:
         """Held from reading or writing an alias to flipping it: what was read earlier never undoes a flip."""
         self._followed: dict[Alias, str] = {}
         self._retry_at: dict[tuple[str, str], float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._champions: set[tuple[str, str]] = set()
+        self._loads: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def run(self, poll_s: float = POLL_S) -> None:
         """Follow until cancelled. Without a registry, serving goes on with what is loaded."""
@@ -69,7 +70,7 @@ class Follower:
                     is_reachable = False
                 await asyncio.sleep(poll_s)
         finally:
-            for task in self._tasks:
+            for task in self._loads.values():
                 task.cancel()
 
     async def sync(self) -> None:
@@ -80,6 +81,7 @@ class Follower:
         """
         async with self.lock:
             aliases = await _to_its_end(self._store.aliases)
+            self._champions = {(name, v) for (name, alias), v in aliases.items() if alias == CHAMPION}
             news = {alias: version for alias, version in aliases.items() if self._is_news(alias, version)}
             moved = {a: v for a, v in news.items() if self._catalog.is_loaded(a[0], v)}
             left = {alias[0] for alias in moved if alias in self._catalog.aliases()}
@@ -114,10 +116,21 @@ class Follower:
         self._followed = {alias: version for alias, version in self._followed.items() if alias[0] != name}
         await self.sync()
 
+    async def champions(self) -> None:
+        """Flip every champion once its version is loaded or refused; what is loaded besides goes on.
+
+        Raises:
+            NotReady: the registry does not answer.
+        """
+        await self.sync()
+        while loads := [self._loads[version] for version in self._champions if version in self._loads]:
+            await asyncio.wait(loads, return_when=asyncio.FIRST_COMPLETED)
+            await self.sync()
+
     async def idle(self) -> None:
         """Return once every load that was begun has ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._loads:
+            await asyncio.wait(self._loads.values())
 
     def _is_news(self, alias: Alias, version: str) -> bool:
         """A name that was unloaded here stays so until its alias moves."""
@@ -128,9 +141,8 @@ class Follower:
         now = self._clock()
         if self._retry_at.get((name, version), -inf) <= now:
             self._retry_at[name, version] = now + RETRY_S
-            task = asyncio.create_task(self._load(name, version))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task = self._loads[name, version] = asyncio.create_task(self._load(name, version))
+            task.add_done_callback(lambda _: self._loads.pop((name, version)))
 
     async def _load(self, name: str, version: str) -> None:
         try:
@@ -139,6 +151,7 @@ class Follower:
             assert found is not None, "aliases point at registered versions"
             await self._loader.ensure(found)
             self._retry_at[name, version] = inf if found.kind != "reward" else -inf
+            self._on_left(name)  # its alias may have gone, or moved on, meanwhile
         except GuerdonError as err:
             log.error(
                 "a version that the registry points at cannot be served; the one before it goes on",

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
-from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownEvaluation, UnknownModel
+from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, UnknownEvaluation, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.model_name import check_model_name
@@ -81,15 +81,14 @@ class Registry:
         await self._follower.sync()
 
     async def catch_up(self) -> None:
-        """Follow once, and wait for the loading; what is refused is logged, and tried again by `follow`.
+        """Follow once, and wait for the champions; what is refused is logged, and tried again by `follow`.
 
         Raises:
             NotReady: the registry does not answer.
         """
-        await self._follower.sync()
-        await self._follower.idle()
-        await self._follower.sync()
-        await self._retirement.tell_registered()
+        await self._follower.champions()
+        with suppress(NotReady):  # it serves messages alone
+            await self._retirement.tell_registered()
 
     async def load(self, spec: ModelSpec, by: str) -> ModelInfo:
         """Load a model under a new name, and register it: what answers callers is always in the registry.
