@@ -63,6 +63,8 @@ async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(dat
         await loaded(one)
     async with replica(database, follows=False) as restarted:
         await restarted.registry.catch_up()
+        await restarted.registry.idle()
+        await restarted.registry.sync()  # candidates come later
         with pytest.raises(UnknownModel, match=told):
             await restarted.ask("m@2")
 
