@@ -157,6 +157,10 @@ async def test_what_cannot_be_removed_is_told(database: Database) -> None:
             assert refused.value.param == "alias"
         with pytest.raises(UnknownModel):
             await one.registry.remove_alias("nobody", "candidate", "ops", "")
+        await one.registry.register("m", "2", "ops")
+        with pytest.raises(InvalidInput, match="reason is empty") as refused:
+            await one.registry.remove_alias("m", "candidate", "ops", " ")
+        assert refused.value.param == "reason"
         assert await one.ask() == "1"
 
 

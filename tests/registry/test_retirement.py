@@ -59,7 +59,7 @@ async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(dat
         asked = PromoteQuery("m", "2", "ops", alias="kept", override_reason="asked for by its version")
         await one.registry.promote(asked)
         assert await one.ask("m@2") == "2"
-        await one.registry.remove_alias("m", "kept", "ops", "")
+        await one.registry.remove_alias("m", "kept", "ops", "no longer asked for")
         await loaded(one)
     async with replica(database, follows=False) as restarted:
         await restarted.registry.catch_up()

@@ -256,12 +256,16 @@ class Registry:
         """Take an alias away; its version stays registered, and is unloaded where nothing else needs it.
 
         Raises:
-            InvalidInput: there is no such alias, it is the champion, or another change came first.
+            InvalidInput: there is no such alias, it is the champion, `reason` says nothing, or another change
+                came first.
             UnknownModel: no such name.
             NotReady: the registry does not answer.
         """
         history = await self.history(name)
-        change = self._change(removable(history, alias), alias, "remove", history, by, reason)
+        found = removable(history, alias)
+        if not reason.strip():
+            raise InvalidInput("reason is empty; write why, for whoever misses the alias", param="reason")
+        change = self._change(found, alias, "remove", history, by, reason)
         async with self._follower.lock:
             await asyncio.to_thread(self._store.remove_alias, change)
             self._follower.drop({(name, alias)})
