@@ -69,6 +69,18 @@ def test_flags_win_over_variables_over_the_file_over_defaults(tmp_path: Path) ->
     assert found.cache_bytes == Settings().cache_bytes
 
 
+@pytest.mark.parametrize(
+    ("given", "budgets"),
+    [({}, (2048, 16_384)), ({"": "512"}, (512, 512)), ({"": "512", "_CUDA": "4096"}, (512, 4096))],
+)
+def test_a_token_budget_that_is_given_alone_holds_on_cuda_too(
+    given: dict[str, str], budgets: tuple[int, int]
+) -> None:
+    environ = {f"GUERDON_LIMITS__MAX_BATCH_TOKENS{end}": value for end, value in given.items()}
+    limits = settings([], environ).limits
+    assert (limits.max_batch_tokens, limits.max_batch_tokens_cuda) == budgets
+
+
 def test_tables_merge_key_by_key(tmp_path: Path) -> None:
     file = config(
         tmp_path, "[limits]\nmax_items = 1\nmax_item_chars = 1\n[models.a]\nsource='/a'\ndtype='bfloat16'\n"

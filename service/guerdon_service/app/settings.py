@@ -1,9 +1,10 @@
 """Every setting of the service and its default. `load_settings.py` gathers them from their sources."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -230,6 +231,14 @@ class Settings(BaseModel):
     """Requests that take at least as long are logged, without their texts; None logs none."""
     otel: bool = False
     """Export traces as the ``OTEL_*`` variables say."""
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _spread_batch_tokens(cls, limits: Any) -> Any:
+        """A `max_batch_tokens` that is given alone holds on CUDA as well: who lowers it has little memory."""
+        if isinstance(limits, Mapping) and "max_batch_tokens" in limits:
+            return {"max_batch_tokens_cuda": limits["max_batch_tokens"], **limits}
+        return limits
 
     @field_validator("limits")
     @classmethod

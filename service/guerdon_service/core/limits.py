@@ -23,7 +23,8 @@ class Limits:
     """Token budget of one batch."""
     max_batch_tokens_cuda: int = 16_384
     """The same of a model on CUDA, where a batch is several forwards: the host prepares one while the device
-    computes the one before. A fourth of that is taken while little waits."""
+    computes the one before. A fourth of that is taken while little waits. Settings that give
+    `max_batch_tokens` alone mean both."""
     max_queued_tokens: int = 2_000_000
     """Tokens that may wait in one model's queue before requests are refused."""
     max_connections: int = 4096
