@@ -71,9 +71,7 @@ def test_a_second_run_does_nothing(copied: Finished, capsys: pytest.CaptureFixtu
     assert {p: p.stat().st_mtime_ns for p in copied.folder.rglob("*")} == before
     told = capsys.readouterr().out
     assert f"digest {_manifest(copied.folder / 'artifacts' / 'ppo').digest}" in told
-    assert re.search(
-        r"^runs/tiny/artifacts/ppo: update 3 of 3 kept; .* score .* \(before .*\), KL ", told, re.M
-    )
+    assert re.search(r"^runs/tiny/artifacts/ppo: update 3 of 3 kept: score .* \(before .*\), KL ", told, re.M)
 
 
 def test_another_setting_is_refused_with_what_to_remove(copied: Finished) -> None:

@@ -82,5 +82,6 @@ def train_command(argv: list[str]) -> int:
 
 def _folder(recipe: str, config: Path, overrides: Sequence[str]) -> Path:
     """Of the artifact that the recipe will write; what is wrong with the config the recipe tells."""
-    output = Path(str(override(read_mapping(config), overrides).get("output", "")))
+    found = override(read_mapping(config), overrides) if config.is_file() else {}
+    output = Path(str(found.get("output", "")))
     return output / PUBLISHED if recipe == "pipeline" else output

@@ -42,7 +42,7 @@ def _of_policy(manifest: Manifest) -> str:
 
 def _of_updates(metrics: Mapping[str, Any]) -> str:
     """Reward and KL of the weights that were kept, on valid prompts where they were measured there."""
-    start, kept = metrics["start"], metrics["kept"]
+    start, kept = metrics["start"], metrics.get("kept", {})  # an older run's has none
     told = f"update {metrics['kept_update']} of {metrics['updates']} kept"
     on = "valid" if "valid/score" in kept else "objective"
     if f"{on}/score" not in kept:
