@@ -8,6 +8,7 @@ from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.statistics.calibration_fit import doubt
 from guerdon_training.config import OptimConfig, RewardConfig, SourceConfig
 from guerdon_training.report.directions_table import DIRECTIONS, directions_table
+from guerdon_training.report.interval_text import interval_text
 
 Figures = Mapping[str, Any]
 """`evaluate.Accuracy` as plain JSON values: what `manifest.metrics` holds."""
@@ -133,8 +134,9 @@ def facts(manifest: Manifest, base: str) -> str:
             f"- Normalised on the valid responses: {norms}.",
             f"- Calibrated on {slope.num_pairs} valid pairs, profile `{min(manifest.profiles)}`: "
             f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}. "
-            f"On {on_test['num_pairs']} test pairs: expected calibration error {_interval(on_test['ece'])}, "
-            f"Brier score {_interval(on_test['brier'])} (0.25 is a coin).",
+            f"On {on_test['num_pairs']} test pairs: expected calibration error "
+            f"{interval_text(on_test['ece'])}, Brier score {interval_text(on_test['brier'])} "
+            "(0.25 is a coin).",
             *(f"- Not sure: {why}." for why in [doubt(slope)] if why),
             f"- Base weights: {base}.",
             f"- Data, SHA-256: {files}.",
@@ -156,8 +158,8 @@ def _section(head: str, by_split: Figures) -> str:
     if by_split["test"]["pooled"]["over_baseline"]["low"] <= 0:
         text += f"\n{NOT_SHOWN}\n"
     for split, rows in by_split.items():
-        pooled = rows["pooled"]
-        text += f"\n{split}, pooled over prompts: {_interval(pooled['clustered'])}\n\n{_HEADER}" + "".join(
+        pooled = interval_text(rows["pooled"]["clustered"])
+        text += f"\n{split}, pooled over prompts: {pooled}\n\n{_HEADER}" + "".join(
             _row(name, row) for name, row in rows.items()
         )
     return text.rstrip("\n")
@@ -166,15 +168,11 @@ def _section(head: str, by_split: Figures) -> str:
 def _row(name: str, row: Figures) -> str:
     over = row["over_baseline"]
     return (
-        f"| {name} | {row['num_pairs']} | {row['num_prompts']} | {_interval(row['accuracy'])} "
+        f"| {name} | {row['num_pairs']} | {row['num_prompts']} | {interval_text(row['accuracy'])} "
         f"| {row['longer']['value']:.3f} | {row['shorter']['value']:.3f} "
         f"| {over['value']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}] "
         f"| {row['length_correlation']:+.2f} | {row['num_refused']} |\n"
     )
-
-
-def _interval(interval: Figures) -> str:
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def _source(source: SourceConfig) -> str:

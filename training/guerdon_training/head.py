@@ -37,6 +37,7 @@ from guerdon_training.policy.artifact import RUN
 from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.problems import refuse_first
+from guerdon_training.report.interval_text import interval_text
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged
 from guerdon_training.usable import check_calibration, check_usable
@@ -197,9 +198,7 @@ def _extend_card(
     card: Path, config: HeadModeConfig, figures: dict[str, dict[str, Any]], slope: Calibration
 ) -> None:
     found, old = figures["test"]["pooled"], card.read_text("utf-8") if card.is_file() else ""
-    accuracy, over = (
-        "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found[key]) for key in ("accuracy", "over_baseline")
-    )
+    accuracy, over = (interval_text(found[key]) for key in ("accuracy", "over_baseline"))
     card.write_text(
         f"{old}\n## The head {config.attribute}, added in version {config.version}\n\n"
         "Logistic regression on the features of the model above, which is unchanged. "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.report.interval_text import interval_text
 
 
 def render_card(manifest: Manifest) -> str:
@@ -28,7 +29,5 @@ def render_card(manifest: Manifest) -> str:
 
 
 def _row(split: str, found: Mapping[str, Any]) -> str:
-    accuracy, over = (
-        "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found[key]) for key in ("accuracy", "over_baseline")
-    )
+    accuracy, over = (interval_text(found[key]) for key in ("accuracy", "over_baseline"))
     return f"| {split} | {found['num_pairs']} | {accuracy} | {over} |\n"

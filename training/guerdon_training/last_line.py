@@ -6,6 +6,7 @@ from typing import Any
 
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.statistics.calibration_fit import doubt
+from guerdon_training.report.interval_text import interval_text
 
 
 def last_line(manifest: Manifest, folder: Path) -> str:
@@ -23,8 +24,8 @@ def _of_reward(manifest: Manifest) -> str:
         if weight and name in manifest.metrics
     }
     told = [
-        f"{name}: test accuracy {_interval(found['accuracy'])} on {found['num_pairs']} pairs, longer wins "
-        f"{found['longer']['value']:.3f}, shorter wins {found['shorter']['value']:.3f}"
+        f"{name}: test accuracy {interval_text(found['accuracy'])} on {found['num_pairs']} pairs, "
+        f"longer wins {found['longer']['value']:.3f}, shorter wins {found['shorter']['value']:.3f}"
         for name, found in pooled.items()
     ]
     return "; ".join(filter(None, [*told, doubt(manifest.calibration)]))
@@ -36,7 +37,7 @@ def _of_policy(manifest: Manifest) -> str:
         return _of_updates(metrics)
     loss = f"test loss {metrics['test']['loss']:.4g}"
     if "test_accuracy_interval" in metrics:
-        return f"{loss}, test accuracy {_interval(metrics['test_accuracy_interval'])}"
+        return f"{loss}, test accuracy {interval_text(metrics['test_accuracy_interval'])}"
     return f"{loss}, perplexity {metrics['test']['perplexity']:.4g}"
 
 
@@ -49,7 +50,3 @@ def _of_updates(metrics: Mapping[str, Any]) -> str:
         return told
     before = f" (before {start[f'{on}/score']:.3f})" if f"{on}/score" in start else ""
     return f"{told}: score {kept[f'{on}/score']:.3f}{before}, KL {kept[f'{on}/kl']:.2f} nats a response"
-
-
-def _interval(found: Mapping[str, float]) -> str:
-    return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**found)

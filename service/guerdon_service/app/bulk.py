@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from guerdon_service.bulk.plan import Plan, PlannedModel, make_plan
 from guerdon_service.bulk.run import Summary, run_plan
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.model_name import name_from
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.scorer import Scorer
 
@@ -77,7 +77,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     name, source = DEFAULT_NAME, str(DEFAULT_MODEL)
     if not is_default(args.model):
         source = str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).name).strip("-._")[:64] or "model"
+        name = name_from(Path(source).name)
     threads = args.threads
     if threads is None and args.engine == "local" and args.workers > 1:
         threads = max(1, (os.cpu_count() or 1) // args.workers)

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from guerdon_service.app.logs import configure_logging
 from guerdon_service.app.settings import ModelSettings, Settings
 from guerdon_service.artifacts.resolve import DEFAULT_NAME, is_default
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.model_name import name_from
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.whole_file import write_whole
 from guerdon_service.evaluation.build_report import Contender, Data, build_report
@@ -99,8 +99,7 @@ async def _scored(source: str, args: argparse.Namespace, data: Data, num_items: 
 
 def _settings(source: str, args: argparse.Namespace) -> tuple[str, Settings]:
     """One model, under the last part of its path; the default model under its name."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(os.path.normpath(source)).name).strip("-._")[:64] or "model"
-    name = DEFAULT_NAME if is_default(source) else name
+    name = DEFAULT_NAME if is_default(source) else name_from(Path(os.path.normpath(source)).name)
     how = {"backend": args.backend, "dtype": args.dtype, "device": args.device, "threads": args.threads}
     return name, Settings(models={name: ModelSettings(source=source)}, cache_bytes=0, **how)
 

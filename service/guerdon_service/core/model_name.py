@@ -13,6 +13,11 @@ def split_reference(reference: str) -> tuple[str, str]:
     return name, ref
 
 
+def name_from(text: str) -> str:
+    """A name that `check_model_name` lets through, like the last part of a path or hub id."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:64] or "model"
+
+
 def check_model_name(name: str, param: str) -> str:
     """`name` itself: it must be usable in a URL, a metric's label and a variable's name.
 

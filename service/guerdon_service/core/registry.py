@@ -136,7 +136,7 @@ class RegistryStore(Protocol):
         ...
 
     def remove_alias(self, change: AliasChange) -> None:
-        """Remove the alias and keep the change, if it still stands at `change.version`.
+        """Remove the alias and keep the change, if it still stands at `change.previous`.
 
         Raises:
             InvalidInput: another change came first.

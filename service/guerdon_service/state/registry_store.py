@@ -89,7 +89,7 @@ class SqlRegistryStore:
             connection.execute(insert(ALIAS_CHANGES).values(**asdict(change)))
 
     def remove_alias(self, change: AliasChange) -> None:
-        """Remove the alias and keep the change, if it still stands at `change.version`."""
+        """Remove the alias and keep the change, if it still stands at `change.previous`."""
         gone = delete(ALIASES).where(*_stands(change))
         with self._database.writing() as connection:
             if connection.execute(gone).rowcount != 1:
