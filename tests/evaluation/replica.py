@@ -20,7 +20,7 @@ from guerdon_service.core.encoded import Encoded
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import ForwardStats
-from guerdon_service.evaluation.pinning import EnsureVersion, nothing_registered
+from guerdon_service.evaluation.pinning import KeepLoaded, nothing_registered
 from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.scoring.service import ScoringService
 from guerdon_service.state.database import open_database
@@ -102,7 +102,7 @@ async def running_replica(
     *,
     works: bool = True,
     names: Sequence[str] = NAMES,
-    ensure: EnsureVersion = nothing_registered,
+    keep_loaded: KeepLoaded = nothing_registered,
     record: bool = True,
 ) -> AsyncIterator[Replica]:
     """Models of `NAMES`; their names stand for version 1 of each."""
@@ -115,7 +115,7 @@ async def running_replica(
 
     specs = [ModelSpec(name, "good") for name in names]
     async with running_service(*specs, load=load, limits=LIMITS) as scoring:
-        evaluator = EvaluationService(scoring, store, folder, ensure, lease_s=LEASE_S, poll_s=0.02)
+        evaluator = EvaluationService(scoring, store, folder, keep_loaded, lease_s=LEASE_S, poll_s=0.02)
         replica = Replica(scoring, evaluator, seen, gate)
         if works:
             replica.work()

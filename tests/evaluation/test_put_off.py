@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ BOTH = EvaluationQuery("new", "pairs.jsonl.gz", baseline="old")
 
 async def worked(on: Replica, store: SqlEvaluationStore, folder: Path, id_: str) -> Evaluation:
     """The evaluation once a worker of that replica is through with it."""
-    service = EvaluationService(on.service, store, folder, on.registry.ensure, lease_s=1, poll_s=0.02)
+    service = EvaluationService(on.service, store, folder, on.registry.keep_loaded, lease_s=1, poll_s=0.02)
     working = asyncio.create_task(service.run())
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -46,14 +47,14 @@ async def test_a_registered_version_is_loaded_where_it_is_worked_on(url: str, fo
     async with replica(database) as one:
         await one.registry.register("m", "2", "ops")
         await one.registry.register("m", "3", "ops")
-        service = EvaluationService(one.service, store, folder, one.registry.ensure)
+        service = EvaluationService(one.service, store, folder, one.registry.keep_loaded)
         started = await service.start(query)
     async with replica(database, follows=False) as two:
         assert not two.service.catalog.is_loaded("m", "2")
         done = await worked(two, store, folder, started.id)
         assert (done.state, done.error, done.done) == ("done", None, 600)
     async with replica(database, follows=False) as three:
-        service = EvaluationService(three.service, store, folder, three.registry.ensure)
+        service = EvaluationService(three.service, store, folder, three.registry.keep_loaded)
         assert (await service.start(query)).candidate_digest == done.candidate_digest
         with pytest.raises(UnknownModel, match="m@9 is not registered; registered are: 1, 2, 3") as refused:
             await service.start(EvaluationQuery("m@9", "pairs.jsonl.gz"))
@@ -61,7 +62,7 @@ async def test_a_registered_version_is_loaded_where_it_is_worked_on(url: str, fo
     database.close()
 
 
-async def test_a_version_that_is_let_go_while_it_is_asked_is_loaded_again(
+async def test_a_version_that_no_alias_needs_is_kept_from_the_asking_to_the_job(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = open_database(url)
@@ -69,17 +70,19 @@ async def test_a_version_that_is_let_go_while_it_is_asked_is_loaded_again(
         await one.registry.register("m", "2", "ops")
         await one.registry.register("m", "3", "ops")
         await one.registry.idle()
-        await one.registry.ensure("m", "2")  # no alias needs it
         score = ScoringService.score
 
-        async def let_go(service: ScoringService, query: ScoreQuery) -> ScoreResult:
+        async def meanwhile(service: ScoringService, query: ScoreQuery) -> ScoreResult:
             monkeypatch.setattr(ScoringService, "score", score)
-            await service.catalog.unload("m@2")
-            raise NotReady("the model is being unloaded; ask again later")  # as its engine says meanwhile
+            await one.registry.register("m", "4", "ops")
+            await one.registry.idle()  # 3 is let go, and 2 would be
+            return await score(service, query)
 
-        monkeypatch.setattr(ScoringService, "score", let_go)
-        service = EvaluationService(one.service, SqlEvaluationStore(database), folder, one.registry.ensure)
+        monkeypatch.setattr(ScoringService, "score", meanwhile)
+        store = SqlEvaluationStore(database)
+        service = EvaluationService(one.service, store, folder, one.registry.keep_loaded)
         started = await service.start(EvaluationQuery("m@2", "pairs.jsonl.gz"))
+        assert {info.version for info in one.service.models()} == {"1", "2", "4"}
     database.close()
     assert started.candidate_digest == "digest-2"
 
@@ -87,14 +90,17 @@ async def test_a_version_that_is_let_go_while_it_is_asked_is_loaded_again(
 async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationStore, folder: Path) -> None:
     missed = asyncio.Event()
 
-    async def ensure(name: str, version: str) -> None:
-        assert (name, version) == ("new", "1")
-        missed.set()
-        raise UnknownModel("new@1 is not registered", param="name")
+    @asynccontextmanager
+    async def keep_loaded(name: str, version: str) -> AsyncIterator[None]:
+        assert version == "1"
+        if name == "new":
+            missed.set()
+        raise UnknownModel(f"{name}@1 is not registered", param="name")
+        yield
 
     async with (
         running_replica(store, folder, works=False) as first,
-        running_replica(store, folder, names=["old"], ensure=ensure) as second,
+        running_replica(store, folder, names=["old"], keep_loaded=keep_loaded) as second,
     ):
         started = await first.evaluator.start(BOTH)
         await missed.wait()

@@ -39,8 +39,12 @@ async def test_a_candidate_each_night_fills_no_memory(database: Database) -> Non
         assert await one.ask() == "1" and await one.ask("m@candidate") == "8"
         with pytest.raises(UnknownModel):
             await one.ask("m@2")
-        await one.registry.ensure("m", "2")
-        assert await one.ask("m@2") == "2", "it is registered, and loads when somebody needs it"
+        async with one.registry.keep_loaded("m", "2"):
+            assert await one.ask("m@2") == "2", "it is registered, and loads when somebody needs it"
+            await one.registry.register("m", "9", "nightly")
+            assert await loaded(one) == {"1", "2", "9"}, "and stays as long"
+        await one.registry.register("m", "10", "nightly")
+        assert await loaded(one) == {"1", "10"}
 
 
 async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(database: Database) -> None:

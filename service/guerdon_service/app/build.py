@@ -144,7 +144,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
         candidate_log=LoggedBestOfN(best_of_n, candidates) if settings.log_candidates else None,
         candidates=candidates,
         candidates_kept_days=settings.candidates_kept_days,
-        evaluations=EvaluationService(scoring, evaluations, settings.data_folder, registry.ensure),
+        evaluations=EvaluationService(scoring, evaluations, settings.data_folder, registry.keep_loaded),
         registry=registry,
         feedback=JudgingFeedback(feedback, scoring, trials),
         policy_evaluations=PolicyEvaluationService(

@@ -1,7 +1,8 @@
 """One model's scores for a job: what an earlier one kept is taken over, what the store lacks is scored."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from guerdon_service.core.result import Provenance
 from guerdon_service.core.streams import closed_after
 from guerdon_service.evaluation.build_report import Contender, Data
 from guerdon_service.evaluation.item import Item
-from guerdon_service.evaluation.pinning import EnsureVersion, pin_loaded
+from guerdon_service.evaluation.pinning import KeepLoaded, pinned
 from guerdon_service.evaluation.read import chunks, read_items
 from guerdon_service.evaluation.robustness import PROBE_CHUNK, TRANSFORMS, measure_robustness, probes
 from guerdon_service.evaluation.score import CHUNK_ITEMS, Asked, score_chunks, served_slope
@@ -37,30 +38,34 @@ class ContenderScorer:
 
     scoring: ScoringService
     store: EvaluationStore
-    ensure: EnsureVersion
+    keep_loaded: KeepLoaded
     claimed: Evaluation
     data: Data
     keep: Keep
 
-    async def score(self, asked_name: str, pinned: str, digest: str) -> Contender:
-        """Score what the store lacks of one model, which was pinned as `pinned` with `digest`.
+    async def score(self, asked_name: str, pinned_as: str, digest: str) -> Contender:
+        """Score what the store lacks of one model, which was pinned as `pinned_as` with `digest`.
 
         Raises:
             GuerdonError: the model is gone or another one, or the data is not as it should be.
         """
-        asked, model = await self._pin(asked_name, pinned)
-        if model.digest != digest:
-            raise InvalidInput(
-                f"model {asked_name} is {model.version} now, not {pinned}; start it again", param="candidate"
-            )
+        async with self._pinned(asked_name, pinned_as) as (asked, model):
+            if model.digest != digest:
+                raise InvalidInput(
+                    f"model {asked_name} is {model.version} now, not {pinned_as}; start it again",
+                    param="candidate",
+                )
+            return await self._contender(asked, model, pinned_as)
+
+    async def _contender(self, asked: Asked, model: Provenance, pinned_as: str) -> Contender:
         num_pairs, files = self.claimed.query.robustness, self.data.files
-        plain = _Part(pinned, partial(read_items, files), CHUNK_ITEMS)
+        plain = _Part(pinned_as, partial(read_items, files), CHUNK_ITEMS)
         # A service of another version that takes the job over may know other transforms.
-        key = f"{pinned} changed by {', '.join(TRANSFORMS)}"
+        key = f"{pinned_as} changed by {', '.join(TRANSFORMS)}"
         changed = _Part(key, partial(probes, files, num_pairs), PROBE_CHUNK, num_pairs)
         for part in (plain, changed) if num_pairs else (plain,):
             await self._reuse(part, model)
-            await self._score_part(asked, digest, part)
+            await self._score_part(asked, model.digest, part)
         rows = await asyncio.to_thread(
             lambda: (
                 measure_robustness(files, num_pairs, self._kept(plain), self._kept(changed))
@@ -82,16 +87,19 @@ class ContenderScorer:
             async for scores in arriving:
                 await self.keep(part.key, scores)
 
-    async def _pin(self, asked_name: str, pinned: str) -> tuple[Asked, Provenance]:
+    @asynccontextmanager
+    async def _pinned(self, asked_name: str, pinned_as: str) -> AsyncIterator[tuple[Asked, Provenance]]:
         """By version; an ensemble, whose members' versions no name has, by the name that was asked for."""
-        asked = Asked(pinned, self.claimed.query.profile, self.claimed.query.by)
-        try:
-            return asked, await pin_loaded(self.scoring, asked, self.ensure)
-        except UnknownModel:
-            if not self.scoring.catalog.resolve(asked_name).spec.members:
-                raise
-        asked = replace(asked, model=asked_name)
-        return asked, await pin_loaded(self.scoring, asked, self.ensure)
+        asked = Asked(pinned_as, self.claimed.query.profile, self.claimed.query.by)
+        async with AsyncExitStack() as kept:
+            try:
+                model = await kept.enter_async_context(pinned(self.scoring, asked, self.keep_loaded))
+            except UnknownModel:
+                if not self.scoring.catalog.resolve(asked_name).spec.members:
+                    raise
+                asked = replace(asked, model=asked_name)
+                model = await kept.enter_async_context(pinned(self.scoring, asked, self.keep_loaded))
+            yield asked, model
 
     async def _reuse(self, part: _Part, model: Provenance) -> None:
         """Take over what an earlier evaluation kept of this very model, profile, back end and data.

@@ -1,42 +1,45 @@
-"""Which version answers, a registered one that is not loaded here being loaded first."""
+"""Which version answers, a registered one being loaded first, and kept while it is worked with."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from guerdon_service.core.errors import NotReady, UnknownModel
+from guerdon_service.core.errors import UnknownModel
 from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.score import Asked, pin
 from guerdon_service.scoring.service import ScoringService
 
-EnsureVersion = Callable[[str, str], Awaitable[None]]
-"""Name and version; returns once that version answers on this replica. Raises `UnknownModel` where it is not
-registered, and another `GuerdonError` where it cannot be loaded."""
+KeepLoaded = Callable[[str, str], AbstractAsyncContextManager[None]]
+"""Name and version; entered once that version answers on this replica, which keeps it until it is left.
+Raises `UnknownModel` where it is not registered, and another `GuerdonError` where it cannot be loaded."""
 
 
-async def nothing_registered(name: str, version: str) -> None:
-    """An `EnsureVersion` without a registry."""
+@asynccontextmanager
+async def nothing_registered(name: str, version: str) -> AsyncIterator[None]:
+    """A `KeepLoaded` without a registry."""
     raise UnknownModel(f"model {name}@{version} is not registered; load it first", param="model")
+    yield
 
 
-async def pin_loaded(service: ScoringService, asked: Asked, ensure: EnsureVersion) -> Provenance:
-    """`pin`, after what is registered under ``NAME@VERSION`` was loaded.
+@asynccontextmanager
+async def pinned(service: ScoringService, asked: Asked, keep_loaded: KeepLoaded) -> AsyncIterator[Provenance]:
+    """`pin`; what is registered under ``NAME@VERSION`` is loaded before, and kept until the end.
 
     Raises:
         GuerdonError: no such model or profile, or it is not ready.
     """
-    try:
-        with suppress(NotReady):  # perhaps let go while it was asked: the next look finds it gone
-            return await pin(service, asked)
-        return await pin(service, asked)
-    except UnknownModel as unknown:
-        name, version = split_reference(asked.model)
-        if not version:
-            raise
+    name, version = split_reference(asked.model)
+    unregistered: UnknownModel | None = None
+    async with AsyncExitStack() as kept:
+        if version:
+            try:
+                await kept.enter_async_context(keep_loaded(name, version))
+            except UnknownModel as err:  # an alias, which keeps its version itself
+                unregistered = err
         try:
-            await ensure(name, version)
-        except UnknownModel as unregistered:
-            if unregistered.param == "version":  # of a name that is registered: it says which versions are
+            model = await pin(service, asked)
+        except UnknownModel:
+            if unregistered is not None and unregistered.param == "version":  # it says which versions are
                 raise UnknownModel(unregistered.message, param="model") from None
-            raise unknown from None  # it says what is loaded
-    return await pin(service, asked)
+            raise  # it says what is loaded
+        yield model

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from guerdon_service.evaluation.compare import check_margin
 from guerdon_service.evaluation.dataset import dataset_path
 from guerdon_service.evaluation.html import report_html
 from guerdon_service.evaluation.markdown import report_markdown
-from guerdon_service.evaluation.pinning import EnsureVersion, nothing_registered, pin_loaded
+from guerdon_service.evaluation.pinning import KeepLoaded, nothing_registered, pinned
 from guerdon_service.evaluation.plain import report_plain
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import data_sha256
@@ -40,20 +41,20 @@ class EvaluationService:
         scoring: ScoringService,
         store: EvaluationStore,
         data_folder: Path,
-        ensure: EnsureVersion = nothing_registered,
+        keep_loaded: KeepLoaded = nothing_registered,
         *,
         lease_s: float = LEASE_S,
         poll_s: float = POLL_S,
     ) -> None:
-        """`ensure` loads versions that are registered and not loaded here."""
+        """`keep_loaded` loads versions that are registered and not loaded here."""
         self._scoring = scoring
         self._store = store
         self._folder = data_folder
-        self._ensure = ensure
+        self._keep_loaded = keep_loaded
         self._poll_s = poll_s
         self._pulse = Pulse()
         self._worker = Worker(
-            scoring, store, data_folder, ensure, self._pulse, lease_s=lease_s, poll_s=poll_s
+            scoring, store, data_folder, keep_loaded, self._pulse, lease_s=lease_s, poll_s=poll_s
         )
 
     async def run(self) -> None:
@@ -76,27 +77,26 @@ class EvaluationService:
         check_margin(query.margin)
         check_robustness(query.robustness)
         path = dataset_path(self._folder, query.dataset)
-        candidate = await self._pin(query.candidate, query)
-        baseline = await self._pin(query.baseline, query) if query.baseline else None
-        if baseline is not None and baseline.digest == candidate.digest:
-            raise InvalidInput(
-                f"baseline {pinned_name(baseline)} is the candidate itself; give another version",
-                param="baseline",
+        async with self._pinned(query.candidate, query) as candidate, self._baseline(query) as baseline:
+            if baseline is not None and baseline.digest == candidate.digest:
+                raise InvalidInput(
+                    f"baseline {pinned_name(baseline)} is the candidate itself; give another version",
+                    param="baseline",
+                )
+            evaluation = Evaluation(
+                id=secrets.token_hex(8),
+                state="queued",
+                query=query,
+                candidate=pinned_name(candidate),
+                candidate_digest=candidate.digest,
+                baseline=pinned_name(baseline) if baseline else None,
+                baseline_digest=baseline.digest if baseline else None,
+                dataset_sha256=await asyncio.to_thread(data_sha256, [path]),
+                done=0,
+                total=0,
+                created_at=time.time(),
             )
-        evaluation = Evaluation(
-            id=secrets.token_hex(8),
-            state="queued",
-            query=query,
-            candidate=pinned_name(candidate),
-            candidate_digest=candidate.digest,
-            baseline=pinned_name(baseline) if baseline else None,
-            baseline_digest=baseline.digest if baseline else None,
-            dataset_sha256=await asyncio.to_thread(data_sha256, [path]),
-            done=0,
-            total=0,
-            created_at=time.time(),
-        )
-        await asyncio.to_thread(self._store.create, evaluation)
+            await asyncio.to_thread(self._store.create, evaluation)  # from now on the job keeps its versions
         self._pulse.beat()
         return evaluation
 
@@ -160,8 +160,11 @@ class EvaluationService:
         writers = {"markdown": report_markdown, "plain": report_plain}
         return await asyncio.to_thread(writers.get(format, report_html), found.report)
 
-    async def _pin(self, model: str, query: EvaluationQuery) -> Provenance:
-        return await pin_loaded(self._scoring, Asked(model, query.profile, query.by), self._ensure)
+    def _pinned(self, model: str, query: EvaluationQuery) -> AbstractAsyncContextManager[Provenance]:
+        return pinned(self._scoring, Asked(model, query.profile, query.by), self._keep_loaded)
+
+    def _baseline(self, query: EvaluationQuery) -> AbstractAsyncContextManager[Provenance | None]:
+        return self._pinned(query.baseline, query) if query.baseline else nullcontext()
 
 
 def pinned_name(model: Provenance) -> str:

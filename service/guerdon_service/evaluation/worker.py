@@ -12,7 +12,7 @@ from guerdon_service.core.evaluation import Evaluation, EvaluationStore, ItemSco
 from guerdon_service.evaluation.build_report import Data, build_report
 from guerdon_service.evaluation.contender import ContenderScorer
 from guerdon_service.evaluation.dataset import dataset_path
-from guerdon_service.evaluation.pinning import EnsureVersion
+from guerdon_service.evaluation.pinning import KeepLoaded
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
@@ -33,7 +33,7 @@ class Worker:
         scoring: ScoringService,
         store: EvaluationStore,
         folder: Path,
-        ensure: EnsureVersion,
+        keep_loaded: KeepLoaded,
         pulse: Pulse,
         *,
         lease_s: float,
@@ -42,7 +42,7 @@ class Worker:
         self._scoring = scoring
         self._store = store
         self._folder = folder
-        self._ensure = ensure
+        self._keep_loaded = keep_loaded
         self._pulse = pulse
         self._lease_s = lease_s
         self._poll_s = poll_s
@@ -121,7 +121,7 @@ class Worker:
         num_items = await asyncio.to_thread(_num_scored, data, claimed.query.robustness)
         await asyncio.to_thread(self._store.set_total, claimed.id, num_items * len(models))
         keep = partial(self._keep, claimed.id)
-        scorer = ContenderScorer(self._scoring, self._store, self._ensure, claimed, data, keep)
+        scorer = ContenderScorer(self._scoring, self._store, self._keep_loaded, claimed, data, keep)
         contenders = [await scorer.score(*model) for model in models]
         baseline = contenders[1] if len(contenders) > 1 else None
         report = await asyncio.to_thread(build_report, data, contenders[0], baseline, claimed.query.margin)

@@ -135,14 +135,17 @@ class Registry:
                 await self._follower.resume(spec.name)
             return self._catalog.info(f"{spec.name}@{version.version}")
 
-    async def ensure(self, name: str, version: str) -> None:
-        """Return once a registered version answers on this replica; no alias moves.
+    @asynccontextmanager
+    async def keep_loaded(self, name: str, version: str) -> AsyncIterator[None]:
+        """Entered once a registered version answers on this replica; until it is left it is kept, and one
+        that no alias needs goes after the next move. No alias moves.
 
         Raises:
             UnknownModel: no such name or version.
             GuerdonError: it cannot be loaded.
         """
-        await self._loader.ensure(self._registered(await self.history(name), version))
+        async with self._loaded(self._registered(await self.history(name), version)):
+            yield
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store an artifact; the same again changes nothing but where it lies.
