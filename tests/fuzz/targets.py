@@ -42,6 +42,7 @@ from guerdon_service.rpc import feedback as rpc_feedback
 from guerdon_service.rpc import policy_evaluation as rpc_policy_evaluation
 from guerdon_service.rpc.gate import tell
 from guerdon_service.rpc.http2.calls import Bounds
+from guerdon_service.rpc.http2.calm import Calm
 from guerdon_service.rpc.http2.connection import Connection
 from guerdon_service.rpc.http2.frames import HEAD_BYTES, PREFACE, ConnectionFault, StreamFault, settings
 from guerdon_service.rpc.http2.head import Head, HeadReader
@@ -254,7 +255,7 @@ async def _connect(parts: Sequence[bytes]) -> None:
 
 def header_block(data: bytes) -> None:
     """A call's headers, twice: what is remembered says the same."""
-    reader, heads = HeadReader(5000), list[Head | None]()
+    reader, heads = HeadReader(5000, Calm(lambda: 0.0)), list[Head | None]()
     for _ in range(2):
         try:
             heads.append(reader.read(data))

@@ -217,6 +217,18 @@ FAULTS: dict[str, tuple[bytes, Code]] = {
         f.frame(f.HEADERS, f.END_HEADERS, 1, b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 200),
         Code.ENHANCE_YOUR_CALM,
     ),
+    "a table's long entry again and again": (
+        f.frame(f.HEADERS, f.END_HEADERS, 1, b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000 + b"\xbe" * 10),
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "heads of very many fields": (
+        b"".join(f.frame(f.HEADERS, f.END_HEADERS, s, block() + b"\x90" * 300) for s in range(1, 80, 2)),
+        Code.ENHANCE_YOUR_CALM,
+    ),
+    "trailers without end": (
+        H + f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, 1) * (BURST + 2000),
+        Code.ENHANCE_YOUR_CALM,
+    ),
     "a long frame": (
         f.HEAD.pack(MAX_FRAME_BYTES + 1 >> 8, MAX_FRAME_BYTES + 1 & 255, f.DATA, 0, 1),
         Code.FRAME_SIZE_ERROR,

@@ -18,8 +18,10 @@ DROPPED_SHARE = 4
 """Calls that were reset and have not ended, by those that may be at work: their caller counts them no more
 and may begin others in the same packet, but who resets in a hurry gains no more than this.
 """
-HEAD_SLACK_BYTES = 256 * 1024
-"""Metadata that is too long by no more is read, so that its call can be told so."""
+HEAD_SLACK_BYTES = 16 * 1024
+"""Metadata that is too long by no more is read, so that its call can be told so. It is read before anybody
+knows who sends it: more of it would hold up all others.
+"""
 
 UNFINISHED_MESSAGES = 8
 """Of the largest size, what one connection may leave unfinished at a time."""

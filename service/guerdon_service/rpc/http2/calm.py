@@ -1,4 +1,4 @@
-"""How many frames a peer may send that ask for nothing."""
+"""How much a peer may send that asks for nothing."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,8 @@ PER_S = 200.0
 
 
 class Calm:
-    """A budget of one connection; floods of PING, SETTINGS, empty DATA or CONTINUATION use it up.
+    """A budget of one connection, in frames. Floods of PING, SETTINGS, empty DATA or CONTINUATION use it up,
+    and so do header blocks that take as long to read.
 
     Args:
         now: monotonic seconds.
@@ -25,17 +26,17 @@ class Calm:
         if self._left < BURST:
             self._left += PER_CALL
 
-    def spend(self) -> None:
-        """Something came that asks for nothing.
+    def spend(self, num_frames: int = 1) -> None:
+        """Something came that asks for nothing, or as much as so many frames of that.
 
         Raises:
             ConnectionFault: too much of it.
         """
-        self._left -= 1
+        self._left -= num_frames
         if self._left >= 0:
             return
         now = self._now()
         self._left += min(BURST, (now - self._filled) * PER_S)
         self._filled = now
         if self._left < 0:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that ask for nothing")
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too much that asks for nothing")

@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._calm = Calm(self._loop.time)
         self._frames = FrameReader(bounds.most_head_bytes, self._calm)
-        self._heads = HeadReader(bounds.most_head_bytes)
+        self._heads = HeadReader(bounds.most_head_bytes, self._calm)
         self._calls = Calls(self, host, bounds)
         self._last_stream = 0
         self._is_leaving = self._is_deaf = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
+from guerdon_service.rpc.http2.calm import Calm
 from guerdon_service.rpc.http2.frames import Code, ConnectionFault, StreamFault
 
 _DECODERS_LOG = logging.getLogger("hpack")
@@ -19,6 +20,12 @@ MAX_KNOWN = 64
 """Header blocks that one connection keeps with what they said."""
 MAX_KNOWN_BYTES = 4096
 """Of what each said."""
+FREE_FIELDS = 100
+"""Of one block: more than callers send. A byte may stand for a field, and each beyond counts as a frame that
+asks for nothing, which takes as long.
+"""
+FREE_BYTES = 8 * 1024
+"""Of one block, decoded; each KiB beyond counts likewise."""
 _UNIT_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -54,10 +61,14 @@ class HeadReader:
 
     A block of nothing but references into a table that has not changed since says what it said before, and is
     not decoded again: most calls of one caller begin alike.
+
+    Args:
+        max_bytes: of one block, decoded.
+        calm: pays for blocks that take long to decode, and for those that nobody needs.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self._decoder = Decoder(max_bytes)
+    def __init__(self, max_bytes: int, calm: Calm) -> None:
+        self._decoder, self._calm = Decoder(max_bytes), calm
         _DECODERS_LOG.setLevel(logging.WARNING)  # it tells each header, keys too, of who debugs
         self._known: dict[bytes, Head] = {}
 
@@ -65,7 +76,8 @@ class HeadReader:
         """What it says.
 
         Raises:
-            ConnectionFault: it cannot be decoded, or says more than may be said: the table is lost.
+            ConnectionFault: it cannot be decoded, or says more than may be said: the table is lost. Or many
+                were long.
             StreamFault: it is no request of HTTP/2.
         """
         known = self._known.get(block)
@@ -74,30 +86,35 @@ class HeadReader:
         is_reference = bool(block) and min(block) >= 0x80
         if not is_reference:
             self._known.clear()
-        head = _head(self.fields(block))
+        head = _head(*self._decoded(block))
         if is_reference and len(self._known) < MAX_KNOWN and head.num_bytes <= MAX_KNOWN_BYTES:
             self._known[block] = head
         return head
 
-    def fields(self, block: bytes) -> Fields:
-        """Names and values; raises `ConnectionFault` as `read` does."""
+    def skip(self, block: bytes) -> None:
+        """Read what nobody needs, for the table's sake; raises `ConnectionFault` as `read` does."""
+        self._calm.spend()
+        self._known.clear()
+        self._decoded(block)
+
+    def _decoded(self, block: bytes) -> tuple[Fields, int]:
+        """Names and values, and their bytes as HPACK counts them."""
         try:
-            fields: Iterable[tuple[bytes, bytes]] = self._decoder.decode(block, raw=True)
+            found: Iterable[tuple[bytes, bytes]] = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "headers are too long") from None
         except (HPACKError, IndexError) as error:
             raise ConnectionFault(
                 Code.COMPRESSION_ERROR, f"headers cannot be decoded: {error}"[:200]
             ) from None
-        return [(bytes(name), bytes(value)) for name, value in fields]
+        fields = [(bytes(name), bytes(value)) for name, value in found]
+        num_bytes = sum(len(name) + len(value) + 32 for name, value in fields)
+        if len(fields) > FREE_FIELDS or num_bytes > FREE_BYTES:
+            self._calm.spend(max(0, len(fields) - FREE_FIELDS) + max(0, num_bytes - FREE_BYTES) // 1024)
+        return fields, num_bytes
 
-    def skip(self, block: bytes) -> None:
-        """Read what nobody needs, for the table's sake."""
-        self._known.clear()
-        self.fields(block)
 
-
-def _head(fields: Fields) -> Head:
+def _head(fields: Fields, num_bytes: int) -> Head:
     pseudo: dict[bytes, bytes] = {}
     plain: list[tuple[bytes, bytes]] = []
     for name, value in fields:
@@ -120,7 +137,7 @@ def _head(fields: Fields) -> Head:
     )
     return Head(
         405 if pseudo[b":method"] != b"POST" else 200 if is_grpc else 415,
-        sum(len(name) + len(value) + 32 for name, value in fields),
+        num_bytes,
         _text(pseudo[b":path"]),
         tuple(_metadata(plain)),
         _timeout_s(given.get("grpc-timeout")),
