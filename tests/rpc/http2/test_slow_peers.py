@@ -3,14 +3,17 @@
 import asyncio
 import gzip
 import struct
+from unittest.mock import Mock
 
 import pytest
 
 from guerdon_protos.dialects import tei_pb2
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.errors import Overloaded
 from guerdon_service.core.limits import Limits
 from guerdon_service.rpc import stream as score_stream
-from guerdon_service.rpc.http2 import call, calls
+from guerdon_service.rpc.gate import tell
+from guerdon_service.rpc.http2 import call, calls, connection
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.frames import Code
 from tests.contract.harness import Gate, served
@@ -40,10 +43,77 @@ class Clock:
             await peer.until(f.PING)
             self.ahead_s, seconds = self.ahead_s + seconds, 0.0
 
+    async def turn_s(self, seconds: float) -> None:
+        """Timers that are due have run when this returns."""
+        self.ahead_s += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+def alone() -> tuple[connection.Connection, Mock]:
+    """A connection whose peer has sent its settings, and its transport; every call is refused."""
+    host, transport = Mock(), Mock(spec=asyncio.Transport)
+    host.accept.side_effect = Overloaded("none is taken")
+    transport.is_closing.return_value = False
+    one = connection.Connection(host, calls.Bounds(1000, 1000, 4, tell))
+    one.connection_made(transport)
+    one.data_received(f.PREFACE + f.settings({}))
+    return one, transport
+
 
 @pytest.fixture
 async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+HEAD = f.frame(f.HEADERS, 0, 1, block())
+
+
+BEGUN = [HEAD, HEAD + f.frame(f.CONTINUATION, 0, 1, b""), HEAD[:-1], HEAD[:3]]
+
+
+@pytest.mark.parametrize("begun", BEGUN, ids=["a block", "a longer block", "a frame", "a frame's head"])
+async def test_what_begins_and_never_ends_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr(connection, "PART_S", 0.05)
+    async with served() as it, connected(it.grpc_port) as peer:
+        peer.writer.write(begun)
+        assert await peer.farewell() == Code.NO_ERROR
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "is_kept"),
+    [
+        (HEAD, f.frame(f.CONTINUATION, 0, 1, b""), False),
+        (HEAD[:9], HEAD[9:12], False),
+        (HEAD, f.frame(f.CONTINUATION, f.END_HEADERS, 1, b""), True),
+        (HEAD[:9], HEAD[9:] + f.frame(f.CONTINUATION, f.END_HEADERS, 1, b"") + HEAD[:9], True),
+    ],
+    ids=["a block goes on", "a frame goes on", "a block ends", "another begins"],
+)
+async def test_time_is_from_the_beginning_of_a_frame_or_header_block(
+    clock: Clock, first: bytes, then: bytes, is_kept: bool
+) -> None:
+    one, transport = alone()
+    for data in (first, then, b""):
+        one.data_received(data)
+        assert not transport.write_eof.called
+        await clock.turn_s(0.4 * connection.PART_S)
+    assert transport.write_eof.called is not is_kept
+    one.connection_lost(None)
+
+
+async def test_who_is_not_read_has_not_been_slow(clock: Clock) -> None:
+    one, transport = alone()
+    one.data_received(HEAD)
+    one.pause_writing()
+    await clock.turn_s(1.1 * connection.PART_S)
+    assert not transport.write_eof.called
+    one.resume_writing()
+    await clock.turn_s(1.1 * connection.PART_S)
+    assert transport.write_eof.called
+    one.connection_lost(None)
 
 
 @pytest.mark.parametrize("path", [SCORE, STREAM, PREDICT, RERANK])

@@ -22,6 +22,8 @@ are read. Messages that had begun may still become whole: a connection holds thi
 (`calls.UNFINISHED_MESSAGES`) and the window at most."""
 HANDSHAKE_S = 30.0
 """For a peer's first bytes, its preface and settings."""
+PART_S = 30.0
+"""For a frame, or a header block of several, to be whole once it has begun, as for a head over REST."""
 WRITE_S = 60.0
 """For a peer to read what was sent; one that never does is hung up on."""
 IDLE_S = 600.0
@@ -59,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._receive_left, self._uncredited, self._num_unread = WINDOW, 0, 0
         self._peer_window = f.DEFAULT_WINDOW
         self._owes_table = False
+        self._part: tuple[int, asyncio.TimerHandle] | None = None
+        """The number of what has begun and is not whole, and what ends the wait for the rest."""
         self._waiting: list[tuple[RpcCall, asyncio.Future[None]]] = []
         self.window, self.frame_bytes, self.is_writable = f.DEFAULT_WINDOW, f.DEFAULT_FRAME_BYTES, True
 
@@ -68,7 +72,7 @@ class Connection(asyncio.Protocol):
         """Say what is allowed here."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(SLACK_BYTES)
-        self._handshake = self._loop.call_later(HANDSHAKE_S, self._late)
+        self._handshake = self._loop.call_later(HANDSHAKE_S, self._late, "no settings came in time")
         self._idle = self._loop.call_later(IDLE_S, self._close_if_idle)
         self._stalled: asyncio.TimerHandle | None = None
         allowed = {
@@ -87,6 +91,7 @@ class Connection(asyncio.Protocol):
         try:
             if not self._is_deaf:
                 self._take(data)
+                self._time_part()
         except ConnectionFault as fault:
             self._hang_up(fault.code, fault.reason)
 
@@ -96,12 +101,15 @@ class Connection(asyncio.Protocol):
         self._idle.cancel()
         if self._stalled is not None:
             self._stalled.cancel()
+        if self._part is not None:
+            self._part[1].cancel()
         self._drop_all()
         self._host.disconnected(self)
 
     def pause_writing(self) -> None:
         """The peer does not read, so that its requests are not read either."""
         self.is_writable = False
+        self._time_part()
         self._transport.pause_reading()
         self._stalled = self._loop.call_later(WRITE_S, self._transport.abort)
 
@@ -112,6 +120,7 @@ class Connection(asyncio.Protocol):
             self._stalled.cancel()
         if not self._transport.is_closing():
             self._transport.resume_reading()
+        self._time_part()
         self._wake()
 
     # What its calls ask.
@@ -292,8 +301,18 @@ class Connection(asyncio.Protocol):
         else:
             self._idle = self._loop.call_later(left_s, self._close_if_idle)
 
-    def _late(self) -> None:
-        self._hang_up(Code.NO_ERROR, "no settings came in time")
+    def _time_part(self) -> None:
+        """By its beginning, not by its last byte; but who is not read has not been slow."""
+        part = self._frames.part if self.is_writable else None
+        if self._part is not None and self._part[0] != part:
+            self._part[1].cancel()
+            self._part = None
+        if part is not None and self._part is None:
+            late = self._loop.call_later(PART_S, self._late, "a frame, or its headers, did not come in time")
+            self._part = part, late
+
+    def _late(self, reason: str) -> None:
+        self._hang_up(Code.NO_ERROR, reason)
 
     def _hang_up(self, code: Code, reason: str) -> None:
         """Say why and end our half; what still comes is not read, but a reset would overtake the reason."""

@@ -27,6 +27,12 @@ class FrameReader:
         self._has_preface = self._has_settings = False
         self._block: tuple[int, int, bytearray] | None = None
         """Stream, flags and bytes of a header block whose end has not come."""
+        self._num_whole = 0
+
+    @property
+    def part(self) -> int | None:
+        """The number of the frame, or header block, that has begun and is not whole; None: there is none."""
+        return self._num_whole if self._rest or self._block is not None else None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take what came; the frames that are whole now.
@@ -48,6 +54,7 @@ class FrameReader:
             if end > size:
                 break
             found = self._frame(kind, flags, stream & f.MAX_WINDOW, data[begin:end])
+            self._num_whole += self._block is None
             if found is not None:
                 yield found
             at = end
