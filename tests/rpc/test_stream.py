@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.rpc import stream
 from guerdon_service.rpc.stream import MAX_IN_FLIGHT
 from tests.contract.harness import Gate, Served, Watching, served
 from tests.rpc.raw import method
@@ -87,6 +88,24 @@ async def test_no_more_is_read_than_may_be_at_work() -> None:
         finally:
             gate.opened.set()
         assert len({a.id async for a in call}) == 4 * MAX_IN_FLIGHT == sent
+
+
+@pytest.mark.parametrize(("num_places", "num_at_once"), [(20, 3), (1000, 1)])
+async def test_large_requests_take_the_place_of_several(
+    monkeypatch: pytest.MonkeyPatch, num_places: int, num_at_once: int
+) -> None:
+    asked = [ask(str(i), str(i) * 5000) for i in range(9)]
+    monkeypatch.setattr(stream, "PLACE_BYTES", asked[0].ByteSize() // (num_places - 1))
+    gate, observer = Gate(), Watching()
+    async with served(load=gate.load, observer=observer) as it:
+        call = it.stub.ScoreStream(iter(asked))
+        try:
+            await observer.until(lambda: observer.num_admitted == num_at_once)
+            assert len((await it.stub.ListModels(pb.ListModelsRequest())).models) == 1  # time for one more
+            assert observer.num_admitted == num_at_once
+        finally:
+            gate.opened.set()
+        assert len({a.id async for a in call}) == 9
 
 
 async def test_cancelling_the_stream_cancels_its_work() -> None:

@@ -17,6 +17,9 @@ from guerdon_service.rpc.verbs import Verbs
 
 MAX_IN_FLIGHT = 64
 """Requests of one stream at work at once. Beyond, none is read, and flow control slows the caller."""
+PLACE_BYTES = 256 * 1024
+"""A request takes one more of these places for each so many bytes, inflated: those of one stream hold 16 MiB
+together, or are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,19 @@ class ScoreStream:
         room = asyncio.Semaphore(MAX_IN_FLIGHT)
         writing = asyncio.Lock()  # gRPC takes one message at a time
 
-        async def answer(data: bytes) -> None:
+        async def answer(data: bytes, num_places: int) -> None:
             reply = await self._answer(data, context, request_id)
             async with writing:
                 await context.write(reply)
-            room.release()
+            for _ in range(num_places):
+                room.release()
 
         async with asyncio.TaskGroup() as group:
             async for data in requests:
-                await room.acquire()
-                group.create_task(answer(data))
+                num_places = min(MAX_IN_FLIGHT, 1 + len(data) // PLACE_BYTES)
+                for _ in range(num_places):
+                    await room.acquire()
+                group.create_task(answer(data, num_places))
 
     async def _answer(self, data: bytes, context: Context, request_id: str) -> pb.ScoreStreamResponse:
         try:

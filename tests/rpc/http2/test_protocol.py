@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 import struct
 import tracemalloc
 import zlib
@@ -10,13 +11,14 @@ from collections.abc import Callable
 import pytest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core.errors import PayloadTooLarge
 from guerdon_service.core.limits import Limits
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.call import STREAM_WINDOW
 from guerdon_service.rpc.http2.calm import BURST
 from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES
 from guerdon_service.rpc.http2.frames import Code
-from guerdon_service.rpc.http2.messages import MessageReader
+from guerdon_service.rpc.http2.messages import FREE_BYTES, MessageReader
 from tests.contract.harness import Gate, Served, served
 from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, block, connected, message
 
@@ -105,8 +107,8 @@ async def test_a_message_that_grows_beyond_its_bound_is_refused(running: Served)
 
 
 async def test_compressed_messages_wait_as_they_came() -> None:
-    """What fits a stream's window must not hold a thousand times that before anybody reads it."""
-    bomb = message(gzip.compress(bytes(8_000_000)), flag=1)
+    """What fits a stream's window must not hold many times that before anybody reads it."""
+    bomb = message(gzip.compress(90 * random.Random(0).randbytes(4_000)), flag=1)
     reader = MessageReader(8_000_000, "gzip")
     tracemalloc.start()
     try:
@@ -115,7 +117,20 @@ async def test_compressed_messages_wait_as_they_came() -> None:
         assert tracemalloc.get_traced_memory()[1] < 2 * STREAM_WINDOW
     finally:
         tracemalloc.stop()
-    assert (len(reader) > 100, len(reader.take())) == (True, 8_000_000)
+    assert (len(reader) > 100, len(reader.take())) == (True, 360_000)
+
+
+@pytest.mark.parametrize(
+    ("whole", "refused"), [(1_000_000, "grows to more"), (9_000_000, "grows"), (FREE_BYTES, "")]
+)
+async def test_a_message_that_grows_out_of_proportion_is_refused(whole: int, refused: str) -> None:
+    reader = MessageReader(8_000_000, "gzip")
+    reader.feed(message(gzip.compress(bytes(whole)), flag=1))
+    if not refused:
+        assert len(reader.take()) == whole
+        return
+    with pytest.raises(PayloadTooLarge, match=refused):
+        reader.take()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,10 @@ from guerdon_service.rpc.http2.head import Head, Metadata
 PREFIX = struct.Struct(">BI")
 ENCODINGS = {"identity": 0, "deflate": zlib.MAX_WBITS, "gzip": zlib.MAX_WBITS | 16}
 """How messages may be compressed, and what zlib calls it."""
+MAX_GROWTH = 100
+"""Times that a compressed message may grow. Prompts that are repeated do so 80 times; zeros would 1,000."""
+FREE_BYTES = 64 * 1024
+"""That it may grow to besides, however short it is."""
 
 
 class Refused(Exception):
@@ -27,7 +31,8 @@ Tell = Callable[[Head, GuerdonError], Refused]
 
 
 class MessageReader:
-    """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held.
+    """Collects one stream's bytes; no message over `max_bytes`, inflated or not, is ever held, and none that
+    grows out of proportion to what was sent for it.
 
     Messages wait as the bytes that came, and are told apart and inflated as they are taken: as objects, a
     megabyte of empty ones would take twenty, and one of compressed ones may take a gigabyte.
@@ -58,7 +63,7 @@ class MessageReader:
 
         Raises:
             Refused: it cannot be inflated.
-            PayloadTooLarge: it is, then.
+            PayloadTooLarge: it is, then, or grows by more than `MAX_GROWTH`.
         """
         flag, size = PREFIX.unpack_from(self._data)
         end = PREFIX.size + size
@@ -91,12 +96,18 @@ class MessageReader:
 
     def _inflated(self, message: bytes) -> bytes:
         inflate = zlib.decompressobj(self._wbits)
+        most = min(self._max_bytes, FREE_BYTES + MAX_GROWTH * len(message))
         try:
-            whole = inflate.decompress(message, self._max_bytes + 1)
+            whole = inflate.decompress(message, most + 1)
         except zlib.error:
             raise Refused(grpc.StatusCode.INTERNAL, "a message cannot be decompressed") from None
         if len(whole) > self._max_bytes:
             raise self._too_large(len(whole))
+        if len(whole) > most:
+            raise PayloadTooLarge(
+                f"a message of {len(message)} bytes grows to more than {most}; send it uncompressed",
+                param="message",
+            )
         if not inflate.eof:
             raise Refused(grpc.StatusCode.INTERNAL, "a compressed message is cut short")
         return whole
