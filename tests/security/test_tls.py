@@ -1,5 +1,6 @@
 """TLS and mutual TLS, on both transports: who has no right certificate gets no answer."""
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import trustme
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
+from guerdon_service.app import doors
 from guerdon_service.app.listen import Listening
 from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.settings import Settings
@@ -75,6 +77,21 @@ async def test_tls_on_both_transports(server: Party, client: Party) -> None:
         async with httpx.AsyncClient(trust_env=False) as plain:
             with pytest.raises(httpx.RequestError):
                 await plain.post(f"http://localhost:{at.port}/v1/score", json=BODY)
+
+
+async def test_a_handshake_that_never_ends_is_hung_up_on(
+    server: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be no connection of those that are counted, for a minute."""
+    monkeypatch.setattr(doors, "TLS_HANDSHAKE_S", 0.05)
+    async with opened(host="localhost", tls_certificate=server.certificate, tls_key=server.key) as at:
+        for port in (at.port, at.grpc_port):
+            for begun in (b"", b"\x16\x03\x01\x02\x00"):
+                reader, writer = await asyncio.open_connection("localhost", port)
+                writer.write(begun)
+                async with asyncio.timeout(30):
+                    assert await reader.read() == b""
+                writer.close()
 
 
 async def test_mutual_tls_on_both_transports(server: Party, client: Party) -> None:

@@ -19,6 +19,8 @@ KEEP_ALIVE_S = 75
 service is just closing."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+TLS_HANDSHAKE_S = 10.0
+"""For a handshake of TLS: a connection counts among those that may be open only after it."""
 FLUSH_S = 1
 """For answers already made to reach their callers, in seconds."""
 
@@ -39,8 +41,20 @@ class RestDoor:
 
     async def open(self) -> None:
         """Accept connections."""
-        await self.server.startup(sockets=[self.listener])
-        self.ticking = asyncio.create_task(self.server.main_loop())
+        server, config = self.server, self.server.config
+        await server.startup(sockets=[])  # its own would wait a minute for a handshake of TLS
+        protocol: Any = config.http_protocol_class
+        listening = await asyncio.get_running_loop().create_server(
+            partial(
+                protocol, config=config, server_state=server.server_state, app_state=server.lifespan.state
+            ),
+            sock=self.listener,
+            ssl=config.ssl,
+            backlog=config.backlog,
+            ssl_handshake_timeout=_handshake_s(config.ssl),
+        )
+        server.servers.append(listening)
+        self.ticking = asyncio.create_task(server.main_loop())
 
     async def close(self) -> None:
         """Accept no more, then let go of those that are open."""
@@ -68,7 +82,7 @@ class RpcDoor:
 
     async def open(self) -> None:
         """Accept connections."""
-        await self.server.start(self.listener, self.context, BACKLOG)
+        await self.server.start(self.listener, self.context, BACKLOG, _handshake_s(self.context))
 
     def leave(self) -> None:
         """Have callers connect again for what comes next."""
@@ -103,6 +117,10 @@ def rest_door(
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     return RestDoor(server, listener)
+
+
+def _handshake_s(context: ssl.SSLContext | None) -> float | None:
+    return None if context is None else TLS_HANDSHAKE_S
 
 
 def bind(host: str, port: int) -> socket.socket:

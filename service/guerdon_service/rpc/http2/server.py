@@ -58,11 +58,18 @@ class Http2Server:
     def add_generic_rpc_handlers(self, handlers: Iterable[Handler]) -> None:
         """Generated code calls both; the other one has all that is needed."""
 
-    async def start(self, listener: socket.socket, context: ssl.SSLContext | None, backlog: int) -> None:
+    async def start(
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext | None,
+        backlog: int,
+        handshake_s: float | None,
+    ) -> None:
         """Accept connections of a listening socket; with `context`, over TLS alone.
 
         Args:
             backlog: connections that may wait to be accepted.
+            handshake_s: seconds for a handshake of TLS; None without `context`.
         """
         loop = asyncio.get_running_loop()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as the accepted ones then have it
@@ -71,7 +78,11 @@ class Http2Server:
         if context is not None:
             context.set_alpn_protocols(["h2"])
         self._listening = await loop.create_server(
-            lambda: Connection(self, self._bounds), sock=listener, ssl=context, backlog=backlog
+            lambda: Connection(self, self._bounds),
+            sock=listener,
+            ssl=context,
+            backlog=backlog,
+            ssl_handshake_timeout=handshake_s,
         )
 
     def leave(self) -> None:
