@@ -97,6 +97,7 @@ def test_a_url_that_changed_in_transit_is_refused_and_nothing_is_kept(root: Path
         "tiny-1\0",
         "memory://bucket/\0",
         "memory://user:secret@bucket/models/tiny-2",
+        "memory://user:sec/secret@bucket/models/tiny-2",
         "../outside",
         "/etc",
         "tiny-1/../../outside",
@@ -219,7 +220,7 @@ async def test_real_versions_are_registered_promoted_and_refused_once_changed(
         (root / "tiny-1" / "config.json").write_text("{}")
         with pytest.raises(GateRefused, match=r"identity: artifact tiny was changed"):
             await registry.promote(PromoteQuery("m", "1", "ops", override_reason="go back"))
-        await registry.rollback("m", "champion", "ops", "")
+        await registry.rollback("m", "champion", "ops", "worse")
         assert await ask("m") == before, "what is loaded is what was certified"
     finally:
         await service.close()

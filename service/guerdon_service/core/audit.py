@@ -1,15 +1,12 @@
 """What administrators did, or tried: who, what, when, and what came of it."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from guerdon_service.core.call import wire_text
-
-_USERINFO = re.compile(r"://[^/@\s]*@")
-_QUERY = re.compile(r"(://[^?\s]*)\?\S*")
+from guerdon_service.core.url_secrets import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,4 @@ class AuditLog(Protocol):
 def told(asked: Mapping[str, Any]) -> dict[str, str]:
     """What was asked for as short texts, without what a URL might hide: credentials and signed queries."""
     texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in asked.items()}
-    return {
-        wire_text(k): wire_text(_QUERY.sub(r"\1?...", _USERINFO.sub("://...@", v))) for k, v in texts.items()
-    }
+    return {wire_text(k): wire_text(without_secrets(v)) for k, v in texts.items()}

@@ -12,6 +12,7 @@ from guerdon_service.artifacts.read import read_artifact, read_manifest
 from guerdon_service.artifacts.resolve import resolve
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.url_secrets import has_credentials
 
 CARDS = ("MODEL_CARD.md", "README.md")
 """What training calls the model card, and what hubs call it."""
@@ -126,7 +127,7 @@ def _check_plain(source: str) -> None:
             "source has '::' or a NUL in it; give a folder of the model store, or one plain URL",
             param="source",
         )
-    if "@" in source.partition("://")[2].partition("/")[0]:
+    if has_credentials(source):
         raise InvalidInput(
             "source has credentials in its URL; give them to the service by its environment", param="source"
         )
