@@ -139,6 +139,7 @@ def test_devices_that_cannot_be_are_refused(tmp_path: Path, given: str) -> None:
 
 def test_other_programs_variables_and_the_clients_are_left_alone() -> None:
     environ = {"PORT": "1", "GUERDON_URL": "http://x", "GUERDON_API_KEY": "secret", "GUERDONPORT": "1"}
+    environ |= {f"GUERDON_CLIENT_TLS_{name}": "a.pem" for name in ("CA", "CERTIFICATE", "KEY")}
     assert settings(environ=environ) == Settings()
 
 
@@ -271,6 +272,9 @@ def test_a_service_without_keys_is_open() -> None:
         f"ops {SHA} score tokens_per_week=5",
         f"ops {SHA} score tokens_per_day=0",
         f"ops {SHA} score tokens_per_day=many",
+        f"ops\N{SNOWMAN} {SHA} score",
+        f"{'o' * 65} {SHA} score",
+        f"o/ps {SHA} score",
     ],
 )
 def test_a_malformed_line_is_refused_by_number_and_not_repeated(line: str, tmp_path: Path) -> None:
@@ -299,12 +303,34 @@ def test_a_key_file_that_opens_the_service_is_refused(tmp_path: Path) -> None:
         read_keys(tmp_path / "absent")
 
 
-def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+NEW = hashlib.sha256(b"new secret").hexdigest()
+
+
+def test_a_key_is_rotated_by_a_second_one_of_its_name(tmp_path: Path) -> None:
+    """In the file or beside the settings' own: both are one tenant, with one budget."""
     file = tmp_path / "keys"
-    file.write_text(f"ci {SHA} score\n")
+    file.write_text(f"ci {SHA} score,read tokens_per_day=5\nci {NEW} read,score tokens_per_day=5\n")
+    both = load_keys(settings(["--api-key-file", str(file)]))
+    callers = {Keyring(both).authenticate(f"Bearer {secret}") for secret in ("secret", "new secret")}
+    assert [caller.tenant for caller in callers] == ["ci"]
+    file.write_text(f"ci {NEW} score\n")
+    environ = {"GUERDON_API_KEYS__CI__SHA256": SHA, "GUERDON_API_KEY_FILE": str(file)}
+    assert len(load_keys(settings(environ=environ))) == 2
+
+
+@pytest.mark.parametrize("more", ["score,admin", "score requests_per_minute=5"])
+def test_a_name_that_would_be_two_callers_is_refused(more: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"ci {NEW} {more}\n")
     environ = {"GUERDON_API_KEYS__CI__SHA256": SHA, "GUERDON_API_KEY_FILE": str(file)}
     with pytest.raises(InvalidInput, match="ci is given twice"):
         load_keys(settings(environ=environ))
+
+
+def test_no_key_is_named_as_callers_without_one_are() -> None:
+    """Their evaluations of the time before there were keys would be its."""
+    with pytest.raises(InvalidInput, match="anonymous"):
+        load_keys(settings(environ={"GUERDON_API_KEYS__ANONYMOUS__SHA256": SHA}))
 
 
 @pytest.mark.parametrize(

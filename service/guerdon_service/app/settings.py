@@ -218,7 +218,7 @@ class Settings(BaseModel):
     api_keys: dict[ModelName, ApiKeySettings] = {}
     """By name, which is also the tenant; none here and none in the file leaves the service open."""
     api_key_file: Path | None = None
-    """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE] [LIMIT=N]...``."""
+    """More keys, a line each: ``NAME SHA256 SCOPE[,SCOPE] [LIMIT=N]...``; a name may have several."""
 
     gate: CheckedGatePolicy = GatePolicy()
     """What a version must show before it becomes a champion."""
