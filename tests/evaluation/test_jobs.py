@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation, UnknownModel
-from guerdon_service.core.evaluation import EvaluationQuery, ItemScores
+from guerdon_service.core.errors import InvalidInput, NotReady, Overloaded, UnknownEvaluation, UnknownModel
+from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, ItemScores
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.evaluation.build_report import Data, build_report
 from guerdon_service.evaluation.read import data_sha256, read_items
 from guerdon_service.evaluation.report import to_json
 from guerdon_service.evaluation.run import score_files
 from guerdon_service.evaluation.score import Asked
+from guerdon_service.evaluation.service import MAX_OPEN
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.evaluation.data import pairs, write
@@ -84,6 +85,23 @@ async def test_progress_is_followed_from_start_to_end(store: SqlEvaluationStore,
     assert [e.done for e in shown] == sorted(e.done for e in shown)
     assert len({e.done for e in shown}) > 2
     assert shown[-1].report is not None and shown[0].report is None
+
+
+async def test_a_tenant_has_few_open_jobs_and_others_have_theirs(
+    store: SqlEvaluationStore, folder: Path
+) -> None:
+    async with running_replica(store, folder, works=False) as replica:
+        asked = [replica.evaluator.start(replace(ONE, by="greedy")) for _ in range(2 * MAX_OPEN)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        started = [one for one in found if isinstance(one, Evaluation)]
+        refused = [one for one in found if isinstance(one, Overloaded)]
+        assert (len(started), len(refused)) == (MAX_OPEN, MAX_OPEN)
+        assert refused[0].retry_after_ms and "cancel one" in refused[0].message
+        await replica.evaluator.start(replace(ONE, by="another"))
+        await replica.evaluator.cancel(started[0].id)
+        await replica.evaluator.start(replace(ONE, by="greedy"))
+        with pytest.raises(Overloaded):
+            await replica.evaluator.start(replace(ONE, by="greedy"))
 
 
 async def test_another_replica_follows_too(store: SqlEvaluationStore, folder: Path) -> None:

@@ -129,7 +129,7 @@ class Evaluator(Protocol):
         ...
 
     async def start(self, query: EvaluationQuery) -> Evaluation:
-        """Pin the models, check the data set exists, store the job."""
+        """Pin the models, check the data set, store the job; `Overloaded` where the caller has many."""
         ...
 
     async def get(self, evaluation_id: str) -> Evaluation:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.dataset import Dataset
-from guerdon_service.core.errors import InvalidInput, NotReady
+from guerdon_service.core.errors import InvalidInput, NotReady, Overloaded
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, EvaluationStore
 from guerdon_service.core.result import Provenance
 from guerdon_service.core.visible_evaluations import unknown_evaluation
@@ -31,6 +31,11 @@ POLL_S = 1.0
 """How often to look for what other replicas did, in seconds; what this one does is known at once."""
 LEASE_S = 30.0
 """A job whose replica was killed goes on after this many seconds elsewhere."""
+MAX_OPEN = 8
+"""Jobs of one tenant that wait or are at work, as those of all wait in one queue. Replicas that are asked at
+once may take a few more."""
+BUSY_MS = 5000
+"""Until a caller who has as many asks again."""
 
 
 class EvaluationService:
@@ -52,6 +57,7 @@ class EvaluationService:
         self._folder = data_folder
         self._keep_loaded = keep_loaded
         self._poll_s = poll_s
+        self._storing = asyncio.Lock()
         self._pulse = Pulse()
         self._worker = Worker(
             scoring, store, data_folder, keep_loaded, self._pulse, lease_s=lease_s, poll_s=poll_s
@@ -72,11 +78,13 @@ class EvaluationService:
 
         Raises:
             InvalidInput: the data set, the margin or `robustness` is wrong, or both models are one version.
+            Overloaded: the tenant has `MAX_OPEN` that have not ended.
             GuerdonError: a model or profile is unknown or not ready.
         """
         check_margin(query.margin)
         check_robustness(query.robustness)
         path = dataset_path(self._folder, query.dataset)
+        await self._check_room(query.by)
         async with self._pinned(query.candidate, query) as candidate, self._baseline(query) as baseline:
             if baseline is not None and baseline.digest == candidate.digest:
                 raise InvalidInput(
@@ -96,7 +104,7 @@ class EvaluationService:
                 total=0,
                 created_at=time.time(),
             )
-            await asyncio.to_thread(self._store.create, evaluation)  # from now on the job keeps its versions
+            await self._keep(evaluation)  # from now on the job keeps its versions
         self._pulse.beat()
         return evaluation
 
@@ -159,6 +167,19 @@ class EvaluationService:
             raise NotReady(f"evaluation {evaluation_id} is {found.state}{why}", retry_after_ms=1000)
         writers = {"markdown": report_markdown, "plain": report_plain}
         return await asyncio.to_thread(writers.get(format, report_html), found.report)
+
+    async def _keep(self, evaluation: Evaluation) -> None:
+        async with self._storing:
+            await self._check_room(evaluation.query.by)  # others may have been stored meanwhile
+            await asyncio.to_thread(self._store.create, evaluation)
+
+    async def _check_room(self, by: str) -> None:
+        num_open = sum(found.query.by == by and found.state not in ENDED for found in await self.all())
+        if num_open >= MAX_OPEN:
+            raise Overloaded(
+                f"{num_open} evaluations by this caller have not ended; wait for one, or cancel one",
+                retry_after_ms=BUSY_MS,
+            )
 
     def _pinned(self, model: str, query: EvaluationQuery) -> AbstractAsyncContextManager[Provenance]:
         return pinned(self._scoring, Asked(model, query.profile, query.by), self._keep_loaded)
