@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from guerdon_service.core import strict_json
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.strict_json import check_depth, parse_json
 
@@ -53,6 +54,25 @@ def test_a_duplicate_anywhere_is_refused_by_name(fields: dict[str, Any], data: s
     with pytest.raises(InvalidInput) as refused:
         parse_json(f'[{{"outer": {{{", ".join(members)}}}}}]'.encode())
     assert refused.value.param == name
+
+
+class Compared(str):
+    """A key that counts how often one is held against another."""
+
+    __slots__ = ()
+    num_compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.num_compared += 1
+        return str.__eq__(self, other)
+
+
+def test_the_last_key_of_many_is_found_to_be_a_duplicate_without_comparing_all() -> None:
+    names = [*map(str, range(1000)), "999"]
+    with pytest.raises(InvalidInput, match="'999' is given twice"):
+        strict_json._object([(Compared(name), None) for name in names])
+    assert Compared.num_compared < 10
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])

@@ -57,9 +57,11 @@ def _children(value: object) -> Sequence[object]:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        name = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"{name!r} is given twice in one object; give it once", param=name)
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise InvalidInput(f"{name!r} is given twice in one object; give it once", param=name)
+            seen.add(name)
     return fields
 
 
