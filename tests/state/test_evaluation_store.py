@@ -45,6 +45,11 @@ def test_an_evaluation_comes_back_as_it_was_stored(store: EvaluationStore) -> No
     assert store.all() == (alone, queued())
 
 
+def test_no_id_has_a_nul_in_it(store: EvaluationStore) -> None:
+    store.create(queued())
+    assert store.get("e1\0") is None and store.get("\0") is None
+
+
 def test_a_claim_takes_the_oldest_once(store: EvaluationStore) -> None:
     store.create(queued("e1"))
     store.create(queued("e2"))

@@ -39,6 +39,11 @@ def test_an_unknown_name_has_an_empty_history(store: RegistryStore) -> None:
     assert store.models() == () and store.aliases() == {}
 
 
+def test_no_name_has_a_nul_in_it(store: RegistryStore) -> None:
+    store.add_version(version())
+    assert store.history("model\0") == ModelHistory("model\0", (), {}, ())
+
+
 def test_versions_are_kept_oldest_first_and_the_same_again_changes_nothing(store: RegistryStore) -> None:
     for number in ("2", "1", "2"):
         store.add_version(version(number))

@@ -31,6 +31,8 @@ class SqlEvaluationStore:
 
     def get(self, evaluation_id: str) -> Evaluation | None:
         """One evaluation as last stored."""
+        if "\0" in evaluation_id:  # which no id has, and PostgreSQL would refuse to look for
+            return None
         with self._database.reading() as connection:
             row = connection.execute(select(*_COLUMNS).where(_JOB.id == evaluation_id)).one_or_none()
         return _evaluation(row) if row is not None else None

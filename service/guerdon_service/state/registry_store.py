@@ -50,6 +50,8 @@ class SqlRegistryStore:
 
     def history(self, name: str) -> ModelHistory:
         """Everything of one name; empty when unknown."""
+        if "\0" in name:  # which no name has, and PostgreSQL would refuse to look for
+            return ModelHistory(name, (), {}, ())
         versions = select(*_VERSION_COLUMNS).where(_VERSION.name == name).order_by(_VERSION.seq)
         aliases = select(_ALIAS.alias, _ALIAS.version).where(_ALIAS.name == name).order_by(_ALIAS.alias)
         changes = select(*_CHANGE_COLUMNS).where(_CHANGE.name == name).order_by(_CHANGE.seq)
