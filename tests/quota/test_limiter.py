@@ -20,8 +20,14 @@ from guerdon_service.app.settings import Settings
 from guerdon_service.app.tracked import tracked
 from guerdon_service.cache.breaker import Breaker
 from guerdon_service.core.auth import Keyring
+from guerdon_service.core.call import Call
+from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput, Overloaded, RateLimited
+from guerdon_service.core.limits import Limits
+from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.rate import Bucket, KeyLimits
+from guerdon_service.core.result import ScoreResult
+from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.quota.limiter import Limiter, open_limiter
 from guerdon_service.quota.local_buckets import LocalBuckets
 from guerdon_service.quota.redis_buckets import RedisBuckets
@@ -125,6 +131,32 @@ async def test_what_is_refused_costs_no_token_and_what_is_abandoned_costs_its_es
     with pytest.raises(RateLimited, match="tokens_per_minute of 100"):
         async with limiter.charged("team", 90):
             raise AssertionError("let in")
+
+
+async def test_a_request_that_a_full_queue_holds_is_charged_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks a full queue again pays again; who is held asks once, however often the queue is tried."""
+    limiter = Limiter(limits(requests_per_minute=2), local=LocalBuckets(lambda: 0.0))
+    item, asked = Conversation.of("p", "r"), list[ScoreQuery]()
+    async with running_service() as service:
+        answer = service.score
+
+        async def full_at_first(query: ScoreQuery) -> ScoreResult:
+            asked.append(query)
+            if len(asked) < 4:
+                raise Overloaded("the queue is full; retry later", retry_after_ms=0)
+            return await answer(query)
+
+        monkeypatch.setattr(service, "score", full_at_first)
+        scorer = tracked(services_of(service), InFlight(), limiter).scorer
+        patient = PatientScorer(scorer, Limits(default_deadline_s=5), Call("team", "r"))
+        assert len((await patient.score([item], None)).scores) == 1
+        assert len(asked) == 4
+        asked.clear()
+        with pytest.raises(Overloaded, match="queue is full"):
+            await scorer.score(ScoreQuery((item,), Options(tenant="team")))
+        with pytest.raises(RateLimited):
+            await scorer.score(ScoreQuery((item,), Options(tenant="team")))
+    await limiter.close()
 
 
 async def test_a_request_over_the_whole_limit_is_served_by_a_full_bucket_and_paid_for_later() -> None:

@@ -97,7 +97,8 @@ class _Scorer:
     ) -> _Result:
         options = query.options
         with self.calls.call(options.request_id):
-            async with self.limiter.charged(options.tenant, tokens) as charge:
+            requests = 0.0 if options.is_retry else 1.0
+            async with self.limiter.charged(options.tenant, tokens, requests) as charge:
                 result = await ask(query)
                 charge.tokens = result.usage.num_tokens
                 return result

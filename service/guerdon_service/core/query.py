@@ -27,6 +27,8 @@ class Options:
     tenant: str = ""
     """Who asks; salts the cache key so that hit timing leaks nothing between tenants."""
     request_id: str = ""
+    is_retry: bool = False
+    """Whether a full queue refused the same request before, which was charged as a request then."""
 
 
 @dataclass(frozen=True, slots=True)

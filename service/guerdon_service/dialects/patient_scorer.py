@@ -1,13 +1,13 @@
 """The domain layer as dialects ask it: by a model's name as their clients write it, and with patience."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from guerdon_service.core.artifact import ModelInfo
 from guerdon_service.core.call import Call, options
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import NotReady
+from guerdon_service.core.errors import NotReady, Overloaded, RateLimited
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.result import ScoreResult
@@ -26,6 +26,8 @@ class PatientScorer:
     async def score(self, items: Sequence[Conversation], model: str | None) -> ScoreResult:
         """Scores of `items`, waiting for room in the queue up to the service's deadline or the call's own.
 
+        However often the queue is asked, the key is charged for one request.
+
         Args:
             model: as the client wrote it; of a path (``org/name``) the last part counts.
         """
@@ -33,8 +35,18 @@ class PatientScorer:
         default_s = self.limits.default_deadline_s
         deadline_s = default_s if asked.deadline_s is None else min(asked.deadline_s, default_s)
 
-        def attempt(remaining_s: float) -> Awaitable[ScoreResult]:
-            return self.scorer.score(ScoreQuery(tuple(items), replace(asked, deadline_s=remaining_s)))
+        query = ScoreQuery(tuple(items), asked)
+
+        async def attempt(remaining_s: float) -> ScoreResult:
+            nonlocal query
+            query = replace(query, options=replace(query.options, deadline_s=remaining_s))
+            try:
+                return await self.scorer.score(query)
+            except RateLimited:  # charges nothing
+                raise
+            except Overloaded:
+                query = replace(query, options=replace(query.options, is_retry=True))
+                raise
 
         return await patiently(attempt, deadline_s, asyncio.sleep)
 

@@ -44,8 +44,10 @@ class Limiter:
         """Whether a Redis is configured and away."""
         return self._shared is not None and self._shared.is_away
 
-    def charged(self, tenant: str, tokens: float = 0.0) -> AbstractAsyncContextManager[Charge]:
-        """Charge one request and `tokens`; the body is its work, and may correct `Charge.tokens`.
+    def charged(
+        self, tenant: str, tokens: float = 0.0, requests: float = 1.0
+    ) -> AbstractAsyncContextManager[Charge]:
+        """Charge `requests` and `tokens`; the body is its work, and may correct `Charge.tokens`.
 
         Work that is refused or fails is charged as a request and no token; work whose caller left, what was
         estimated, or leaving would be a way not to pay.
@@ -54,14 +56,16 @@ class Limiter:
             RateLimited: one of the tenant's limits is spent; nothing was charged.
         """
         buckets = self._buckets.get(tenant)
-        return nullcontext(Charge(tokens)) if buckets is None else self._charged(tenant, buckets, tokens)
+        if buckets is None:
+            return nullcontext(Charge(tokens))
+        return self._charged(tenant, buckets, tokens, requests)
 
     @asynccontextmanager
     async def _charged(
-        self, tenant: str, buckets: tuple[Bucket, ...], tokens: float
+        self, tenant: str, buckets: tuple[Bucket, ...], tokens: float, requests: float
     ) -> AsyncIterator[Charge]:
         charge = Charge(tokens)
-        taken = await self._take(tenant, buckets, 1.0, tokens)
+        taken = await self._take(tenant, buckets, requests, tokens)
         if taken.refused is not None:
             raise _refusal(tenant, taken)
         try:
