@@ -31,7 +31,7 @@ from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.quota.limiter import Limiter, open_limiter
 from guerdon_service.quota.local_buckets import LocalBuckets
 from guerdon_service.quota.redis_buckets import RedisBuckets
-from tests.contract.harness import KEYS, RIVAL_KEY, SCORER_KEY, refusal
+from tests.contract.harness import ADMIN_KEY, KEYS, RIVAL_KEY, SCORER_KEY, refusal
 from tests.domain_fakes import services_of
 from tests.fakes import running_service
 from tests.redis_server import RedisServer, redis_server
@@ -61,12 +61,12 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(limiter: Limiter) -> AsyncIterator[Replica]:
+async def replica(limiter: Limiter, calls: InFlight | None = None) -> AsyncIterator[Replica]:
     settings, auth = Settings(port=0, grpc_port=0), Keyring(KEYS)
     async with (
         running_service() as service,
         listening(
-            tracked(services_of(service), InFlight(), limiter),
+            tracked(services_of(service), calls or InFlight(), limiter),
             settings,
             auth=auth,
             observer=PrometheusObserver(),
@@ -157,6 +157,23 @@ async def test_a_request_that_a_full_queue_holds_is_charged_as_one(monkeypatch: 
         with pytest.raises(RateLimited):
             await scorer.score(ScoreQuery((item,), Options(tenant="team")))
     await limiter.close()
+
+
+async def test_what_a_spent_key_and_a_draining_service_answer_is_documented() -> None:
+    limiter, calls = Limiter(limits(requests_per_minute=1), local=LocalBuckets(lambda: 0.0)), InFlight()
+    async with replica(limiter, calls) as it:
+        team, ops = ({"authorization": f"Bearer {key}"} for key in (SCORER_KEY, ADMIN_KEY))
+        paths = (await it.rest.get("/openapi.json", headers=ops)).json()["paths"]
+        await it.score()
+        judged = {"prompt": "p", "chosen": "a", "rejected": "b"}
+        asked = {"/v1/evaluations": {"candidate": "fake", "dataset": "d.jsonl"}, "/v1/feedback": judged}
+        refused = [await it.rest.post(path, json=body, headers=team) for path, body in asked.items()]
+        calls.begin_drain()
+        added = {"name": "d.jsonl", "records": [{}]}
+        refused.append(await it.rest.post("/v1/datasets", json=added, headers=ops))
+    assert [reply.status_code for reply in refused] == [429, 429, 503]
+    for reply in refused:
+        assert str(reply.status_code) in paths[reply.request.url.path]["post"]["responses"]
 
 
 async def test_a_request_over_the_whole_limit_is_served_by_a_full_bucket_and_paid_for_later() -> None:

@@ -9,8 +9,10 @@ from starlette.routing import Route
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.limits import Limits
+from guerdon_service.rest import app as rest_app
 from guerdon_service.rest.app import create_app
-from tests.contract.harness import Served
+from guerdon_service.rest.openapi import openapi_document
+from tests.contract.harness import Served, served
 from tests.domain_fakes import services_of
 from tests.fakes import running_service
 
@@ -58,6 +60,20 @@ async def test_every_route_is_documented_and_nothing_else(running: Served) -> No
         for operation in methods.values():
             assert operation["summary"]
             assert all(r["description"] for r in operation["responses"].values())
+
+
+async def test_it_is_made_once_when_it_is_first_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(*given: Any) -> dict[str, Any]:
+        made.append(given)
+        return openapi_document(*given)
+
+    monkeypatch.setattr(rest_app, "openapi_document", counted)
+    async with served() as it:
+        assert not made
+        assert await document(it) == await document(it)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("path", VERBS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from importlib.metadata import version
 
 from starlette.requests import Request
@@ -88,9 +88,11 @@ def _endpoint(row: Row) -> Endpoint:
 
 
 def _document(limits: Limits, rows: Sequence[Row], mounted: Mounted) -> Route:
-    document = partial(openapi_document, version("guerdon"), limits, rows)
+    @cache
+    def document() -> bytes:
+        return dump(with_dialects(openapi_document(version("guerdon"), limits, rows), mounted))
 
     async def openapi(request: Request) -> Response:
-        return json_reply(dump(with_dialects(document(), mounted)))
+        return json_reply(document())
 
     return Route("/openapi.json", openapi)

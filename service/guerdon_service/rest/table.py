@@ -105,7 +105,7 @@ def _evaluations() -> tuple[Row, ...]:
             dataset_schema.Dataset,
             dataset_schema.DatasetRequest,
             201,
-            _BODY,
+            (*_BODY, 503),
             _ADMIN,
         ),
         Row(
@@ -115,7 +115,7 @@ def _evaluations() -> tuple[Row, ...]:
             shape.EvaluationDetail,
             shape.EvaluationRequest,
             202,
-            _LOAD,
+            (*_LOAD, 429),
             _SCORE,
         ),
         Row("GET", "/v1/evaluations", here.list_evaluations, shape.EvaluationList, errors=(503,)),
@@ -227,7 +227,7 @@ TABLE = (
         feedback_schema.FeedbackResponse,
         feedback_schema.FeedbackRequest,
         201,
-        (*_BODY, 503),
+        (*_BODY, 429, 503),
         _SCORE,
     ),
     Row(
