@@ -24,7 +24,6 @@ from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import Cache
-from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.rest.decode import decode_compare, decode_rank, decode_score
 from guerdon_service.rest.render import render_compare, render_rank, render_score
@@ -109,20 +108,20 @@ class Refused(Exception):
 class InProcess:
     """The domain layer called directly, with JSON's decoder as the shortest way to a query."""
 
-    service: Scorer
+    service: ScoringService
 
     async def __call__(self, verb: str, body: Body) -> Body:
-        call = Call("", "in-process")
+        call, limits = Call("", "in-process"), self.service.limits
         try:
             if verb == "models":
                 return {"models": [_plain(asdict(info)) for info in self.service.models()]}
             if verb == "score":
-                scored = await self.service.score(decode_score(body, call))
+                scored = await self.service.score(decode_score(body, call, limits))
                 return _loads(render_score(scored, call.request_id))
             if verb == "compare":
-                compared = await self.service.compare(decode_compare(body, call))
+                compared = await self.service.compare(decode_compare(body, call, limits))
                 return _loads(render_compare(compared, call.request_id))
-            ranked = await self.service.rank(decode_rank(body, call))
+            ranked = await self.service.rank(decode_rank(body, call, limits))
             return _loads(render_rank(ranked, call.request_id))
         except GuerdonError as err:
             raise Refused(err.code, wire_text(err.message), err.param, err.retry_after_ms) from None

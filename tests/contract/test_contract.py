@@ -62,6 +62,18 @@ BAD: dict[str, tuple[str, Body, str, str]] = {
     "top_k zero": ("rank", {"prompt": "p", "candidates": ["x"], "top_k": 0}, "invalid_input", "top_k"),
     "top_k negative": ("rank", {"prompt": "p", "candidates": ["x"], "top_k": -1}, "invalid_input", "top_k"),
     "too many": ("score", {"items": [ITEM] * 51}, "too_many_items", "items"),
+    "too many, none of them with a prompt": (
+        "score",
+        {"items": [{"response": "r"}] * 51},
+        "too_many_items",
+        "items",
+    ),
+    "too many pairs, none of them with a prompt": (
+        "compare",
+        {"pairs": [{"a": "x", "b": "y"}] * 51},
+        "too_many_items",
+        "pairs",
+    ),
     "too many candidates": (
         "rank",
         {"prompt": "p", "candidates": ["x"] * 51},

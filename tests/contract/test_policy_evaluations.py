@@ -21,6 +21,7 @@ from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.settings import JudgeSettings, ModelSettings, PolicySettings, Settings
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.call import Call
+from guerdon_service.core.limits import Limits
 from guerdon_service.rest.policy_evaluation_wire import decode_policy_evaluation, render_policy_evaluation
 from tests.policies.engine_stub import engine
 from tests.policies.test_openai_judge import judging
@@ -81,7 +82,7 @@ def comparable(result: Any) -> Any:
 async def test_every_way_gives_the_same_numbers(
     whole: Whole, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    query, _ = decode_policy_evaluation({**ASKED, "prompts": RECORDS}, Call("", "in-process"))
+    query, _ = decode_policy_evaluation({**ASKED, "prompts": RECORDS}, Call("", "in-process"), Limits())
     expected = comparable(render_policy_evaluation(await whole.domain.policy_evaluations.run(query), ""))
     for url in whole.urls:
         steps: list[int] = []

@@ -56,14 +56,14 @@ Target = Callable[[bytes], None]
 CALL = Call("team", "r")
 LIMITS = Limits(max_items=50, max_item_chars=2000)
 REST: tuple[Callable[[object, Call], object], ...] = (
-    rest_decode.decode_score,
-    rest_decode.decode_compare,
-    rest_decode.decode_rank,
+    partial(rest_decode.decode_score, limits=LIMITS),
+    partial(rest_decode.decode_compare, limits=LIMITS),
+    partial(rest_decode.decode_rank, limits=LIMITS),
     rest_decode.decode_spec,
     decode_best_of_n,
     decode_dataset,
     decode_evaluation,
-    decode_policy_evaluation,
+    partial(decode_policy_evaluation, limits=LIMITS),
     decode_feedback,
     decode_register,
     partial(decode_promote, name="m"),
@@ -71,15 +71,21 @@ REST: tuple[Callable[[object, Call], object], ...] = (
     decode_removal,
 )
 RPC: tuple[tuple[Any, Callable[[Any, Call], object]], ...] = (
-    (pb.ScoreRequest, rpc_decode.decode_score),
-    (pb.CompareRequest, rpc_decode.decode_compare),
-    (pb.RankRequest, rpc_decode.decode_rank),
+    (pb.ScoreRequest, partial(rpc_decode.decode_score, limits=LIMITS)),
+    (pb.CompareRequest, partial(rpc_decode.decode_compare, limits=LIMITS)),
+    (pb.RankRequest, partial(rpc_decode.decode_rank, limits=LIMITS)),
     (pb.BestOfNRequest, rpc_best_of_n.decode_best_of_n),
     (pb.AddDatasetRequest, rpc_dataset.decode_dataset),
     (pb.EvaluateRequest, rpc_evaluation.decode_evaluation),
-    (pb.EvaluatePolicyRequest, rpc_policy_evaluation.decode_policy_evaluation),
+    (
+        pb.EvaluatePolicyRequest,
+        partial(rpc_policy_evaluation.decode_policy_evaluation, limits=LIMITS),
+    ),
     (pb.SubmitFeedbackRequest, rpc_feedback.decode_feedback),
-    (pb.ScoreStreamRequest, lambda message, call: rpc_decode.decode_score(message.request, call)),
+    (
+        pb.ScoreStreamRequest,
+        lambda message, call: rpc_decode.decode_score(message.request, call, LIMITS),
+    ),
 )
 
 

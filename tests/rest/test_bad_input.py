@@ -152,6 +152,12 @@ BAD: dict[str, tuple[bytes | str, str, str, str]] = {
         "items",
         "max_items",
     ),
+    "too many items that are none": (
+        json.dumps({"items": [5] * 1001}),
+        "too_many_items",
+        "items",
+        "max_items",
+    ),
     "an item of many characters": (
         item('"prompt": "a", "response": "%s"' % ("x" * 20_001)),
         "input_too_long",
@@ -175,6 +181,16 @@ async def test_bad_body(running: Served, case: str) -> None:
     assert says in error["message"]
     assert len(bad.content) < 2000
     assert len(good.json()["scores"]) == 1
+
+
+async def test_too_many_candidates_or_prompts_are_refused_before_any_is_looked_at(running: Served) -> None:
+    for path, key, other in (
+        ("rank", "candidates", {"prompt": "p"}),
+        ("policy-evaluations", "prompts", {"policies": ["echo"]}),
+    ):
+        reply = await running.rest.post(f"/v1/{path}", json={key: [5] * 1001} | other)
+        error = reply.json()["error"]
+        assert (reply.status_code, error["code"], error["param"]) == (422, "too_many_items", key)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
-from tests.contract.harness import Served
+from tests.contract.harness import Served, refusal
 from tests.rpc.raw import field, method, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,6 +64,13 @@ async def test_too_many_items(running: Served) -> None:
     request = pb.ScoreRequest(items=[pb.ScoreItem(prompt="p", response="r")] * 1001)
     status, told = await refused(running.channel, "Score", request.SerializeToString())
     assert (status, told.code, told.param) == (grpc.StatusCode.INVALID_ARGUMENT, "too_many_items", "items")
+
+
+async def test_too_many_prompts_are_refused_before_any_is_looked_at(running: Served) -> None:
+    prompts = [pb.PolicyPrompt()] * 1001
+    with pytest.raises(grpc.aio.AioRpcError) as err:
+        await running.stub.EvaluatePolicy(pb.EvaluatePolicyRequest(policies=["echo"], prompts=prompts)).read()
+    assert (refusal(err.value).code, refusal(err.value).param) == ("too_many_items", "prompts")
 
 
 async def test_unknown_method(running: Served) -> None:

@@ -3,7 +3,7 @@
 from guerdon_service.bestofn.admission import check_prompt, check_sampling
 from guerdon_service.core.conversation import Conversation, check_conversation
 from guerdon_service.core.errors import InvalidInput, TooManyItems
-from guerdon_service.core.limits import Limits
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.core.policy_evaluation import PolicyEvaluationQuery
 
 MAX_POLICIES = 32
@@ -48,11 +48,7 @@ def _check_size(query: PolicyEvaluationQuery, limits: Limits) -> None:
     num = len(query.prompts)
     if not num:
         raise InvalidInput("prompts is empty; give at least one", param="prompts")
-    if num > limits.max_items:
-        raise TooManyItems(
-            f"prompts has {num} entries, the limit max_items is {limits.max_items}; split them",
-            param="prompts",
-        )
+    check_count("prompts", num, limits)
     num_policies = len({*query.policies, query.baseline} - {None})
     if num * query.n * num_policies > MAX_RESPONSES:
         raise TooManyItems(

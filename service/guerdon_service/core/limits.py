@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from guerdon_service.core.errors import TooManyItems
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -41,3 +43,16 @@ class Limits:
         if not device.startswith("cuda"):
             return self
         return replace(self, max_batch_tokens=self.max_batch_tokens_cuda)
+
+
+def check_count(param: str, count: int, limits: Limits) -> None:
+    """Refuse more entries than one request may hold; whoever reads them does so before looking at any.
+
+    Raises:
+        TooManyItems: `param` names the list.
+    """
+    if count > limits.max_items:
+        raise TooManyItems(
+            f"{param} holds {count} entries, the limit max_items is {limits.max_items}; send several",
+            param=param,
+        )

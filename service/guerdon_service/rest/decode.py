@@ -6,6 +6,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.call import Call
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.limits import Limits
 from guerdon_service.core.model_name import check_model_name
 from guerdon_service.core.query import CompareQuery, Pair, RankQuery, ScoreQuery
 from guerdon_service.rest.fields import (
@@ -30,27 +31,27 @@ _RANK = OPTIONS | TURNS | {"candidates", "top_k"}
 _SPEC = frozenset({"name", "source", "backend", "dtype", "device", "members", "conservatism"})
 
 
-def decode_score(value: object, call: Call) -> ScoreQuery:
+def decode_score(value: object, call: Call, limits: Limits) -> ScoreQuery:
     """``{items: [{prompt | messages, response}], ...options}``."""
     fields = read_object(value, _SCORE, "")
     asked = read_options(fields, call)
-    return ScoreQuery(tuple(read_list(fields, "items", _conversation)), asked)
+    return ScoreQuery(tuple(read_list(fields, "items", _conversation, limits=limits)), asked)
 
 
-def decode_compare(value: object, call: Call) -> CompareQuery:
+def decode_compare(value: object, call: Call, limits: Limits) -> CompareQuery:
     """``{pairs: [{prompt | messages, a, b}], ...options}``."""
     fields = read_object(value, _COMPARE, "")
     asked = read_options(fields, call)
-    return CompareQuery(tuple(read_list(fields, "pairs", _pair)), asked)
+    return CompareQuery(tuple(read_list(fields, "pairs", _pair, limits=limits)), asked)
 
 
-def decode_rank(value: object, call: Call) -> RankQuery:
+def decode_rank(value: object, call: Call, limits: Limits) -> RankQuery:
     """``{prompt | messages, candidates: [..], top_k?, ...options}``."""
     fields = read_object(value, _RANK, "")
     asked, top_k = read_options(fields, call), read_whole(fields, "top_k")
-    return RankQuery(
-        read_turns(fields, ""), tuple(read_list(fields, "candidates", read_string)), top_k, asked
-    )
+    prompt = read_turns(fields, "")
+    candidates = read_list(fields, "candidates", read_string, limits=limits)
+    return RankQuery(prompt, tuple(candidates), top_k, asked)
 
 
 def decode_spec(value: object, call: Call) -> ModelSpec:

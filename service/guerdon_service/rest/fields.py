@@ -7,6 +7,7 @@ from typing import TypeVar
 from guerdon_service.core.call import MAX_INT32, Call, options, turns
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.core.query import Options
 
 T = TypeVar("T")
@@ -56,12 +57,20 @@ def read_turns(fields: Fields, path: str) -> tuple[Message, ...]:
     return turns(prompt, messages, path)
 
 
-def read_list(fields: Fields, key: str, read: Callable[[object, str], T], path: str = "") -> list[T]:
-    """A list whose entries `read` takes with their paths."""
+def read_list(
+    fields: Fields,
+    key: str,
+    read: Callable[[object, str], T],
+    path: str = "",
+    limits: Limits | None = None,
+) -> list[T]:
+    """A list whose entries `read` takes with their paths; first `limits`, if given, bound their number."""
     values = fields.get(key)
     path += key
     if not isinstance(values, list):
         raise InvalidInput(f"{path} is {_kind(values)}; give a list", param=path)
+    if limits is not None:
+        check_count(path, len(values), limits)
     return [read(value, f"{path}[{i}]") for i, value in enumerate(values)]
 
 

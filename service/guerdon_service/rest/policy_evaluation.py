@@ -1,6 +1,7 @@
 """The route of policy evaluations: one reply, or events with their progress."""
 
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,8 @@ from guerdon_service.rest.policy_evaluation_wire import (
 
 async def evaluate_policy(at: Context, request: Request) -> Response | EventStream:
     """Sample policies on prompts, score, compare and measure them; as events when `stream` is true."""
-    query, stream = await at.parse(request, Scope.SCORE, decode_policy_evaluation)
+    decode = partial(decode_policy_evaluation, limits=at.limits)
+    query, stream = await at.parse(request, Scope.SCORE, decode)
     if stream:
         return EventStream(request, _events(at.services.policy_evaluator, query))
     result = await while_connected(request, at.services.policy_evaluator.run(query))

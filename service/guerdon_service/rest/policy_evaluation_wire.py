@@ -5,6 +5,7 @@ from typing import Any
 
 from guerdon_service.core.call import Call
 from guerdon_service.core.generation import SamplingParams
+from guerdon_service.core.limits import Limits
 from guerdon_service.core.policy_evaluation import (
     PolicyEvaluation,
     PolicyEvaluationProgress,
@@ -35,15 +36,13 @@ _KNOWN = frozenset({"policies", "prompts", "n", "model", "profile", "stream", *_
 _PROMPT = TURNS | {"baseline_response"}
 
 
-def decode_policy_evaluation(value: object, call: Call) -> tuple[PolicyEvaluationQuery, bool]:
+def decode_policy_evaluation(value: object, call: Call, limits: Limits) -> tuple[PolicyEvaluationQuery, bool]:
     """``{policies, prompts: [{prompt | messages, baseline_response?}], ...}``; whether to stream."""
     given = read_object(value, _KNOWN, "")
     n = read_whole(given, "n")
     query = PolicyEvaluationQuery(
-        policies=tuple(
-            read_list(given, "policies", lambda v, path: valid_unicode(read_string(v, path), path))
-        ),
-        prompts=tuple(read_list(given, "prompts", _prompt)),
+        policies=tuple(read_list(given, "policies", _policy, limits=limits)),
+        prompts=tuple(read_list(given, "prompts", _prompt, limits=limits)),
         n=1 if n is None else n,
         params=SamplingParams(**_sampling(given)),
         options=read_options(given, call),
@@ -61,6 +60,10 @@ def render_policy_evaluation(result: PolicyEvaluation, request_id: str) -> bytes
 def render_progress(progress: PolicyEvaluationProgress) -> bytes:
     """Steps done, of all."""
     return dump(progress)
+
+
+def _policy(value: object, path: str) -> str:
+    return valid_unicode(read_string(value, path), path)
 
 
 def _prompt(value: object, path: str) -> PolicyPrompt:

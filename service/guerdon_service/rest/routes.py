@@ -1,5 +1,7 @@
 """The routes of the scoring verbs, of models, and of whoever watches the service: parse, call, render."""
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,21 +28,21 @@ READY_RETRY_MS = 1000
 
 async def score(at: Context, request: Request) -> Response:
     """Score conversations, each on its own."""
-    query = await at.parse(request, Scope.SCORE, decode_score)
+    query = await at.parse(request, Scope.SCORE, partial(decode_score, limits=at.limits))
     result = await while_connected(request, at.services.scorer.score(query))
     return json_reply(render_score(result, query.options.request_id))
 
 
 async def compare(at: Context, request: Request) -> Response:
     """Probability that one response is preferred to another."""
-    query = await at.parse(request, Scope.SCORE, decode_compare)
+    query = await at.parse(request, Scope.SCORE, partial(decode_compare, limits=at.limits))
     result = await while_connected(request, at.services.scorer.compare(query))
     return json_reply(render_compare(result, query.options.request_id))
 
 
 async def rank(at: Context, request: Request) -> Response:
     """Order candidates that answer one prompt, best first."""
-    query = await at.parse(request, Scope.SCORE, decode_rank)
+    query = await at.parse(request, Scope.SCORE, partial(decode_rank, limits=at.limits))
     result = await while_connected(request, at.services.scorer.rank(query))
     return json_reply(render_rank(result, query.options.request_id))
 

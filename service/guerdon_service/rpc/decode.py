@@ -11,6 +11,7 @@ from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.call import Call, options, turns
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.core.query import CompareQuery, Options, Pair, RankQuery, ScoreQuery
 
 M = TypeVar("M", bound=Protobuf)
@@ -40,9 +41,10 @@ def parse(kind: type[M], data: bytes) -> M:
     return message
 
 
-def decode_score(message: pb.ScoreRequest, call: Call) -> ScoreQuery:
+def decode_score(message: pb.ScoreRequest, call: Call, limits: Limits) -> ScoreQuery:
     """A score query."""
     asked = _options(message, call)
+    check_count("items", len(message.items), limits)
     items = [
         Conversation(decode_turns(item, f"items[{i}]."), item.response)
         for i, item in enumerate(message.items)
@@ -50,20 +52,23 @@ def decode_score(message: pb.ScoreRequest, call: Call) -> ScoreQuery:
     return ScoreQuery(tuple(items), asked)
 
 
-def decode_compare(message: pb.CompareRequest, call: Call) -> CompareQuery:
+def decode_compare(message: pb.CompareRequest, call: Call, limits: Limits) -> CompareQuery:
     """A compare query."""
     asked = _options(message, call)
+    check_count("pairs", len(message.pairs), limits)
     pairs = enumerate(message.pairs)
     return CompareQuery(
         tuple(Pair(decode_turns(pair, f"pairs[{i}]."), pair.a, pair.b) for i, pair in pairs), asked
     )
 
 
-def decode_rank(message: pb.RankRequest, call: Call) -> RankQuery:
+def decode_rank(message: pb.RankRequest, call: Call, limits: Limits) -> RankQuery:
     """A rank query."""
     asked = _options(message, call)
     top_k = message.top_k if message.HasField("top_k") else None
-    return RankQuery(decode_turns(message, ""), tuple(message.candidates), top_k, asked)
+    prompt = decode_turns(message, "")
+    check_count("candidates", len(message.candidates), limits)
+    return RankQuery(prompt, tuple(message.candidates), top_k, asked)
 
 
 def _options(message: pb.ScoreRequest | pb.CompareRequest | pb.RankRequest, call: Call) -> Options:

@@ -7,6 +7,7 @@ from typing import Any
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.call import Call, options
 from guerdon_service.core.generation import SamplingParams
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.core.policy_evaluation import (
     PolicyEvaluation,
     PolicyEvaluationProgress,
@@ -25,17 +26,21 @@ class PolicyEvaluationVerbs:
     """The verb, from a message's bytes to its replies; raises only `core.errors`."""
 
     service: PolicyEvaluator
+    limits: Limits
 
     async def evaluate_policy(self, data: bytes, call: Call) -> AsyncIterator[pb.EvaluatePolicyEvent]:
         """Progress, the result last."""
-        query = decode_policy_evaluation(parse(pb.EvaluatePolicyRequest, data), call)
+        query = decode_policy_evaluation(parse(pb.EvaluatePolicyRequest, data), call, self.limits)
         async with closed_after(self.service.stream(query)) as parts:
             async for part in parts:
                 yield render_event(part, call.request_id)
 
 
-def decode_policy_evaluation(message: pb.EvaluatePolicyRequest, call: Call) -> PolicyEvaluationQuery:
+def decode_policy_evaluation(
+    message: pb.EvaluatePolicyRequest, call: Call, limits: Limits
+) -> PolicyEvaluationQuery:
     """A query; what is not given is the core's default."""
+    check_count("prompts", len(message.prompts), limits)
     given = {name: getattr(message, name) for name in _SAMPLING if message.HasField(name)}
     return PolicyEvaluationQuery(
         policies=tuple(message.policies),

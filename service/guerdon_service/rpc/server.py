@@ -60,7 +60,7 @@ def create_server(
         max_calls=limits.max_calls,
         max_connections=limits.max_connections,
     )
-    methods = {SERVICE: _handlers(services, observer, is_admin=is_admin)}
+    methods = {SERVICE: _handlers(services, limits, observer, is_admin=is_admin)}
     methods |= mount(dialects, services.scorer, limits, observer)
     for name, handlers in methods.items():
         server.add_registered_method_handlers(name, handlers)
@@ -73,8 +73,10 @@ def create_server(
     return server
 
 
-def _handlers(services: Services, observer: TransportObserver, *, is_admin: bool) -> dict[str, Any]:
-    verbs = Verbs(services.scorer)
+def _handlers(
+    services: Services, limits: Limits, observer: TransportObserver, *, is_admin: bool
+) -> dict[str, Any]:
+    verbs = Verbs(services.scorer, limits)
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
             Unary(verb, answer, scope, observer, auditor=_auditor(name, scope, services.audit)).handle,
@@ -91,7 +93,7 @@ def _handlers(services: Services, observer: TransportObserver, *, is_admin: bool
             "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n, _to_score),
             "EvaluatePolicy": (
                 "evaluate_policy",
-                PolicyEvaluationVerbs(services.policy_evaluator).evaluate_policy,
+                PolicyEvaluationVerbs(services.policy_evaluator, limits).evaluate_policy,
                 _to_score,
             ),
             "Evaluate": ("evaluate", EvaluationVerbs(services.evaluator).evaluate, scope_to_evaluate),

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from guerdon_service.core.conversation import Conversation, check_conversation
-from guerdon_service.core.errors import InputTooLong, InvalidInput, TooManyItems
-from guerdon_service.core.limits import Limits
+from guerdon_service.core.errors import InputTooLong, InvalidInput
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
 from guerdon_service.scoring.model_scorer import Entry
 
@@ -60,11 +60,7 @@ def check_options(options: Options) -> None:
 def _check_count(param: str, count: int, limits: Limits) -> None:
     if count == 0:
         raise InvalidInput(f"{param} is empty; give at least one", param=param)
-    if count > limits.max_items:
-        raise TooManyItems(
-            f"{param} holds {count} entries, the limit max_items is {limits.max_items}; send several",
-            param=param,
-        )
+    check_count(param, count, limits)
 
 
 def _checked(entries: Sequence[Entry], limits: Limits) -> list[Entry]:
