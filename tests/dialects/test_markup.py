@@ -1,13 +1,13 @@
 """What chat templates rendered is read back exactly: rendering it again gives the same text."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.dialects.markup import of_continued, of_pair, of_text
+from guerdon_service.dialects.markup import of_continued, of_pair, of_text, read_prompt
 from tests.tiny import tiny
 
 PROMPT = (Message("user", "Hi\n\nthere"), Message("assistant", "Hello."), Message("user", "What is 2 < 3?"))
@@ -76,3 +76,34 @@ def test_plain_pairs_stay_as_they_are(prompt: str, response: str) -> None:
     found = of_pair(prompt, response, "x")
     assert found == Conversation.of(prompt, response)
     assert of_continued(prompt + response, prompt, "x") == found
+
+
+PIECES = st.sampled_from(
+    (
+        *("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n", "<|im_end|>", "<|im_"),
+        *("\n\nHuman:", "\n\nAssistant:", "Assistant", "Hi", " ", "\n", "<think>\n\n</think>\n\n"),
+        *("<start_of_turn>user\n", "<start_of_turn>model\n", "<end_of_turn>", "<bos>", "</s>"),
+    )
+)
+RENDERED = st.lists(PIECES, max_size=7).map("".join)
+
+
+def read_or_none(text: str) -> Conversation | None:
+    try:
+        return of_text(text, "x")
+    except InvalidInput:
+        return None
+
+
+@given(RENDERED, RENDERED)
+@example("\n\nHuman: Hi\n\nAssistant: Well", " then\n\nHuman: So?\n\nAssistant: Yes")
+def test_a_response_that_goes_on_is_read_as_if_all_were_one_text(prompt: str, response: str) -> None:
+    asked = read_prompt(prompt)
+    if asked.markup is None:
+        return
+    try:
+        found = asked.answered(response, "x")
+    except InvalidInput:
+        assert read_or_none(prompt + response) is None
+    else:
+        assert found == read_or_none(prompt + response)

@@ -5,6 +5,8 @@ Nothing is guessed: a text in no known markup is refused where its prompt and re
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
@@ -27,30 +29,51 @@ _NO_THOUGHT = "<think>\n\n</think>\n\n"
 """What Qwen3's template writes before a last reply without thoughts; it writes it again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that was read once, for any number of responses.
+
+    begun: text of the assistant's turn that responses go on with, in `markup`; "" where none has begun.
+    """
+
+    turns: tuple[Message, ...]
+    begun: str = ""
+    markup: re.Pattern[str] | None = None
+
+    def answered(self, response: str, param: str) -> Conversation:
+        """The conversation of these turns and `response`.
+
+        Raises:
+            InvalidInput: it goes on with the assistant's turn, and both together are in no markup.
+        """
+        if self.markup is None:
+            return Conversation(self.turns, without_end(response))
+        return _conversation(self.turns, _turns_by(self.markup, self.begun + response), param)
+
+
+def read_prompt(text: str) -> Prompt:
+    """A prompt, plain or in one of the known markups."""
+    turns = _turns(text)
+    if not turns:
+        return Prompt((Message("user", text),))
+    last = turns[-1]
+    if _message(last).role != "assistant":
+        return Prompt(tuple(map(_message, turns)))
+    return Prompt(tuple(map(_message, turns[:-1])), last.string[last.start() :], last.re)
+
+
 def of_text(text: str, param: str) -> Conversation:
     """The conversation that `text` holds in one of the known markups.
 
     Raises:
         InvalidInput: it holds none, or one that does not end with the assistant.
     """
-    turns = _turns(text)
-    if len(turns) < 2 or turns[-1].role != "assistant":
-        raise InvalidInput(
-            f"{param} has no prompt and response that could be told apart; send both apart, messages, or a "
-            "text in ChatML, Llama 3, Gemma or Human/Assistant markup that ends with the assistant's turn",
-            param=param,
-        )
-    return Conversation(tuple(turns[:-1]), turns[-1].content)
+    return _conversation((), _turns(text), param)
 
 
 def of_pair(prompt: str, response: str, param: str) -> Conversation:
     """The conversation of a prompt, plain or in one of the known markups, and what follows it."""
-    turns = _turns(prompt)
-    if not turns:
-        return Conversation.of(prompt, without_end(response))
-    if turns[-1].role == "assistant":
-        return of_text(prompt + response, param)
-    return Conversation(tuple(turns), without_end(response))
+    return read_prompt(prompt).answered(response, param)
 
 
 def of_continued(text: str, prompt: str | None, param: str) -> Conversation:
@@ -65,7 +88,24 @@ def of_continued(text: str, prompt: str | None, param: str) -> Conversation:
     return of_text(text, param)
 
 
-def _turns(text: str) -> list[Message]:
+def _conversation(before: tuple[Message, ...], turns: Sequence[re.Match[str]], param: str) -> Conversation:
+    """Of `turns` after those `before`, which are not copied: many conversations may share them."""
+    more = tuple(map(_message, turns))
+    if not more or not (before or more[1:]) or more[-1].role != "assistant":
+        raise InvalidInput(
+            f"{param} has no prompt and response that could be told apart; send both apart, messages, or a "
+            "text in ChatML, Llama 3, Gemma or Human/Assistant markup that ends with the assistant's turn",
+            param=param,
+        )
+    return Conversation(before + more[:-1] if more[1:] else before, more[-1].content)
+
+
+def _message(turn: re.Match[str]) -> Message:
+    role = _ROLES.get(turn["role"], turn["role"])
+    return Message(role, turn["content"].removeprefix(_NO_THOUGHT))
+
+
+def _turns(text: str) -> list[re.Match[str]]:
     """Turns that cover all of `text`; none when no markup does."""
     text = _without_start(text)
     for markup in _MARKUPS:
@@ -74,15 +114,14 @@ def _turns(text: str) -> list[Message]:
     return []
 
 
-def _turns_by(markup: re.Pattern[str], text: str) -> list[Message]:
-    turns: list[Message] = []
+def _turns_by(markup: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    turns: list[re.Match[str]] = []
     end = 0
     while end < len(text):
         found = markup.match(text, end)
         if found is None:
             return turns if _is_end(text[end:]) else []
-        role = _ROLES.get(found["role"], found["role"])
-        turns.append(Message(role, found["content"].removeprefix(_NO_THOUGHT)))
+        turns.append(found)
         end = found.end()
     return turns
 

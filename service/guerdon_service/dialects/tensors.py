@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.dialects.markup import of_pair, of_text
 
 INPUTS = ("prompt", "response")
@@ -42,14 +43,15 @@ def as_tensor(name: str, shape: Sequence[object], texts: Sequence[str], path: st
     return Tensor(name, (count, 1)[: len(shape)], tuple(texts))
 
 
-def split_strings(data: memoryview, path: str) -> list[str]:
+def split_strings(data: memoryview, path: str, limits: Limits) -> list[str]:
     """The strings of a binary tensor: each follows its length in bytes.
 
     Raises:
-        InvalidInput: the last one is cut short, or one is not UTF-8.
+        InvalidInput: there are too many, the last one is cut short, or one is not UTF-8.
     """
-    texts = []
+    texts: list[str] = []
     while data:
+        check_count(path, len(texts) + 1, limits)
         end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
         if len(data) < end:
             raise InvalidInput(f"{path} ends within a string; send all of its bytes", param=path)
@@ -68,6 +70,12 @@ def as_text(data: bytes, path: str) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise InvalidInput(f"{path} is not UTF-8; send text in UTF-8", param=path) from None
+
+
+def check_inputs(count: int) -> None:
+    """Refuse more inputs than the model has, before any is read."""
+    if count > len(INPUTS):
+        raise _not_the_models()
 
 
 def check_type(datatype: object, path: str) -> None:
@@ -96,14 +104,18 @@ def to_conversations(inputs: Iterable[Tensor]) -> tuple[list[Conversation], tupl
         text = tensors["text"]
         return [of_text(t, f"text[{i}]") for i, t in enumerate(text.texts)], text.shape
     if tensors.keys() != set(INPUTS):
-        raise InvalidInput(
-            "inputs are not those of the model; give prompt and response, or text", param="inputs"
-        )
+        raise _not_the_models()
     prompt, response = tensors["prompt"], tensors["response"]
     if prompt.shape != response.shape:
         raise InvalidInput("inputs prompt and response differ in shape; pair them", param="inputs")
     pairs = zip(prompt.texts, response.texts, strict=True)
     return [of_pair(p, r, f"response[{i}]") for i, (p, r) in enumerate(pairs)], response.shape
+
+
+def _not_the_models() -> InvalidInput:
+    return InvalidInput(
+        "inputs are not those of the model; give prompt and response, or text", param="inputs"
+    )
 
 
 def versioned(name: str, version: str | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady
+from guerdon_service.core.limits import Limits
 from guerdon_service.dialects import tensors
 from guerdon_service.dialects.tensors import Tensor
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
@@ -16,7 +17,7 @@ from guerdon_service.rest.fields import Fields, read_list, read_string, read_tex
 async def infer(ask: Ask) -> object:
     """Tensors in, tensors out."""
     fields, binary = _split(ask)
-    inputs = list(_tensors(fields, memoryview(binary)))
+    inputs = list(_tensors(fields, memoryview(binary), ask.asked.limits))
     tensors.check_outputs(_output_names(fields))
     items, shape = tensors.to_conversations(inputs)
     result = await ask.score(items, _model(ask))
@@ -92,9 +93,11 @@ def _split(ask: Ask) -> tuple[Fields, bytes]:
     return ask.fields(ask.content[: int(header)]), ask.content[int(header) :]
 
 
-def _tensors(fields: Fields, binary: memoryview) -> Iterator[Tensor]:
-    inputs = fields.get("inputs")
-    for i, entry in enumerate(inputs if isinstance(inputs, list) else []):
+def _tensors(fields: Fields, binary: memoryview, limits: Limits) -> Iterator[Tensor]:
+    given = fields.get("inputs")
+    inputs = given if isinstance(given, list) else []
+    tensors.check_inputs(len(inputs))
+    for i, entry in enumerate(inputs):
         path = f"inputs[{i}]"
         if not isinstance(entry, dict):
             raise InvalidInput(f"{path} is no object; send a tensor", param=path)
@@ -102,9 +105,9 @@ def _tensors(fields: Fields, binary: memoryview) -> Iterator[Tensor]:
         parameters, shape = entry.get("parameters"), entry.get("shape")
         size = read_whole(parameters if isinstance(parameters, dict) else {}, "binary_data_size")
         if size is None:
-            texts = read_list(entry, "data", read_string, f"{path}.")
+            texts = read_list(entry, "data", read_string, f"{path}.", limits)
         elif 0 <= size <= len(binary):
-            texts, binary = tensors.split_strings(binary[:size], path), binary[size:]
+            texts, binary = tensors.split_strings(binary[:size], path, limits), binary[size:]
         else:
             raise InvalidInput(f"{path} is {size} bytes and {len(binary)} are left; send all", param=path)
         name = read_text(entry, "name", f"{path}.")

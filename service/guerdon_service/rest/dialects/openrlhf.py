@@ -5,6 +5,7 @@ in ``query``. The client retries everything after one second, five times, so a f
 """
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.limits import Limits
 from guerdon_service.dialects.markup import of_continued
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
 from guerdon_service.rest.fields import Fields, read_list, read_string
@@ -13,8 +14,9 @@ from guerdon_service.rest.fields import Fields, read_list, read_string
 async def get_reward(ask: Ask) -> object:
     """``{query: [..], prompts?: [..], labels?: [..]}`` to ``{rewards, scores, extra_logs}``."""
     fields = ask.fields()
-    queries = read_list(fields, "query", read_string)
-    prompts = _prompts(fields, len(queries))
+    limits = ask.asked.limits
+    queries = read_list(fields, "query", read_string, limits=limits)
+    prompts = _prompts(fields, len(queries), limits)
     if not queries:
         return {"rewards": [], "scores": [], "extra_logs": {}}
     items = [
@@ -30,10 +32,10 @@ async def get_reward(ask: Ask) -> object:
     return {"rewards": rewards, "scores": rewards, "extra_logs": logs}
 
 
-def _prompts(fields: Fields, count: int) -> list[str | None]:
+def _prompts(fields: Fields, count: int, limits: Limits) -> list[str | None]:
     if not fields.get("prompts"):
         return [None] * count
-    prompts: list[str | None] = list(read_list(fields, "prompts", read_string))
+    prompts: list[str | None] = list(read_list(fields, "prompts", read_string, limits=limits))
     if len(prompts) != count:
         raise InvalidInput(
             f"prompts holds {len(prompts)} entries and query {count}; send one prompt per query",

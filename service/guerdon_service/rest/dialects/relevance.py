@@ -21,7 +21,7 @@ async def rank_documents(
         top: name of the field that says how many are wanted; absent, null or 0 is all of them.
     """
     query = read_text(fields, "query")
-    texts = read_list(fields, documents, _document)
+    texts = read_list(fields, documents, _document, limits=ask.asked.limits)
     count = read_whole(fields, top) or len(texts)
     if count < 0:
         raise InvalidInput(f"{top} is {count}; give 1 or more, or leave it out", param=top)

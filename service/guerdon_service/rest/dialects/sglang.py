@@ -1,7 +1,8 @@
 """SGLang's routes as verl and scorers read them. No activation is ever applied."""
 
 from guerdon_service.core.errors import GuerdonError
-from guerdon_service.dialects.markup import of_pair, of_text
+from guerdon_service.dialects.markup import of_text
+from guerdon_service.dialects.ranked import responses_to
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
 from guerdon_service.rest.dialects.relevance import read_model, refuse
 from guerdon_service.rest.dialects.vllm import encoded, error_type, read_texts
@@ -19,7 +20,8 @@ async def embeddings(ask: Ask) -> object:
     """``{model, input}`` to ``data[i].embedding``, one number each."""
     fields = ask.fields()
     refuse(fields, _REFUSED)
-    items = [of_text(text, f"input[{i}]") for i, text in enumerate(read_texts(fields, "input"))]
+    texts = read_texts(fields, "input", ask.asked.limits)
+    items = [of_text(text, f"input[{i}]") for i, text in enumerate(texts)]
     result = await ask.score(items, read_model(fields))
     data = [
         {"object": "embedding", "index": i, "embedding": encoded(fields, score.reward)}
@@ -34,8 +36,8 @@ async def score(ask: Ask) -> object:
     """``{query, items, model}`` to ``scores``, a list of one number for each item."""
     fields = ask.fields()
     refuse(fields, _REFUSED)
-    query = read_text(fields, "query")
-    items = [of_pair(query, text, f"items[{i}]") for i, text in enumerate(read_texts(fields, "items"))]
+    query, limits = read_text(fields, "query"), ask.asked.limits
+    items = responses_to(query, read_texts(fields, "items", limits), limits, ("query", "items"))
     result = await ask.score(items, read_model(fields))
     tokens = result.usage.num_tokens
     return {

@@ -11,6 +11,7 @@ from guerdon_service.core.errors import (
     NotReady,
     TooManyItems,
 )
+from guerdon_service.core.limits import check_count
 from guerdon_service.dialects.ranked import sigmoid
 from guerdon_service.dialects.tei import LABEL, TOKENIZATION_WORKERS, as_conversation, kind_of
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
@@ -29,6 +30,7 @@ async def predict(ask: Ask) -> object:
     inputs, raw = fields.get("inputs"), _is_raw(fields)
     is_batch = isinstance(inputs, list) and bool(inputs) and isinstance(inputs[0], list)
     batch = inputs if isinstance(inputs, list) and is_batch else [inputs]
+    check_count("inputs", len(batch), ask.asked.limits)
     items = [_item(given, f"inputs[{i}]" if is_batch else "inputs") for i, given in enumerate(batch)]
     scores = (await ask.score(items, None)).scores
     answers = [[{"score": s.reward if raw else sigmoid(s.reward), "label": LABEL}] for s in scores]

@@ -11,9 +11,10 @@ from http import HTTPStatus
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.limits import Limits
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.dialects.markup import of_pair, of_text, without_end
-from guerdon_service.dialects.ranked import Ranked, sigmoid
+from guerdon_service.dialects.ranked import Ranked, responses_to, sigmoid
 from guerdon_service.rest.dialects.dialect import Ask, Dialect, DialectRoute
 from guerdon_service.rest.dialects.relevance import rank_documents, read_model, read_switch, refuse
 from guerdon_service.rest.fields import Fields, read_list, read_string, read_text, read_turns
@@ -51,9 +52,7 @@ async def score(ask: Ask) -> object:
     """Two lists, or a text and a list, to ``data[i].score``: the second text answers the first."""
     fields = ask.fields()
     refuse(fields, _REFUSED)
-    firsts, seconds, name = _sides(fields)
-    items = [of_pair(a, b, f"{name}[{i}]") for i, (a, b) in enumerate(zip(firsts, seconds, strict=True))]
-    result = await ask.score(items, read_model(fields))
+    result = await ask.score(_pairs(fields, ask.asked.limits), read_model(fields))
     values = _activated(fields, result)
     data = [{"index": i, "object": "score", "score": value} for i, value in enumerate(values)]
     return _reply(ask, "score", result, data)
@@ -79,7 +78,8 @@ async def tokenize(ask: Ask) -> object:
     refuse(fields, _REFUSED | {"return_token_strs": "only ids are given, leave it out"})
     if fields.get("messages") is None:
         read_text(fields, "prompt")  # one text, unlike the other routes' lists
-    tokens, max_tokens = await ask.asked.token_ids(_conversations(fields, "prompt")[0], read_model(fields))
+    item = _conversations(fields, "prompt", ask.asked.limits)[0]
+    tokens, max_tokens = await ask.asked.token_ids(item, read_model(fields))
     return {"count": len(tokens), "max_model_len": max_tokens, "tokens": tokens, "token_strs": None}
 
 
@@ -93,12 +93,13 @@ def error_type(status: int) -> str:
     return HTTPStatus(status).phrase.replace(" ", "").removesuffix("Error") + "Error"
 
 
-def read_texts(fields: Fields, key: str) -> list[str]:
-    """A text or a list of texts; token ids are refused."""
+def read_texts(fields: Fields, key: str, limits: Limits) -> list[str]:
+    """A text or a list of texts; token ids are refused, and more texts than one request may hold."""
     value = fields.get(key)
     if isinstance(value, list) and any(not isinstance(text, str) for text in value):
         raise InvalidInput(f"{key} holds token ids; send text, which is tokenized here", param=key)
-    return read_list({key: [value]} if isinstance(value, str) else fields, key, read_string)
+    given: Fields = {key: [value]} if isinstance(value, str) else fields
+    return read_list(given, key, read_string, limits=limits)
 
 
 def encoded(fields: Fields, value: float) -> object:
@@ -111,15 +112,15 @@ def encoded(fields: Fields, value: float) -> object:
 
 async def _pooled(ask: Ask, fields: Fields) -> tuple[list[float], ScoreResult]:
     refuse(fields, _REFUSED)
-    items = _conversations(fields, "input")
+    items = _conversations(fields, "input", ask.asked.limits)
     result = await ask.score(items, read_model(fields))
     return _activated(fields, result), result
 
 
-def _conversations(fields: Fields, key: str) -> list[Conversation]:
+def _conversations(fields: Fields, key: str, limits: Limits) -> list[Conversation]:
     """Of `messages`, or of the texts at `key`."""
     if fields.get("messages") is None:
-        return [of_text(text, f"{key}[{i}]") for i, text in enumerate(read_texts(fields, key))]
+        return [of_text(text, f"{key}[{i}]") for i, text in enumerate(read_texts(fields, key, limits))]
     turns = read_turns({"messages": fields["messages"]}, "")
     if not turns or turns[-1].role != "assistant":
         raise InvalidInput("messages do not end with the assistant's turn; add it", param="messages")
@@ -131,17 +132,20 @@ def _activated(fields: Fields, result: ScoreResult) -> list[float]:
     return [sigmoid(r) for r in rewards] if read_switch(fields, _ACTIVATION, default=True) else rewards
 
 
-def _sides(fields: Fields) -> tuple[list[str], list[str], str]:
+def _pairs(fields: Fields, limits: Limits) -> list[Conversation]:
+    """Of two lists of texts, or of a text and a list."""
     for first, second in _SIDES:
         if fields.get(first) is not None and fields.get(second) is not None:
-            firsts, seconds = read_texts(fields, first), read_texts(fields, second)
-            firsts = firsts * len(seconds) if len(firsts) == 1 else firsts
+            firsts, seconds = read_texts(fields, first, limits), read_texts(fields, second, limits)
+            if len(firsts) == 1:
+                return responses_to(firsts[0], seconds, limits, (first, second))
             if len(firsts) != len(seconds):
                 raise InvalidInput(
                     f"{first} holds {len(firsts)} texts and {second} {len(seconds)}; send one or as many",
                     param=first,
                 )
-            return firsts, seconds, second
+            pairs = enumerate(zip(firsts, seconds, strict=True))
+            return [of_pair(a, b, f"{second}[{i}]") for i, (a, b) in pairs]
     raise InvalidInput("queries is missing; send queries and documents", param="queries")
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from guerdon_protos.dialects import oip_pb2 as pb
 from guerdon_service.core.errors import InvalidInput, UnknownModel
+from guerdon_service.core.limits import Limits, check_count
 from guerdon_service.dialects import tensors
 from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.dialects.tensors import Tensor
@@ -63,7 +64,7 @@ async def infer(scorer: PatientScorer, data: bytes) -> pb.ModelInferResponse:
     """Tensors in, tensors out."""
     message = read_message(pb.ModelInferRequest, data)
     tensors.check_outputs(output.name for output in message.outputs)
-    items, shape = tensors.to_conversations(list(_tensors(message)))
+    items, shape = tensors.to_conversations(list(_tensors(message, scorer.limits)))
     result = await scorer.score(items, tensors.versioned(message.model_name, message.model_version))
     reply = pb.ModelInferResponse(
         model_name=result.model.name, model_version=result.model.version, id=message.id
@@ -77,7 +78,8 @@ async def infer(scorer: PatientScorer, data: bytes) -> pb.ModelInferResponse:
     return reply
 
 
-def _tensors(message: pb.ModelInferRequest) -> Iterator[Tensor]:
+def _tensors(message: pb.ModelInferRequest, limits: Limits) -> Iterator[Tensor]:
+    tensors.check_inputs(len(message.inputs))
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise InvalidInput(
@@ -88,8 +90,9 @@ def _tensors(message: pb.ModelInferRequest) -> Iterator[Tensor]:
         path = f"inputs[{i}]"
         tensors.check_type(entry.datatype, path)
         if raw:
-            texts: Sequence[str] = tensors.split_strings(memoryview(raw[i]), path)
+            texts: Sequence[str] = tensors.split_strings(memoryview(raw[i]), path, limits)
         else:
+            check_count(path, len(entry.contents.bytes_contents), limits)
             texts = [tensors.as_text(text, path) for text in entry.contents.bytes_contents]
         yield tensors.as_tensor(entry.name, entry.shape, texts, path)
 
