@@ -15,7 +15,7 @@ from guerdon_protos.dialects import oip_pb2, tei_pb2
 from guerdon_protos.dialects.oip_pb2_grpc import GRPCInferenceServiceStub
 from guerdon_protos.dialects.tei_pb2_grpc import RerankStub
 from guerdon_service.core.conversation import Message
-from guerdon_service.core.errors import InputTooLong
+from guerdon_service.core.errors import InputTooLong, TooManyItems
 from guerdon_service.core.limits import Limits
 from guerdon_service.dialects import ranked
 from guerdon_service.dialects.markup import Prompt, read_prompt
@@ -133,6 +133,12 @@ async def test_a_query_is_read_once_for_all_texts(monkeypatch: pytest.MonkeyPatc
     first, *others = responses_to(query, ["a", "b", "c"], Limits(), ("query", "texts"))
     assert read == [query]
     assert len(others) == 2 and all(other.prompt is first.prompt for other in others)
+
+
+async def test_the_turns_that_texts_share_are_counted_for_each() -> None:
+    with pytest.raises(TooManyItems, match="texts make conversations of 600000 turns") as refused:
+        responses_to("\n\nHuman: a" * 60, ["x"] * 10_000, Limits(), ("query", "texts"))
+    assert refused.value.param == "texts"
 
 
 async def test_a_response_that_the_query_begins_is_not_repeated_without_end() -> None:

@@ -27,6 +27,8 @@ from guerdon_service.core.result import ScoreResult
 from tests.fakes import CodePointEncoder, WeightedSumBackend, load_fake, manifest, running_service
 
 PROMPT = (Message("user", "why?"),)
+CROWD = (Message("boss", ""),) * 125_000
+"""More turns than the prompts of five conversations may have; whoever looks at the first refuses its role."""
 
 
 def conversation(response: str, prompt: str = "why?") -> Conversation:
@@ -204,6 +206,9 @@ async def test_several_models_answer_at_once_each_by_its_own_queue() -> None:
         (RankQuery(PROMPT, ("a", "")), InvalidInput, "candidates[1]"),
         (RankQuery((), ("a",)), InvalidInput, "prompt"),
         (RankQuery(PROMPT, ("a",), top_k=0), InvalidInput, "top_k"),
+        (ScoreQuery((Conversation(CROWD, "a"),) * 5), TooManyItems, "items"),
+        (CompareQuery((Pair(CROWD, "a", "b"),) * 3), TooManyItems, "pairs"),
+        (RankQuery(CROWD, ("a",) * 5), TooManyItems, "candidates"),
     ],
 )
 async def test_bad_input_names_its_parameter_and_a_good_request_beside_it_is_answered(

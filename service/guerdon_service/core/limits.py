@@ -4,6 +4,11 @@ from dataclasses import dataclass, replace
 
 from guerdon_service.core.errors import TooManyItems
 
+MAX_TURNS = 500_000
+"""Most turns before the responses of one request, those of a shared prompt counted for each: a turn may be
+empty, so that neither bytes nor characters bound them, and each is looked at before anything waits.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -54,5 +59,18 @@ def check_count(param: str, count: int, limits: Limits) -> None:
     if count > limits.max_items:
         raise TooManyItems(
             f"{param} holds {count} entries, the limit max_items is {limits.max_items}; send several",
+            param=param,
+        )
+
+
+def check_turns(param: str, count: int) -> None:
+    """Refuse more turns than `MAX_TURNS`; `param` names the list whose entries have them.
+
+    Raises:
+        TooManyItems: there are more.
+    """
+    if count > MAX_TURNS:
+        raise TooManyItems(
+            f"{param} make conversations of {count} turns in all, the limit is {MAX_TURNS}; send several",
             param=param,
         )

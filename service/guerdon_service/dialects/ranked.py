@@ -6,7 +6,7 @@ from math import exp
 
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InputTooLong
-from guerdon_service.core.limits import Limits, check_count
+from guerdon_service.core.limits import Limits, check_count, check_turns
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.dialects.markup import read_prompt
 from guerdon_service.dialects.patient_scorer import PatientScorer
@@ -55,6 +55,7 @@ def responses_to(
             param=name,
         )
     prompt = read_prompt(query)
+    check_turns(param, len(prompt.turns) * len(texts))
     if len(prompt.begun) * len(texts) > limits.max_body_bytes:
         raise InputTooLong(
             f"{name} begins the response with {len(prompt.begun)} characters, which for each of {len(texts)} "

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from guerdon_service.core.conversation import Conversation, check_conversation
 from guerdon_service.core.errors import InputTooLong, InvalidInput
-from guerdon_service.core.limits import Limits, check_count
+from guerdon_service.core.limits import Limits, check_count, check_turns
 from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
 from guerdon_service.scoring.model_scorer import Entry
 
@@ -12,6 +12,7 @@ from guerdon_service.scoring.model_scorer import Entry
 def score_entries(query: ScoreQuery, limits: Limits) -> list[Entry]:
     """Check and name the items of a score query."""
     _check_count("items", len(query.items), limits)
+    check_turns("items", sum(len(item.prompt) for item in query.items))
     return _checked(
         [Entry(item, f"items[{i}].prompt", f"items[{i}].response") for i, item in enumerate(query.items)],
         limits,
@@ -21,6 +22,7 @@ def score_entries(query: ScoreQuery, limits: Limits) -> list[Entry]:
 def compare_entries(query: CompareQuery, limits: Limits) -> list[Entry]:
     """Check and name both sides of every pair: a0, b0, a1, b1, ..."""
     _check_count("pairs", len(query.pairs), limits)
+    check_turns("pairs", sum(2 * len(pair.prompt) for pair in query.pairs))
     return _checked(
         [
             Entry(Conversation(pair.prompt, text), f"pairs[{i}].prompt", f"pairs[{i}].{side}")
@@ -34,6 +36,7 @@ def compare_entries(query: CompareQuery, limits: Limits) -> list[Entry]:
 def rank_entries(query: RankQuery, limits: Limits) -> list[Entry]:
     """Check and name the candidates of a rank query."""
     _check_count("candidates", len(query.candidates), limits)
+    check_turns("candidates", len(query.prompt) * len(query.candidates))
     if query.top_k is not None and query.top_k < 1:
         raise InvalidInput(f"top_k is {query.top_k}; give 1 or more, or leave it out", param="top_k")
     return _checked(
