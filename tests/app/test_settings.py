@@ -147,6 +147,7 @@ def test_other_programs_variables_and_the_clients_are_left_alone() -> None:
     ("sources", "param", "near"),
     [
         ({"environ": {"GUERDON_POTR": "1"}}, "GUERDON_POTR", "port"),
+        ({"environ": {"GUERDON_REST_PORT": "8080"}}, "GUERDON_REST_PORT", "grpc_port"),
         ({"environ": {"GUERDON_LIMITS__MAX_ITEM": "1"}}, "GUERDON_LIMITS__MAX_ITEM", "max_items"),
         ({"environ": {"GUERDON_MODELS__A__SORCE": "1"}}, "GUERDON_MODELS__A__SORCE", "source"),
         ({"environ": {"GUERDON_REDIS__URL": "1"}}, "GUERDON_REDIS", "redis_url"),

@@ -16,13 +16,13 @@ VALUES = {"default": {}} | {
 Manifest = dict[str, Any]
 
 
-def render(values: dict[str, Any]) -> list[Manifest]:
-    """Every manifest of a release named ``rel``.
+def render(values: dict[str, Any], name: str = "rel") -> list[Manifest]:
+    """Every manifest of a release of that name.
 
     Raises:
         HelmValuesError: the values do not meet the chart's schema.
     """
-    texts = Chart.load(str(CHART)).render(values, name="rel")
+    texts = Chart.load(str(CHART)).render(values, name=name)
     sources = [text for path, text in sorted(texts.items()) if path.endswith(".yaml")]
     return [document for text in sources for document in yaml.safe_load_all(text) if document]
 

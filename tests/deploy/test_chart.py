@@ -87,6 +87,22 @@ def test_the_service_takes_the_settings_and_flags_that_it_is_given(name: str, tm
     assert (settings.port, settings.grpc_port, settings.host) == (8080, 8081, "0.0.0.0")
 
 
+def test_services_that_kubernetes_tells_pods_of_are_no_settings() -> None:
+    """Of a release that is named as the documentation names it: they begin as the settings do."""
+    embedded = {
+        "admin": {"enabled": True},
+        "redis": {"enabled": True},
+        "postgresql": VALUES["trial"]["postgresql"],
+    }
+    manifests = render(embedded, "guerdon")
+    for pod, container in containers(manifests):
+        assert container["name"] in ("redis", "postgresql") or pod["enableServiceLinks"] is False
+    links = {k: v for m in manifests if m["kind"] == "Service" for k, v in service_links(m).items()}
+    assert links["GUERDON_PORT"] == links["GUERDON_PORT_8080_TCP"] == "tcp://10.0.0.1:8080"
+    assert {"GUERDON_ADMIN_PORT", "GUERDON_REDIS_SERVICE_HOST", "GUERDON_SERVICE_PORT_GRPC"} <= links.keys()
+    assert load_settings({}, links, None) == load_settings({}, {}, None)
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_pods_are_locked_down(name: str) -> None:
     """No root, no writable root file system, no capability, no token for the cluster's API."""
@@ -246,7 +262,24 @@ async def test_the_probe_of_mutual_tls_is_answered(tmp_path: Any) -> None:
             assert await child.wait() == status
 
 
-def containers(manifests: tuple[Manifest, ...]) -> list[tuple[Manifest, Manifest]]:
+def service_links(service: Manifest) -> dict[str, str]:
+    """Variables that Kubernetes gives every pod of the namespace that does not refuse them."""
+    name = service["metadata"]["name"].upper().replace("-", "_")
+    first, *_ = ports = service["spec"]["ports"]
+    links = {
+        f"{name}_SERVICE_HOST": "10.0.0.1",
+        f"{name}_SERVICE_PORT": f"{first['port']}",
+        f"{name}_PORT": f"tcp://10.0.0.1:{first['port']}",
+    }
+    for port in ports:
+        one, number = f"{name}_PORT_{port['port']}_TCP", f"{port['port']}"
+        links |= {f"{name}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}": number}
+        links |= {one: f"tcp://10.0.0.1:{number}", f"{one}_PROTO": "tcp"}
+        links |= {f"{one}_PORT": number, f"{one}_ADDR": "10.0.0.1"}
+    return links
+
+
+def containers(manifests: tuple[Manifest, ...] | list[Manifest]) -> list[tuple[Manifest, Manifest]]:
     """Every pod template's spec with each of its containers."""
     pods = [m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {})]
     return list(chain.from_iterable([(pod, c) for c in pod["containers"]] for pod in pods))
