@@ -2,7 +2,7 @@
 # The service, without build tools in what runs but for CUDA's gcc.
 #   docker build --target cpu --build-arg TORCH_INDEX_URL=<index with CPU builds of torch> -t guerdon:cpu .
 #   docker build --target cuda -t guerdon:cuda .
-# Runs as user 10001 and writes to /tmp alone: --read-only --tmpfs /tmp, for CUDA /tmp:exec.
+# Runs as user 10001 and writes to /tmp and /data alone: --read-only --tmpfs /tmp (for CUDA /tmp:exec) --volume NAME:/data.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 
 FROM ${PYTHON_IMAGE} AS source
@@ -23,13 +23,15 @@ ARG TORCH_INDEX_URL
 RUN .ci/install /opt/guerdon cuda
 
 FROM ${PYTHON_IMAGE} AS runtime
-RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin guerdon
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin guerdon \
+    && install --directory --owner=10001 --group=10001 /data
 ENV PATH=/opt/guerdon/bin:$PATH \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HF_HUB_DISABLE_TELEMETRY=1 \
-    GUERDON_HOST=0.0.0.0
+    GUERDON_HOST=0.0.0.0 \
+    GUERDON_DATA_FOLDER=/data
 USER 10001:10001
 EXPOSE 8080 8081
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \

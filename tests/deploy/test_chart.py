@@ -54,6 +54,7 @@ def test_the_schemas_would_find_an_unknown_field() -> None:
         {"replica": 2},
         {"autoscaling": {"mode": "cpu"}},
         {"settings": {"redis_url": "redis://in-a-config-map"}},
+        {"settings": {"data_folder": "/elsewhere"}},
         {"postgresql": {"enabled": True}},
         {"tls": {"mutual": True}},
         {"admin": {"httpPort": 0}},

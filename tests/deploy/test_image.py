@@ -73,6 +73,12 @@ def stages() -> dict[str, list[str]]:
     return found
 
 
+def image_environment() -> dict[str, str]:
+    """Variables that the image sets."""
+    (line,) = [line for line in stages()["runtime"] if line.startswith("ENV")]
+    return dict(word.split("=", 1) for word in line.split()[1:])
+
+
 @pytest.mark.parametrize("variant", ["cpu", "cuda"])
 def test_a_target_holds_what_the_script_installed_and_no_build_stage(variant: str) -> None:
     found = stages()
@@ -83,7 +89,7 @@ def test_a_target_holds_what_the_script_installed_and_no_build_stage(variant: st
     assert ["gcc" in line for line in compiler] == {"cpu": [], "cuda": [False, True, False]}[variant]
     assert compiler[-1:] == {"cpu": [], "cuda": ["USER 10001:10001"]}[variant]
     runtime = [line.split()[0] for line in found["runtime"]]
-    assert "COPY" not in runtime and runtime.count("RUN") == 1, "a user is made, nothing else"
+    assert "COPY" not in runtime and runtime.count("RUN") == 1, "a user and its folder are made, nothing else"
     assert list(found)[-1] == "cpu", "the target of a plain docker build"
 
 
@@ -102,8 +108,18 @@ async def test_the_health_check_asks_whether_it_is_ready() -> None:
 
 def test_the_service_takes_the_variables_that_image_and_compose_file_set() -> None:
     compose = COMPOSE["services"]["guerdon"]["environment"]
-    settings = load_settings({}, {**compose, "GUERDON_HOST": "0.0.0.0"}, None)
+    settings = load_settings({}, image_environment() | compose, None)
     assert (settings.host, settings.redis_url) == ("0.0.0.0", compose["GUERDON_REDIS_URL"])
+
+
+def test_there_is_a_place_for_data_sets_beside_a_root_that_cannot_be_written_to() -> None:
+    """A named volume takes the owner of the image's folder."""
+    folder = load_settings({}, image_environment(), None).data_folder
+    (made,) = [line for line in stages()["runtime"] if line.startswith("RUN")]
+    assert made.endswith(f"install --directory --owner=10001 --group=10001 {folder}")
+    (mounted,) = COMPOSE["services"]["guerdon"]["volumes"]
+    volume, _, at = mounted.partition(":")
+    assert (Path(at), volume in COMPOSE["volumes"]) == (folder, True)
 
 
 def test_compose_waits_as_long_as_the_drain() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.evaluation.add_dataset import add_dataset
 from guerdon_service.evaluation.read import data_sha256, read_items
 
@@ -69,6 +69,12 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
         add_dataset(tmp_path / "data", name, RECORDS)
     assert refused.value.param == "name"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(GuerdonError, match=r"cannot be written to \(Not a directory\);.* set data_folder"):
+        add_dataset(tmp_path / "file" / "data", "mine.jsonl", RECORDS)
 
 
 @pytest.mark.parametrize(

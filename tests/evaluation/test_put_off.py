@@ -109,16 +109,35 @@ async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationS
     assert (done.state, done.error, done.done) == ("done", None, 600)
 
 
-async def test_a_model_that_never_comes_is_given_up(store: SqlEvaluationStore, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "data", "told"), [(["old"], "data", "new"), (["new"], "empty", "pairs.jsonl.gz")]
+)
+async def test_a_model_or_data_that_never_comes_is_given_up(
+    store: SqlEvaluationStore, folder: Path, names: list[str], data: str, told: str
+) -> None:
     async with running_replica(store, folder, works=False) as first:
         started = await first.evaluator.start(ONE)
     aged = replace(started, id="aged", created_at=time.time() - MAX_WAIT_S - 1)
     store.cancel(started.id)
     store.create(aged)
-    async with running_replica(store, folder, names=["old"]) as second:
+    async with running_replica(store, folder.with_name(data), names=names) as second:
         ended = await second.ended("aged")
     assert ended.state == "failed"
-    assert "new" in (ended.error or "")
+    assert told in (ended.error or "")
+
+
+async def test_data_of_another_replica_is_left_to_it(store: SqlEvaluationStore, folder: Path) -> None:
+    async with (
+        running_replica(store, folder, works=False) as first,
+        running_replica(store, folder.with_name("empty")) as second,
+    ):
+        started = await first.evaluator.start(ONE)
+        async for shown in second.evaluator.follow(started.id):
+            if shown.state != "queued":  # the one that has no data took it
+                break
+        first.work()
+        done = await first.ended(started.id)
+    assert (done.state, done.error, done.done) == ("done", None, 300)
 
 
 class Faltering(SqlEvaluationStore):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon_service.core.dataset import Dataset
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.evaluation.shapes import BadRecord, to_item
 
 SUFFIX = ".jsonl"
@@ -23,12 +23,20 @@ def add_dataset(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -
     Raises:
         InvalidInput: `name` is no plain file name that ends in `SUFFIX` or has other records already, or a
             record is no preference.
+        GuerdonError: the folder cannot be written to.
     """
     path = _path(folder, name)
     _check(records, name)
     content = "".join(json.dumps(record) + "\n" for record in records).encode("ascii")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not _create(path, content) and path.read_bytes() != content:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_kept = _create(path, content) or path.read_bytes() == content
+    except OSError as err:
+        raise GuerdonError(
+            f"the service's data folder cannot be written to ({err.strerror}); make room in it, or set "
+            "data_folder to one that the service may write to"
+        ) from err
+    if not is_kept:
         raise InvalidInput(f"name {name!r} is taken by other records; give another", param="name")
     return Dataset(name, hashlib.sha256(content).hexdigest(), len(records))
 

@@ -5,11 +5,16 @@ from pathlib import Path
 from guerdon_service.core.errors import InvalidInput
 
 
+class MissingDataset(InvalidInput):
+    """The data folder has no such file; that of another replica may."""
+
+
 def dataset_path(folder: Path, name: str) -> Path:
     """The file `name` of `folder`.
 
     Raises:
-        InvalidInput: `name` is no plain file name, leads out of the folder, or there is no such file.
+        InvalidInput: `name` is no plain file name, or leads out of the folder.
+        MissingDataset: there is no such file.
     """
     path = folder / name
     is_plain = name == Path(name).name and not name.startswith(".")
@@ -23,7 +28,7 @@ def dataset_path(folder: Path, name: str) -> Path:
             f"dataset is {name[:80]!r}; give the name of a file in the service's data folder", param="dataset"
         )
     if not is_there:
-        raise InvalidInput(
+        raise MissingDataset(
             f"dataset {name[:80]!r} is not in the service's data folder; put it there", param="dataset"
         )
     return path

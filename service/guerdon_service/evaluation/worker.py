@@ -11,7 +11,7 @@ from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, Un
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore, ItemScores
 from guerdon_service.evaluation.build_report import Data, build_report
 from guerdon_service.evaluation.contender import ContenderScorer
-from guerdon_service.evaluation.dataset import dataset_path
+from guerdon_service.evaluation.dataset import MissingDataset, dataset_path
 from guerdon_service.evaluation.pinning import KeepLoaded
 from guerdon_service.evaluation.pulse import Pulse
 from guerdon_service.evaluation.read import data_sha256, read_items
@@ -20,7 +20,8 @@ from guerdon_service.evaluation.robustness import probes
 from guerdon_service.scoring.service import ScoringService
 
 MAX_WAIT_S = 86_400.0
-"""How long a job waits for a model that is neither loaded nor registered, in seconds after its creation."""
+"""How long a job waits for a data set that is not here, or a model that is neither loaded nor registered, in
+seconds after its creation."""
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Worker:
             await self._run(claimed)
         except NotReady as err:
             log.warning("evaluation put off", extra={"evaluation": claimed.id, "reason": err.message})
-        except UnknownModel as err:
+        except (UnknownModel, MissingDataset) as err:
             log.warning("evaluation put off", extra={"evaluation": claimed.id, "reason": err.message})
             if time.time() - claimed.created_at > MAX_WAIT_S:
                 await self._fail(claimed.id, err.message)

@@ -1,0 +1,54 @@
+"""What values make of a pod: its folders, its place, its environment, its probes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from guerdon_service.app.flags import parse_flags
+from guerdon_service.app.load_settings import load_settings
+from tests.deploy.chart import VALUES, Manifest, only, render
+
+
+def pod(values: dict[str, Any]) -> Manifest:
+    """The service's pod."""
+    spec: Manifest = only(render(values), "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def mounted(values: dict[str, Any], path: str) -> tuple[Manifest, bool]:
+    """What a folder of the pod is made of, and whether the service may write to it."""
+    spec = pod(values)
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["mountPath"] == path]
+    (volume,) = [v for v in spec["volumes"] if v["name"] == mount["name"]]
+    source = {kind: what for kind, what in volume.items() if kind != "name"}
+    is_claim_read_only = source.get("persistentVolumeClaim", {}).get("readOnly", False)
+    assert is_claim_read_only == mount.get("readOnly", False)
+    return source, not is_claim_read_only
+
+
+@pytest.mark.parametrize(
+    ("values", "source"),
+    [
+        ({}, {"emptyDir": {}}),
+        ({"data": {"existingClaim": "sets"}}, {"persistentVolumeClaim": {"claimName": "sets"}}),
+    ],
+)
+def test_data_sets_have_a_folder_that_the_service_may_write_to(
+    values: dict[str, Any], source: Manifest
+) -> None:
+    flags, _ = parse_flags([a for a in pod(values)["containers"][0]["args"][1:] if "config" not in a])
+    assert load_settings(flags, {}, None).data_folder == Path("/data")
+    assert mounted(values, "/data") == (source, True)
+
+
+@pytest.mark.parametrize("read_only", [None, True, False])
+def test_artifacts_are_read_only_unless_fetched_ones_are_kept_there(read_only: bool | None) -> None:
+    models = {"existingClaim": "artifacts"} | ({} if read_only is None else {"readOnly": read_only})
+    source, is_writable = mounted({"models": models}, "/models")
+    assert source["persistentVolumeClaim"]["claimName"] == "artifacts"
+    assert is_writable is (read_only is False)
+
+
+def test_the_model_store_of_production_can_be_written_to() -> None:
+    assert mounted(VALUES["production"], VALUES["production"]["settings"]["model_store"])[1]
