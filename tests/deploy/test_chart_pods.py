@@ -27,6 +27,19 @@ def mounted(values: dict[str, Any], path: str) -> tuple[Manifest, bool]:
     return source, not is_claim_read_only
 
 
+def test_the_migrations_job_runs_where_the_service_does() -> None:
+    place = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "gpu"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+    }
+    job = only(render(place), "Job", "rel-guerdon-migrate")["spec"]["template"]["spec"]
+    for spec in (pod(place), job):
+        assert {key: spec[key] for key in place} == place
+    assert not place.keys() & pod({}).keys()
+
+
 @pytest.mark.parametrize(
     ("values", "source"),
     [

@@ -73,6 +73,15 @@ timeoutSeconds: 5
 {{- end -}}
 {{- end -}}
 
+{{- /* Where a pod of ours may run, and how its image is had. */ -}}
+{{- define "guerdon.place" -}}
+{{- range $name := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" }}
+{{- with index $.Values $name }}
+{{ $name }}: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "guerdon.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
