@@ -55,6 +55,8 @@ def test_the_schemas_would_find_an_unknown_field() -> None:
         {"autoscaling": {"mode": "cpu"}},
         {"settings": {"redis_url": "redis://in-a-config-map"}},
         {"settings": {"data_folder": "/elsewhere"}},
+        {"settings": {"policies": {"far": {"url": "https://far/v1", "api_key": "-"}}}},
+        {"settings": {"judges": {"strict": {"url": "https://far/v1", "api_key": "-"}}}},
         {"postgresql": {"enabled": True}},
         {"tls": {"mutual": True}},
         {"admin": {"httpPort": 0}},

@@ -40,6 +40,31 @@ def test_the_migrations_job_runs_where_the_service_does() -> None:
     assert not place.keys() & pod({}).keys()
 
 
+def test_variables_are_those_of_the_service_and_of_the_migrations_job() -> None:
+    more = [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}]
+    whole = [{"secretRef": {"name": "keys"}}]
+    manifests = render({"extraEnv": more, "extraEnvFrom": whole})
+    service = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    job = only(manifests, "Job", "rel-guerdon-migrate")["spec"]["template"]["spec"]["containers"][0]
+    for container in (service, job):
+        names = [variable["name"] for variable in container["env"]]
+        assert names == ["GUERDON_REDIS_URL", "GUERDON_STATE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"]
+        assert container["envFrom"] == whole
+    assert "envFrom" not in pod({})["containers"][0]
+
+
+def test_a_key_of_a_judge_comes_from_a_secret(tmp_path: Path) -> None:
+    """The file has the judge, a variable its key."""
+    (tmp_path / "guerdon.toml").write_text(
+        only(render(VALUES["production"]), "ConfigMap")["data"]["guerdon.toml"]
+    )
+    names = [variable["name"] for variable in pod(VALUES["production"])["containers"][0]["env"]]
+    given = {name: "secret" for name in names if name.endswith("__API_KEY")}
+    settings = load_settings({}, given, tmp_path / "guerdon.toml")
+    assert {name: j.api_key.get_secret_value() for name, j in settings.judges.items()} == {"strict": "secret"}
+    assert settings.otel
+
+
 @pytest.mark.parametrize(
     ("values", "source"),
     [

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,13 @@ def test_compose_waits_as_long_as_the_drain() -> None:
     assert service["tmpfs"] == ["/tmp"]
 
 
+@pytest.mark.parametrize("variant", ["cpu", "cuda"])
+def test_the_image_can_trace_and_keep_its_state_in_postgresql(variant: str) -> None:
+    script = (ROOT / ".ci" / "install").read_text()
+    (extras,) = re.findall(rf"^  {variant}\) extras=(\S+)", script, re.MULTILINE)
+    assert {"serve", "otel", "postgres"} <= set(extras.split(","))
+
+
 @pytest.mark.timeout(900)  # a whole installation, and a service's start
 def test_the_dockerfile_copies_all_that_it_installs(tmp_path: Path) -> None:
     """The wheel made from nothing but what the image copies is the whole service, its data included."""
@@ -143,6 +151,8 @@ def test_the_dockerfile_copies_all_that_it_installs(tmp_path: Path) -> None:
         check=True,
     )
     assert run.stdout == "no state URL is given: nothing to do\n"
+    traced = "from guerdon_service.app.tracing import configure_tracing; configure_tracing()"
+    subprocess.run([guerdon.with_name("python"), "-c", traced], cwd=tmp_path, check=True)
     command = (str(guerdon), "serve", "--port", "0", "--grpc-port", "0")
     with running_service(command, START_S) as service, Client(service.rest) as client:
         assert client.score([("How are you?", "Fine, thanks.")]).model.name

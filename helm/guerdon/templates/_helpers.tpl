@@ -43,14 +43,21 @@ postgresql+psycopg://guerdon:{{ required "postgresql.password is empty; give one
 {{- end -}}
 {{- end -}}
 
-{{- /* What the service and the migrations job read from the secret; a key that is not there is left out. */ -}}
-{{- define "guerdon.secretEnv" -}}
-- name: GUERDON_REDIS_URL
-  valueFrom:
-    secretKeyRef: {name: {{ include "guerdon.secretName" . }}, key: redis-url, optional: true}
-- name: GUERDON_STATE_URL
-  valueFrom:
-    secretKeyRef: {name: {{ include "guerdon.secretName" . }}, key: state-url, optional: true}
+{{- /* Variables of the service and of the migrations job; a key that the secret has not got is left out. */ -}}
+{{- define "guerdon.env" -}}
+env:
+  - name: GUERDON_REDIS_URL
+    valueFrom:
+      secretKeyRef: {name: {{ include "guerdon.secretName" . }}, key: redis-url, optional: true}
+  - name: GUERDON_STATE_URL
+    valueFrom:
+      secretKeyRef: {name: {{ include "guerdon.secretName" . }}, key: state-url, optional: true}
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.extraEnvFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- /* An HTTP probe; behind mutual TLS, where the kubelet has no certificate, the pod asks itself with one. */ -}}
