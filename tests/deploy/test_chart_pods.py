@@ -1,4 +1,4 @@
-"""What values make of a pod: its folders, its place, its environment, its probes."""
+"""What values make of a pod: its folders, its place, its environment, who may reach it, its probes."""
 
 from pathlib import Path
 from typing import Any
@@ -90,3 +90,13 @@ def test_artifacts_are_read_only_unless_fetched_ones_are_kept_there(read_only: b
 
 def test_the_model_store_of_production_can_be_written_to() -> None:
     assert mounted(VALUES["production"], VALUES["production"]["settings"]["model_store"])[1]
+
+
+@pytest.mark.parametrize("name", ["production", "secure"])
+def test_prometheus_may_scrape_from_its_namespace_and_do_nothing_else(name: str) -> None:
+    scrapers = VALUES[name]["serviceMonitor"]["from"]
+    rules = only(render(VALUES[name]), "NetworkPolicy")["spec"]["ingress"]
+    assert [rule["ports"] for rule in rules if rule["from"] == scrapers] == [[{"port": "http"}]]
+    without = VALUES[name] | {"serviceMonitor": {"from": scrapers}}  # it is off
+    rules = only(render(without), "NetworkPolicy")["spec"]["ingress"]
+    assert scrapers not in [rule["from"] for rule in rules]
