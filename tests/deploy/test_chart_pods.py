@@ -100,3 +100,13 @@ def test_prometheus_may_scrape_from_its_namespace_and_do_nothing_else(name: str)
     without = VALUES[name] | {"serviceMonitor": {"from": scrapers}}  # it is off
     rules = only(render(without), "NetworkPolicy")["spec"]["ingress"]
     assert scrapers not in [rule["from"] for rule in rules]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_only_readiness_waits_for_models(name: str) -> None:
+    """Whatever kills a pod asks what answers while models load, as `tests/app/test_readiness.py` holds."""
+    container = pod(VALUES[name])["containers"][0]
+    asked = {kind: str(container[f"{kind}Probe"]) for kind in ("startup", "liveness", "readiness")}
+    waiting = {kind for kind, probe in asked.items() if "/health/ready" in probe}
+    assert waiting == {"readiness"}
+    assert all("/health/live" in asked[kind] for kind in asked.keys() - waiting)
