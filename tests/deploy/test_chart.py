@@ -58,6 +58,8 @@ def test_the_schemas_would_find_an_unknown_field() -> None:
         {"settings": {"policies": {"far": {"url": "https://far/v1", "api_key": "-"}}}},
         {"settings": {"judges": {"strict": {"url": "https://far/v1", "api_key": "-"}}}},
         {"postgresql": {"enabled": True}},
+        {"secrets": {"existingSecret": "theirs"}, "redis": {"enabled": True}},
+        {"secrets": {"existingSecret": "theirs"}, "postgresql": VALUES["trial"]["postgresql"]},
         {"tls": {"mutual": True}},
         {"admin": {"httpPort": 0}},
     ],

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
@@ -38,6 +39,14 @@ def test_the_migrations_job_runs_where_the_service_does() -> None:
     for spec in (pod(place), job):
         assert {key: spec[key] for key in place} == place
     assert not place.keys() & pod({}).keys()
+
+
+@pytest.mark.parametrize("password", ["p@ss/w:rd +%41?#[]&=", "\"'\\ \u00e9", "0"])
+def test_the_url_has_the_password_of_the_embedded_database(password: str) -> None:
+    manifests = render({"postgresql": {"enabled": True, "password": password}})
+    assert only(manifests, "Secret", "rel-postgresql")["stringData"]["password"] == password
+    url = make_url(only(manifests, "Secret")["stringData"]["state-url"])
+    assert (url.password, url.host, url.database) == (password, "rel-postgresql", "guerdon")
 
 
 def test_variables_are_those_of_the_service_and_of_the_migrations_job() -> None:

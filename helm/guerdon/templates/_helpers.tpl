@@ -39,7 +39,7 @@ redis://{{ .Release.Name }}-redis:6379/0
 {{- if .Values.secrets.stateUrl -}}
 {{ .Values.secrets.stateUrl }}
 {{- else if .Values.postgresql.enabled -}}
-postgresql+psycopg://guerdon:{{ required "postgresql.password is empty; give one, or secrets.stateUrl" .Values.postgresql.password }}@{{ .Release.Name }}-postgresql:5432/guerdon
+postgresql+psycopg://guerdon:{{ required "postgresql.password is empty; give one, or secrets.stateUrl" .Values.postgresql.password | urlquery | replace "+" "%20" }}@{{ .Release.Name }}-postgresql:5432/guerdon
 {{- end -}}
 {{- end -}}
 
