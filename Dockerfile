@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # The service, without build tools in what runs but for CUDA's gcc.
-#   docker build --target cpu --build-arg TORCH_INDEX_URL=<index with CPU builds of torch> -t guerdon:cpu .
-#   docker build --target cuda -t guerdon:cuda .
+#   docker build --target cpu --build-arg TORCH_INDEX_URL=<index with CPU builds of torch> -t guerdon:0.1.0 .
+#   docker build --target cuda -t guerdon:0.1.0-cuda .
 # Runs as user 10001 and writes to /tmp and /data alone: --read-only --tmpfs /tmp (for CUDA /tmp:exec) --volume NAME:/data.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 
