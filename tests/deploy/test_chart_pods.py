@@ -1,8 +1,5 @@
 """What values make of a pod: its folders, its place, its environment, who may reach it, its probes."""
 
-import re
-import shlex
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +9,6 @@ from sqlalchemy.engine import make_url
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
 from tests.deploy.chart import VALUES, Manifest, only, render
-
-ROOT = Path(__file__).parents[2]
 
 
 def pod(values: dict[str, Any]) -> Manifest:
@@ -124,21 +119,3 @@ def test_only_readiness_waits_for_models(name: str) -> None:
     waiting = {kind for kind, probe in asked.items() if "/health/ready" in probe}
     assert waiting == {"readiness"}
     assert all("/health/live" in asked[kind] for kind in asked.keys() - waiting)
-
-
-@pytest.mark.parametrize("page", ["docs/deploy.md", "Dockerfile"])
-def test_the_images_are_those_that_the_page_builds(page: str) -> None:
-    images = {name: pod(VALUES[name])["containers"][0]["image"] for name in ("default", "gpu")}
-    built = re.findall(r"docker build --target (\w+) .*-t (\S+) \.$", (ROOT / page).read_text(), re.MULTILINE)
-    assert dict(built) == {"cpu": images["default"], "cuda": images["gpu"]}
-
-
-def test_what_is_built_upon_the_image_is_what_the_extras_and_the_makefile_name() -> None:
-    page, makefile = (ROOT / "docs/deploy.md").read_text(), (ROOT / "Makefile").read_text()
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    (installed,) = re.findall(r"^RUN python -m pip install .*", page, re.MULTILINE)
-    (base,) = re.findall(r"^FROM (\S+)", page, re.MULTILINE)
-    words = shlex.split(installed)
-    assert extras["parquet"][0] in words
-    assert words[-1] in makefile.split()
-    assert base == pod({})["containers"][0]["image"]
