@@ -15,7 +15,7 @@ from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import GateRefused, InvalidInput
+from guerdon_service.core.errors import GateRefused, GuerdonError, InvalidInput
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
@@ -74,6 +74,12 @@ def test_a_url_is_fetched_once_and_kept_by_digest(root: Path, bucket: Path) -> N
     assert store.local(URL) == str(local) and [p.name for p in local.parent.iterdir()] == [digest]
     fsspec.filesystem("memory").rm("/bucket/models/tiny-2/model.safetensors")
     assert store.local(URL, digest) == str(local), "the registered digest is here: the bucket is not asked"
+
+
+def test_a_store_that_cannot_be_written_to_is_told_with_its_remedy(root: Path, bucket: Path) -> None:
+    (root / FETCHED).write_text("no folder")
+    with pytest.raises(GuerdonError, match=r"model store cannot be written to \(.*\).* set model_store"):
+        ModelStore(root).local(URL)
 
 
 def test_a_url_that_changed_in_transit_is_refused_and_nothing_is_kept(root: Path, bucket: Path) -> None:

@@ -10,7 +10,7 @@ import fsspec
 from guerdon_service.artifacts.layout import find_layout
 from guerdon_service.artifacts.read import read_artifact, read_manifest
 from guerdon_service.artifacts.resolve import resolve
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.url_secrets import has_credentials
 
@@ -63,6 +63,7 @@ class ModelStore:
 
         Raises:
             InvalidInput: the URL cannot be read, or holds no artifact.
+            GuerdonError: the store cannot be written to.
         """
         if "://" not in source:
             return source
@@ -71,6 +72,7 @@ class ModelStore:
             return str(kept / digest)
         partial = kept / f".{uuid.uuid4().hex}"
         try:
+            _make(partial)
             _fetch(source, partial)
             found = read_artifact(str(partial), _last_part(source), self.root).manifest.digest
             if not (kept / found).is_dir():
@@ -131,6 +133,16 @@ def _check_plain(source: str) -> None:
         raise InvalidInput(
             "source has credentials in its URL; give them to the service by its environment", param="source"
         )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as err:
+        raise GuerdonError(
+            f"the model store cannot be written to ({err.strerror}), where what comes from URLs is kept; "
+            "make room in it, or set model_store to a folder that the service may write to"
+        ) from err
 
 
 def _fetch(source: str, folder: Path) -> None:
