@@ -8,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.one_load import ONE_LOAD
 
 _WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -35,7 +36,8 @@ def merge_adapter(model: PreTrainedModel, folder: Path, missing: frozenset[str])
     from peft import PeftModel
 
     try:
-        merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=True)
+        with ONE_LOAD:
+            merged = PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=True)
     except (RuntimeError, ValueError, KeyError, TypeError) as err:
         raise InvalidInput(f"adapter does not fit its base ({err})", param="source") from err
     return merged  # type: ignore[no-any-return]

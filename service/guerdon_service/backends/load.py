@@ -17,6 +17,7 @@ from guerdon_service.backends.families import family_of, keep_layers, lift_poole
 from guerdon_service.backends.safe import read_config, weight_files
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.one_load import ONE_LOAD
 
 WEIGHT_ERRORS = (RuntimeError, ValueError, KeyError, OSError)
 """What `read_weights` raises besides `SafetensorError`."""
@@ -85,7 +86,7 @@ def read_weights(
     """
     register_packed_attention()
     logging.disable_progress_bar()
-    with _unreported():
+    with ONE_LOAD, _unreported():
         model, report = model_class.from_pretrained(
             str(folder),
             config=config,

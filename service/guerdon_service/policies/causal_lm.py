@@ -1,12 +1,15 @@
 """A causal language model and its tokenizer, ready to generate."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.one_load import ONE_LOAD
 from guerdon_service.core.policy_files import PolicyFiles
 from guerdon_service.core.tokenizer_files import check_tokenizer
 from guerdon_service.policies.certify import check_decoding
@@ -44,13 +47,8 @@ def load_causal_lm(files: PolicyFiles, dtype: str, device: str) -> CausalLM:
     plain: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **plain)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, attn_implementation=SHARED, **plain
-        )
-        if files.adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(files.adapter)).merge_and_unload(safe_merge=True)
+        with ONE_LOAD:
+            model = _weights(folder, files.adapter, plain)
     except (RuntimeError, ValueError, KeyError, TypeError, OSError) as err:
         raise InvalidInput(f"policy {folder.name} cannot be loaded ({err})", param="source") from err
     if not tokenizer.chat_template:
@@ -62,6 +60,17 @@ def load_causal_lm(files: PolicyFiles, dtype: str, device: str) -> CausalLM:
     ends = _ends(model, tokenizer)
     check_decoding(model, ends)
     return CausalLM(model, tokenizer, ends, context)
+
+
+def _weights(folder: Path, adapter: Path | None, plain: Mapping[str, Any]) -> Any:
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, attn_implementation=SHARED, **plain
+    )
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
 
 
 def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from guerdon_service.core.one_load import ONE_LOAD
+
 
 def dequantised(gguf: Path) -> Path:
     """Folder with `config.json`, fp32 safetensors and tokenizer, in the user's cache (``XDG_CACHE_HOME``).
@@ -21,8 +23,9 @@ def dequantised(gguf: Path) -> Path:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     target = root / "guerdon" / "policies" / f"{gguf.parent.name}-{sha256[:16]}"
-    if not (target / "config.json").is_file():
-        _convert(gguf, target)
+    with ONE_LOAD:
+        if not (target / "config.json").is_file():
+            _convert(gguf, target)
     return target
 
 
