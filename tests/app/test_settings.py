@@ -112,6 +112,11 @@ def test_ensembles_load_after_their_members(tmp_path: Path) -> None:
     assert [s.name for s in settings(file=file).specs] == ["z", "y", "a"]
 
 
+def test_a_member_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="twice"):
+        settings(file=config(tmp_path, "[models.a]\nmembers=['z','y','z']\n"))
+
+
 def test_the_services_own_backend_dtype_and_device_are_its_models_defaults() -> None:
     argv = ["--model", "a=/a", "--backend", "onnxruntime", "--dtype", "int8", "--device", "cuda"]
     found = settings(argv, {"GUERDON_MODELS__A__DEVICE": "cpu"})

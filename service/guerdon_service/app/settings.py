@@ -64,6 +64,8 @@ class ModelSettings(BaseModel):
     def _check(self) -> Self:
         if bool(self.source) == bool(self.members):
             raise ValueError("give either source or members")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("members names a model twice; give each once")
         if self.device and self.devices:
             raise ValueError("give either device or devices")
         return self

@@ -261,6 +261,8 @@ class Catalog:
     def _check_members(self, spec: ModelSpec) -> None:
         if len(spec.members) < 2:
             raise InvalidInput("members needs two models or more", param="members")
+        if len({_explicit(member) for member in spec.members}) < len(spec.members):
+            raise InvalidInput("members names a model twice; give each once", param="members")
         for member in spec.members:
             if self.resolve(member).spec.members:
                 raise InvalidInput(
@@ -318,6 +320,12 @@ class Catalog:
             told = (f"{v.version} ({', '.join(v.aliases)})" if v.aliases else v.version for v in versions)
             return f"loaded versions of {name} are: {', '.join(told)}"
         return f"loaded are: {', '.join(dict.fromkeys(known for known, _ in self._slots)) or 'none'}"
+
+
+def _explicit(reference: str) -> tuple[str, str]:
+    """Name and version or alias: a bare name is its champion."""
+    name, ref = split_reference(reference)
+    return name, ref or CHAMPION
 
 
 def _changed(model: LoadedModel, identity: tuple[str, str]) -> InvalidInput:

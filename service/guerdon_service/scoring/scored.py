@@ -52,7 +52,7 @@ def of_members(spec: ModelSpec, members: Sequence[Scored], total_s: float) -> Sc
     provenance = Provenance(
         spec.name,
         "+".join(m.model.version for m in members),
-        artifact_digest({name: m.model.digest for name, m in zip(spec.members, members, strict=True)}),
+        _digest(spec, members),
         first.model.profile,
         first.model.backend,
         first.model.dtype,
@@ -73,6 +73,14 @@ def of_members(spec: ModelSpec, members: Sequence[Scored], total_s: float) -> Sc
         total_s=total_s,
     )
     return Scored(provenance, calibration, scores, usage)
+
+
+def _digest(spec: ModelSpec, members: Sequence[Scored]) -> str:
+    """SHA-256 (hex) of all that an ensemble's rewards depend on; no member's name is empty."""
+    parts = {"": repr(float(spec.conservatism))}
+    for name, member in zip(spec.members, members, strict=True):
+        parts[name] = " ".join((member.model.digest, member.model.backend, member.model.dtype))
+    return artifact_digest(parts)
 
 
 def _merge(spec: ModelSpec, names: Sequence[str], column: tuple[Score, ...]) -> Score:
