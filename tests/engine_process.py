@@ -40,7 +40,8 @@ class TokenTold:
     num_heads = 2
     shares_prefix = False
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, scale: float, arithmetic: str) -> None:
+        self.arithmetic = arithmetic
         self._scale = scale
         self._is_broken = False
 
@@ -61,14 +62,14 @@ class TokenTold:
 
 def load(order: Order) -> TokenTold:
     """`refuse`: as an artifact that is not right; `needs`: a file without which it does not start; `factor`:
-    a file whose number multiplies the scores.
+    a file whose number multiplies the scores; `arithmetic`: what it says of itself.
     """
     if "refuse" in order:
         raise InvalidInput(order["refuse"], param="source")
     if "needs" in order:
         Path(order["needs"]).read_bytes()
     factor = float(Path(order["factor"]).read_text()) if "factor" in order else 1.0
-    return TokenTold(order["scale"] * factor)
+    return TokenTold(order["scale"] * factor, order.get("arithmetic", ""))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from hypothesis import given
@@ -20,7 +20,7 @@ from guerdon_service.core.manifest import Head, Manifest, Profile, from_json, to
 
 short = st.text(st.sampled_from("ab1/\0"), max_size=4)
 """Few letters and short, so that a missing length prefix would soon collide."""
-identities = st.builds(ScorerIdentity, short, short, short, short)
+identities = st.builds(ScorerIdentity, short, short, short, short, short)
 ids = st.lists(st.integers(0, 3) | st.integers(-(2**31), 2**31 - 1), max_size=4)
 
 
@@ -44,18 +44,18 @@ def test_keys_are_equal_only_for_equal_inputs(
     assert (key == fingerprint(other, other_tenant, encoded(other_tokens, other_prefix_len))) == same
 
 
-@given(st.lists(short, min_size=5, max_size=5), st.data())
+@given(st.lists(short, min_size=6, max_size=6), st.data())
 def test_moving_a_character_between_fields_changes_the_key(parts: list[str], data: st.DataObject) -> None:
     """What plain concatenation gets wrong: the joined text stays the same."""
-    at = data.draw(st.integers(0, 3))
+    at = data.draw(st.integers(0, 4))
     joined = parts[at] + parts[at + 1]
     cut = data.draw(st.integers(0, len(joined)))
     moved = [*parts[:at], joined[:cut], joined[cut:], *parts[at + 2 :]]
-    keys = {fingerprint(ScorerIdentity(*p[:4]), p[4], encoded([1, 2])) for p in (parts, moved)}
+    keys = {fingerprint(ScorerIdentity(*p[:5]), p[5], encoded([1, 2])) for p in (parts, moved)}
     assert len(keys) == (1 if moved == parts else 2)
 
 
-@given(identities, short, ids, st.sampled_from(["digest", "backend", "dtype", "scorer_version"]))
+@given(identities, short, ids, st.sampled_from([f.name for f in fields(ScorerIdentity)]))
 def test_every_field_of_the_identity_counts(
     identity: ScorerIdentity, tenant: str, tokens: list[int], name: str
 ) -> None:
@@ -85,9 +85,9 @@ def test_the_memory_layout_of_the_tokens_does_not_count() -> None:
 
 def test_layout_is_as_documented() -> None:
     """An oracle in plain bytes, so that replicas of other builds share the cache."""
-    parts = [b"d" * 64, b"torch", b"bfloat16", b"7", "tënant".encode(), b"2", b"\1\0\0\0\0\1\0\0"]
+    parts = [b"d" * 64, b"torch", b"bfloat16", b"7", b"AVX2", "tënant".encode(), b"2", b"\1\0\0\0\0\1\0\0"]
     joined = b"".join(len(p).to_bytes(8, "little") + p for p in parts)
-    identity = ScorerIdentity("d" * 64, "torch", "bfloat16", "7")
+    identity = ScorerIdentity("d" * 64, "torch", "bfloat16", "7", "AVX2")
     assert fingerprint(identity, "tënant", encoded([1, 256], 2)) == hashlib.sha256(joined).digest()
 
 

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from guerdon_service.backends.adapter import merge_adapter
+from guerdon_service.backends.arithmetic import torch_arithmetic
 from guerdon_service.backends.attention import PACKED
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.families import family_of, runs_packed
@@ -64,6 +65,7 @@ class ImplicitBackend:
         self._rule = rule
         self._fixed_rows = fixed_rows
         self._num_threads = torch.get_num_threads()
+        self.arithmetic = torch_arithmetic(policy.device, self._num_threads)
 
     @staticmethod
     def load(

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedConfig
 
+from guerdon_service.backends.arithmetic import cuda_device, instruction_sets
 from guerdon_service.backends.families import pool_of
 from guerdon_service.backends.pooling import pooled_index
 from guerdon_service.backends.safe import read_config
@@ -48,6 +50,7 @@ class OnnxBackend:
         self._inputs = frozenset(node.name for node in session.get_inputs())
         self._config = config
         self._manifest = manifest
+        self.arithmetic = _arithmetic(session.get_providers()[0])
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="onnxruntime")
 
     @staticmethod
@@ -136,6 +139,11 @@ def _providers(device: str, dtype: str) -> list[Any]:
         )
     # TF32 keeps 10 bits of each factor, which the fp32 tolerance forbids.
     return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+
+
+def _arithmetic(provider: str) -> str:
+    on_device = provider.startswith("CUDA") and torch.cuda.is_available()
+    return f"onnxruntime {ort.__version__}, {provider}, {cuda_device() if on_device else instruction_sets()}"
 
 
 def _session(path: Path, providers: list[Any]) -> Any:

@@ -8,7 +8,7 @@ from guerdon_service.core.certificate import UNCHECKED, Certificate, Check
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import ScorerIdentity
 from guerdon_service.core.manifest import Manifest
-from guerdon_service.core.ports import Backend, Encoder
+from guerdon_service.core.ports import Backend, Encoder, arithmetic_of
 
 BACKENDS = ("torch", "onnxruntime")
 """What may run a model."""
@@ -77,7 +77,10 @@ class LoadedModel:
     @property
     def identity(self) -> ScorerIdentity:
         """What its raw scores depend on besides the tokens."""
-        return ScorerIdentity(self.manifest.digest, self.backend.name, self.backend.dtype)
+        backend = self.backend
+        return ScorerIdentity(
+            self.manifest.digest, backend.name, backend.dtype, arithmetic=arithmetic_of(backend)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,17 @@ SCORER_VERSION = "2"
 
 @dataclass(frozen=True, slots=True)
 class ScorerIdentity:
-    """Everything besides the tokens that a raw score depends on."""
+    """Everything besides the tokens that a raw score depends on.
+
+    arithmetic: what computes it, see `core.ports.MachineBackend`; replicas on machines of several kinds share
+        a cache, and no scores.
+    """
 
     digest: str
     backend: str
     dtype: str
     scorer_version: str = SCORER_VERSION
+    arithmetic: str = ""
 
 
 def manifest_digest(manifest: Manifest) -> str:
@@ -69,8 +74,8 @@ def artifact_digest(file_digests: Mapping[str, str]) -> str:
 def fingerprints(identity: ScorerIdentity, tenant: str, batch: Sequence[Encoded]) -> list[bytes]:
     """`fingerprint` of every conversation; what they share is hashed once."""
     shared = hashlib.sha256()
-    parts = (identity.digest, identity.backend, identity.dtype, identity.scorer_version, tenant)
-    for part in parts:
+    parts = (identity.digest, identity.backend, identity.dtype, identity.scorer_version, identity.arithmetic)
+    for part in (*parts, tenant):
         _add(shared, part.encode())
     keys = []
     for encoded in batch:

@@ -84,6 +84,21 @@ class ParallelBackend(Backend, Protocol):
         ...
 
 
+@runtime_checkable
+class MachineBackend(Backend, Protocol):
+    """A back end whose scores may differ in their last bits where something else computes them."""
+
+    @property
+    def arithmetic(self) -> str:
+        """Library, its version and the processor's kind: what has the same here gives the same bits."""
+        ...
+
+
+def arithmetic_of(backend: Backend) -> str:
+    """What computes its scores; empty where that is of no account."""
+    return backend.arithmetic if isinstance(backend, MachineBackend) else ""
+
+
 class ProcessDied(Exception):
     """Raised by `ProcessBackend.forward`: a process ended, or had to be ended, before it answered."""
 

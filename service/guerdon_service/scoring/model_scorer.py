@@ -62,6 +62,7 @@ class ModelScorer:
         self._memo = EncodedMemo()
         self._pool = pool
         self._observer = observer
+        self._identity = model.identity
         self._profiled: dict[str | None, Profiled] = {}
 
     def under(self, profile: str | None) -> Profiled:
@@ -137,7 +138,7 @@ class ModelScorer:
             num_new = len({entries[i].conversation for i in fresh})
             self.engine.check_room(num_new, deadline=deadline, lane=lane, tenant=tenant)
             encoded = await self.encode([entries[i] for i in fresh])
-            keys = fingerprints(self.model.identity, tenant, encoded)
+            keys = fingerprints(self._identity, tenant, encoded)
             for i, tokens, key in zip(fresh, encoded, keys, strict=True):
                 found = known[i] = Known(tokens, key)
                 if lane is Lane.INTERACTIVE:

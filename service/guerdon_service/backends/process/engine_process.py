@@ -40,12 +40,13 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What the back end in a process is, by the properties of `core.ports.Backend`."""
+    """What the back end in a process is, by the properties of `core.ports.Backend` and `arithmetic_of`."""
 
     name: str
     dtype: str
     num_heads: int
     shares_prefix: bool
+    arithmetic: str
 
 
 class EngineProcess:

@@ -71,6 +71,11 @@ class EnginePool:
         return self._greeting.shares_prefix
 
     @property
+    def arithmetic(self) -> str:
+        """Likewise."""
+        return self._greeting.arithmetic
+
+    @property
     def num_processes(self) -> int:
         """One for each launch."""
         return len(self._keepers)

@@ -11,7 +11,7 @@ from typing import Any
 
 from guerdon_service.backends.process.wire import Head, pack_scores, receive, send, unpack_batch
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.ports import Backend
+from guerdon_service.core.ports import Backend, arithmetic_of
 
 Order = dict[str, Any]
 """What to load: the first frame's head, as the launch has it."""
@@ -46,6 +46,7 @@ def serve_stdin(load: Callable[[Order], Backend]) -> None:
             "dtype": backend.dtype,
             "num_heads": backend.num_heads,
             "shares_prefix": backend.shares_prefix,
+            "arithmetic": arithmetic_of(backend),
         },
     )
     while True:
