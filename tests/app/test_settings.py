@@ -117,6 +117,12 @@ def test_a_member_that_is_named_twice_is_refused(tmp_path: Path) -> None:
         settings(file=config(tmp_path, "[models.a]\nmembers=['z','y','z']\n"))
 
 
+@pytest.mark.parametrize("conservatism", ["nan", "inf", "-inf"])
+def test_an_ensembles_conservatism_is_a_number(tmp_path: Path, conservatism: str) -> None:
+    with pytest.raises(InvalidInput, match="conservatism"):
+        settings(file=config(tmp_path, f"[models.a]\nmembers=['z','y']\nconservatism={conservatism}\n"))
+
+
 def test_the_services_own_backend_dtype_and_device_are_its_models_defaults() -> None:
     argv = ["--model", "a=/a", "--backend", "onnxruntime", "--dtype", "int8", "--device", "cuda"]
     found = settings(argv, {"GUERDON_MODELS__A__DEVICE": "cpu"})

@@ -42,7 +42,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         num_layers=draw(st.none() | st.integers(1, 99)),
         template=draw(st.none() | st.text()),
         base=draw(st.none() | st.builds(PackageBase, NAME, NAME, NAME)),
-        calibration=draw(st.builds(Calibration, POSITIVE, FINITE, st.integers(0, 10**9))),
+        calibration=draw(st.builds(Calibration, POSITIVE, POSITIVE, st.integers(0, 10**9))),
         parents=draw(st.dictionaries(NAME, JSON, max_size=3)),
         metrics=draw(st.dictionaries(NAME, JSON, max_size=3)),
         inferred=tuple(draw(st.lists(st.text(), max_size=3))),
@@ -91,7 +91,26 @@ def setting(**changes: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
         (setting(profiles={}), "manifest.profiles"),
         (setting(profiles={"default": {"weights": {"tone": 1}}}), "manifest.profiles"),
         (setting(calibration={"slope": 0}), "manifest.calibration"),
+        (setting(heads=[{"name": "a", "attribute": "reward", "norm": {"mean": "0"}}]), "manifest.heads.norm"),
+        (setting(profiles={"default": {"weights": {"reward": "1"}}}), "manifest.profiles"),
+        (setting(profiles={"default": {"weights": ["reward"]}}), "manifest"),
+        (setting(profiles={"default": {"weights": {"reward": 10**400}}}), "manifest.profiles"),
+        *(
+            (
+                setting(profiles={"default": {"weights": {"reward": 1}, "conservatism": k}}),
+                "manifest.profiles",
+            )
+            for k in (float("nan"), float("inf"), "0.5", None)
+        ),
         (setting(calibration={"slope": float("nan")}), "manifest.calibration"),
+        (setting(calibration={"slope": "1"}), "manifest.calibration"),
+        (setting(calibration={"num_pairs": "many"}), "manifest.calibration"),
+        (setting(calibration={"num_pairs": -1}), "manifest.calibration"),
+        *(
+            (setting(calibration={"slope_se": se}), "manifest.calibration")
+            for se in (float("nan"), float("inf"), -0.1, "0")
+        ),
+        (setting(implicit={"beta": "0.1"}, encoding="completion"), "manifest.implicit"),
         (setting(implicit={"beta": 0.1}), "manifest.implicit"),
         (setting(implicit={"beta": 0.0}, encoding="completion"), "manifest.implicit"),
         (setting(implicit={"beta": 0.1}, encoding="completion", kind="policy"), "manifest.implicit"),

@@ -58,7 +58,7 @@ class ModelSettings(BaseModel):
     """Given, an engine process for each, which batches of one queue go to; ``[]`` is none, and `device`."""
     members: tuple[ModelName, ...] = ()
     """Names of other models; given, this one is their ensemble and has no source."""
-    conservatism: float = 0.0
+    conservatism: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

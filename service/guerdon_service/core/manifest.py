@@ -7,7 +7,7 @@ one and says what it inferred (`Manifest.inferred`).
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from sys import float_info
 from typing import Any, Literal, get_args
 
 from guerdon_service.core.calibration import Calibration
@@ -149,12 +149,12 @@ def from_json(text: str) -> Manifest:
             inferred=tuple(data.get("inferred", ())),
         )
         manifest = Manifest(**known)
+        check_manifest(manifest)
     except (KeyError, TypeError, AttributeError, ValueError) as err:
         raise InvalidInput(
             f"manifest.json cannot be read ({type(err).__name__}: {err}); write it with guerdon train",
             param="manifest",
         ) from None
-    check_manifest(manifest)
     return manifest
 
 
@@ -174,22 +174,31 @@ def check_manifest(manifest: Manifest) -> None:
         and not (isinstance(manifest.num_layers, int) and manifest.num_layers >= 1),
         "max_tokens": not (isinstance(manifest.max_tokens, int) and manifest.max_tokens >= 8),
         "heads": (manifest.kind == "reward" and not names) or len(set(names)) != len(names),
-        "heads.norm": any(
-            not (h.norm.std > 0 and isfinite(h.norm.std) and isfinite(h.norm.mean)) for h in manifest.heads
-        ),
+        "heads.norm": not all(_finite(h.norm.mean, h.norm.std) and h.norm.std > 0 for h in manifest.heads),
         "profiles": (manifest.kind == "reward" and not manifest.profiles)
         or any(set(p.weights) - set(manifest.attributes) for p in manifest.profiles.values())
-        or not all(isfinite(w) for p in manifest.profiles.values() for w in p.weights.values()),
+        or not all(_finite(p.conservatism, *p.weights.values()) for p in manifest.profiles.values()),
         "implicit": manifest.implicit is not None
         and not (
             manifest.kind == "reward"
             and len(names) == 1
             and manifest.encoding == "completion"
+            and _finite(manifest.implicit.beta)
             and manifest.implicit.beta > 0
-            and isfinite(manifest.implicit.beta)
         ),
-        "calibration": not (manifest.calibration.slope > 0 and isfinite(manifest.calibration.slope)),
+        "calibration": not _can_calibrate(manifest.calibration),
     }
     for name, wrong in problems.items():
         if wrong:
             raise InvalidInput(f"manifest.{name} is missing or out of range", param=f"manifest.{name}")
+
+
+def _can_calibrate(calibration: Calibration) -> bool:
+    if not (_finite(calibration.slope, calibration.slope_se) and isinstance(calibration.num_pairs, int)):
+        return False
+    return calibration.slope > 0 and calibration.slope_se >= 0 and calibration.num_pairs >= 0
+
+
+def _finite(*values: object) -> bool:
+    """Whether each is a number that a float holds: JSON may have text in its place, or 400 digits."""
+    return all(isinstance(value, int | float) and abs(value) <= float_info.max for value in values)
