@@ -72,7 +72,7 @@ def test_tokenizing_and_cache() -> None:
 
 def test_names_that_callers_type_never_become_labels() -> None:
     observer = PrometheusObserver()
-    observer.model_ready("m", False)
+    observer.model_ready("m", lambda: False)
     observer.refused("m", "not_ready")
     for n in range(100):
         observer.refused(f"attack{n}", "unknown_model")
@@ -81,25 +81,24 @@ def test_names_that_callers_type_never_become_labels() -> None:
     assert b"attack" not in observer.render()
 
 
-def test_readiness() -> None:
-    observer = PrometheusObserver()
-    observer.model_ready("m", True)
+def test_readiness_is_asked_at_each_scrape() -> None:
+    observer, answers = PrometheusObserver(), True
+    observer.model_ready("m", lambda: answers)
     assert value(observer, "guerdon_model_ready", model="m") == 1
-    observer.model_ready("m", False)
+    answers = False
     assert value(observer, "guerdon_model_ready", model="m") == 0
+    observer.model_ready("m", lambda: True)  # loaded again
+    assert value(observer, "guerdon_model_ready", model="m") == 1
     observer.model_unloaded("m")
     assert b'guerdon_model_ready{model="m"}' not in observer.render(), "nothing to raise an alarm about"
 
 
-def test_engine_processes_count_as_they_live_and_none_is_no_answer() -> None:
+def test_engine_processes_count_as_they_live() -> None:
     observer = PrometheusObserver()
     for num_live, restarted in ((2, False), (1, False), (2, True), (0, False)):
         observer.engine_processes("m", num_live, restarted)
     assert value(observer, "guerdon_engine_processes", model="m") == 0
     assert value(observer, "guerdon_engine_process_restarts_total", model="m") == 1
-    assert value(observer, "guerdon_model_ready", model="m") == 0
-    observer.engine_processes("m", 1, True)
-    assert value(observer, "guerdon_model_ready", model="m") == 1
     observer.model_unloaded("m")
     assert b'guerdon_engine_processes{model="m"}' not in observer.render()
 

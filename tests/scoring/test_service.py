@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.calibration import Z95, sigmoid
 from guerdon_service.core.conversation import Conversation, Message
@@ -24,6 +25,7 @@ from guerdon_service.core.errors import (
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import CompareQuery, Options, Pair, RankQuery, ScoreQuery
 from guerdon_service.core.result import ScoreResult
+from guerdon_service.engine import worker
 from tests.fakes import CodePointEncoder, WeightedSumBackend, load_fake, manifest, running_service
 
 PROMPT = (Message("user", "why?"),)
@@ -316,6 +318,42 @@ async def test_a_back_end_that_keeps_failing_turns_readiness_off() -> None:
                 await service.score(score_query(f"answer {i}"))
             assert failed.value.code == "backend_failed" and "device lost" not in failed.value.message
         assert not service.is_ready()
+
+
+async def test_the_metrics_tell_of_a_back_end_that_dies_or_fails_and_of_one_that_is_well_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "PROBE_S", 0.01)
+    raised: list[type[BaseException]] = []
+    observer = PrometheusObserver()
+
+    def misbehave() -> None:
+        for error in raised[:1]:
+            raise error
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        return LoadedModel(spec, manifest(), CodePointEncoder(), WeightedSumBackend(before=misbehave))
+
+    def ready() -> bool:
+        return b'guerdon_model_ready{model="fake"} 1.0' in observer.render()
+
+    async def ask(*responses: str) -> list[object]:
+        asked = (service.score(score_query(response)) for response in responses)
+        return [await asyncio.gather(one, return_exceptions=True) for one in asked]
+
+    async with running_service(load=load, observer=observer) as service:
+        assert ready()
+        raised.append(RuntimeError)
+        await ask(*(f"answer {i}" for i in range(5)))
+        assert not ready()
+        raised.clear()
+        async with asyncio.timeout(30):
+            while not ready():  # it tries again by itself
+                await asyncio.sleep(0)
+        raised.append(SystemExit)
+        await ask("the last")
+        assert not ready()
+        assert b'guerdon_model_ready{model="fake"} 0.0' in observer.render()
 
 
 async def test_names_are_loaded_once_and_unloaded_models_are_unknown() -> None:

@@ -125,8 +125,8 @@ async def test_a_version_has_one_name_in_the_metrics_until_it_is_unloaded() -> N
     seen: dict[str, bool] = {}
 
     class Readiness(NullObserver):
-        def model_ready(self, model: str, ready: bool) -> None:
-            seen[model] = ready
+        def model_ready(self, model: str, is_ready: Callable[[], bool]) -> None:
+            seen[model] = is_ready()
 
         def model_unloaded(self, model: str) -> None:
             del seen[model]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -154,15 +155,14 @@ class PrometheusObserver:
         """A request was refused; a model that never was loaded counts as `UNKNOWN_MODEL`."""
         self._refused.labels(model if model in self._models else UNKNOWN_MODEL, code).inc()
 
-    def model_ready(self, model: str, ready: bool) -> None:
-        """A loaded model began or ceased to answer."""
+    def model_ready(self, model: str, is_ready: Callable[[], bool]) -> None:
+        """Loading a model has ended; each scrape asks whether it answers: a back end may die in silence."""
         self._models.add(model)
-        self._ready.labels(model).set(ready)
+        self._ready.labels(model).set_function(is_ready)
 
     def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
-        """So many engine processes of a model live now; without any it does not answer."""
+        """So many engine processes of a model live now."""
         self._processes.labels(model).set(num_live)
-        self._ready.labels(model).set(num_live > 0)
         self._restarts.labels(model).inc(restarted)
 
     def model_unloaded(self, model: str) -> None:

@@ -189,8 +189,8 @@ class Observer(Protocol):
         """A request was refused with the error `code`."""
         ...
 
-    def model_ready(self, model: str, ready: bool) -> None:
-        """A model began or ceased to answer."""
+    def model_ready(self, model: str, is_ready: Callable[[], bool]) -> None:
+        """Loading a model has ended; whether it answers is asked whenever somebody wants to know."""
         ...
 
     def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
@@ -224,7 +224,7 @@ class NullObserver:
     def refused(self, model: str, code: str) -> None:
         """Ignore."""
 
-    def model_ready(self, model: str, ready: bool) -> None:
+    def model_ready(self, model: str, is_ready: Callable[[], bool]) -> None:
         """Ignore."""
 
     def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:

@@ -85,9 +85,8 @@ class Catalog:
         if (spec.name, version) in self._slots:  # it was loaded beside, meanwhile
             model.backend.close()
             return self.info(f"{spec.name}@{version}")
-        self._slots[spec.name, version] = Slot(spec, self._scorer(model, spec.name), label=spec.name)
+        self._put((spec.name, version), Slot(spec, self._scorer(model, spec.name), label=spec.name))
         self._aliases = {(spec.name, CHAMPION): version, **self._aliases}
-        self._observer.model_ready(spec.name, True)
         return self.info(f"{spec.name}@{version}")
 
     async def load_version(self, spec: ModelSpec, version: str, digest: str) -> ModelInfo:
@@ -114,8 +113,7 @@ class Catalog:
         model = await self._loaded(key, label, (version, digest))
         if model is None:
             raise _unloaded(reference)
-        self._slots[key] = Slot(spec, self._scorer(model, label), label=label)
-        self._observer.model_ready(label, True)
+        self._put(key, Slot(spec, self._scorer(model, label), label=label))
         return self.info(reference)
 
     async def unload(self, reference: str) -> None:
@@ -173,7 +171,7 @@ class Catalog:
     def is_loaded(self, name: str, version: str) -> bool:
         """Whether that version is ready to answer."""
         slot = self._slots.get((name, version))
-        return slot is not None and slot.state == "ready"
+        return slot is not None and slot.is_ready()
 
     def infos(self) -> tuple[ModelInfo, ...]:
         """All versions, in the order of loading."""
@@ -230,13 +228,17 @@ class Catalog:
             unexpected = None if isinstance(err, GuerdonError) else err
             log.error("model refused", exc_info=unexpected, extra={"model": label, "reason": reason})
             if key in self._slots:
-                self._slots[key] = Slot(spec, failure=reason, label=label)
-                self._observer.model_ready(label, False)
+                self._put(key, Slot(spec, failure=reason, label=label))
             raise
         if key not in self._slots:
             model.backend.close()
             return None
         return model
+
+    def _put(self, key: tuple[str, str], slot: Slot) -> None:
+        """What loading has come to; the metrics follow it from now on."""
+        self._slots[key] = slot
+        self._observer.model_ready(slot.label, slot.is_ready)
 
     def _label(self, key: tuple[str, str]) -> str:
         """What the metrics know a version as that failed and is loaded again; empty where they do not."""

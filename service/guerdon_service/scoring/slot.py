@@ -28,13 +28,17 @@ class Slot:
             return "failed"
         return "ready" if self.scorer or self.spec.members else "loading"
 
+    def is_ready(self) -> bool:
+        """Whether it can answer now."""
+        return self.state == "ready"
+
     def ready_scorer(self) -> ModelScorer:
         """The scorer.
 
         Raises:
             NotReady: it is loading or has failed.
         """
-        if self.scorer is None or self.state != "ready":
+        if self.scorer is None or not self.is_ready():
             why = self.failure or "ask again when GET /health/ready answers 200"
             raise NotReady(f"model {self.spec.name} is {self.state}: {why}", retry_after_ms=1000)
         return self.scorer
