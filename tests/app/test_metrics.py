@@ -8,6 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from guerdon_service.app.metrics import CONTENT_TYPE, UNKNOWN_MODEL, PrometheusObserver, watch_loop_lag
 from guerdon_service.core.ports import BatchReport, Observer
+from guerdon_service.shadow.drift import DriftFigures
+from guerdon_service.shadow.drift_monitor import MEASURES
+from guerdon_service.shadow.trial import Trial
 
 
 def samples(observer: PrometheusObserver) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -89,7 +92,7 @@ def test_readiness_is_asked_at_each_scrape() -> None:
     assert value(observer, "guerdon_model_ready", model="m") == 0
     observer.model_ready("m", lambda: True)  # loaded again
     assert value(observer, "guerdon_model_ready", model="m") == 1
-    observer.model_unloaded("m")
+    observer.model_unloaded("m", "m@1")
     assert b'guerdon_model_ready{model="m"}' not in observer.render(), "nothing to raise an alarm about"
 
 
@@ -99,8 +102,37 @@ def test_engine_processes_count_as_they_live() -> None:
         observer.engine_processes("m", num_live, restarted)
     assert value(observer, "guerdon_engine_processes", model="m") == 0
     assert value(observer, "guerdon_engine_process_restarts_total", model="m") == 1
-    observer.model_unloaded("m")
+    observer.model_unloaded("m", "m@1")
     assert b'guerdon_engine_processes{model="m"}' not in observer.render()
+
+
+def test_a_version_that_was_let_go_leaves_no_series_and_what_it_still_ends_begins_none() -> None:
+    observer = PrometheusObserver()
+
+    def measure(model: str) -> None:
+        observer.queued(model, 1, 10)
+        observer.tokenized(model, 1, 0.5)
+        observer.batch(model, report(90, 96))
+        observer.batch(model, report(90, 0, failed=True))
+
+    for model in ("m", "m@2"):
+        observer.engine_processes(model, 1, True)
+        observer.model_ready(model, lambda: True)
+        measure(model)
+    observer.refused("m", "overloaded")
+    for version in "12":
+        for about in MEASURES:
+            observer.drift(f"m@{version}", about, DriftFigures(0.3, 0.1))
+        observer.trial(Trial("m", "0", version).judged(1.0, -1.0))
+    before = [labels for _, labels in samples(observer)]
+    observer.model_unloaded("m@2", "m@2")
+    measure("m@2")
+    gone = {("model", "m@2"), ("candidate", "2")}
+    assert [labels for _, labels in samples(observer)] == [ls for ls in before if not gone & set(ls)]
+    assert value(observer, "guerdon_tokens_total", model="m") == 90
+    observer.model_ready("m@2", lambda: True)
+    measure("m@2")
+    assert value(observer, "guerdon_tokens_total", model="m@2") == 90, "it is counted anew"
 
 
 def test_two_observers_share_nothing() -> None:

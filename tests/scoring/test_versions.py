@@ -128,7 +128,7 @@ async def test_a_version_has_one_name_in_the_metrics_until_it_is_unloaded() -> N
         def model_ready(self, model: str, is_ready: Callable[[], bool]) -> None:
             seen[model] = is_ready()
 
-        def model_unloaded(self, model: str) -> None:
+        def model_unloaded(self, model: str, reference: str) -> None:
             del seen[model]
 
     damaged, entered, go_on = {"1"}, threading.Event(), threading.Event()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import product
 from typing import Any
 
 from prometheus_client import (
@@ -21,6 +22,7 @@ from guerdon_service.app.series import Count, Distribution
 from guerdon_service.app.tracing import span, within_trace
 from guerdon_service.core.ports import BatchReport
 from guerdon_service.shadow.drift import DriftFigures
+from guerdon_service.shadow.drift_monitor import MEASURES
 from guerdon_service.shadow.trial import Trial
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -33,6 +35,22 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _TOKENS = tuple(2**n for n in range(5, 17))
 _ITEMS = tuple(2**n for n in range(11))
+_OUTCOMES = ("ok", "failed")
+_STATISTICS = ("psi", "ks")
+_FIGURES = (
+    "items",
+    "tau",
+    "same_best_share",
+    "flip_share",
+    "offset",
+    "scale",
+    "time_ratio",
+    "failed",
+    "skipped",
+    "judgements",
+    "evidence",
+)
+"""Of a trial."""
 
 
 class PrometheusObserver:
@@ -51,6 +69,8 @@ class PrometheusObserver:
         ProcessCollector(registry=r)
         self._registry = r
         self._models: set[str] = set()
+        self._unloaded: set[str] = set()
+        """Models that were let go: what they still end is not told, or their series would begin again."""
         call, model = ("verb", "transport"), ("model",)
         self._requests = Count("guerdon_requests", "Answered requests", (*call, "code"), r)
         self._request_s = Distribution("guerdon_request_seconds", "Arrival to answer", call, _SECONDS, r)
@@ -97,6 +117,19 @@ class PrometheusObserver:
             (*model, "measure", "statistic"),
             registry=r,
         )
+        self._of_model: tuple[Distribution | Gauge | Counter | Histogram, ...] = (
+            self._queue_items,
+            self._queue_tokens,
+            self._tokenize_s,
+            self._forward_s,
+            self._batch_tokens,
+            self._batch_items,
+            self._tokens,
+            self._computed,
+            self._ready,
+            self._processes,
+            self._restarts,
+        )
         self._lag_s = Histogram(
             "guerdon_event_loop_lag_seconds",
             "How late the event loop runs a timer",
@@ -130,7 +163,9 @@ class PrometheusObserver:
 
     def batch(self, model: str, report: BatchReport) -> None:
         """A forward ended; a failed one adds no tokens."""
-        self._batches.labels(model, "failed" if report.failed else "ok").inc()
+        if model in self._unloaded:
+            return
+        self._batches.labels(model, _OUTCOMES[report.failed]).inc()
         self._forward_s.labels(model).observe(report.forward_s)
         self._batch_tokens.labels(model).observe(report.num_tokens)
         self._batch_items.labels(model).observe(report.num_items)
@@ -140,12 +175,14 @@ class PrometheusObserver:
 
     def queued(self, model: str, num_items: int, num_tokens: int) -> None:
         """The queue's length changed."""
-        self._queue_items.labels(model).set(num_items)
-        self._queue_tokens.labels(model).set(num_tokens)
+        if model not in self._unloaded:
+            self._queue_items.labels(model).set(num_items)
+            self._queue_tokens.labels(model).set(num_tokens)
 
     def tokenized(self, model: str, num_items: int, tokenize_s: float) -> None:
         """One request's items were encoded."""
-        self._tokenize_s.observe((model,), tokenize_s)
+        if model not in self._unloaded:
+            self._tokenize_s.observe((model,), tokenize_s)
 
     def cache(self, layer: str, outcome: str, count: int) -> None:
         """`count` entries of a cache layer had this outcome."""
@@ -158,6 +195,7 @@ class PrometheusObserver:
     def model_ready(self, model: str, is_ready: Callable[[], bool]) -> None:
         """Loading a model has ended; each scrape asks whether it answers: a back end may die in silence."""
         self._models.add(model)
+        self._unloaded.discard(model)
         self._ready.labels(model).set_function(is_ready)
 
     def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
@@ -165,10 +203,18 @@ class PrometheusObserver:
         self._processes.labels(model).set(num_live)
         self._restarts.labels(model).inc(restarted)
 
-    def model_unloaded(self, model: str) -> None:
-        """A model was let go on purpose: no alarm is due."""
-        self._ready.remove(model)
-        self._processes.remove(model)
+    def model_unloaded(self, model: str, reference: str) -> None:
+        """A model was let go on purpose: no alarm is due, and its series end; refusals are its name's."""
+        self._unloaded.add(model)
+        for series in self._of_model:
+            series.remove(model)
+        for outcome in _OUTCOMES:
+            self._batches.remove(model, outcome)
+        for measure, statistic in product(MEASURES, _STATISTICS):
+            self._drift.remove(reference, measure, statistic)
+        name, _, version = reference.partition("@")
+        for figure in _FIGURES:
+            self._trial.remove(name, version, figure)
 
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
         """A span, where tracing is on."""
@@ -178,26 +224,26 @@ class PrometheusObserver:
         """A candidate was compared with its champion once more."""
         agreement, evidence = trial.agreement, trial.evidence
         side = 1.0 if 2.0 * evidence.total >= evidence.num else -1.0
-        figures = {
-            "items": agreement.num_items,
-            "tau": agreement.tau,
-            "same_best_share": agreement.same_best_share,
-            "flip_share": agreement.flip_share,
-            "offset": agreement.offset,
-            "scale": agreement.scale,
-            "time_ratio": agreement.time_ratio,
-            "failed": agreement.num_failed,
-            "skipped": agreement.num_skipped,
-            "judgements": evidence.num,
-            "evidence": side * max(0.0, evidence.log_wealth),
-        }
-        for name, value in figures.items():
+        values = (
+            agreement.num_items,
+            agreement.tau,
+            agreement.same_best_share,
+            agreement.flip_share,
+            agreement.offset,
+            agreement.scale,
+            agreement.time_ratio,
+            agreement.num_failed,
+            agreement.num_skipped,
+            evidence.num,
+            side * max(0.0, evidence.log_wealth),
+        )
+        for name, value in zip(_FIGURES, values, strict=True):
             self._trial.labels(trial.name, trial.candidate, name).set(value)
 
     def drift(self, model: str, measure: str, figures: DriftFigures) -> None:
         """One measure of a model's answers was looked at."""
-        self._drift.labels(model, measure, "psi").set(figures.psi)
-        self._drift.labels(model, measure, "ks").set(figures.ks)
+        for statistic in _STATISTICS:
+            self._drift.labels(model, measure, statistic).set(getattr(figures, statistic))
 
     def loop_lag(self, lag_s: float) -> None:
         """The event loop ran a timer `lag_s` seconds late."""

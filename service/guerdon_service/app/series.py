@@ -78,6 +78,10 @@ class Distribution(Collector):
         if trace_id:
             series.examples[place] = trace_id, value, time.time()
 
+    def remove(self, *labels: str) -> None:
+        """Forget one series, if it is there."""
+        self._series.pop(labels, None)
+
     def collect(self) -> Iterator[Metric]:
         """As the registry asks."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)

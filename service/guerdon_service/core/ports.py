@@ -197,8 +197,8 @@ class Observer(Protocol):
         """So many processes of a `ProcessBackend` live now; `restarted`: one was started again."""
         ...
 
-    def model_unloaded(self, model: str) -> None:
-        """A model was let go on purpose: whether it answers is no question any more."""
+    def model_unloaded(self, model: str, reference: str) -> None:
+        """A model was let go on purpose, `reference` being its ``NAME@VERSION``: its measurements end."""
         ...
 
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:
@@ -230,7 +230,7 @@ class NullObserver:
     def engine_processes(self, model: str, num_live: int, restarted: bool) -> None:
         """Ignore."""
 
-    def model_unloaded(self, model: str) -> None:
+    def model_unloaded(self, model: str, reference: str) -> None:
         """Ignore."""
 
     def span(self, name: str, **attributes: str | int) -> AbstractContextManager[None]:

@@ -132,9 +132,9 @@ class Catalog:
         self._check_unused(keys)
         self._aliases = {key: v for key, v in self._aliases.items() if ref or key[0] != name}
         removed = {key: self._slots.pop(key) for key in keys}
-        for slot in removed.values():
+        for key, slot in removed.items():
             if slot.label:
-                self._observer.model_unloaded(slot.label)
+                self._observer.model_unloaded(slot.label, "@".join(key))
             if slot.scorer is not None:
                 await slot.scorer.close()
 

@@ -7,12 +7,14 @@ from typing import Protocol
 from guerdon_service.core.result import CompareResult, RankResult, Score, ScoreResult
 from guerdon_service.shadow.drift import DriftFigures, DriftWatch
 
+MEASURES = ("reward", "tokens", "margin")
+
 
 class DriftObserver(Protocol):
     """Where drift goes."""
 
     def drift(self, model: str, measure: str, figures: DriftFigures) -> None:
-        """A look at one measure (``reward``, ``tokens`` or ``margin``) of ``NAME@VERSION``."""
+        """A look at one of `MEASURES` of ``NAME@VERSION``."""
         ...
 
 
