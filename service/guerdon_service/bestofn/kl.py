@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from guerdon_service.bestofn.at_once import at_once
 from guerdon_service.bestofn.samples import PROMPTS_AT_ONCE, Samples
 from guerdon_service.core.generation import LogProbs, Policy, SamplingParams
 from guerdon_service.core.policy_evaluation import Kl
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.scoring.at_once import at_once
 
 OTHER_TOKENS = "the policy and the reference write the same text with other tokens"
 

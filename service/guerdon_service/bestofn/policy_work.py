@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from guerdon_service.bestofn.at_once import at_once
 from guerdon_service.bestofn.both_orders import BothOrders, ask_both_orders
 from guerdon_service.bestofn.kl import OTHER_TOKENS, kl_to, why_no_kl
 from guerdon_service.bestofn.over_optimisation import over_optimisation_points
@@ -21,6 +20,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.generation import LogProbs, Policy
 from guerdon_service.core.pairwise import PairwiseScorer
 from guerdon_service.core.policy_evaluation import Kl, PolicyEvaluation, PolicyEvaluationQuery
+from guerdon_service.scoring.at_once import at_once
 from guerdon_service.scoring.patience import patiently
 
 PAIRS_AT_ONCE = 8

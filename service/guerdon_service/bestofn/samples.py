@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from guerdon_service.bestofn.at_once import at_once
 from guerdon_service.bestofn.rewards import Rewards
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.generation import Generated, Policy, SamplingParams
 from guerdon_service.core.statistics.arrays import Floats
 from guerdon_service.core.streams import closed_after
+from guerdon_service.scoring.at_once import at_once
 from guerdon_service.scoring.patience import patiently
 
 PROMPTS_AT_ONCE = 4

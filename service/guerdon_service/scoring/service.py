@@ -13,6 +13,7 @@ from guerdon_service.core.preference import prefer, rank
 from guerdon_service.core.query import CompareQuery, Options, RankQuery, ScoreQuery
 from guerdon_service.core.result import CompareResult, RankResult, ScoreResult
 from guerdon_service.scoring.admission import check_options, compare_entries, rank_entries, score_entries
+from guerdon_service.scoring.at_once import at_once
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.model_scorer import Entry
 from guerdon_service.scoring.scored import Scored, of_members, of_model
@@ -155,7 +156,9 @@ class ScoringService:
         started = time.monotonic()
         if slot.spec.members:
             slots = [self.catalog.resolve(m) for m in slot.spec.members]
-            members = await asyncio.gather(*(self._scored_by(s, entries, options, deadline) for s in slots))
+            members = await at_once(
+                lambda i: self._scored_by(slots[i], entries, options, deadline), len(slots), len(slots)
+            )
             return of_members(slot.spec, members, time.monotonic() - started)
         scorer = slot.ready_scorer()
         model = scorer.under(options.profile)  # refused before any work
