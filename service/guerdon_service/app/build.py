@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from guerdon_service.feedback.service import FeedbackService
 from guerdon_service.registry.model_store import ModelStore
 from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
+from guerdon_service.scoring.model_scorer import ENCODE_THREADS
 from guerdon_service.scoring.service import ScoringService
 from guerdon_service.shadow.drift_monitor import DriftMonitor
 from guerdon_service.shadow.feedback import JudgingFeedback
@@ -45,8 +45,6 @@ from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.feedback_store import SqlFeedbackStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 
-MAX_TOKENIZE_THREADS = 8
-"""Tokenizers free the GIL, but beyond this the loop that feeds them is the limit."""
 IN_MEMORY = "sqlite://"
 
 _LOG = logging.getLogger(__name__)
@@ -161,8 +159,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
 def build_catalog(settings: Settings, observer: Observer, cache: TieredCache | None = None) -> Catalog:
     """An empty catalog with its tokenizing threads, and a cache of its own unless one is given."""
     cache = cache or open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
-    threads = min(MAX_TOKENIZE_THREADS, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="guerdon-tokenize")
+    pool = ThreadPoolExecutor(ENCODE_THREADS, thread_name_prefix="guerdon-tokenize")
     load = partial(load_model, num_threads=settings.threads)
     return Catalog(load, settings.limits, cache, pool, observer, settings.default_model)
 

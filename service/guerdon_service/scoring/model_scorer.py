@@ -1,6 +1,7 @@
 """One loaded model: encode -> look up -> forward -> store."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -14,11 +15,15 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import Cache, Observer, RawScores
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.engine import Engine
+from guerdon_service.scoring.at_once import at_once
 from guerdon_service.scoring.encoded_memo import EncodedMemo, Known
 from guerdon_service.scoring.profiled import Profiled, profiled
 
 ENCODE_CHUNK = 32
 """Conversations that one task of the tokenizing pool takes: amortises its hand-over, keeps cores busy."""
+ENCODE_THREADS = min(8, os.cpu_count() or 1)
+"""Of the tokenizing pool: tokenizers free the GIL, but beyond 8 the loop that feeds them is the limit. Of one
+request as many tasks are with the pool at a time, so that another's never waits for a long one's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +140,8 @@ class ModelScorer:
         known = [self._memo.get(tenant, e.conversation) for e in entries]
         fresh = [i for i, k in enumerate(known) if k is None]
         if fresh:
-            num_new = len({entries[i].conversation for i in fresh})
-            self.engine.check_room(num_new, deadline=deadline, lane=lane, tenant=tenant)
-            encoded = await self.encode([entries[i] for i in fresh])
+            asked = [entries[i] for i in fresh]
+            encoded = await self.encode(asked, tenant=tenant, lane=lane, deadline=deadline)
             keys = fingerprints(self._identity, tenant, encoded)
             for i, tokens, key in zip(fresh, encoded, keys, strict=True):
                 found = known[i] = Known(tokens, key)
@@ -145,16 +149,32 @@ class ModelScorer:
                     self._memo.put(tenant, entries[i].conversation, found)
         return [k for k in known if k is not None]
 
-    async def encode(self, entries: Sequence[Entry]) -> list[Encoded]:
-        """Tokens of all entries, in the pool."""
-        loop = asyncio.get_running_loop()
+    async def encode(
+        self, entries: Sequence[Entry], *, tenant: str, lane: Lane, deadline: float
+    ) -> list[Encoded]:
+        """Tokens of all entries, in the pool.
+
+        Args:
+            deadline: monotonic seconds.
+
+        Raises:
+            Overloaded: there would be no room for them; none was tokenized.
+            InputTooLong: a response alone does not fit the model.
+        """
+        num_new = len({entry.conversation for entry in entries})
+        self.engine.check_room(num_new, deadline=deadline, lane=lane, tenant=tenant)
+        if len(entries) <= ENCODE_CHUNK:
+            return await self._in_pool(entries)
         chunks = [entries[i : i + ENCODE_CHUNK] for i in range(0, len(entries), ENCODE_CHUNK)]
-        tasks = [loop.run_in_executor(self._pool, self._encode_chunk, chunk) for chunk in chunks]
-        return [item for chunk in await asyncio.gather(*tasks) for item in chunk]
+        encoded = await at_once(lambda i: self._in_pool(chunks[i]), len(chunks), ENCODE_THREADS)
+        return [item for chunk in encoded for item in chunk]
 
     async def close(self) -> None:
         """Answer what waits and free the model."""
         await self.engine.close()
+
+    def _in_pool(self, chunk: Sequence[Entry]) -> asyncio.Future[list[Encoded]]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._encode_chunk, chunk)
 
     def _encode_chunk(self, chunk: Sequence[Entry]) -> list[Encoded]:
         return [self.model.encoder.encode(e.conversation, e.response_param) for e in chunk]

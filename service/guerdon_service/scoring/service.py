@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
 from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, InvalidInput, NotReady
@@ -68,13 +69,18 @@ class ScoringService:
         Raises:
             GuerdonError: see `guerdon_service.core.errors`; of an ensemble, whose members have their own.
         """
-        entries = score_entries(query, self.limits)
-        slot = self.catalog.resolve(query.options.model)
+        entries, options = score_entries(query, self.limits), query.options
+        slot, deadline_s = self._admitted(options)
         if slot.spec.members:
             raise InvalidInput(
                 f"model {slot.spec.name} is an ensemble; name one of its members", param="model"
             )
-        encoded = await slot.ready_scorer().encode(entries)
+        deadline = time.monotonic() + deadline_s
+        with self._refusals(slot, deadline_s):
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline_s):
+                encoded = await slot.ready_scorer().encode(
+                    entries, tenant=options.tenant, lane=options.lane, deadline=deadline
+                )
         return tuple(tuple(e.input_ids.tolist()) for e in encoded)
 
     def models(self) -> tuple[ModelInfo, ...]:
@@ -115,13 +121,9 @@ class ScoringService:
 
     async def _scored(self, entries: Sequence[Entry], options: Options) -> Scored:
         """All verbs meet here: resolve the model, keep the deadline, count refusals."""
-        check_options(options)
-        if self._draining:
-            raise NotReady("the service is draining; ask another replica", retry_after_ms=1000)
-        slot = self.catalog.resolve(options.model)  # once: a flip meanwhile does not touch this request
-        deadline_s = options.deadline_s or self.limits.default_deadline_s
+        slot, deadline_s = self._admitted(options)
         deadline = time.monotonic() + deadline_s
-        try:
+        with self._refusals(slot, deadline_s):
             known = self._at_hand(slot, entries, options)
             if known is not None:
                 if time.monotonic() - self._turned_at >= TURN_S:
@@ -130,10 +132,23 @@ class ScoringService:
                 return known
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline_s):
                 return await self._scored_by(slot, entries, options, deadline)
+
+    def _admitted(self, options: Options) -> tuple[Slot, float]:
+        """The model that a request means, which no flip changes from now on, and its deadline in seconds."""
+        check_options(options)
+        if self._draining:
+            raise NotReady("the service is draining; ask another replica", retry_after_ms=1000)
+        return self.catalog.resolve(options.model), options.deadline_s or self.limits.default_deadline_s
+
+    @contextmanager
+    def _refusals(self, slot: Slot, deadline_s: float) -> Iterator[None]:
+        """Within, time that is up is an error of ours, and every error of ours is counted."""
+        try:
+            yield
         except TimeoutError:
             self._observer.refused(slot.spec.name, DeadlineExceeded.code)
             raise DeadlineExceeded(
-                f"deadline_ms of {deadline_s * 1000:.0f} passed before the scores were ready; allow more",
+                f"deadline_ms of {deadline_s * 1000:.0f} passed before the answer was ready; allow more",
                 param="deadline_ms",
             ) from None
         except GuerdonError as err:
