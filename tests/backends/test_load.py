@@ -18,7 +18,7 @@ from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
 from tests.backends.artifacts import answers, artifact_of, edit_config, edit_json, sequence, tiny_artifact
-from tests.tiny import ARCHS, tiny
+from tests.tiny import ARCHS, MAX_POSITIONS, tiny
 
 BATCH = [sequence(n, seed=n) for n in (3, 17, 90)] + answers(30, (5, 20))
 HEADS = {"bert": "classifier", "llama": "score"}
@@ -200,6 +200,21 @@ def test_sharded_weights_load(tmp_path: Path) -> None:
     assert len(list(folder.glob("*.safetensors"))) > 1
     sharded = TorchBackend.load(artifact_of(folder)).forward(BATCH)[0]
     assert sharded.tobytes() == TorchBackend.load(tiny_artifact("llama")).forward(BATCH)[0].tobytes()
+
+
+@pytest.mark.parametrize("arch", ["bert", "xlm_roberta"])
+def test_more_tokens_than_there_are_positions_are_refused(arch: str) -> None:
+    longest = TorchBackend.load(tiny_artifact(arch, max_tokens=MAX_POSITIONS))
+    assert np.isfinite(longest.forward([sequence(MAX_POSITIONS)])[0]).all()
+    with pytest.raises(InvalidInput, match=f"positions for {MAX_POSITIONS}") as caught:
+        TorchBackend.load(tiny_artifact(arch, max_tokens=MAX_POSITIONS + 1))
+    assert caught.value.param == "manifest.max_tokens"
+
+
+@pytest.mark.parametrize("arch", ["deberta_v2", "modernbert", "llama"])
+def test_positions_without_a_table_have_no_end(arch: str) -> None:
+    backend = TorchBackend.load(tiny_artifact(arch, max_tokens=MAX_POSITIONS + 1))
+    assert np.isfinite(backend.forward([sequence(MAX_POSITIONS + 1)])[0]).all()
 
 
 @pytest.mark.parametrize("key", ["AutoModelForSequenceClassification", "AutoConfig", "AutoModel"])

@@ -164,3 +164,10 @@ def test_a_damaged_graph_is_refused(tmp_path: Path) -> None:
 def test_what_it_cannot_do_is_refused(dtype: str, device: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         OnnxBackend.load(exported("bert"), dtype, device)
+
+
+def test_more_tokens_than_there_are_positions_are_refused() -> None:
+    artifact = exported("bert")
+    with pytest.raises(InvalidInput, match=f"positions for {MAX_POSITIONS}") as caught:
+        OnnxBackend.load(replace(artifact, manifest=replace(artifact.manifest, max_tokens=MAX_POSITIONS + 1)))
+    assert caught.value.param == "manifest.max_tokens"

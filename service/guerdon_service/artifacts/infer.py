@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from guerdon_service.artifacts.layout import Layout, read_json
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Encoding, Head, Manifest, Norm, Profile, check_manifest
+from guerdon_service.core.positions import reserved_positions
 from guerdon_service.core.tokenizer_files import check_tokenizer
 
 MAX_INFERRED_TOKENS = 16_384
@@ -20,17 +21,6 @@ MAX_INFERRED_TOKENS = 16_384
 FALLBACK_TOKENS = 512
 """`max_tokens` where neither configuration nor tokenizer names one."""
 
-_OFFSET_POSITIONS = (
-    "camembert",
-    "ibert",
-    "longformer",
-    "mpnet",
-    "roberta",
-    "xlm-roberta",
-    "xlm-roberta-xl",
-    "xmod",
-)
-"""Families that number positions from pad_token_id + 1, so that many rows of the table are out of reach."""
 _HEAD_WEIGHT = re.compile(r"(^|\.)(score|classifier|classifier\.out_proj)\.weight$")
 
 
@@ -145,7 +135,7 @@ def _max_tokens(layout: Layout, config: PretrainedConfig) -> tuple[int, str]:
     bounds = {f"cap {MAX_INFERRED_TOKENS}": MAX_INFERRED_TOKENS}
     positions = getattr(text, "max_position_embeddings", None)
     if isinstance(positions, int) and positions > 0:
-        offset = (text.pad_token_id or 0) + 1 if text.model_type in _OFFSET_POSITIONS else 0
+        offset = reserved_positions(text)
         bounds[f"max_position_embeddings {positions}, {offset} reserved"] = positions - offset
     limit = _tokenizer_config(layout).get("model_max_length")
     if isinstance(limit, int) and 0 < limit < 10**9:  # transformers writes 10**30 for "unknown"

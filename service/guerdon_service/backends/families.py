@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.positions import reserved_positions
 
 Pool = Literal["first", "mean", "rightmost"]
 
@@ -22,6 +23,7 @@ class Family:
     causal: a token sees only its past, so equal prompts share their computation.
     packed: its attention can run per segment of one packed row.
     padding_positions: positions start after the padding index and skip pad tokens (RoBERTa).
+    absolute: positions are rows of a table, where `position_biased_input` does not switch it off (DeBERTa).
     """
 
     prefix: str
@@ -30,6 +32,7 @@ class Family:
     causal: bool = False
     packed: bool = True
     padding_positions: bool = False
+    absolute: bool = False
 
 
 def _bert_head(model: Any, rows: Tensor) -> Tensor:
@@ -53,13 +56,13 @@ def _decoder(prefix: str) -> Family:
 
 
 def _roberta(prefix: str) -> Family:
-    return Family(prefix, _roberta_head, ("classifier",), padding_positions=True)
+    return Family(prefix, _roberta_head, ("classifier",), padding_positions=True, absolute=True)
 
 
 FAMILIES: dict[str, Family] = {
-    "bert": Family("Bert", _bert_head, ("pooler", "classifier")),
+    "bert": Family("Bert", _bert_head, ("pooler", "classifier"), absolute=True),
     # disentangled attention reads relative positions inside its own module
-    "deberta-v2": Family("DebertaV2", _bert_head, ("pooler", "classifier"), packed=False),
+    "deberta-v2": Family("DebertaV2", _bert_head, ("pooler", "classifier"), packed=False, absolute=True),
     "modernbert": Family("ModernBert", _modernbert_head, ("head", "classifier")),
     "roberta": _roberta("Roberta"),
     "xlm-roberta": _roberta("XLMRoberta"),
@@ -98,6 +101,22 @@ def check_attention(config: PreTrainedConfig, family: Family) -> None:
             raise InvalidInput(
                 f"config.json: {name} changes the attention of {config.model_type}; remove it", param="source"
             )
+
+
+def check_positions(config: PreTrainedConfig, max_tokens: int) -> None:
+    """Refuse conversations that may be longer than a table of positions: on CUDA one would end the process.
+
+    Raises:
+        InvalidInput: the manifest allows more tokens than there are rows for.
+    """
+    if not (family_of(config).absolute and getattr(config, "position_biased_input", True)):
+        return
+    room = config.max_position_embeddings - reserved_positions(config)
+    if max_tokens > room:
+        raise InvalidInput(
+            f"manifest.max_tokens is {max_tokens}, but the model has positions for {room}; lower it",
+            param="manifest.max_tokens",
+        )
 
 
 def runs_packed(config: PreTrainedConfig) -> bool:

@@ -13,7 +13,13 @@ from transformers.utils import logging
 
 from guerdon_service.backends.adapter import merge_adapter
 from guerdon_service.backends.attention import PACKED, register_packed_attention
-from guerdon_service.backends.families import family_of, keep_layers, lift_pooler, runs_packed
+from guerdon_service.backends.families import (
+    check_positions,
+    family_of,
+    keep_layers,
+    lift_pooler,
+    runs_packed,
+)
 from guerdon_service.backends.safe import read_config, weight_files
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
@@ -52,6 +58,7 @@ def _load_fp32(artifact: Artifact, *, packed: bool) -> PreTrainedModel:
     folder = artifact.base_folder
     weight_files(folder)
     config = read_config(folder, len(artifact.manifest.heads))
+    check_positions(config, artifact.manifest.max_tokens)
     if artifact.manifest.num_layers is not None:
         keep_layers(config, artifact.manifest.num_layers)
     model_class: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedConfig
 
 from guerdon_service.backends.arithmetic import cuda_device, instruction_sets
-from guerdon_service.backends.families import pool_of
+from guerdon_service.backends.families import check_positions, pool_of
 from guerdon_service.backends.pooling import pooled_index
 from guerdon_service.backends.safe import read_config
 from guerdon_service.core.artifact import Artifact
@@ -65,7 +65,8 @@ class OnnxBackend:
                 process.
 
         Raises:
-            InvalidInput: no such dtype or device, no exported graph, or one that cannot be read.
+            InvalidInput: no such dtype or device, no exported graph, one that cannot be read, or fewer
+                positions than the manifest's `max_tokens`.
         """
         if dtype not in FILES:
             raise InvalidInput(
@@ -80,6 +81,7 @@ class OnnxBackend:
                 param="backend",
             )
         config = read_config(artifact.base_folder, len(artifact.manifest.heads))
+        check_positions(config, artifact.manifest.max_tokens)
         session = _session(path, providers)
         threads = 1 if device == "cuda" else num_threads or _cores()
         return OnnxBackend(session, config, artifact.manifest, dtype, threads)

@@ -1,5 +1,8 @@
 """The `tokenizers` tokenizer of an artifact, exactly as `transformers` builds it, and no remote code."""
 
+import json
+from pathlib import Path
+
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from guerdon_service.core.artifact import Artifact
@@ -15,7 +18,8 @@ def load_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
     share the tokenizer between threads.
 
     Raises:
-        InvalidInput: no tokenizer there, one that needs remote code, or one without a fast back end.
+        InvalidInput: no tokenizer there, one that needs remote code or knows more tokens than the model, or
+            one without a fast back end.
     """
     own = (artifact.folder / "tokenizer.json").is_file()
     folder = artifact.folder if own else artifact.base_folder
@@ -34,8 +38,31 @@ def load_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
             "convert it to a tokenizer.json",
             param="tokenizer",
         )
+    _check_ids(tokenizer, artifact)
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
     backend.encode_special_tokens = tokenizer.split_special_tokens
     return tokenizer
+
+
+def _check_ids(tokenizer: PreTrainedTokenizerFast, artifact: Artifact) -> None:
+    """Every id that a text can give must have its row: on CUDA one without would end the process."""
+    highest, rows = max(tokenizer.get_vocab().values(), default=0), _num_rows(artifact.base_folder)
+    if rows is not None and highest >= rows:
+        raise InvalidInput(
+            f"model {artifact.manifest.name} has {rows} rows of embeddings, but its tokenizer gives ids up "
+            f"to {highest}; give the tokenizer that it was trained with",
+            param="tokenizer",
+        )
+
+
+def _num_rows(folder: Path) -> int | None:
+    """`vocab_size` of a model's configuration; None where that does not say."""
+    path = folder / "config.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        rows = data.get("vocab_size", data.get("text_config", {}).get("vocab_size"))
+    except (ValueError, AttributeError):  # the back end refuses it, and says why
+        return None
+    return rows if isinstance(rows, int) else None
