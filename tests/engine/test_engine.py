@@ -17,6 +17,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import BatchReport, NullObserver
 from guerdon_service.core.query import Lane
 from guerdon_service.engine.engine import Engine
+from guerdon_service.engine.worker import STALL_S
 from tests.engine.gated_backend import NOT_FINITE, POISON, GatedBackend, item
 
 FAR = 1e18
@@ -250,6 +251,46 @@ async def test_forwards_that_keep_failing_turn_health_off_and_one_success_turns_
         assert not engine.is_healthy
         assert await ask(engine, [item(1)]) == [1.0]
         assert engine.is_healthy
+
+
+async def test_who_has_failed_waits_for_no_probe_and_a_probe_that_hangs_turns_health_off() -> None:
+    backend, clock = GatedBackend(), Clock()
+    async with running(backend, clock=clock) as engine:
+        backend.open_once()
+        assert await ask(engine, [item(1)]) == [1.0]
+        backend.open_once()
+        with pytest.raises(BackendFailed):
+            await ask(engine, [item(POISON)])
+        for _ in range(3):
+            await started(backend)
+        assert backend.batches == [[1], [POISON], [1]] and engine.is_healthy
+        clock.now += STALL_S + 1
+        assert not engine.is_healthy
+        backend.open_for_good()
+        assert await ask(engine, [item(2)]) == [2.0]
+        assert engine.is_healthy
+
+
+async def test_a_failed_batch_is_tried_again_without_what_nobody_waits_for() -> None:
+    backend, clock = GatedBackend(), Clock()
+    async with running(backend, clock=clock) as engine:
+        blocker = asyncio.create_task(ask(engine, [item(1)]))
+        await started(backend)
+        stays = [asyncio.create_task(ask(engine, [item(v)])) for v in (2, POISON)]
+        leaves = asyncio.create_task(ask(engine, [item(3)]))
+        expires = asyncio.create_task(ask(engine, [item(4)], deadline=clock.now + 5))
+        await until_queued(engine, 4)
+        backend.open_once()
+        await started(backend)
+        leaves.cancel()
+        clock.now += 10
+        await asyncio.wait([leaves])
+        backend.open_for_good()
+        answers = await asyncio.gather(*stays, expires, return_exceptions=True)
+        await blocker
+    assert answers[0] == [2.0]
+    assert isinstance(answers[1], BackendFailed) and isinstance(answers[2], DeadlineExceeded)
+    assert backend.batches == [[1], [2, POISON, 3, 4], [2, POISON], [2], [POISON]]
 
 
 async def test_bulk_cannot_starve_interactive_nor_the_reverse() -> None:

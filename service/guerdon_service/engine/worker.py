@@ -92,7 +92,7 @@ class Worker:
                 if batch:
                     self._forward(batch)
                 elif self._health.failed_batches >= MAX_FAILED_BATCHES:
-                    self._note_failure()
+                    self._probe()
                 batch = []
         except BaseException:
             log.exception("back-end thread stopped", extra={"model": self._model})
@@ -105,18 +105,19 @@ class Worker:
 
     def _forward(self, batch: list[Pending]) -> None:
         self._num_deaths = 0
-        started = self._health.busy_since = self._clock()
-        answers, num_computed = self._answers([p.encoded for p in batch])
-        self._health.busy_since = inf
+        started = self._clock()
+        answers, num_computed = self._answers(batch)
         done = self._clock()
         for pending in batch:
             pending.done_at = done
         scored = [p.encoded for p, a in zip(batch, answers, strict=True) if not isinstance(a, GuerdonError)]
+        # a process that was started again has proved itself before it takes work
+        is_suspect = not scored and not self._num_deaths
         if scored:
             self._known, self._health.failed_batches = scored[-1], 0
-        elif not self._num_deaths:  # a process that was started again has proved itself before it takes work
+        elif is_suspect:
             self._known = self._known or batch[-1].encoded
-            self._note_failure()
+            self._health.failed_batches += 1
         num_tokens = sum(p.encoded.num_tokens for p in batch)
         self._scatter(
             batch,
@@ -130,8 +131,10 @@ class Worker:
                 num_running=self._queue.num_running,
             ),
         )
+        if is_suspect:  # nobody waits for that
+            self._probe()
 
-    def _answers(self, batch: Sequence[Encoded]) -> tuple[list[Answer], int]:
+    def _answers(self, batch: Sequence[Pending]) -> tuple[list[Answer], int]:
         """Answers in order, and how many tokens were computed for them.
 
         A forward that fails is tried again in halves: what was too large fits, and of a batch with one bad
@@ -140,6 +143,27 @@ class Worker:
         """
         if self._num_deaths >= MAX_DEATHS:
             return [BackendFailed("too many back-end processes died of this item's batch")] * len(batch), 0
+        tried = self._tried([p.encoded for p in batch])
+        if tried is not None:
+            return tried
+        if len(batch) == 1:
+            return [BackendFailed("the back end failed on this item; see the service's log")], 0
+        half = len(batch) // 2
+        (first, cost_of_first), (second, cost_of_second) = map(self._still, (batch[:half], batch[half:]))
+        return first + second, cost_of_first + cost_of_second
+
+    def _still(self, part: Sequence[Pending]) -> tuple[list[Answer], int]:
+        """As `_answers`; what nobody waits for any more is left out."""
+        now = self._clock()
+        wanted = [p for p in part if p.is_wanted(now)]
+        answers, num_computed = self._answers(wanted) if wanted else ([], 0)
+        found = dict(zip(wanted, answers, strict=True))
+        late = DeadlineExceeded("the deadline passed while a failed batch was tried again; allow more time")
+        return [found.get(pending, late) for pending in part], num_computed
+
+    def _tried(self, batch: Sequence[Encoded]) -> tuple[list[Answer], int] | None:
+        """One forward's answers, and the tokens computed; None when it failed."""
+        self._health.busy_since = self._clock()
         try:
             rows, stats = self._backend.forward(batch)
             if rows.shape != (len(batch), self._backend.num_heads):
@@ -148,19 +172,16 @@ class Worker:
         except Exception as err:
             self._num_deaths += isinstance(err, ProcessDied)
             log.exception("forward failed", extra={"model": self._model, "num_items": len(batch)})
-        if len(batch) == 1:
-            return [BackendFailed("the back end failed on this item; see the service's log")], 0
-        half = len(batch) // 2
-        (first, cost_of_first), (second, cost_of_second) = map(self._answers, (batch[:half], batch[half:]))
-        return first + second, cost_of_first + cost_of_second
+            return None
+        finally:
+            self._health.busy_since = inf
 
-    def _note_failure(self) -> None:
-        """Tell bad items from a bad back end: a known good item can be scored, or it counts."""
+    def _probe(self) -> None:
+        """Tell bad items from a bad back end: where a known good item can be scored, no failure counts."""
         assert self._known is not None
-        self._num_deaths = 0
-        answers, _ = self._answers([self._known])
-        works = not isinstance(answers[0], GuerdonError)
-        self._health.failed_batches = 0 if works else self._health.failed_batches + 1
+        tried = self._tried([self._known])
+        if tried is not None and not isinstance(tried[0][0], GuerdonError):
+            self._health.failed_batches = 0
 
     def _checked(self, row: NDArray[np.float32]) -> Answer:
         if bool(np.isfinite(row).all()):
