@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.registry import CHAMPION
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
-from tests.fakes import running_service
+from tests.fakes import WeightedSumBackend, running_service
 from tests.registry.versions import load_versions, reward_of
 
 
@@ -170,6 +171,46 @@ async def test_a_version_has_one_name_in_the_metrics_until_it_is_unloaded() -> N
     assert seen == {"m": True, "m@2": True}
     await catalog.close()
     assert seen == {}
+
+
+async def test_weights_are_freed_beside_the_event_loop_whoever_lets_them_go() -> None:
+    freed_in: list[int] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Noting(WeightedSumBackend):
+        def close(self) -> None:
+            freed_in.append(threading.get_ident())
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        if entered.is_set():
+            assert go_on.wait(30)
+        entered.set()
+        return replace(load_versions(spec), backend=Noting())
+
+    observer = NullObserver()
+    catalog = Catalog(load, Limits(), open_cache(observer), ThreadPoolExecutor(1), observer)
+    await catalog.load(ModelSpec("m", "1"))
+    go_on.set()
+    with pytest.raises(InvalidInput, match="digest"):
+        await catalog.load_version(ModelSpec("m", "2"), "2", "another")
+    go_on.clear()
+    loading = asyncio.create_task(catalog.load_version(ModelSpec("m", "3"), "3", "digest-3"))
+    while not any(info.state == "loading" for info in catalog.infos()):
+        await asyncio.sleep(0)
+    await catalog.unload("m@3")
+    go_on.set()
+    with pytest.raises(UnknownModel):
+        await loading
+    go_on.clear()
+    await catalog.unload("m")
+    beside = asyncio.create_task(catalog.load(ModelSpec("m", "1")))
+    while not catalog.infos():
+        await asyncio.sleep(0)
+    other = asyncio.create_task(catalog.load_version(ModelSpec("m", "1"), "1", "digest-1"))
+    go_on.set()
+    await asyncio.gather(beside, other)  # who is there second frees its own
+    await catalog.close()
+    assert len(freed_in) == 5 and threading.get_ident() not in freed_in
 
 
 async def test_an_ensemble_of_two_versions_of_one_name() -> None:

@@ -165,7 +165,7 @@ class Engine:
         if self._processes:
             await asyncio.to_thread(self._processes.close)
         elif all(ended):
-            self._backend.close()
+            await asyncio.to_thread(self._backend.close)  # gigabytes take their time
         else:
             log.error("a forward hangs; its model is not freed", extra={"model": self._model})
 

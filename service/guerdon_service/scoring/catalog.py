@@ -83,8 +83,9 @@ class Catalog:
         del self._slots[key]
         version = model.manifest.version
         if (spec.name, version) in self._slots:  # it was loaded beside, meanwhile
-            model.backend.close()
-            return self.info(f"{spec.name}@{version}")
+            beside = self.info(f"{spec.name}@{version}")
+            await asyncio.to_thread(model.backend.close)
+            return beside
         self._put((spec.name, version), Slot(spec, self._scorer(model, spec.name), label=spec.name))
         self._aliases = {(spec.name, CHAMPION): version, **self._aliases}
         return self.info(f"{spec.name}@{version}")
@@ -221,7 +222,7 @@ class Catalog:
         try:
             model = await asyncio.get_running_loop().run_in_executor(None, self._load_model, spec)
             if identity is not None and identity != (model.manifest.version, model.manifest.digest):
-                model.backend.close()
+                await asyncio.to_thread(model.backend.close)
                 raise _changed(model, identity)
         except Exception as err:  # whatever it is, the name must not be loading for ever
             reason = err.message if isinstance(err, GuerdonError) else "loading failed; see the service's log"
@@ -231,7 +232,7 @@ class Catalog:
                 self._put(key, Slot(spec, failure=reason, label=label))
             raise
         if key not in self._slots:
-            model.backend.close()
+            await asyncio.to_thread(model.backend.close)
             return None
         return model
 
