@@ -26,6 +26,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.ports import Observer
 from guerdon_service.core.registry import CHAMPION
 from guerdon_service.core.services import Services
+from guerdon_service.engine.engine import CLOSE_TIMEOUT_S
 from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.feedback.service import FeedbackService
 from guerdon_service.registry.model_store import ModelStore
@@ -99,7 +100,8 @@ class Domain:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
         await self.policy_evaluations.close()
-        await self.best_of_n.close()
+        # a policy that hangs, or is being loaded, is left alone with its thread
+        await asyncio.wait([asyncio.create_task(self.best_of_n.close())], timeout=CLOSE_TIMEOUT_S)
         if self.candidate_log is not None:
             await self.candidate_log.close()
         await self.feedback.close()

@@ -13,6 +13,7 @@ import uvloop
 from guerdon_service.app.auth import load_keys
 from guerdon_service.app.early_checks import check_early
 from guerdon_service.app.flags import parse_flags
+from guerdon_service.app.leaving import leave_soon
 from guerdon_service.app.listen import Listening
 from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.logs import claim_transformers_logs, configure_logging
@@ -41,6 +42,7 @@ def serve_command(argv: Sequence[str]) -> int:
         configure_tracing()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
+        leave_soon()  # here: the runner, too, waits for threads
     return 0
 
 
