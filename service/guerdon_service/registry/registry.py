@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
-from guerdon_service.core.errors import GuerdonError, InvalidInput, NotReady, UnknownEvaluation, UnknownModel
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationStore
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.model_name import check_model_name
@@ -26,6 +26,7 @@ from guerdon_service.core.registry import (
 from guerdon_service.registry.follower import POLL_S, Follower
 from guerdon_service.registry.gate import ask, failures, refusal
 from guerdon_service.registry.gather import gather
+from guerdon_service.registry.holder import Holder
 from guerdon_service.registry.loader import Artifacts, Loader
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.retire import Retirement
@@ -33,6 +34,7 @@ from guerdon_service.registry.rules import (
     asked_version,
     check_version,
     find_version,
+    registered_version,
     removable,
     version_before,
     written_reason,
@@ -66,6 +68,7 @@ class Registry:
         self._now = now
         self._loader = Loader(catalog, artifacts, template)
         self._retirement = Retirement(store, evaluations, catalog)
+        self._holder = Holder(catalog, self._loader, self._retirement)
         self._follower = Follower(store, catalog, self._loader, on_left=self._retirement.begin)
 
     async def follow(self, poll_s: float = POLL_S) -> None:
@@ -127,7 +130,7 @@ class Registry:
         if champion is not None and champion.version != version.version:
             await self._loader.ensure(champion, like=spec)
         # From where it is now, wherever it was registered from.
-        async with self._loaded(version, spec, is_new=is_new):
+        async with self._holder.loaded(version, spec, forgets=is_new):
             await asyncio.to_thread(self._store.add_version, version)
             if champion is None:
                 await self._crown(version)
@@ -144,13 +147,14 @@ class Registry:
             UnknownModel: no such name or version.
             GuerdonError: it cannot be loaded.
         """
-        async with self._loaded(self._registered(await self.history(name), version)):
+        async with self._holder.loaded(registered_version(await self.history(name), version)):
             yield
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store an artifact; the same again changes nothing but where it lies.
 
-        The first version of a name becomes its champion, later ones its candidate.
+        The first version of a name becomes its champion, later ones its candidate; one that was registered
+        and became neither, because that was cut short, does so when it is registered again.
 
         Raises:
             InvalidInput: the source may not be named, the artifact is refused, or its version is taken.
@@ -164,12 +168,11 @@ class Registry:
         version = self._version(name, manifest, source, by)
         check_version(history, version)
         known = find_version(history.versions, version.version)
-        async with self._loaded(version, is_new=known is None):
+        async with self._holder.loaded(version, forgets=known is None):
             await asyncio.to_thread(self._store.add_version, version)
             if CHAMPION not in history.aliases:
                 await self._crown(version)
-            elif known is None:
-                await self._move(self._change(version, CANDIDATE, "register", history, by))
+            await self._introduce(version)
         return version if known is None else replace(known, source=version.source)
 
     async def models(self) -> tuple[RegisteredModel, ...]:
@@ -199,7 +202,7 @@ class Registry:
             UnknownModel: no such name or version, or its artifact has no card.
             NotReady: the registry does not answer.
         """
-        found = self._registered(await self.history(name), version)
+        found = registered_version(await self.history(name), version)
         try:
             card = await asyncio.to_thread(self._artifacts.card, found.source, found.digest)
         except InvalidInput as err:  # which names the source, and only admins may know it
@@ -229,7 +232,7 @@ class Registry:
         candidate = asked_version(history, query)
         evaluation = await self._evaluation(query.evaluation_id)
         incumbent = find_version(history.versions, history.aliases.get(query.alias, ""))
-        async with self._loaded(candidate):
+        async with self._holder.loaded(candidate):
             checks = await self._checks(candidate, incumbent, evaluation)
             failed = failures(checks)
             if failed and (reason is None or any(check.name == "identity" for check in failed)):
@@ -252,7 +255,7 @@ class Registry:
             raise InvalidInput(
                 f"{name}@{alias} has no version before it to go back to; promote another one", param="alias"
             )
-        async with self._loaded(version):
+        async with self._holder.loaded(version):
             return await self._move(self._change(version, alias, "rollback", history, by, reason))
 
     async def remove_alias(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
@@ -279,34 +282,6 @@ class Registry:
         """Return once all loading and unloading in the background has ended."""
         await self._follower.idle()
         await self._retirement.idle()
-
-    @asynccontextmanager
-    async def _loaded(
-        self, version: ModelVersion, like: ModelSpec | None = None, *, is_new: bool = False
-    ) -> AsyncIterator[None]:
-        """A version that answers here, and is kept although no alias stands at it yet.
-
-        is_new: it is not registered, so that one that is refused is listed no more: who asked is told why.
-        """
-        with self._retirement.holding(version):
-            if is_new:  # who gives up waiting leaves the load behind, and what is to be done when it fails
-                await asyncio.shield(self._ensure_new(version, like))
-            else:
-                await self._loader.ensure(version, like)
-            yield
-
-    async def _ensure_new(self, version: ModelVersion, like: ModelSpec | None) -> None:
-        try:
-            await self._loader.ensure(version, like)
-        except Exception:
-            await self._forget(f"{version.name}@{version.version}")
-            raise
-
-    async def _forget(self, reference: str) -> None:
-        """Let a failed version go, unless it is being loaded again."""
-        with suppress(GuerdonError):
-            if self._catalog.info(reference).state == "failed":
-                await self._catalog.unload(reference)
 
     async def _checks(
         self, candidate: ModelVersion, incumbent: ModelVersion | None, evaluation: Evaluation | None
@@ -345,6 +320,19 @@ class Registry:
             await self._loader.ensure(champion)
             await self.sync()
 
+    async def _introduce(self, version: ModelVersion) -> None:
+        """It becomes the candidate, where no alias ever stood at it; another replica may be faster once."""
+        for is_last in (False, True):
+            history = await self.history(version.name)
+            if any(change.version == version.version for change in history.changes):
+                return
+            try:
+                await self._move(self._change(version, CANDIDATE, "register", history, version.registered_by))
+                return
+            except InvalidInput:
+                if is_last:
+                    raise
+
     async def _move(self, change: AliasChange) -> AliasChange:
         """In the registry first, then here at once; other replicas follow at their next poll."""
         async with self._follower.lock:
@@ -354,16 +342,6 @@ class Registry:
         if change.previous is not None:
             self._retirement.begin(change.name)
         return change
-
-    def _registered(self, history: ModelHistory, version: str) -> ModelVersion:
-        found = find_version(history.versions, version)
-        if found is None:
-            known = ", ".join(registered.version for registered in history.versions)
-            raise UnknownModel(
-                f"model {history.name}@{version[:80]} is not registered; registered are: {known}",
-                param="version",
-            )
-        return found
 
     def _version(self, name: str, manifest: Manifest, source: str, by: str) -> ModelVersion:
         return ModelVersion(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.errors import InvalidInput, UnknownModel
 from guerdon_service.core.evaluation import ENDED, Evaluation
 from guerdon_service.core.model_name import check_model_name, split_reference
 from guerdon_service.core.registry import (
@@ -17,6 +17,21 @@ from guerdon_service.core.registry import (
 def find_version(versions: tuple[ModelVersion, ...], version: str) -> ModelVersion | None:
     """The one of that number."""
     return next((known for known in versions if known.version == version), None)
+
+
+def registered_version(history: ModelHistory, version: str) -> ModelVersion:
+    """The one of that number.
+
+    Raises:
+        UnknownModel: it is not registered.
+    """
+    found = find_version(history.versions, version)
+    if found is None:
+        known = ", ".join(registered.version for registered in history.versions)
+        raise UnknownModel(
+            f"model {history.name}@{version[:80]} is not registered; registered are: {known}", param="version"
+        )
+    return found
 
 
 def check_version(history: ModelHistory, version: ModelVersion) -> None:
