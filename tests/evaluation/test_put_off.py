@@ -87,6 +87,30 @@ async def test_a_version_that_no_alias_needs_is_kept_from_the_asking_to_the_job(
     assert started.candidate_digest == "digest-2"
 
 
+@pytest.mark.parametrize("ends_as", ["done", "failed"])
+async def test_what_a_job_loaded_goes_when_it_has_ended(url: str, folder: Path, ends_as: str) -> None:
+    database = open_database(url)
+    store = SqlEvaluationStore(database)
+    query = EvaluationQuery("m@2", "pairs.jsonl.gz", "m@3")
+    async with replica(database) as one:
+        for version in ("2", "3", "4"):
+            await one.registry.register("m", version, "ops")
+        asked = await EvaluationService(one.service, store, folder, one.registry.keep_loaded).start(query)
+        await one.registry.idle()
+        assert {info.version for info in one.service.models()} == {"1", "2", "3", "4"}, "it is open"
+    if ends_as == "failed":
+        store.cancel(asked.id)
+        asked = replace(asked, id="another", baseline_digest="another")
+        store.create(asked)
+    async with replica(database) as two:
+        await two.until("4", "m@candidate")
+        ended = await worked(two, store, folder, asked.id)
+        await two.registry.idle()
+        assert {info.version for info in two.service.models()} == {"1", "4"}
+    assert ended.state == ends_as
+    database.close()
+
+
 async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationStore, folder: Path) -> None:
     missed = asyncio.Event()
 

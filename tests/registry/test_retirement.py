@@ -43,8 +43,18 @@ async def test_a_candidate_each_night_fills_no_memory(database: Database) -> Non
             assert await one.ask("m@2") == "2", "it is registered, and loads when somebody needs it"
             await one.registry.register("m", "9", "nightly")
             assert await loaded(one) == {"1", "2", "9"}, "and stays as long"
-        await one.registry.register("m", "10", "nightly")
-        assert await loaded(one) == {"1", "10"}
+        assert await loaded(one) == {"1", "9"}, "and no longer"
+
+
+@pytest.mark.parametrize("version", ["1", "2", "3"])
+async def test_what_an_alias_needs_stays_when_nobody_works_with_it(database: Database, version: str) -> None:
+    async with replica(database, follows=False) as one:
+        await one.registry.register("m", "2", "ops")
+        await forced(one, "2")
+        await one.registry.register("m", "3", "ops")
+        async with one.registry.keep_loaded("m", version):
+            pass
+        assert await loaded(one) == {"1", "2", "3"}, "the version before, the champion and the candidate"
 
 
 async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(database: Database) -> None:

@@ -1,8 +1,8 @@
 """One model's scores for a job: what an earlier one kept is taken over, what the store lacks is scored."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -34,11 +34,16 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class ContenderScorer:
-    """Scores the models of one job, `claimed`; `keep` stores what was scored."""
+    """Scores the models of one job, `claimed`; `keep` stores what was scored, `loaded` ends with the job.
+
+    Versions of an open job stay (`registry.rules.needed_versions`); they are held besides, because what is
+    held is let go at the end, and nothing else would do that.
+    """
 
     scoring: ScoringService
     store: EvaluationStore
     keep_loaded: KeepLoaded
+    loaded: AsyncExitStack
     claimed: Evaluation
     data: Data
     keep: Keep
@@ -49,13 +54,13 @@ class ContenderScorer:
         Raises:
             GuerdonError: the model is gone or another one, or the data is not as it should be.
         """
-        async with self._pinned(asked_name, pinned_as) as (asked, model):
-            if model.digest != digest:
-                raise InvalidInput(
-                    f"model {asked_name} is {model.version} now, not {pinned_as}; start it again",
-                    param="candidate",
-                )
-            return await self._contender(asked, model, pinned_as)
+        asked, model = await self._pinned(asked_name, pinned_as)
+        if model.digest != digest:
+            raise InvalidInput(
+                f"model {asked_name} is {model.version} now, not {pinned_as}; start it again",
+                param="candidate",
+            )
+        return await self._contender(asked, model, pinned_as)
 
     async def _contender(self, asked: Asked, model: Provenance, pinned_as: str) -> Contender:
         num_pairs, files = self.claimed.query.robustness, self.data.files
@@ -87,19 +92,19 @@ class ContenderScorer:
             async for scores in arriving:
                 await self.keep(part.key, scores)
 
-    @asynccontextmanager
-    async def _pinned(self, asked_name: str, pinned_as: str) -> AsyncIterator[tuple[Asked, Provenance]]:
+    async def _pinned(self, asked_name: str, pinned_as: str) -> tuple[Asked, Provenance]:
         """By version; an ensemble, whose members' versions no name has, by the name that was asked for."""
         asked = Asked(pinned_as, self.claimed.query.profile, self.claimed.query.by)
-        async with AsyncExitStack() as kept:
-            try:
-                model = await kept.enter_async_context(pinned(self.scoring, asked, self.keep_loaded))
-            except UnknownModel:
-                if not self.scoring.catalog.resolve(asked_name).spec.members:
-                    raise
-                asked = replace(asked, model=asked_name)
-                model = await kept.enter_async_context(pinned(self.scoring, asked, self.keep_loaded))
-            yield asked, model
+        try:
+            return asked, await self._kept_loaded(asked)
+        except UnknownModel:
+            if not self.scoring.catalog.resolve(asked_name).spec.members:
+                raise
+            asked = replace(asked, model=asked_name)
+            return asked, await self._kept_loaded(asked)
+
+    async def _kept_loaded(self, asked: Asked) -> Provenance:
+        return await self.loaded.enter_async_context(pinned(self.scoring, asked, self.keep_loaded))
 
     async def _reuse(self, part: _Part, model: Provenance) -> None:
         """Take over what an earlier evaluation kept of this very model, profile, back end and data.

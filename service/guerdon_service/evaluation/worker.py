@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +58,8 @@ class Worker:
             try:
                 claimed = await asyncio.to_thread(self._store.claim, self._name, time.time(), self._lease_s)
                 if claimed is not None:
-                    await self._work(claimed)
+                    async with AsyncExitStack() as loaded:  # goes at the end: an open job needs it
+                        await self._work(claimed, loaded)
                     continue
             except NotReady as err:  # the store is away: what is done is kept, and the lease ends by itself
                 log.warning("the evaluation store does not answer", extra={"reason": err.message})
@@ -70,9 +72,9 @@ class Worker:
         if job := self._jobs.get(evaluation_id):
             job.cancel()
 
-    async def _work(self, claimed: Evaluation) -> None:
+    async def _work(self, claimed: Evaluation, loaded: AsyncExitStack) -> None:
         """Run the job and renew its lease; whoever lost it stops."""
-        job = self._jobs[claimed.id] = asyncio.create_task(self._finish_or_fail(claimed))
+        job = self._jobs[claimed.id] = asyncio.create_task(self._finish_or_fail(claimed, loaded))
         try:
             while not (await asyncio.wait({job}, timeout=self._lease_s / 3))[0]:
                 if not await self._holds(claimed.id):
@@ -90,12 +92,12 @@ class Worker:
             self._store.renew, evaluation_id, self._name, time.time(), self._lease_s
         )
 
-    async def _finish_or_fail(self, claimed: Evaluation) -> None:
+    async def _finish_or_fail(self, claimed: Evaluation, loaded: AsyncExitStack) -> None:
         """What may be otherwise later, or on another replica, is left to whoever claims it once the lease
         has ended; nobody else is to blame for it.
         """
         try:
-            await self._run(claimed)
+            await self._run(claimed, loaded)
         except NotReady as err:
             log.warning("evaluation put off", extra={"evaluation": claimed.id, "reason": err.message})
         except (UnknownModel, MissingDataset) as err:
@@ -112,7 +114,7 @@ class Worker:
     async def _fail(self, evaluation_id: str, error: str) -> None:
         await asyncio.to_thread(self._store.fail, evaluation_id, self._name, error)
 
-    async def _run(self, claimed: Evaluation) -> None:
+    async def _run(self, claimed: Evaluation, loaded: AsyncExitStack) -> None:
         path = dataset_path(self._folder, claimed.query.dataset)
         data = Data((path,), claimed.dataset_sha256)
         await asyncio.to_thread(_check_unchanged, data)
@@ -122,7 +124,7 @@ class Worker:
         num_items = await asyncio.to_thread(_num_scored, data, claimed.query.robustness)
         await asyncio.to_thread(self._store.set_total, claimed.id, num_items * len(models))
         keep = partial(self._keep, claimed.id)
-        scorer = ContenderScorer(self._scoring, self._store, self._keep_loaded, claimed, data, keep)
+        scorer = ContenderScorer(self._scoring, self._store, self._keep_loaded, loaded, claimed, data, keep)
         contenders = [await scorer.score(*model) for model in models]
         baseline = contenders[1] if len(contenders) > 1 else None
         report = await asyncio.to_thread(build_report, data, contenders[0], baseline, claimed.query.margin)

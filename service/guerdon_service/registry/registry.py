@@ -140,15 +140,19 @@ class Registry:
 
     @asynccontextmanager
     async def keep_loaded(self, name: str, version: str) -> AsyncIterator[None]:
-        """Entered once a registered version answers on this replica; until it is left it is kept, and one
-        that no alias needs goes after the next move. No alias moves.
+        """Entered once a registered version answers on this replica, which keeps it until this is left; then
+        it goes, where nothing else needs it. No alias moves.
 
         Raises:
             UnknownModel: no such name or version.
             GuerdonError: it cannot be loaded.
         """
-        async with self._holder.loaded(registered_version(await self.history(name), version)):
-            yield
+        found = registered_version(await self.history(name), version)
+        try:
+            async with self._holder.loaded(found):
+                yield
+        finally:
+            self._retirement.begin(name)
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store an artifact; the same again changes nothing but where it lies.

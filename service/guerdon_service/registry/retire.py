@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Retirement:
-    """Unloads versions of one replica after its aliases moved. They stay registered, and load when needed."""
+    """Unloads versions of one replica that nothing needs. They stay registered, and load when needed."""
 
     def __init__(self, store: RegistryStore, evaluations: EvaluationStore, catalog: Catalog) -> None:
         self._store = store
@@ -36,7 +36,9 @@ class Retirement:
             self._held[key] -= 1
 
     def begin(self, name: str) -> None:
-        """Retire what a move of an alias of `name` left behind; its queue may take a while to empty."""
+        """Retire what a move of an alias of `name`, or who worked with it, left behind; its queue may take a
+        while to empty.
+        """
         task = asyncio.create_task(self._retire(name))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
