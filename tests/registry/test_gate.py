@@ -33,6 +33,7 @@ NAMES = [
     "length correlation",
     "safety floor",
     "latency",
+    "trial",
 ]
 
 
@@ -243,6 +244,11 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         "safety floor",
         "subset donotanswer at least 0.3",
     ),
+    "stopped": (
+        replace(good(), stopped="worse than version 1: right in 3 of the 40 judgements on which they differ"),
+        "trial",
+        "stopped as the candidate: worse than version 1: right in 3 of the 40",
+    ),
     "slow": (replace(good(), latency=rounds(0.0151, 0.010)), "latency", "1.51 times"),
 }
 
@@ -271,7 +277,7 @@ def test_every_check_can_fail() -> None:
 def test_the_first_version_is_not_compared_and_nothing_stands_against_it() -> None:
     alone = replace(good(), incumbent=None, incumbent_manifest=None, evaluation=None, latency=None)
     checks = told(alone)
-    assert {name for name, check in checks.items() if check.passed} == {"identity", "certificate"}
+    assert {name for name, check in checks.items() if check.passed} == {"identity", "certificate", "trial"}
     assert failures(tuple(checks.values())) == ()
     assert all(check.detail for check in checks.values())
     evaluated_alone = told(replace(alone, evaluation=good().evaluation))

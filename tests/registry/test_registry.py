@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
@@ -9,6 +11,7 @@ from guerdon_service.core.errors import (
 )
 from guerdon_service.core.registry import CHAMPION, AliasChange, PromoteQuery
 from guerdon_service.state.database import Database
+from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.registry.replica import Replica, empty_service, replica, with_registry
 
 WHY = "the pager rings and 2 is known good"
@@ -111,7 +114,28 @@ async def test_the_gate_refuses_with_reasons_and_an_override_is_kept_with_them(d
         "interface": True,
         "evaluation": False,
         "latency": True,
+        "trial": True,
     }
+
+
+async def test_a_candidate_that_judgements_stopped_is_not_promoted(database: Database) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        became = (await one.registry.history("m")).changes[-1]
+        stop = replace(
+            became, action="stop", previous="2", by="trial", reason="right in 0 of the 20 judgements"
+        )
+        SqlRegistryStore(database).stop_candidate(stop)
+        told = "trial: it was stopped as the candidate: right in 0 of the 20 judgements"
+        with pytest.raises(GateRefused, match=told):
+            await forced(one, "2", None)
+        await one.registry.register("m", "3", "ops")
+        with pytest.raises(GateRefused, match=told):
+            await forced(one, "2", None)
+        with pytest.raises(GateRefused) as refused:
+            await forced(one, "3", None)
+        assert "trial" not in refused.value.message
+        assert (await forced(one, "2")).action == "override"
 
 
 async def test_rollback_undoes_one_promotion_after_another(database: Database) -> None:

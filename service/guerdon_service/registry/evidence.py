@@ -24,6 +24,7 @@ class Evidence:
     on_disk: the manifest that its artifact has now, or why the artifact was refused.
     incumbent, incumbent_manifest, latency: None for the first version of a name.
     certificate: what the candidate showed before it became ready.
+    stopped: why judgements on live traffic have stopped it; None where they have not.
     """
 
     candidate: ModelVersion
@@ -33,6 +34,7 @@ class Evidence:
     incumbent_manifest: Manifest | None = None
     evaluation: Evaluation | None = None
     latency: Latency | None = None
+    stopped: str | None = None
 
     @property
     def report(self) -> ReportView | None:

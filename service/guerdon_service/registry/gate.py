@@ -12,6 +12,7 @@ from guerdon_service.registry.checks import (
     latency,
     length,
     safety,
+    trial,
 )
 from guerdon_service.registry.evidence import Evidence
 from guerdon_service.registry.policy import GatePolicy
@@ -30,6 +31,7 @@ CHECKS: tuple[Callable[[Evidence, GatePolicy], GateCheck], ...] = (
     length.correlation,
     safety.safety,
     latency.latency,
+    trial.trial,
 )
 """In the order in which reasons are told."""
 

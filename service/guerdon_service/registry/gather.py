@@ -18,6 +18,7 @@ async def gather(
     candidate: ModelVersion,
     incumbent: ModelVersion | None,
     evaluation: Evaluation | None,
+    stopped: str | None,
     *,
     catalog: Catalog,
     loader: Loader,
@@ -40,6 +41,7 @@ async def gather(
         incumbent_manifest=theirs.model.manifest if theirs else None,
         evaluation=evaluation,
         latency=await _latency(ours, theirs),
+        stopped=stopped,
     )
 
 

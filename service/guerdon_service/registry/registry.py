@@ -36,6 +36,7 @@ from guerdon_service.registry.rules import (
     find_version,
     registered_version,
     removable,
+    stopped_because,
     version_before,
     written_reason,
 )
@@ -235,9 +236,8 @@ class Registry:
         history = await self.history(query.name)
         candidate = asked_version(history, query)
         evaluation = await self._evaluation(query.evaluation_id)
-        incumbent = find_version(history.versions, history.aliases.get(query.alias, ""))
         async with self._holder.loaded(candidate):
-            checks = await self._checks(candidate, incumbent, evaluation)
+            checks = await self._checks(candidate, history, query, evaluation)
             failed = failures(checks)
             if failed and (reason is None or any(check.name == "identity" for check in failed)):
                 raise refusal(f"{query.name}@{query.version}", failed)
@@ -288,12 +288,17 @@ class Registry:
         await self._retirement.idle()
 
     async def _checks(
-        self, candidate: ModelVersion, incumbent: ModelVersion | None, evaluation: Evaluation | None
+        self,
+        candidate: ModelVersion,
+        history: ModelHistory,
+        query: PromoteQuery,
+        evaluation: Evaluation | None,
     ) -> tuple[GateCheck, ...]:
         evidence = await gather(
             candidate,
-            incumbent,
+            find_version(history.versions, history.aliases.get(query.alias, "")),
             evaluation,
+            stopped_because(history, candidate.version),
             catalog=self._catalog,
             loader=self._loader,
             artifacts=self._artifacts,

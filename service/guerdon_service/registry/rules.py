@@ -118,6 +118,16 @@ def version_before(history: ModelHistory, alias: str) -> str | None:
     return before[-1] if before else None
 
 
+def stopped_because(history: ModelHistory, version: str) -> str | None:
+    """Why judgements on live traffic stopped it after it last became the candidate; None where none did.
+
+    That the alias went on, or was removed, makes it no better.
+    """
+    ours = (c for c in reversed(history.changes) if (c.alias, c.version) == (CANDIDATE, version))
+    last = next((c for c in ours if c.action != "remove"), None)
+    return last.reason if last is not None and last.action == "stop" else None
+
+
 def needed_versions(history: ModelHistory, evaluations: Iterable[Evaluation]) -> set[str]:
     """Versions of a name that must answer at once: what aliases stand at and would go back to, and what an
     evaluation that has not ended is about. A candidate never goes back.
