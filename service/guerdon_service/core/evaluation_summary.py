@@ -46,8 +46,8 @@ def to_summary(stored: Mapping[str, Any] | None) -> Summary:
     """A summary that was kept as plain JSON; None is one of nothing."""
     if stored is None:
         return NOTHING
-    figures = {name: _figure(stored[name]) for name in ("accuracy", "delta")}
-    return Summary(**{**stored, **figures})
+    accuracy, delta = _figure(stored["accuracy"]), _figure(stored["delta"])
+    return Summary(accuracy, stored["num_items"], stored["verdict"], delta)
 
 
 def _figure(value: Mapping[str, Any] | None) -> Figure | None:

@@ -6,6 +6,7 @@ from sqlalchemy import insert, select
 
 from guerdon_service.core.audit import AdminAct, RecordedAct
 from guerdon_service.state.database import Database
+from guerdon_service.state.decode import decoded
 from guerdon_service.state.tables import AUDIT_LOG
 
 
@@ -25,4 +26,6 @@ class SqlAuditStore:
         """The last `limit` of them, newest first."""
         query = select(AUDIT_LOG.c.at, AUDIT_LOG.c.body).order_by(AUDIT_LOG.c.seq.desc()).limit(limit)
         with self._database.reading() as connection:
-            return tuple(RecordedAct(row.at, AdminAct(**row.body)) for row in connection.execute(query))
+            return tuple(
+                RecordedAct(row.at, decoded(AdminAct, row.body)) for row in connection.execute(query)
+            )

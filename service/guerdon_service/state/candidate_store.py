@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 from guerdon_service.core.candidate_log import CandidateRecord, LoggedCandidate
 from guerdon_service.core.conversation import Message
 from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.decode import decoded
 from guerdon_service.state.pages import read_bodies
 from guerdon_service.state.tables import CANDIDATE_RECORDS
 
@@ -46,9 +47,9 @@ class SqlCandidateStore:
 
 
 def _record(body: dict[str, Any]) -> CandidateRecord:
-    prompt = tuple(Message(**message) for message in body["prompt"])
+    prompt = tuple(decoded(Message, message) for message in body["prompt"])
     candidates = tuple(
-        LoggedCandidate(**candidate | {"deviations": tuple(candidate.get("deviations", ()))})
+        decoded(LoggedCandidate, candidate | {"deviations": tuple(candidate.get("deviations", ()))})
         for candidate in body["candidates"]
     )
-    return CandidateRecord(**body | {"prompt": prompt, "candidates": candidates})
+    return decoded(CandidateRecord, body | {"prompt": prompt, "candidates": candidates})

@@ -9,6 +9,7 @@ from sqlalchemy import Row, and_, case, desc, insert, or_, select, update
 from guerdon_service.core.evaluation import ENDED, Evaluation, EvaluationQuery, ItemScores
 from guerdon_service.core.evaluation_summary import summarise, to_summary
 from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.decode import decoded
 from guerdon_service.state.tables import EVALUATION_SCORES, EVALUATIONS
 
 _JOB = EVALUATIONS.c
@@ -122,4 +123,4 @@ def _evaluation(row: Row[Any]) -> Evaluation:
         values["summary"] = summarise(report)
     else:
         values["summary"] = to_summary(summary)
-    return Evaluation(**values | {"query": EvaluationQuery(**values["query"])})
+    return Evaluation(**values | {"query": decoded(EvaluationQuery, values["query"])})

@@ -7,6 +7,7 @@ from typing import Any
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.feedback import Feedback
 from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.decode import decoded
 from guerdon_service.state.pages import read_bodies
 from guerdon_service.state.tables import FEEDBACK
 
@@ -32,5 +33,5 @@ class SqlFeedbackStore:
 
 
 def _feedback(body: dict[str, Any]) -> Feedback:
-    prompt = tuple(Message(**message) for message in body["prompt"])
-    return Feedback(**body | {"prompt": prompt, "shown": tuple(body["shown"])})
+    prompt = tuple(decoded(Message, message) for message in body["prompt"])
+    return decoded(Feedback, body | {"prompt": prompt, "shown": tuple(body["shown"])})

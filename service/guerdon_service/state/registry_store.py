@@ -16,6 +16,7 @@ from guerdon_service.core.registry import (
     RegisteredModel,
 )
 from guerdon_service.state.database import Database, insert_new
+from guerdon_service.state.decode import decoded
 from guerdon_service.state.tables import ALIAS_CHANGES, ALIASES, MODEL_VERSIONS
 
 _VERSION = MODEL_VERSIONS.c
@@ -156,4 +157,4 @@ def _outrun(change: AliasChange) -> InvalidInput:
 
 def _change(row: Row[Any]) -> AliasChange:
     values = row._asdict()
-    return AliasChange(**values | {"checks": tuple(GateCheck(**check) for check in values["checks"])})
+    return AliasChange(**values | {"checks": tuple(decoded(GateCheck, check) for check in values["checks"])})

@@ -2,12 +2,13 @@
 
 from alembic import context
 
+from guerdon_service.state.migrate import VERSION_TABLE
 from guerdon_service.state.tables import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    version_table="schema_version",
+    version_table=VERSION_TABLE,
     render_as_batch=True,  # SQLite alters a table by copying it
 )
 with context.begin_transaction():
