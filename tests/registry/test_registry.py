@@ -173,6 +173,18 @@ async def test_an_alias_is_removed_and_its_version_let_go_and_kept(database: Dat
         assert await one.ask("m@candidate") == "2"
 
 
+@pytest.mark.parametrize("alias", ["candidate", "kept"])
+async def test_an_alias_that_is_new_is_held_against_the_champion(database: Database, alias: str) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        await one.registry.remove_alias("m", "candidate", "ops", "it leaked")
+        with pytest.raises(GateRefused, match="evaluation: none given: evaluate it against 1"):
+            await one.registry.promote(PromoteQuery("m", "2", "ops", alias=alias))
+        change = await one.registry.promote(PromoteQuery("m", "1", "ops", alias=alias))
+        assert (change.action, change.previous) == ("promote", None), "the champion itself"
+        assert await one.ask(f"m@{alias}") == "1"
+
+
 async def test_what_cannot_be_removed_is_told(database: Database) -> None:
     async with replica(database) as one:
         for alias, why in (("champion", "which stays"), ("ghost", "its aliases are: champion")):

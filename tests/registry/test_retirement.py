@@ -60,7 +60,7 @@ async def test_what_an_alias_needs_stays_when_nobody_works_with_it(database: Dat
 async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(database: Database) -> None:
     told = (
         r"^version 2 of m is registered, and not loaded as no alias keeps it: guerdon models promote m 2 "
-        r"--alias NAME does; loaded versions of m are: 1 \(champion\), 3 \(candidate\)$"
+        r"--alias NAME --override WHY does; loaded versions of m are: 1 \(champion\), 3 \(candidate\)$"
     )
     async with replica(database, follows=False) as one:
         for version in ("2", "3"):

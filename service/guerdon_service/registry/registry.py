@@ -34,6 +34,7 @@ from guerdon_service.registry.rules import (
     asked_version,
     check_version,
     find_version,
+    incumbent_of,
     registered_version,
     removable,
     stopped_because,
@@ -296,7 +297,7 @@ class Registry:
     ) -> tuple[GateCheck, ...]:
         evidence = await gather(
             candidate,
-            find_version(history.versions, history.aliases.get(query.alias, "")),
+            incumbent_of(history, query),
             evaluation,
             stopped_because(history, candidate.version),
             catalog=self._catalog,

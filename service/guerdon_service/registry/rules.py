@@ -83,6 +83,14 @@ def asked_version(history: ModelHistory, query: PromoteQuery) -> ModelVersion:
     return found
 
 
+def incumbent_of(history: ModelHistory, query: PromoteQuery) -> ModelVersion | None:
+    """What a version is held against: where the alias stands, or the champion where the alias is new, so that
+    one that was removed is no way round the gate; None where nothing else stands there.
+    """
+    stands = history.aliases.get(query.alias, history.aliases.get(CHAMPION, ""))
+    return find_version(history.versions, stands) if stands != query.version else None
+
+
 def removable(history: ModelHistory, alias: str) -> ModelVersion:
     """Where an alias stands that may be removed.
 

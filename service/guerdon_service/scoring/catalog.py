@@ -312,7 +312,7 @@ class Catalog:
         if version in self._registered.get(name, ()) and self.slots(name):
             return (
                 f"version {version} of {name} is registered, and not loaded as no alias keeps it: "
-                f"guerdon models promote {name} {version} --alias NAME does"
+                f"guerdon models promote {name} {version} --alias NAME --override WHY does"
             )
         return f"model {reference or self._default!r} is not loaded"
 
