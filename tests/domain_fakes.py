@@ -38,7 +38,7 @@ from guerdon_service.core.scorer import Scorer
 from guerdon_service.core.services import Services
 from guerdon_service.evaluation.robustness import check_robustness
 from guerdon_service.feedback.service import FeedbackService
-from guerdon_service.registry.rules import removable
+from guerdon_service.registry.rules import removable, written_reason
 from guerdon_service.scoring.service import ScoringService
 
 REPORT = {
@@ -254,11 +254,11 @@ class MemoryRegistrar:
         last = next((c for c in reversed(history.changes) if c.alias == alias and c.previous), None)
         if last is None or last.previous is None:
             raise InvalidInput(f"alias {alias[:80]!a} has no version before", param="alias")
-        return self._move(name, alias, "rollback", last.previous, by, reason)
+        return self._move(name, alias, "rollback", last.previous, by, written_reason(reason))
 
     async def remove_alias(self, name: str, alias: str, by: str, reason: str) -> AliasChange:
         stood = removable(await self.history(name), alias)
-        change = self._move(name, alias, "remove", stood.version, by, reason)
+        change = self._move(name, alias, "remove", stood.version, by, written_reason(reason))
         left = {known: at for known, at in self.known[name].aliases.items() if known != alias}
         self.known[name] = replace(self.known[name], aliases=left)
         return change

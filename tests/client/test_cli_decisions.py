@@ -47,6 +47,8 @@ async def test_versions_are_registered_promoted_and_rolled_back(
     assert "promote m@champion: 1 -> 2, by anonymous, on e1" in told
     assert "  passed  evidence: fine" in told and "  not asked latency: no budget" in told
     assert "new alias" not in told
+    assert await run("models", "rollback", "m", "--reason", "", *at) == 2
+    assert "reason is empty" in capsys.readouterr().err
     assert await run("models", "rollback", "m", "--reason", "slower", *at, "--json") == 0
     change = json.loads(capsys.readouterr().out)
     assert (change["action"], change["version"], change["reason"]) == ("rollback", "1", "slower")

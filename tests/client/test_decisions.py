@@ -174,6 +174,8 @@ async def test_the_registry(url: str) -> None:
         change = await client.promote("m", "2", evaluation_id="e1")
         assert (change.action, change.previous, change.version) == ("promote", "1", "2")
         assert [(c.name, c.passed) for c in change.checks] == [("evidence", True), ("latency", None)]
+        with pytest.raises(guerdon.InvalidInput, match="reason is empty; write why"):
+            await client.rollback("m", " ")
         back = await client.rollback("m", "worse in production")
         assert (back.action, back.version, back.reason) == ("rollback", "1", "worse in production")
         forced = await client.promote("m", "2", override_reason="the only one that fits")

@@ -184,7 +184,7 @@ async def test_a_version_that_cannot_be_loaded_leaves_the_one_before_serving(
                 while sum("cannot be served" in r.message for r in caplog.records) < 2:
                     assert await two.ask() == "1"
             assert two.service.is_ready()
-            await one.registry.rollback("m", CHAMPION, "ops", "")
+            await one.registry.rollback("m", CHAMPION, "ops", "worse")
             assert await one.ask() == await two.ask() == "1"
 
 

@@ -82,6 +82,17 @@ async def test_a_version_keeps_its_digest_and_an_artifact_that_changed_is_refuse
 
 
 @pytest.mark.parametrize("reason", ["", "  \n"])
+async def test_a_rollback_needs_a_written_reason(database: Database, reason: str) -> None:
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        await forced(one, "2")
+        with pytest.raises(InvalidInput, match="reason is empty; write why") as refused:
+            await one.registry.rollback("m", CHAMPION, "ops", reason)
+        assert refused.value.param == "reason"
+        assert await one.ask() == "2"
+
+
+@pytest.mark.parametrize("reason", ["", "  \n"])
 async def test_an_override_needs_a_written_reason(database: Database, reason: str) -> None:
     async with replica(database) as one:
         await one.registry.register("m", "2", "ops")
@@ -149,9 +160,9 @@ async def test_rollback_undoes_one_promotion_after_another(database: Database) -
             assert (change.action, change.version, change.reason) == ("rollback", expected, "worse on chat")
             assert await one.ask() == expected
         with pytest.raises(InvalidInput, match="no version before"):
-            await one.registry.rollback("m", CHAMPION, "ops", "")
+            await one.registry.rollback("m", CHAMPION, "ops", "worse")
         await forced(one, "3")
-        await one.registry.rollback("m", CHAMPION, "ops", "")
+        await one.registry.rollback("m", CHAMPION, "ops", "worse")
         assert await one.ask() == "1"
 
 
@@ -205,7 +216,7 @@ async def test_rollback_loads_what_was_unloaded(database: Database) -> None:
         await one.registry.register("m", "2", "ops")
         await forced(one, "2")
         await one.service.unload_model("m@1")
-        await one.registry.rollback("m", CHAMPION, "ops", "")
+        await one.registry.rollback("m", CHAMPION, "ops", "worse")
         assert await one.ask() == "1"
 
 

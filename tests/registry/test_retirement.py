@@ -89,9 +89,9 @@ async def test_the_version_before_stays_to_be_rolled_back_to_at_once(database: D
             await one.registry.register("m", version, "ops")
             await forced(one, version)
         assert await loaded(one) == {"2", "3"}
-        await one.registry.rollback("m", CHAMPION, "ops", "")
+        await one.registry.rollback("m", CHAMPION, "ops", "worse")
         assert await loaded(one) == {"2", "3"}, "3 is the candidate still"
-        await one.registry.rollback("m", CHAMPION, "ops", "")
+        await one.registry.rollback("m", CHAMPION, "ops", "worse")
         assert await loaded(one) == {"1", "3"} and await one.ask() == "1"
 
 

@@ -72,7 +72,7 @@ async def test_in_process(database: Database) -> None:
                 await forced(one, "2")
                 assert await one.ask() == "2"
                 await answers.more("2", NUM_CLIENTS)
-                await one.registry.rollback("m", CHAMPION, "ops", "")
+                await one.registry.rollback("m", CHAMPION, "ops", "worse")
                 assert await one.ask() == "1", "the next call after a rollback has the old scores"
                 await answers.more("1", NUM_CLIENTS)
 
@@ -99,6 +99,6 @@ async def test_over_rest(database: Database) -> None:
             await forced(one, "2")
             assert await ask("after the promotion") == "2"
             await answers.more("2", NUM_CLIENTS)
-            await one.registry.rollback("m", CHAMPION, "ops", "")
+            await one.registry.rollback("m", CHAMPION, "ops", "worse")
             assert await ask("after the rollback") == "1"
             await answers.more("1", NUM_CLIENTS)

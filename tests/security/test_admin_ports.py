@@ -16,9 +16,9 @@ ADMIN_ROWS = [row for row in TABLE if row.scope is Scope.ADMIN]
 ADMIN_METHODS = (
     ("RegisterModel", pb.RegisterModelRequest(name="m", source="good")),
     ("PromoteModel", pb.PromoteModelRequest(name="m", version="1", override_reason="r")),
-    ("RollbackModel", pb.RollbackModelRequest(name="m")),
+    ("RollbackModel", pb.RollbackModelRequest(name="m", reason="r")),
     ("PromoteModel", pb.PromoteModelRequest(name="m", version="1", alias="next", override_reason="r")),
-    ("RemoveAlias", pb.RemoveAliasRequest(name="m", alias="next")),
+    ("RemoveAlias", pb.RemoveAliasRequest(name="m", alias="next", reason="r")),
 )
 
 

@@ -45,6 +45,7 @@ from guerdon_service.scoring.catalog import Catalog
 
 SETTINGS = "settings"
 """Who registered what the service was started with."""
+_OVERRIDE_REMEDY = "write why (--override on the command line), or leave it out"
 
 
 class Registry:
@@ -233,7 +234,9 @@ class Registry:
             UnknownEvaluation: no such evaluation.
             NotReady: the registry does not answer.
         """
-        reason = written_reason(query.override_reason)
+        reason = query.override_reason
+        if reason is not None:
+            reason = written_reason(reason, "override_reason", _OVERRIDE_REMEDY)
         history = await self.history(query.name)
         candidate = asked_version(history, query)
         evaluation = await self._evaluation(query.evaluation_id)
@@ -250,7 +253,8 @@ class Registry:
         """Undo the last promotion that is not undone yet.
 
         Raises:
-            InvalidInput: there is nothing to undo, or the version before cannot be loaded.
+            InvalidInput: there is nothing to undo, `reason` says nothing, or the version before cannot be
+                loaded.
             UnknownModel: no such name.
             NotReady: the registry does not answer.
         """
@@ -260,6 +264,7 @@ class Registry:
             raise InvalidInput(
                 f"{name}@{alias} has no version before it to go back to; promote another one", param="alias"
             )
+        reason = written_reason(reason)
         async with self._holder.loaded(version):
             return await self._move(self._change(version, alias, "rollback", history, by, reason))
 
@@ -274,9 +279,7 @@ class Registry:
         """
         history = await self.history(name)
         found = removable(history, alias)
-        if not reason.strip():
-            raise InvalidInput("reason is empty; write why, for whoever misses the alias", param="reason")
-        change = self._change(found, alias, "remove", history, by, reason)
+        change = self._change(found, alias, "remove", history, by, written_reason(reason))
         async with self._follower.lock:
             await asyncio.to_thread(self._store.remove_alias, change)
             self._follower.drop({(name, alias)})

@@ -149,15 +149,14 @@ def needed_versions(history: ModelHistory, evaluations: Iterable[Evaluation]) ->
     return needed
 
 
-def written_reason(text: str | None) -> str | None:
-    """The reason without blanks around it; None for none.
+def written_reason(
+    text: str, param: str = "reason", remedy: str = "write why, for whoever reads the history"
+) -> str:
+    """The reason without blanks around it.
 
     Raises:
         InvalidInput: it says nothing.
     """
-    if text is not None and not text.strip():
-        raise InvalidInput(
-            "override_reason (--override on the command line) is empty; write why, or leave it out",
-            param="override_reason",
-        )
-    return text.strip() if text is not None else None
+    if not text.strip():
+        raise InvalidInput(f"{param} is empty; {remedy}", param=param)
+    return text.strip()

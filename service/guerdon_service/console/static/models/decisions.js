@@ -68,7 +68,7 @@ export function openPromote(context, chosen) {
 export function openRollback({ name, signal, done }) {
   openDialog(`Roll back ${name}`, signal, (close) => {
     const alias = h("input", { value: "champion", required: true });
-    const reason = h("textarea", { rows: 3 });
+    const reason = h("textarea", { rows: 3, required: true });
     const output = h("div");
     const submit = h("button", { class: "danger", type: "submit" }, "Roll back");
     const run = () =>
