@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import NotReady, UnknownModel
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, ItemScores
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
@@ -109,6 +109,37 @@ async def test_what_a_job_loaded_goes_when_it_has_ended(url: str, folder: Path, 
         assert {info.version for info in two.service.models()} == {"1", "4"}
     assert ended.state == ends_as
     database.close()
+
+
+async def test_a_version_whose_folder_is_not_there_is_waited_for_and_no_path_is_told(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = open_database(url)
+    store = SqlEvaluationStore(database)
+    query = EvaluationQuery("m@2", "pairs.jsonl.gz")
+    missed: list[str] = []
+
+    async with replica(database) as one:
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "ops")
+        started = await EvaluationService(one.service, store, folder, one.registry.keep_loaded).start(query)
+    async with replica(database, follows=False) as two:
+        local = two.artifacts.local
+
+        def at_last(source: str, digest: str | None = None) -> str:
+            if source == "2" and len(missed) < 2:
+                missed.append(source)
+                raise InvalidInput("model source '/models/v2' is no folder", param="source")
+            return local(source, digest)
+
+        monkeypatch.setattr(two.artifacts, "local", at_last)
+        service = EvaluationService(two.service, store, folder, two.registry.keep_loaded)
+        with pytest.raises(UnknownModel, match="artifact of m@2 is not where it was") as refused:
+            await service.start(query)
+        assert (refused.value.param, "/models" in refused.value.message) == ("model", False)
+        done = await worked(two, store, folder, started.id)
+    database.close()
+    assert (done.state, done.error, len(missed)) == ("done", None, 2)
 
 
 async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationStore, folder: Path) -> None:

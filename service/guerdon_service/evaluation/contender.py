@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -98,10 +98,15 @@ class ContenderScorer:
         try:
             return asked, await self._kept_loaded(asked)
         except UnknownModel:
-            if not self.scoring.catalog.resolve(asked_name).spec.members:
+            if not self._is_ensemble(asked_name):
                 raise
             asked = replace(asked, model=asked_name)
             return asked, await self._kept_loaded(asked)
+
+    def _is_ensemble(self, name: str) -> bool:
+        with suppress(UnknownModel):
+            return bool(self.scoring.catalog.resolve(name).spec.members)
+        return False
 
     async def _kept_loaded(self, asked: Asked) -> Provenance:
         return await self.loaded.enter_async_context(pinned(self.scoring, asked, self.keep_loaded))

@@ -1,9 +1,10 @@
 """`core.registry.Registrar`: register, promote through the gate, roll back."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
@@ -35,6 +36,7 @@ from guerdon_service.registry.rules import (
     check_version,
     find_version,
     incumbent_of,
+    not_here,
     registered_version,
     removable,
     stopped_because,
@@ -46,6 +48,8 @@ from guerdon_service.scoring.catalog import Catalog
 SETTINGS = "settings"
 """Who registered what the service was started with."""
 _OVERRIDE_REMEDY = "write why (--override on the command line), or leave it out"
+
+log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -147,15 +151,18 @@ class Registry:
         it goes, where nothing else needs it. No alias moves.
 
         Raises:
-            UnknownModel: no such name or version.
+            UnknownModel: no such name or version, or its artifact is not here as it was registered.
             GuerdonError: it cannot be loaded.
         """
         found = registered_version(await self.history(name), version)
-        try:
-            async with self._holder.loaded(found):
-                yield
-        finally:
-            self._retirement.begin(name)
+        async with AsyncExitStack() as held:
+            held.callback(self._retirement.begin, name)
+            try:
+                await held.enter_async_context(self._holder.loaded(found, forgets=True))
+            except InvalidInput as err:
+                log.warning("version not loaded", extra={"model": f"{name}@{version}", "reason": err.message})
+                raise not_here(found) from err
+            yield
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:
         """Read, certify, load and store an artifact; the same again changes nothing but where it lies.
@@ -212,12 +219,8 @@ class Registry:
         found = registered_version(await self.history(name), version)
         try:
             card = await asyncio.to_thread(self._artifacts.card, found.source, found.digest)
-        except InvalidInput as err:  # which names the source, and only admins may know it
-            raise UnknownModel(
-                f"the artifact of {name}@{version} is not where it was, or not on this replica yet; "
-                "register it from where it is now",
-                param="version",
-            ) from err
+        except InvalidInput as err:
+            raise not_here(found) from err
         if card is None:
             raise UnknownModel(
                 f"{name}@{version} has no model card; give its artifact a MODEL_CARD.md", param="version"

@@ -34,6 +34,15 @@ def registered_version(history: ModelHistory, version: str) -> ModelVersion:
     return found
 
 
+def not_here(version: ModelVersion) -> UnknownModel:
+    """In place of an error that names the source of an artifact, which only admins may know."""
+    return UnknownModel(
+        f"the artifact of {version.name}@{version.version} is not where it was, not as it was, or not on "
+        "this replica yet; register it from where it is now",
+        param="version",
+    )
+
+
 def check_version(history: ModelHistory, version: ModelVersion) -> None:
     """Refuse what the store would refuse, before anything is loaded for it.
 
