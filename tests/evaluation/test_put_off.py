@@ -22,6 +22,7 @@ from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.evaluation.data import pairs, write
 from tests.evaluation.replica import PATIENCE_S, running_replica
 from tests.registry.replica import Replica, replica
+from tests.registry.test_registry import forced
 
 ONE = EvaluationQuery("new", "pairs.jsonl.gz")
 BOTH = EvaluationQuery("new", "pairs.jsonl.gz", baseline="old")
@@ -62,8 +63,9 @@ async def test_a_registered_version_is_loaded_where_it_is_worked_on(url: str, fo
     database.close()
 
 
+@pytest.mark.parametrize(("asked", "meant"), [("m@2", "2"), ("m@candidate", "3"), ("m", "1")])
 async def test_a_version_that_no_alias_needs_is_kept_from_the_asking_to_the_job(
-    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, asked: str, meant: str
 ) -> None:
     database = open_database(url)
     async with replica(database) as one:
@@ -75,16 +77,17 @@ async def test_a_version_that_no_alias_needs_is_kept_from_the_asking_to_the_job(
         async def meanwhile(service: ScoringService, query: ScoreQuery) -> ScoreResult:
             monkeypatch.setattr(ScoringService, "score", score)
             await one.registry.register("m", "4", "ops")
+            await forced(one, "4")
             await one.registry.idle()  # 3 is let go, and 2 would be
             return await score(service, query)
 
         monkeypatch.setattr(ScoringService, "score", meanwhile)
         store = SqlEvaluationStore(database)
         service = EvaluationService(one.service, store, folder, one.registry.keep_loaded)
-        started = await service.start(EvaluationQuery("m@2", "pairs.jsonl.gz"))
-        assert {info.version for info in one.service.models()} == {"1", "2", "4"}
+        started = await service.start(EvaluationQuery(asked, "pairs.jsonl.gz"))
+        assert {info.version for info in one.service.models()} == {"1", "4", meant}
     database.close()
-    assert started.candidate_digest == "digest-2"
+    assert (started.candidate, started.candidate_digest) == (f"m@{meant}", f"digest-{meant}")
 
 
 @pytest.mark.parametrize("ends_as", ["done", "failed"])

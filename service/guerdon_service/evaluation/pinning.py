@@ -1,9 +1,10 @@
 """Which version answers, a registered one being loaded first, and kept while it is worked with."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 
-from guerdon_service.core.errors import UnknownModel
+from guerdon_service.core.errors import NotReady, UnknownModel
 from guerdon_service.core.model_name import split_reference
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.score import Asked, pin
@@ -23,18 +24,21 @@ async def nothing_registered(name: str, version: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def pinned(service: ScoringService, asked: Asked, keep_loaded: KeepLoaded) -> AsyncIterator[Provenance]:
-    """`pin`; what is registered under ``NAME@VERSION`` is loaded before, and kept until the end.
+    """`pin`; what is registered is loaded before, and kept until the end.
+
+    A bare name, or an alias, is held as the version that it means now: it may move on before that answers.
 
     Raises:
         GuerdonError: no such model or profile, or it is not ready.
     """
-    name, version = split_reference(asked.model)
+    name, version = _meant(service, asked.model)
+    asked = replace(asked, model=f"{name}@{version}" if version else name)
     unregistered: UnknownModel | None = None
     async with AsyncExitStack() as kept:
         if version:
             try:
                 await kept.enter_async_context(keep_loaded(name, version))
-            except UnknownModel as err:  # an alias, which keeps its version itself
+            except UnknownModel as err:  # it may be loaded all the same
                 unregistered = err
         try:
             model = await pin(service, asked)
@@ -43,3 +47,11 @@ async def pinned(service: ScoringService, asked: Asked, keep_loaded: KeepLoaded)
                 raise UnknownModel(unregistered.message, param="model") from None
             raise  # it says what is loaded
         yield model
+
+
+def _meant(service: ScoringService, reference: str) -> tuple[str, str]:
+    """Name and version; as written where it is not loaded, and without a version for an ensemble."""
+    name, version = split_reference(reference)
+    with suppress(UnknownModel, NotReady):
+        version = service.catalog.info(reference).version
+    return name, version
