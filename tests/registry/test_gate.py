@@ -10,6 +10,7 @@ from scipy import stats
 
 from guerdon_service.core.certificate import Check
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
+from guerdon_service.core.evaluation_summary import Figure, Summary
 from guerdon_service.core.manifest import Head, Profile
 from guerdon_service.core.registry import GateCheck, ModelVersion
 from guerdon_service.registry.evidence import Evidence, Latency
@@ -24,6 +25,7 @@ NAMES = [
     "interface",
     "certificate",
     "evaluation",
+    "other evaluations",
     "leakage",
     "refusals",
     "non-inferiority",
@@ -130,6 +132,14 @@ def asked_with_margin(margin: float) -> Evidence:
     return evaluated(query=EvaluationQuery("m@2", "held-out.jsonl", "m", margin=margin))
 
 
+def elsewhere(delta: float, half: float, **changes: Any) -> Evaluation:
+    """Another evaluation of the same two, on other data."""
+    found = Summary(delta=Figure(delta, delta - half, delta + half))
+    given = good().evaluation
+    assert given is not None
+    return replace(given, id="e2", dataset_sha256="d" * 64, report=None, summary=found, **changes)
+
+
 def test_good_evidence_passes_every_check() -> None:
     checks = ask(good(), POLICY)
     assert [(c.name, c.passed) for c in checks] == [(name, True) for name in NAMES]
@@ -170,6 +180,11 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         evaluated(baseline=None, baseline_digest=None),
         "evaluation",
         "against nothing, not 1",
+    ),
+    "worse on other data": (
+        replace(good(), others=(elsewhere(-0.05, 0.02), elsewhere(0.05, 0.02))),
+        "other evaluations",
+        "e2 is worse: -0.050 [-0.070, -0.030]",
     ),
     "trained on it": (evaluated(dataset_sha256=TRAIN), "leakage", "trained on held-out.jsonl (train)"),
     "chosen by it": (evaluated(dataset_sha256=VALID), "leakage", "trained on held-out.jsonl (valid)"),
@@ -297,59 +312,6 @@ def test_what_the_report_lacks_is_not_asked_and_says_so() -> None:
     for name in ("slices", "calibration", "baselines", "length correlation", "safety floor"):
         assert empty[name].passed is None and empty[name].detail
     assert empty["non-inferiority"].passed
-
-
-@pytest.mark.parametrize("profile", [None, "quality"])
-def test_the_default_profile_may_be_named(profile: str | None) -> None:
-    query = EvaluationQuery("m@2", "held-out.jsonl", "m", profile=profile, margin=0.02)
-    assert told(evaluated(query=query))["evaluation"].passed
-
-
-def test_a_profile_that_was_the_default_of_the_incumbent_alone_is_refused() -> None:
-    query = EvaluationQuery("m@2", "held-out.jsonl", "m", profile="quality", margin=0.02)
-    quality, both = Profile({"quality": 1.0}), Profile({"quality": 0.5, "brevity": 0.5})
-    turned = manifest("m", version="2", digest="digest-2", profiles={"both": both, "quality": quality})
-    check = told(replace(evaluated(query=query), on_disk=turned))["evaluation"]
-    assert check.passed is False and check.detail.endswith("not the default of the candidate")
-
-
-@pytest.mark.parametrize(
-    ("digests", "passed"),
-    [
-        ({"contest.jsonl": HELD_OUT}, None),  # by file name, which says nothing: "test" is in it
-        ({"held_out.jsonl": HELD_OUT}, None),
-        ({"prefs_latest.jsonl": TRAIN}, True),
-        ({"train": TRAIN, "contest": HELD_OUT}, False),
-        ({"train": HELD_OUT, "test": HELD_OUT}, False),
-    ],
-)
-def test_leakage_goes_by_split(digests: dict[str, str], passed: bool | None) -> None:
-    assert told(replace(good(), candidate=version("2", data_sha256=digests)))["leakage"].passed is passed
-
-
-def test_the_data_of_a_head_that_was_added_later_counts_too() -> None:
-    head = {"data_sha256": {"train": HELD_OUT}}
-    for heads in (head, {"data_sha256": {"train": VALID}, "head": head}):
-        added = version("2", data_sha256={"train": TRAIN, "test": HELD_OUT}, head=heads)
-        assert told(replace(good(), candidate=added))["leakage"].passed is False
-
-
-def test_the_data_that_calibrated_it_is_no_held_out_data() -> None:
-    """Whatever split training calls it; where nothing is known of training, that still is not known."""
-    for trained in ({}, {"train": TRAIN, "test": HELD_OUT}):
-        ours = version("2", data_sha256=trained, calibration={"data_sha256": HELD_OUT})
-        check = told(replace(good(), candidate=ours))["leakage"]
-        assert (check.passed, check.detail) == (
-            False,
-            "it was calibrated on held-out.jsonl; evaluate on others",
-        )
-    other = version("2", calibration={"data_sha256": VALID})
-    assert told(replace(good(), candidate=other))["leakage"].passed is None
-
-
-@pytest.mark.parametrize("parents", [{}, {"data_sha256": "x"}, {"data_sha256": {"train": "not a digest"}}])
-def test_a_lineage_without_digests_is_not_asked(parents: dict[str, object]) -> None:
-    assert told(replace(good(), candidate=version("2", **parents)))["leakage"].passed is None
 
 
 def test_a_change_of_encoding_or_length_is_told() -> None:

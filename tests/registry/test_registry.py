@@ -9,8 +9,10 @@ from guerdon_service.core.errors import (
     UnknownEvaluation,
     UnknownModel,
 )
+from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
 from guerdon_service.core.registry import CHAMPION, AliasChange, PromoteQuery
 from guerdon_service.state.database import Database
+from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.registry.replica import Replica, empty_service, replica, with_registry
 
@@ -124,9 +126,24 @@ async def test_the_gate_refuses_with_reasons_and_an_override_is_kept_with_them(d
         "identity": True,
         "interface": True,
         "evaluation": False,
+        "other evaluations": True,
         "latency": True,
         "trial": True,
     }
+
+
+async def test_an_evaluation_that_is_not_named_speaks_against_it_too(database: Database) -> None:
+    store = SqlEvaluationStore(database)
+    query = EvaluationQuery("m@2", "hard.jsonl", "m@1")
+    store.create(Evaluation("e7", "queued", query, "m@2", "digest-2", "m@1", "digest-1", "f" * 64, 9, 9, 1.0))
+    store.claim("w", 1.0, 1.0)
+    delta = {"value": -0.05, "low": -0.07, "high": -0.03}
+    store.finish("e7", "w", {"comparison": {"verdict": "worse", "delta": delta}})
+    async with replica(database) as one:
+        await one.registry.register("m", "2", "ops")
+        with pytest.raises(GateRefused, match=r"other evaluations: e7 is worse: -0\.050"):
+            await forced(one, "2", None)
+        assert (await forced(one, "2")).action == "override"
 
 
 async def test_a_candidate_that_judgements_stopped_is_not_promoted(database: Database) -> None:

@@ -24,6 +24,7 @@ class Evidence:
     on_disk: the manifest that its artifact has now, or why the artifact was refused.
     incumbent, incumbent_manifest, latency: None for the first version of a name.
     certificate: what the candidate showed before it became ready.
+    evaluation: the one that was named. others: all that there are, without their reports.
     stopped: why judgements on live traffic have stopped it; None where they have not.
     """
 
@@ -33,6 +34,7 @@ class Evidence:
     incumbent: ModelVersion | None = None
     incumbent_manifest: Manifest | None = None
     evaluation: Evaluation | None = None
+    others: tuple[Evaluation, ...] = ()
     latency: Latency | None = None
     stopped: str | None = None
 

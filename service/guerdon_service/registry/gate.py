@@ -22,6 +22,7 @@ CHECKS: tuple[Callable[[Evidence, GatePolicy], GateCheck], ...] = (
     identity.interface,
     identity.certificate,
     evaluation.evaluation,
+    evaluation.others,
     evaluation.leakage,
     evaluation.refusals,
     comparison.overall,

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 
 from guerdon_service.core.artifact import ModelInfo, ModelSpec
-from guerdon_service.core.errors import InvalidInput, NotReady, UnknownEvaluation, UnknownModel
-from guerdon_service.core.evaluation import Evaluation, EvaluationStore
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.evaluation import EvaluationStore
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.model_name import check_model_name
 from guerdon_service.core.registry import (
@@ -17,7 +17,6 @@ from guerdon_service.core.registry import (
     CHAMPION,
     Action,
     AliasChange,
-    GateCheck,
     ModelHistory,
     ModelVersion,
     PromoteQuery,
@@ -26,7 +25,7 @@ from guerdon_service.core.registry import (
 )
 from guerdon_service.registry.follower import POLL_S, Follower
 from guerdon_service.registry.gate import ask, failures, refusal
-from guerdon_service.registry.gather import gather
+from guerdon_service.registry.gather import Gatherer
 from guerdon_service.registry.holder import Holder
 from guerdon_service.registry.loader import Artifacts, Loader
 from guerdon_service.registry.policy import GatePolicy
@@ -68,7 +67,6 @@ class Registry:
     ) -> None:
         """Versions of names that are not served yet run as `template` says; `now` is in Unix seconds."""
         self._store = store
-        self._evaluations = evaluations
         self._catalog = catalog
         self._artifacts = artifacts
         self._policy = policy or GatePolicy()
@@ -76,6 +74,7 @@ class Registry:
         self._loader = Loader(catalog, artifacts, template)
         self._retirement = Retirement(store, evaluations, catalog)
         self._holder = Holder(catalog, self._loader, self._retirement)
+        self._gatherer = Gatherer(evaluations, catalog, self._loader, artifacts)
         self._follower = Follower(store, catalog, self._loader, on_left=self._retirement.begin)
 
     async def follow(self, poll_s: float = POLL_S) -> None:
@@ -242,9 +241,11 @@ class Registry:
             reason = written_reason(reason, "override_reason", _OVERRIDE_REMEDY)
         history = await self.history(query.name)
         candidate = asked_version(history, query)
-        evaluation = await self._evaluation(query.evaluation_id)
+        evaluation = await self._gatherer.evaluation(query.evaluation_id)
+        incumbent, stopped = incumbent_of(history, query), stopped_because(history, candidate.version)
         async with self._holder.loaded(candidate):
-            checks = await self._checks(candidate, history, query, evaluation)
+            evidence = await self._gatherer.evidence(candidate, incumbent, evaluation, stopped)
+            checks = ask(evidence, self._policy)
             failed = failures(checks)
             if failed and (reason is None or any(check.name == "identity" for check in failed)):
                 raise refusal(f"{query.name}@{query.version}", failed)
@@ -293,35 +294,6 @@ class Registry:
         """Return once all loading and unloading in the background has ended."""
         await self._follower.idle()
         await self._retirement.idle()
-
-    async def _checks(
-        self,
-        candidate: ModelVersion,
-        history: ModelHistory,
-        query: PromoteQuery,
-        evaluation: Evaluation | None,
-    ) -> tuple[GateCheck, ...]:
-        evidence = await gather(
-            candidate,
-            incumbent_of(history, query),
-            evaluation,
-            stopped_because(history, candidate.version),
-            catalog=self._catalog,
-            loader=self._loader,
-            artifacts=self._artifacts,
-        )
-        return ask(evidence, self._policy)
-
-    async def _evaluation(self, evaluation_id: str | None) -> Evaluation | None:
-        if evaluation_id is None:
-            return None
-        found = await asyncio.to_thread(self._evaluations.get, evaluation_id)
-        if found is None:
-            raise UnknownEvaluation(
-                f"evaluation {evaluation_id[:80]!r} is not known; list them to see which are",
-                param="evaluation_id",
-            )
-        return found
 
     async def _crown(self, version: ModelVersion) -> None:
         """The first champion of a name; another replica may have been faster, and is followed then."""

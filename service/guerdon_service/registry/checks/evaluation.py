@@ -1,5 +1,6 @@
 """Is the evaluation about these two models, and about data that the candidate has not seen?"""
 
+from guerdon_service.core.evaluation import Evaluation
 from guerdon_service.core.lineage import calibrated_on, lineages
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import GateCheck
@@ -29,6 +30,18 @@ def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
             f"{given.id} is of profile {given.query.profile}, not the default of {others}",
         )
     return GateCheck("evaluation", True, f"{given.id} is done, of these digests and of the default profile")
+
+
+def others(evidence: Evidence, policy: GatePolicy) -> GateCheck:
+    """No other finished one of these two digests, on other data, is ``worse`` at the margin that the gate
+    allows: who asks names the evaluation, and could leave out what speaks against it.
+    """
+    if evidence.incumbent is None:
+        return not_asked("other evaluations", NO_INCUMBENT)
+    theirs = [other for other in evidence.others if _is_of_the_same_two(other, evidence)]
+    bad = [other for other in theirs if _is_worse(other, policy.max_margin)]
+    told = "; ".join(f"{other.id} is worse: {_delta(other)}" for other in bad)
+    return GateCheck("other evaluations", not bad, told or f"none of {len(theirs)} speaks against it")
 
 
 def leakage(evidence: Evidence, _: GatePolicy) -> GateCheck:
@@ -69,6 +82,29 @@ def refusals(evidence: Evidence, policy: GatePolicy) -> GateCheck:
         most <= policy.max_refused_share * report.num_items,
         f"{told}; a share of {policy.max_refused_share:g} is allowed",
     )
+
+
+def _is_of_the_same_two(other: Evaluation, evidence: Evidence) -> bool:
+    """Done, on other data than the one that was named, and on the profile that callers get."""
+    given, incumbent = evidence.evaluation, evidence.incumbent
+    return (
+        other.state == "done"
+        and incumbent is not None
+        and (other.candidate_digest, other.baseline_digest) == (evidence.candidate.digest, incumbent.digest)
+        and (given is None or other.dataset_sha256 != given.dataset_sha256)
+        and not _not_default(other.query.profile, evidence)
+    )
+
+
+def _is_worse(other: Evaluation, margin: float) -> bool:
+    """As the verdict of `compare_paired` at that margin, whatever it was asked with."""
+    delta = other.summary.delta
+    return delta is not None and delta.high < 0.0 and delta.low <= -margin
+
+
+def _delta(other: Evaluation) -> str:
+    delta = other.summary.delta
+    return f"{delta.value:+.3f} [{delta.low:+.3f}, {delta.high:+.3f}]" if delta else ""
 
 
 def _not_default(profile: str | None, evidence: Evidence) -> str:
