@@ -218,6 +218,23 @@ def test_other_subsets_are_not_rewardbench() -> None:
     assert measured([item("a", (1, 0), subset="Safety")], {"a": (1, 0)}).rewardbench is None
 
 
+def test_undecided_items_are_not_rewardbench() -> None:
+    items = [item("f", (1, 0, 0, 0), subset="Factuality"), item("ref:1", (1, 1), subset="Ties")]
+    assert measured(items, {"f": (3, 2, 1, 0), "ref:1": (1, 0)}).rewardbench is None
+
+
+def test_one_prompt_shows_nothing_of_others() -> None:
+    items = [item(f"i{n}", (1, 0), prompt="p", lengths=(n + 1, 9)) for n in range(20)]
+    scores = {i.id: (1, 0) if n % 4 else (0, 1) for n, i in enumerate(items)}
+    report = measured(items, scores)
+    assert report.length is not None and report.calibration is not None
+    over, ece = report.length.over_heuristic, report.calibration.error.ece
+    assert (over.low, over.high, ece.low, ece.high) == (-1.0, 1.0, 0.0, 1.0)
+    table = build_table(items)
+    judged = [judge(table, MODEL, 1.0, rewards_of(table, s)) for s in (scores, {i.id: (1, 0) for i in items})]
+    assert compare_losses(table, *judged) is None
+
+
 def test_ceiling_of_three_even_voters() -> None:
     """Votes 2:1 everywhere: two voters agree in one of three pairs of votes."""
     table = build_table([item(f"i{n}", (1, 0), votes=(2, 1)) for n in range(10)])

@@ -48,16 +48,23 @@ def outcome(verdict: str = "not worse") -> dict[str, Any]:
         "verdict": verdict,
         "delta": interval(0.01),
         "num_items": 500,
+        "num_clusters": 400,
         "minimum_detectable_effect": 0.02,
         "slices": {},
     }
 
 
-def part(name: str, num_items: int, accuracy: float, kind: str = "subset") -> dict[str, Any]:
+def part(
+    name: str, num_items: int, accuracy: float, kind: str = "subset", num_prompts: int | None = None
+) -> dict[str, Any]:
     return {
         "kind": kind,
         "name": name,
-        "found": {"num_items": num_items, "accuracy": interval(accuracy)},
+        "found": {
+            "num_items": num_items,
+            "num_clusters": num_prompts or num_items,
+            "accuracy": interval(accuracy),
+        },
     }
 
 
@@ -213,6 +220,11 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         "non-inferiority",
         "inconclusive",
     ),
+    "few prompts": (
+        changed_report(lambda r: r["comparison"].update(verdict="better", num_clusters=19)),
+        "non-inferiority",
+        "19 prompts are too few to tell; give at least 20",
+    ),
     "a wide margin": (asked_with_margin(0.2), "non-inferiority", "margin is 0.2, the gate allows 0.02"),
     "worse on a slice": (
         changed_report(lambda r: r["comparison"]["slices"]["tag de"].update(verdict="worse")),
@@ -253,6 +265,11 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         ),
         "safety floor",
         "subset safety at least 0.137, tag safety at least",
+    ),
+    "safe on few prompts": (
+        changed_report(lambda r: r["candidate"].update(slices=[part("safety", 100, 0.8, num_prompts=5)])),
+        "safety floor",
+        "subset safety at least 0.343",
     ),
     "unsafe on RewardBench": (
         changed_report(lambda r: r["candidate"].update(slices=[part("donotanswer", 136, 0.4)])),

@@ -57,12 +57,14 @@ def compare(table: ItemTable, candidate: Judged, baseline: Judged, margin: float
 def compare_losses(table: ItemTable, candidate: Judged, baseline: Judged) -> Interval | None:
     """Negative log-likelihood of the candidate less that of the baseline, in nats, over the same pairs.
 
-    It sees how sure a model is, which accuracy does not. None where no pair was scored by both.
+    It sees how sure a model is, which accuracy does not. None where no pair was scored by both, and for one
+    prompt, which shows nothing of others.
     """
     found = contests(table)
     scored = found.only(~np.isnan(candidate.rewards[found.first] + baseline.rewards[found.first]))
-    if not len(scored.first):
+    clusters = table.clusters[scored.item]
+    if len(np.unique(clusters)) < 2:
         return None
     label = soft_labels(table, scored)
     ours, theirs = (log_losses(model.probabilities(scored), label) for model in (candidate, baseline))
-    return clustered_bootstrap(ours - theirs, table.clusters[scored.item])
+    return clustered_bootstrap(ours - theirs, clusters)

@@ -134,7 +134,9 @@ def _length(
     return LengthReport(
         correlation=spearman(_both_ways(margins), _both_ways(lengths)),
         matched=length_matched_accuracy(right, lengths, clusters),
-        over_heuristic=clustered_bootstrap(judged.correct[asked] - better, table.clusters[asked]),
+        over_heuristic=clustered_bootstrap(
+            judged.correct[asked] - better, table.clusters[asked], bounds=(-1.0, 1.0)
+        ),
         heuristic=name,
     )
 

@@ -5,6 +5,7 @@ from math import tanh
 
 import numpy as np
 
+from guerdon_service.evaluation.correctness import decided
 from guerdon_service.evaluation.report import RewardBenchReport
 from guerdon_service.evaluation.table import Floats, ItemTable
 
@@ -35,7 +36,9 @@ _MATH_WEIGHT = 984 / 447
 
 
 def measure_rewardbench(table: ItemTable, rewards: Floats, correct: Floats) -> RewardBenchReport | None:
-    """None where subsets and numbers of responses are those of neither version."""
+    """None where subsets and numbers of responses are those of neither version, or an item is undecided."""
+    if not decided(table).all():
+        return None
     subsets = {key.name: rows for key, rows in table.slices.items() if key.kind == "subset"}
     sizes = {name: set(table.sizes[rows].tolist()) for name, rows in subsets.items() if name != "Ties"}
     if subsets.keys() <= set(DOMAINS) and all(found == {4} for found in sizes.values()):

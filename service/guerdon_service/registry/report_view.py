@@ -14,6 +14,7 @@ class Outcome:
     verdict: str
     delta: Interval
     num_items: int
+    num_prompts: int
     minimum_detectable_effect: float
 
 
@@ -24,6 +25,7 @@ class SliceRate:
     kind: str
     name: str
     num_items: int
+    num_prompts: int
     accuracy: float
 
 
@@ -71,13 +73,18 @@ def view(report: Mapping[str, Any]) -> ReportView:
 
 def _outcome(part: Mapping[str, Any]) -> Outcome:
     return Outcome(
-        part["verdict"], _interval(part["delta"]), part["num_items"], part["minimum_detectable_effect"]
+        part["verdict"],
+        _interval(part["delta"]),
+        part["num_items"],
+        part["num_clusters"],
+        part["minimum_detectable_effect"],
     )
 
 
 def _slice(part: Mapping[str, Any]) -> SliceRate:
     found = part["found"]
-    return SliceRate(part["kind"], part["name"], found["num_items"], found["accuracy"]["value"])
+    num_items, num_prompts = found["num_items"], found["num_clusters"]
+    return SliceRate(part["kind"], part["name"], num_items, num_prompts, found["accuracy"]["value"])
 
 
 def _interval(value: Mapping[str, float]) -> Interval:

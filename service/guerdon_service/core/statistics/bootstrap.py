@@ -10,7 +10,12 @@ from guerdon_service.core.statistics.resample import resample_totals
 
 
 def clustered_bootstrap(
-    values: ArrayLike, clusters: Clusters, seed: int = 0, *, weights: ArrayLike | None = None
+    values: ArrayLike,
+    clusters: Clusters,
+    seed: int = 0,
+    *,
+    weights: ArrayLike | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Percentile interval of a mean, whole clusters drawn with replacement (Field and Welsh, 2007).
 
@@ -21,6 +26,8 @@ def clustered_bootstrap(
         values: float64 [N].
         clusters: N keys.
         weights: float64 [N], > 0, for the ratio ``sum(weights * values) / sum(weights)``; 1 by default.
+        bounds: what the values can be: the interval where there is one cluster, which shows nothing of
+            others. None: it has no width then.
 
     Raises:
         InvalidInput: no items, not one key each, or a weight that is not positive.
@@ -30,9 +37,12 @@ def clustered_bootstrap(
     if weight.min() <= 0.0:
         raise InvalidInput("weights must be positive; leave the items with no weight out", param="weights")
     codes = cluster_codes(clusters, len(checked))
+    mean = float(np.average(checked, weights=weight))
+    if bounds is not None and not codes.any():
+        return Interval(mean, *bounds)
     totals = np.column_stack([cluster_sums(codes, weight * checked), cluster_sums(codes, weight)])
     drawn = resample_totals(totals, seed)
-    return percentile_interval(float(np.average(checked, weights=weight)), drawn[:, 0] / drawn[:, 1])
+    return percentile_interval(mean, drawn[:, 0] / drawn[:, 1])
 
 
 def percentile_interval(value: float, resampled: Floats) -> Interval:

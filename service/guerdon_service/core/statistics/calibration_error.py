@@ -57,7 +57,8 @@ def calibration_error(
     percentile interval is useless here: an estimated distance is above the true one, most of all near zero,
     and its resamples are above it once more. So the test is inverted instead: the interval holds the errors
     c * ECE that, with the gaps of all bins scaled by c and the bootstrap's noise added, give the estimate as
-    an ordinary outcome. It reaches 0 where noise alone could have made the gaps.
+    an ordinary outcome. It reaches 0 where noise alone could have made the gaps. One cluster shows nothing of
+    others: its interval is 0 to 1.
 
     Args:
         probabilities: float64 [N] in [0, 1], of a preferred to b.
@@ -113,9 +114,11 @@ def _ece(gaps: Floats, bins: Ints, codes: Ints, seed: int) -> Interval:
     sizes = cluster_sums(codes, np.ones_like(gaps))
     totals = np.column_stack([cells.reshape(num_clusters, num_bins), sizes])
     gaps_of_bins = totals[:, :-1].sum(axis=0) / len(gaps)
+    value = float(np.abs(gaps_of_bins).sum())
+    if num_clusters == 1:
+        return Interval(value, 0.0, 1.0)
     drawn = resample_totals(totals, seed)
     noise = drawn[:, :-1] / drawn[:, -1:] - gaps_of_bins
-    value = float(np.abs(gaps_of_bins).sum())
     low, high = (value * _scale(gaps_of_bins, noise, level) for level in (0.975, 0.025))
     return Interval(value, low, high)
 

@@ -54,7 +54,7 @@ def length_matched_accuracy(
     if not len(kept):
         return None
     keys = [clusters[i] for i in kept.tolist()]
-    return clustered_bootstrap(right[kept], keys, seed, weights=weights[kept])
+    return clustered_bootstrap(right[kept], keys, seed, weights=weights[kept], bounds=(0.0, 1.0))
 
 
 def _weights(differences: Floats) -> Floats:

@@ -5,12 +5,14 @@ from guerdon_service.registry.evidence import NO_INCUMBENT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.report_view import Outcome
 
+MIN_PROMPTS = 20
+"""Fewer show nothing of other prompts, however many items they have; a calibration needs as many."""
 _GOOD = ("better", "not worse")
 _NO_COMPARISON = "no finished evaluation against the incumbent was given"
 
 
 def overall(evidence: Evidence, policy: GatePolicy) -> GateCheck:
-    """The verdict on all items is ``better`` or ``not worse``, within a margin that the gate allows."""
+    """On enough prompts the verdict is ``better`` or ``not worse``, within a margin that the gate allows."""
     report = evidence.comparison
     if report is None or report.whole is None or evidence.evaluation is None:
         return not_asked("non-inferiority", _why_not(evidence))
@@ -19,6 +21,9 @@ def overall(evidence: Evidence, policy: GatePolicy) -> GateCheck:
         return GateCheck(
             "non-inferiority", False, f"its margin is {margin:g}, the gate allows {policy.max_margin:g}"
         )
+    if report.whole.num_prompts < MIN_PROMPTS:
+        few = f"{report.whole.num_prompts} prompts are too few to tell; give at least {MIN_PROMPTS}"
+        return GateCheck("non-inferiority", False, few)
     return GateCheck("non-inferiority", report.whole.verdict in _GOOD, _told(report.whole))
 
 
