@@ -5,16 +5,20 @@ import json
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from guerdon.cli.output import Errors, Output, Record
 from guerdon.client import AsyncClient
+from guerdon.client.one_version import OneVersion
 from guerdon.errors import BackendFailed, GuerdonError, InvalidInput, PayloadTooLarge
 from guerdon.types import Lane, ModelRef
 
 R = TypeVar("R")
+Ask = Callable[[Sequence[R]], Awaitable[list[Record]]]
+"""One answer to each request of a batch."""
 
 CONCURRENCY = 4
 """Batches in flight: enough to keep the service busy, few enough to leave it to others."""
@@ -72,11 +76,12 @@ async def run_bulk(
     """
     todo = (parse_line(verb, i, line) for i, line in lines if i not in output.done)
     running: deque[asyncio.Task[list[Record]]] = deque()
+    ask = _asker(verb, client, options, output)
     errors = output.errors
     try:
         while True:
             while len(running) < CONCURRENCY and (batch := list(islice(todo, verb.batch_size))):
-                running.append(asyncio.create_task(_answer(verb, client, options, batch, output)))
+                running.append(asyncio.create_task(_answer(ask, batch)))
             if not running:
                 return errors
             records = await running[0]
@@ -106,11 +111,25 @@ def parse_line(verb: Verb[R], index: int, line: bytes) -> Parsed[R]:
         return Parsed(head, InvalidInput(f"the line is not JSON: {err}"))
 
 
-async def _answer(
-    verb: Verb[R], client: AsyncClient, options: Options, batch: Sequence[Parsed[R]], output: Output
-) -> list[Record]:
+def _asker(verb: Verb[R], client: AsyncClient, options: Options, output: Output) -> Ask[R]:
+    """Asks for the version that `output` has results of already, or whichever answers first."""
+    version: OneVersion[tuple[ModelRef, list[Record]]] = OneVersion(
+        options.model, itemgetter(0), output.model
+    )
+
+    async def ask(requests: Sequence[R]) -> list[Record]:
+        model, answers = await version.ask(
+            lambda name: verb.send(client, requests, replace(options, model=name))
+        )
+        output.check_model(model)
+        return answers
+
+    return ask
+
+
+async def _answer(ask: Ask[R], batch: Sequence[Parsed[R]]) -> list[Record]:
     requests = [p.request for p in batch if not isinstance(p.request, GuerdonError)]
-    answers = iter(await _isolated(verb, client, options, requests, output))
+    answers = iter(await _isolated(ask, requests))
     told = (p.request if isinstance(p.request, GuerdonError) else next(answers) for p in batch)
     return [
         p.head | (_error(answer) if isinstance(answer, GuerdonError) else answer)
@@ -118,24 +137,19 @@ async def _answer(
     ]
 
 
-async def _isolated(
-    verb: Verb[R], client: AsyncClient, options: Options, requests: Sequence[R], output: Output
-) -> list[Record | GuerdonError]:
+async def _isolated(ask: Ask[R], requests: Sequence[R]) -> list[Record | GuerdonError]:
     """One answer or error each; a batch refused for one of its records is halved until that stands alone."""
     if not requests:
         return []
     try:
-        model, answers = await verb.send(client, requests, options)
+        return list(await ask(requests))
     except (InvalidInput, PayloadTooLarge, BackendFailed) as err:
         if err.param in CALL_PARAMS:
             raise
         if len(requests) == 1:
             return [err]
         half = len(requests) // 2
-        first = await _isolated(verb, client, options, requests[:half], output)
-        return first + await _isolated(verb, client, options, requests[half:], output)
-    output.check_model(model)
-    return list(answers)
+        return await _isolated(ask, requests[:half]) + await _isolated(ask, requests[half:])
 
 
 def _error(err: GuerdonError) -> Record:

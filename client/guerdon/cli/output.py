@@ -41,10 +41,12 @@ class Output(Protocol):
 
     done: line indices that need no work.
     errors: those of `done`.
+    model: what the results are of; None before the first one.
     """
 
     done: frozenset[int]
     errors: Errors
+    model: ModelRef | None
 
     def check_model(self, model: ModelRef) -> None:
         """Refuse results of another model than the first ones were of."""
@@ -65,12 +67,12 @@ class StreamOutput:
     def __init__(self) -> None:
         self.done: frozenset[int] = frozenset()
         self.errors = Errors()
-        self._model: ModelRef | None = None
+        self.model: ModelRef | None = None
 
     def check_model(self, model: ModelRef) -> None:
         """See `Output`."""
-        self._model = self._model or model
-        _check_same(asdict(self._model), model)
+        self.model = self.model or model
+        _check_same(self.model, model)
 
     def write(self, records: Sequence[Record]) -> None:
         """See `Output`."""
@@ -100,6 +102,8 @@ class FileOutput:
         try:
             self._lock()
             self._run = self._claim(run)
+            scored_by = self._run["scored_by"]
+            self.model = None if scored_by is None else ModelRef(**scored_by)
             self.done, self.errors = self._recover()
         except BaseException:
             self._file.close()
@@ -108,10 +112,11 @@ class FileOutput:
 
     def check_model(self, model: ModelRef) -> None:
         """See `Output`; the first model is noted before its first result is written."""
-        if self._run["scored_by"] is None:
+        if self.model is None:
+            self.model = model
             self._run |= {"scored_by": asdict(model)}
             self._save_run()
-        _check_same(self._run["scored_by"], model)
+        _check_same(self.model, model)
 
     def write(self, records: Sequence[Record]) -> None:
         """See `Output`."""
@@ -198,10 +203,10 @@ def _dump(records: Sequence[Record]) -> str:
     return "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
 
 
-def _check_same(known: Record, model: ModelRef) -> None:
-    if known != asdict(model):
+def _check_same(known: ModelRef, model: ModelRef) -> None:
+    if known != model:
         raise ModelChanged(
-            f"the results so far are of model {known['name']} {known['version']} ({known['digest'][:12]}, "
-            f"{known['dtype']}), the service now answers with {model.name} {model.version} "
+            f"the results so far are of model {known.name} {known.version} ({known.digest[:12]}, "
+            f"{known.dtype}), the service now answers with {model.name} {model.version} "
             f"({model.digest[:12]}, {model.dtype}); start again with another --output"
         )

@@ -53,7 +53,7 @@ def one_model(replies: Sequence[Wire]) -> ModelRef:
     Raises:
         ModelChanged: they differ, e.g. because a version was promoted between two requests.
     """
-    first, *others = [build(ModelRef, get(reply, "model")) for reply in replies]
+    first, *others = map(model_of, replies)
     for other in others:
         if other != first:
             raise ModelChanged(
@@ -61,6 +61,11 @@ def one_model(replies: Sequence[Wire]) -> ModelRef:
                 f"{other.name} {other.version} ({other.digest[:12]}) during the call; call again"
             )
     return first
+
+
+def model_of(reply: Wire) -> ModelRef:
+    """Which model gave the reply."""
+    return build(ModelRef, get(reply, "model"))
 
 
 def total_usage(replies: Sequence[Wire]) -> Usage:

@@ -7,9 +7,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from guerdon.client.chunks import plan_chunks
-from guerdon.client.decode import check_length
+from guerdon.client.decode import check_length, model_of
 from guerdon.client.encode import num_bytes
 from guerdon.client.gather import gather_bounded
+from guerdon.client.one_version import OneVersion
 from guerdon.client.retry import Clock, Deadline, RetryPolicy, retrying
 from guerdon.errors import GuerdonError, InvalidInput, InvalidReply
 from guerdon.transport import Payload, Transport, Verb, open_transport
@@ -85,20 +86,24 @@ class Sender:
         options: Payload,
         deadline_s: float | None,
     ) -> list[Payload]:
-        """Replies to all of `wires`, sent as the request's `field`, in order."""
+        """Replies to all of `wires`, sent as the request's `field`, in order; by one version if it can be."""
         if not wires:
             raise InvalidInput(f"{field} is empty; give at least one", param=field)
         deadline = self.deadline(deadline_s)
         chunks = plan_chunks([num_bytes(w) for w in wires], self.chunk_size, CHUNK_BYTES)
+        version: OneVersion[Payload] = OneVersion(options["model"], model_of)
 
         async def send(chunk: range) -> Payload:
-            try:
-                payload = options | {field: wires[chunk.start : chunk.stop]}
+            async def ask(model: str | None) -> Payload:
+                payload = options | {"model": model, field: wires[chunk.start : chunk.stop]}
                 reply = await self.send(verb, payload, deadline)
                 check_length(reply, answers, len(chunk))
+                return reply
+
+            try:
+                return await version.ask(ask)
             except GuerdonError as err:
                 raise (_located(err, field, chunk) if len(chunks) > 1 else err) from err.__cause__
-            return reply
 
         jobs: Iterator[Callable[[], Awaitable[Payload]]] = (lambda c=c: send(c) for c in chunks)  # type: ignore[misc]
         return await gather_bounded(jobs, self.max_concurrency)

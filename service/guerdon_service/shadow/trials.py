@@ -63,7 +63,7 @@ class Trials:
         if not (self.plan.canary_share or self.plan.canary_tenants):
             return options
         trial = self.of(options.model)
-        if trial is None or self.is_lost(trial) or not self.plan.is_canary(options.tenant, prompt):
+        if trial is None or self.is_lost(trial) or not self.plan.is_canary(options, prompt):
             return options
         return replace(options, model=f"{trial.name}@{trial.candidate}")
 
