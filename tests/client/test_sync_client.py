@@ -5,7 +5,7 @@ import gc
 import inspect
 import os
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 
@@ -92,6 +92,30 @@ def test_ctrl_c_cancels_the_call_under_way(monkeypatch: pytest.MonkeyPatch) -> N
             patched.setattr(Future, "result", interrupted)
             client.models()
         assert cancelled.wait(30)
+
+
+@pytest.mark.parametrize("again", [Client.models, Client.close])
+def test_a_callback_that_calls_its_client_is_told_instead_of_hanging(
+    again: Callable[[Client], object], recwarn: pytest.WarningsRecorder
+) -> None:
+    answer = reward_handler(stub_reward)
+    (score,) = answer("score", {"items": [{"prompt": "p", "response": "r"}]})["scores"]
+    candidate = {"index": 0, "response": "r", "finish_reason": "stop", "score": score}
+    client = Client(MockTransport(lambda verb, payload: {"candidates": [candidate]}))
+    ended: Future[object] = Future()
+
+    def call() -> None:
+        try:
+            ended.set_result(client.best_of_n("p", "q", 1, on_candidate=lambda _: again(client)))
+        except Exception as err:
+            ended.set_exception(err)
+
+    threading.Thread(target=call, daemon=True).start()
+    with pytest.raises(RuntimeError, match="a callback called the client"):
+        ended.result(30)
+    client.close()
+    gc.collect()
+    assert not [str(w.message) for w in recwarn if "never awaited" in str(w.message)]
 
 
 def test_a_closed_client_says_so_and_its_thread_is_gone() -> None:

@@ -21,7 +21,16 @@ class Portal:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Result of the coroutine; it is cancelled when the waiting is interrupted, as by Ctrl-C."""
+        """Result of the coroutine; it is cancelled when the waiting is interrupted, as by Ctrl-C.
+
+        Raises:
+            RuntimeError: it is asked from within a coroutine that runs here, and would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                "a callback called the client that it was called by; do so after that call, or from a thread"
+            )
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
