@@ -26,6 +26,7 @@ from guerdon_training.policy.implicit_reward import ImplicitReward, write_implic
 from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.logprobs import example_logprobs
 from guerdon_training.policy.objective import LossConfig, check_loss, pair_figures, summarise
+from guerdon_training.policy.packing import check_packing
 from guerdon_training.policy.pairs import (
     ExamplePair,
     PairBatch,
@@ -85,6 +86,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     # 2. Model, and what it thinks of every response before it learns anything.
     model = load_policy(recipe.origin.folder, config.lora, config.seed)
+    check_packing(model)
 
     def compute_reference() -> dict[str, Tensor]:
         with as_reference(model.to(recipe.accelerator.device), recipe.origin.folder) as reference:

@@ -22,6 +22,7 @@ from guerdon_training.policy.encode import Example, encode_example
 from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.logprobs import row_logprobs
+from guerdon_training.policy.packing import check_packing
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import Recipe, begin, publish
 from guerdon_training.policy.rows import Row, pack
@@ -84,6 +85,7 @@ def train_sft(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     # 2. Model: the base, with adapters or whole.
     model = load_policy(recipe.origin.folder, config.lora, config.seed)
+    check_packing(model)
 
     # 3. Fit; keep the epoch with the lowest valid loss.
     job = Job(

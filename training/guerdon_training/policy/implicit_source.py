@@ -18,8 +18,9 @@ from guerdon_training.artifact import MANIFEST, check_seal
 from guerdon_training.policy.base import package_gguf, policy_base, weights_sha256
 from guerdon_training.policy.encode import Example, encode_example
 from guerdon_training.policy.implicit_reward import FILE, ImplicitReward, read_implicit_reward
-from guerdon_training.policy.load import load_tokenizer
+from guerdon_training.policy.load import disable_dropout, load_tokenizer
 from guerdon_training.policy.logprobs import example_logprobs
+from guerdon_training.policy.packing import check_packing
 from guerdon_training.policy.plan import packed
 from guerdon_training.policy.rows import pack
 
@@ -112,4 +113,6 @@ def open_implicit_reward(folder: Path, device: torch.device) -> ImplicitSource:
 
 def _load(folder: Path, device: torch.device) -> Any:
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    disable_dropout(model)
+    check_packing(model)
     return model.eval().requires_grad_(False).to(device)

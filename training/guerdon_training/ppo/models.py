@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.load import load_policy, load_tokenizer
+from guerdon_training.policy.packing import check_packing
 from guerdon_training.ppo.actor_critic import ActorCritic, ValueModel
 from guerdon_training.ppo.checkpoint import trained_state
 from guerdon_training.ppo.config import PpoConfig
@@ -54,7 +55,9 @@ def build_networks(
     """
     base = policy_base(config.base)
     tokenizer = load_tokenizer(base)
-    policy = place(load_policy(base, config.lora, config.seed))
+    policy = load_policy(base, config.lora, config.seed)
+    check_packing(policy)
+    policy = place(policy)
     value: Any = place(_value_model(base, config)) if config.algorithm == "ppo" else None
     frozen = None
     if config.lora.rank == 0:
