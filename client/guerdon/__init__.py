@@ -28,7 +28,7 @@ from guerdon.errors import (
     UnknownModel,
     UnsupportedMedia,
 )
-from guerdon.transport import MockTransport, Transport, reward_handler
+from guerdon.transport import MockTransport, Tls, Transport, reward_handler
 from guerdon.types import (
     Agreement,
     AliasChange,
@@ -101,6 +101,7 @@ __all__ = [
     "RegisteredModel",
     "Score",
     "ScoreResult",
+    "Tls",
     "TooManyItems",
     "Transport",
     "Unauthenticated",

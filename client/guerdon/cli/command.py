@@ -3,19 +3,18 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
 from guerdon.cli.bulk import Options, Verb, run_bulk
+from guerdon.cli.environment import add_url, api_key, tls_for
 from guerdon.cli.input import InputFile, open_input
 from guerdon.cli.output import Errors, FileOutput, Output, StreamOutput
 from guerdon.client import AsyncClient
 
 R = TypeVar("R")
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 def add_bulk_parser(commands: Any, verb: Verb[R], summary: str, record: str) -> None:
@@ -29,12 +28,7 @@ def add_bulk_parser(commands: Any, verb: Verb[R], summary: str, record: str) -> 
     )
     parser.add_argument("file", metavar="FILE", help="JSONL, plain or gzipped; - for standard input")
     parser.add_argument("--output", metavar="OUT", help="JSONL to write and to continue (default: stdout)")
-    parser.add_argument(
-        "--url",
-        default=os.environ.get("GUERDON_URL", DEFAULT_URL),
-        help="http://HOST:PORT or grpc://HOST:PORT (default: $GUERDON_URL or %(default)s); "
-        "the API key is read from $GUERDON_API_KEY",
-    )
+    add_url(parser)
     parser.add_argument("--model", help="name of a loaded model (default: the service's)")
     parser.add_argument("--profile", help="named head weights (default: the model's)")
     parser.add_argument(
@@ -77,8 +71,8 @@ async def _run(verb: Verb[R], args: argparse.Namespace, source: InputFile, outpu
     from tqdm import tqdm
 
     options = Options(args.model, args.profile, args.lane)
-    key = os.environ.get("GUERDON_API_KEY")
+    url, size = args.url, verb.batch_size
     bar = tqdm(total=source.num_records, initial=len(output.done), unit="rec", desc=verb.name, disable=None)
-    async with AsyncClient(args.url, api_key=key, chunk_size=verb.batch_size) as client:
+    async with AsyncClient(url, api_key=api_key(), tls=tls_for(url), chunk_size=size) as client:
         with bar:
             return await run_bulk(verb, client, options, source.lines(), output, bar.update)

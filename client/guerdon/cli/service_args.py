@@ -2,29 +2,23 @@
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 from typing import Any
 
-from guerdon.cli.command import DEFAULT_URL
+from guerdon.cli.environment import add_url, api_key, tls_for
 from guerdon.client import Client
 
 
 def add_service_arguments(parser: argparse.ArgumentParser) -> None:
     """``--url`` and ``--json``."""
-    parser.add_argument(
-        "--url",
-        default=os.environ.get("GUERDON_URL", DEFAULT_URL),
-        help="http://HOST:PORT or grpc://HOST:PORT (default: $GUERDON_URL or %(default)s); "
-        "the API key is read from $GUERDON_API_KEY",
-    )
+    add_url(parser)
     parser.add_argument("--json", action="store_true", help="print the service's whole answer as JSON")
 
 
 def open_client(args: argparse.Namespace) -> Client:
     """A client of ``--url``."""
-    return Client(args.url, api_key=os.environ.get("GUERDON_API_KEY"))
+    return Client(args.url, api_key=api_key(), tls=tls_for(args.url))
 
 
 def print_json(value: Any) -> None:

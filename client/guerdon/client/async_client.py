@@ -11,7 +11,7 @@ from guerdon.client.models import find_model
 from guerdon.client.policies import encode_policy_prompts, evaluate_policy
 from guerdon.client.retry import Clock
 from guerdon.client.sender import ONCE, open_sender
-from guerdon.transport import Payload, Transport
+from guerdon.transport import Payload, Tls, Transport
 from guerdon.types import (
     Agreement,
     AliasChange,
@@ -43,6 +43,7 @@ class AsyncClient:
     Args:
         target: ``http(s)://host:port`` (REST), ``grpc(s)://host:port`` (gRPC), or a `Transport`.
         api_key: sent as a bearer token; None where the service asks for none.
+        tls: files for a private authority and for mutual TLS; None: the public authorities alone.
         timeout_s: seconds for one request; a call that is split or retried may take longer, unless it
             names a `deadline_s`.
         max_retries: further attempts after `Overloaded`, `NotReady` and `ConnectionFailed`; scoring is
@@ -59,6 +60,7 @@ class AsyncClient:
         target: str | Transport,
         *,
         api_key: str | None = None,
+        tls: Tls | None = None,
         timeout_s: float = 300.0,
         max_retries: int = 5,
         max_concurrency: int = 4,
@@ -66,7 +68,7 @@ class AsyncClient:
         clock: Clock | None = None,
     ) -> None:
         self._sender = open_sender(
-            target, api_key, timeout_s, max_retries, max_concurrency, chunk_size, clock or Clock()
+            target, api_key, tls, timeout_s, max_retries, max_concurrency, chunk_size, clock or Clock()
         )
 
     async def score(

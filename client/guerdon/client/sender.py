@@ -13,7 +13,7 @@ from guerdon.client.gather import gather_bounded
 from guerdon.client.one_version import OneVersion
 from guerdon.client.retry import Clock, Deadline, RetryPolicy, retrying
 from guerdon.errors import GuerdonError, InvalidInput, InvalidReply
-from guerdon.transport import Payload, Transport, Verb, open_transport
+from guerdon.transport import Payload, Tls, Transport, Verb, open_transport
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Half the service's default body limit: room for headers, escapes and a stricter proxy."""
@@ -129,6 +129,7 @@ class Sender:
 def open_sender(
     target: str | Transport,
     api_key: str | None,
+    tls: Tls | None,
     timeout_s: float,
     max_retries: int,
     max_concurrency: int,
@@ -138,14 +139,14 @@ def open_sender(
     """The sender of a client with these arguments.
 
     Raises:
-        InvalidInput: one is out of range, or the URL cannot be used.
+        InvalidInput: one is out of range, or the URL or a file cannot be used.
     """
     bounds = {"timeout_s": timeout_s > 0, "max_retries": max_retries >= 0}
     bounds |= {"max_concurrency": max_concurrency >= 1, "chunk_size": chunk_size >= 1}
     for name, fine in bounds.items():
         if not fine:
             raise InvalidInput(f"{name} is out of range; give a larger one", param=name)
-    transport = open_transport(target, api_key) if isinstance(target, str) else target
+    transport = open_transport(target, api_key, tls) if isinstance(target, str) else target
     return Sender(transport, timeout_s, RetryPolicy(max_retries), max_concurrency, chunk_size, clock)
 
 

@@ -10,7 +10,7 @@ from guerdon.client.async_client import AsyncClient
 from guerdon.client.portal import Portal
 from guerdon.client.retry import Clock
 from guerdon.errors import ConnectionFailed
-from guerdon.transport import Transport
+from guerdon.transport import Tls, Transport
 from guerdon.types import (
     Agreement,
     AliasChange,
@@ -50,6 +50,7 @@ class Client:
         target: str | Transport,
         *,
         api_key: str | None = None,
+        tls: Tls | None = None,
         timeout_s: float = 300.0,
         max_retries: int = 5,
         max_concurrency: int = 4,
@@ -60,6 +61,7 @@ class Client:
             return AsyncClient(
                 target,
                 api_key=api_key,
+                tls=tls,
                 timeout_s=timeout_s,
                 max_retries=max_retries,
                 max_concurrency=max_concurrency,

@@ -5,28 +5,31 @@ from urllib.parse import urlsplit
 from guerdon.errors import InvalidInput
 from guerdon.transport.base import Payload, Transport, Verb
 from guerdon.transport.mock import MockTransport, reward_handler
+from guerdon.transport.tls import Tls
 
-__all__ = ["MockTransport", "Payload", "Transport", "Verb", "open_transport", "reward_handler"]
+__all__ = ["MockTransport", "Payload", "Tls", "Transport", "Verb", "open_transport", "reward_handler"]
 
 
-def open_transport(url: str, api_key: str | None = None) -> Transport:
+def open_transport(url: str, api_key: str | None = None, tls: Tls | None = None) -> Transport:
     """A transport by the URL's scheme: ``http``, ``https``, ``grpc`` or ``grpcs``.
 
     Connects at the first call. `httpx` and `grpc` are imported here, not with the package: each costs
     more than the rest of the client, and a process seldom needs both.
 
     Raises:
-        InvalidInput: another scheme, or no host.
+        InvalidInput: another scheme, no host, `tls` for plain text, or a file of `tls` cannot be used.
     """
     parts = urlsplit(url)
     if not parts.netloc or parts.scheme not in ("http", "https", "grpc", "grpcs"):
         raise InvalidInput(
             f"url {url!r} cannot be used; give http://host:port or grpc://host:port", param="url"
         )
+    if tls is not None and parts.scheme in ("http", "grpc"):
+        raise InvalidInput(f"tls is of no use to {url}; give an https:// or grpcs:// url", param="tls")
     if parts.scheme in ("http", "https"):
         from guerdon.transport.rest import RestTransport
 
-        return RestTransport(url, api_key)
+        return RestTransport(url, api_key, tls)
     from guerdon.transport.rpc import RpcTransport
 
-    return RpcTransport(url, api_key)
+    return RpcTransport(url, api_key, tls)

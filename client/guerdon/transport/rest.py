@@ -1,6 +1,7 @@
 """REST over one pool of kept-alive connections."""
 
 import json
+import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, Invalid
 from guerdon.transport.base import NAMED_PARTS, Payload, Verb
 from guerdon.transport.routes import ROUTES, TEXTS
 from guerdon.transport.sse import events
+from guerdon.transport.tls import Tls
 
 CONNECT_TIMEOUT_S = 5.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -36,14 +38,16 @@ class RestTransport:
     Args:
         url: ``http://host:port`` or ``https://...``; a path in it prefixes every route.
         api_key: sent as a bearer token.
+        tls: files for ``https://``; None: the public authorities, or those of ``SSL_CERT_FILE``.
     """
 
-    def __init__(self, url: str, api_key: str | None) -> None:
+    def __init__(self, url: str, api_key: str | None, tls: Tls | None) -> None:
         self._url = httpx.URL(url)
         self._client = httpx.AsyncClient(
             base_url=self._url,
             headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            verify=_context(tls),
             # A proxy from the environment is for other hosts; it could not reach this machine's loopback.
             trust_env=self._url.host not in LOOPBACK,
         )
@@ -91,9 +95,18 @@ class RestTransport:
             yield
         except httpx.UnsupportedProtocol as err:
             raise InvalidInput(f"url {self._url} cannot be used: {err}", param="url") from None
-        except httpx.RequestError as err:
+        except (httpx.RequestError, ssl.SSLError) as err:  # a refused certificate may come as ssl tells it
             reason = str(err) or type(err).__name__
             raise ConnectionFailed(f"cannot reach {self._url} ({reason}); is the service running?") from err
+
+
+def _context(tls: Tls | None) -> ssl.SSLContext:
+    """Made here, because httpx takes ``SSL_CERT_FILE`` only from an environment whose proxies it trusts."""
+    if tls is None or tls.ca is None:
+        context = httpx.create_ssl_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context if tls is None else tls.loaded(context)
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> GuerdonError:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from guerdon.errors import ConnectionFailed, GuerdonError, InvalidInput, InvalidReply, error_class
 from guerdon.transport.base import NAMED_PARTS, Payload, Verb
+from guerdon.transport.tls import Tls
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
 
@@ -66,13 +67,15 @@ class RpcTransport:
     """`Transport` over HTTP/2 and protobuf.
 
     Args:
-        url: ``grpc://host:port``, or ``grpcs://...`` for TLS with the system's roots.
+        url: ``grpc://host:port``, or ``grpcs://...`` for TLS.
         api_key: sent as a bearer token in the metadata.
+        tls: files for ``grpcs://``; None: the public authorities.
     """
 
-    def __init__(self, url: str, api_key: str | None) -> None:
+    def __init__(self, url: str, api_key: str | None, tls: Tls | None) -> None:
         parts = urlsplit(url)
-        self._url, self._target, self._tls = url, parts.netloc, parts.scheme == "grpcs"
+        self._url, self._target = url, parts.netloc
+        self._pems = (tls or Tls()).pems() if parts.scheme == "grpcs" else None
         self._local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
         self._channel: grpc.aio.Channel | None = None
@@ -136,8 +139,8 @@ class RpcTransport:
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.enable_http_proxy", 0 if self._local else 1),
             ]
-            if self._tls:
-                credentials = grpc.ssl_channel_credentials()
+            if self._pems is not None:
+                credentials = grpc.ssl_channel_credentials(*self._pems)
                 self._channel = grpc.aio.secure_channel(self._target, credentials, options=options)
             else:
                 self._channel = grpc.aio.insecure_channel(self._target, options=options)
