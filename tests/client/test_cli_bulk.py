@@ -243,10 +243,23 @@ def test_failures_are_one_sentence(
 def test_the_key_comes_from_the_environment(
     rest: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GUERDON_API_KEY", "k")
     monkeypatch.setenv("GUERDON_URL", rest[0])
-    assert main(["score", str(write(tmp_path / "in", items(1)))]) == 0
-    assert rest[1].requests[0][2]["authorization"] == "Bearer k"
+    source = str(write(tmp_path / "in", items(1)))
+    for given in ("k", "k\n", " "):  # as $(cat FILE) and `docker --env-file` leave it
+        monkeypatch.setenv("GUERDON_API_KEY", given)
+        assert main(["score", source]) == main(["models", "list"]) == 0
+    keys = [headers.get("authorization") for _, _, headers in rest[1].requests]
+    assert keys == ["Bearer k"] * 4 + [None] * 2
+
+
+def test_a_key_that_cannot_be_sent_is_not_shown(
+    rest: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GUERDON_API_KEY", "s3cr\u00e9t")
+    for argv in (["score", str(write(tmp_path / "in", items(1)))], ["models", "list"]):
+        assert main([*argv, "--url", rest[0]]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("guerdon: api_key ") and "s3cr" not in told
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(rest: Service, tmp_path: Path) -> None:

@@ -129,6 +129,17 @@ def test_the_key_is_sent(service: Service) -> None:
     assert stub.requests[0][2]["authorization"] == "Bearer s3cret"
 
 
+@pytest.mark.parametrize(
+    "key", ["s3cret\n", "s3\ncret", "s3cr\u00e9t", "s3cret ", "s3\x00cret", "", "s3cret\x7f"]
+)
+@pytest.mark.parametrize("url", ["http://localhost:1", "grpc://localhost:1"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(url: str, key: str) -> None:
+    with pytest.raises(guerdon.InvalidInput, match="printable ASCII") as refused:
+        Client(url, api_key=key)
+    assert refused.value.param == "api_key"
+    assert "s3" not in str(refused.value)
+
+
 def test_an_error_names_the_item_in_the_callers_list(service: Service) -> None:
     items = [*ITEMS, ("prompt", "")]
     with Client(service[0], chunk_size=3) as client, pytest.raises(guerdon.InvalidInput) as raised:

@@ -19,8 +19,8 @@ def add_url(parser: argparse.ArgumentParser) -> None:
 
 
 def api_key() -> str | None:
-    """The key, if there is one."""
-    return os.environ.get("GUERDON_API_KEY")
+    """The key, if there is one, without the line break that a file's last line has."""
+    return os.environ.get("GUERDON_API_KEY", "").strip() or None
 
 
 def tls_for(url: str) -> Tls | None:

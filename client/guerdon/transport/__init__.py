@@ -17,13 +17,15 @@ def open_transport(url: str, api_key: str | None = None, tls: Tls | None = None)
     more than the rest of the client, and a process seldom needs both.
 
     Raises:
-        InvalidInput: another scheme, no host, `tls` for plain text, or a file of `tls` cannot be used.
+        InvalidInput: another scheme, no host, a key that no header can carry, `tls` for plain text, or a file
+            of `tls` that cannot be used.
     """
     parts = urlsplit(url)
     if not parts.netloc or parts.scheme not in ("http", "https", "grpc", "grpcs"):
         raise InvalidInput(
             f"url {url!r} cannot be used; give http://host:port or grpc://host:port", param="url"
         )
+    _check_key(api_key)
     if tls is not None and parts.scheme in ("http", "grpc"):
         raise InvalidInput(f"tls is of no use to {url}; give an https:// or grpcs:// url", param="tls")
     if parts.scheme in ("http", "https"):
@@ -33,3 +35,15 @@ def open_transport(url: str, api_key: str | None = None, tls: Tls | None = None)
     from guerdon.transport.rpc import RpcTransport
 
     return RpcTransport(url, api_key, tls)
+
+
+def _check_key(api_key: str | None) -> None:
+    """Here, as the libraries' own errors repeat the key."""
+    if api_key is None or (
+        api_key and api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()
+    ):
+        return
+    raise InvalidInput(
+        "api_key is empty, or has white space around it or what is not printable ASCII; give the key alone",
+        param="api_key",
+    )
