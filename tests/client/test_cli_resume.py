@@ -218,3 +218,59 @@ def test_a_service_that_fails_midway_leaves_a_file_to_continue(
     stub.before = lambda number: None
     assert main(command(source, url, out)[3:]) == 0
     assert [x["reward"] for x in read(out)] == rewards(COUNT)
+
+
+DOWN = json.dumps({"error": {"code": "backend_failed", "message": "out of memory"}}).encode()
+
+
+def test_a_back_end_that_is_down_blames_no_record(
+    rest: Service, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, stub = rest
+    out = tmp_path / "out"
+
+    def fall(number: int) -> None:
+        if number == GATE:
+            stub.failures.extend([Failure(500, body=DOWN)] * 1000)
+
+    stub.before = fall
+    told = refusal(capsys, command(source, url, out))
+    assert "none is to blame" in told and "out of memory" in told
+    assert 2 * 64 <= len(read(out)) < COUNT
+    assert not [record for record in read(out) if "error" in record]
+    stub.failures.clear()
+    stub.before = lambda number: None
+    assert main(command(source, url, out)[3:]) == 0
+    assert [x["index"] for x in read(out)] == list(range(COUNT))
+    assert [x["reward"] for x in read(out)] == rewards(COUNT)
+
+
+def ranking(tmp_path: Path, count: int) -> Path:
+    return write(tmp_path / "in", [{"prompt": str(i), "candidates": ["a", "b"]} for i in range(count)])
+
+
+def test_records_at_the_end_on_which_the_back_end_failed_are_asked_again(
+    rest: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of records that are sent alone nobody can tell whose fault it was."""
+    url, stub = rest
+    monkeypatch.setattr("guerdon.cli.bulk.CONCURRENCY", 1)
+    source, out = ranking(tmp_path, 6), tmp_path / "out"
+    run = ["rank", str(source), "--url", url, "--output", str(out)]
+
+    def fail(number: int) -> None:
+        if number in (1, 4, 5):  # it is told of one request later
+            stub.failures.append(Failure(500, body=DOWN))
+
+    stub.before = fail
+    assert main(run) == 1
+    assert [record["index"] for record in read(out) if "error" in record] == [1, 4, 5]
+    before = out.read_bytes().splitlines()
+    stub.requests.clear()
+    stub.before = lambda number: None
+    assert main(run) == 1, "record 1 failed between others that did not"
+    assert [payload["prompt"] for _, payload, _ in stub.requests] == ["4", "5"]
+    after = out.read_bytes().splitlines()
+    assert after[:4] == before[:4]
+    assert [json.loads(line)["index"] for line in after] == list(range(6))
+    assert [i for i, line in enumerate(after) if b"error" in line] == [1]

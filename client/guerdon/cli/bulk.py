@@ -128,8 +128,9 @@ def _asker(verb: Verb[R], client: AsyncClient, options: Options, output: Output)
 
 
 async def _answer(ask: Ask[R], batch: Sequence[Parsed[R]]) -> list[Record]:
-    requests = [p.request for p in batch if not isinstance(p.request, GuerdonError)]
-    answers = iter(await _isolated(ask, requests))
+    found = await _isolated(ask, [p.request for p in batch if not isinstance(p.request, GuerdonError)])
+    _check_not_down(found, batch)
+    answers = iter(found)
     told = (p.request if isinstance(p.request, GuerdonError) else next(answers) for p in batch)
     return [
         p.head | (_error(answer) if isinstance(answer, GuerdonError) else answer)
@@ -150,6 +151,21 @@ async def _isolated(ask: Ask[R], requests: Sequence[R]) -> list[Record | Guerdon
             return [err]
         half = len(requests) // 2
         return await _isolated(ask, requests[:half]) + await _isolated(ask, requests[half:])
+
+
+def _check_not_down(found: Sequence[Record | GuerdonError], batch: Sequence[Parsed[R]]) -> None:
+    """No record is to blame where the back end failed on each of several.
+
+    Raises:
+        BackendFailed: it did.
+    """
+    failed = [answer for answer in found if isinstance(answer, BackendFailed)]
+    if len(failed) == len(found) > 1:
+        first, last = (parsed.head["index"] + 1 for parsed in (batch[0], batch[-1]))
+        raise BackendFailed(
+            f"every record of a batch failed, so that none is to blame (lines {first} to {last}: "
+            f"{failed[0].message}); run it again when the service is well"
+        )
 
 
 def _error(err: GuerdonError) -> Record:

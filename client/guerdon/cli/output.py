@@ -1,7 +1,9 @@
 """Where results go: standard output, or a JSONL file that a killed run can continue.
 
-The file is only ever appended to, whole batches at a time, in the input's order. ``OUT.run.json`` beside
-it says what the results belong to: the verb, the input's SHA-256, the options, and the model that scored.
+The file is appended to, whole batches at a time, in the input's order. A run that continues it first cuts off
+what a kill tore, and the records at its end on which the back end failed: those are asked again.
+``OUT.run.json`` beside it says what the results belong to: the verb, the input's SHA-256, the options, and
+the model that scored.
 """
 
 import fcntl
@@ -14,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from guerdon.errors import InvalidInput, ModelChanged
+from guerdon.errors import BackendFailed, InvalidInput, ModelChanged
 from guerdon.types import ModelRef
 
 SYNC_EVERY_S = 5.0
@@ -158,17 +160,19 @@ class FileOutput:
         return self._run
 
     def _recover(self) -> tuple[frozenset[int], Errors]:
-        """Indices of the finished records, and the errors among them; a line that a kill tore is cut off."""
+        """Indices of the finished records, and the errors among them; what is not finished is cut off."""
         done: set[int] = set()
-        errors, whole = Errors(), 0
+        errors, whole, end = Errors(), 0, 0
+        held: list[Record] = []
         with self._path.open("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
-                record = self._parse(line)
-                done.add(record["index"])
-                errors = errors.plus([record])
-                whole += len(line)
+                held.append(self._parse(line))
+                end += len(line)
+                if not _is_passing(held[-1]):  # what failed before it was that record's own fault
+                    done |= {record["index"] for record in held}
+                    errors, whole, held = errors.plus(held), end, []
         self._file.truncate(whole)
         return frozenset(done), errors
 
@@ -192,6 +196,11 @@ class FileOutput:
     def _sync(self) -> None:
         _fsync(self._file)
         self._synced = time.monotonic()
+
+
+def _is_passing(record: Record) -> bool:
+    """Whether the record may be answered another time."""
+    return bool(record.get("error", {}).get("code") == BackendFailed.code)
 
 
 def _fsync(file: IO[bytes]) -> None:
