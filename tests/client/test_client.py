@@ -205,7 +205,23 @@ def test_bounds_out_of_range_are_refused(name: str) -> None:
         Client(MockTransport(reward_handler(stub_reward))).score(ITEMS, deadline_s=0)
 
 
-@pytest.mark.parametrize("url", ["localhost:8080", "ftp://h:1", "http://", ""])
+BAD_PORTS = [f"{scheme}://h:{port}" for scheme in ("http", "grpc") for port in ("abc", "0", "99999", "-1")]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8080",
+        "ftp://h:1",
+        "http://",
+        "",
+        "http://[::1",
+        "http://h\n:1",
+        "http://xn--:1",
+        "http://:1",
+        *BAD_PORTS,
+    ],
+)
 def test_a_url_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(guerdon.InvalidInput, match="url"):
         Client(url)

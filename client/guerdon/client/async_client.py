@@ -299,7 +299,7 @@ class AsyncClient:
     async def evaluation_report(self, evaluation_id: str, format: ReportFormat = "html") -> str:
         """A finished evaluation as one HTML page, as Markdown for a pull request, or as plain text."""
         payload = {"id": evaluation_id, "format": format}
-        return str(decode.get(await self._sender.send("evaluation_report", payload, policy=ONCE), "report"))
+        return str(decode.get(await self._sender.send("evaluation_report", payload), "report"))
 
     async def register(self, name: str, source: str) -> ModelVersion:
         """Store an artifact as a version of `name` and load it. Admin scope; tried once.

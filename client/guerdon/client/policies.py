@@ -1,12 +1,12 @@
 """What callers give about policies, and one request whose progress they are told."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 from guerdon.client.encode import Wire, encode_prompt, encode_text
 from guerdon.client.retry import Deadline, retrying
 from guerdon.client.sender import Sender
+from guerdon.client.silence import Silent, next_part
 from guerdon.errors import DeadlineExceeded, GuerdonError, InvalidInput, InvalidReply
 from guerdon.transport import Payload
 from guerdon.types import PolicyPrompt, Prompt
@@ -43,17 +43,15 @@ async def evaluate_policy(
         num_done = 0
         result: Payload | None = None
         try:
-            async with asyncio.timeout(sender.timeout_s) as silence:
-                async with aclosing(sender.transport.stream("evaluate_policy", given, None)) as parts:
-                    async for part in parts:
-                        silence.reschedule(asyncio.get_running_loop().time() + sender.timeout_s)
-                        if "result" in part:  # read on: a stream that ends by itself leaves nothing to close
-                            result = part["result"]
-                            continue
-                        num_done = part["progress"]["done"]
-                        if on_progress is not None:
-                            on_progress(part["progress"])
-        except TimeoutError:
+            async with aclosing(sender.transport.stream("evaluate_policy", given, None)) as parts:
+                while (part := await next_part(parts, sender.timeout_s)) is not None:
+                    if "result" in part:  # read on: a stream that ends by itself leaves nothing to close
+                        result = part["result"]
+                        continue
+                    num_done = part["progress"]["done"]
+                    if on_progress is not None:
+                        on_progress(part["progress"])
+        except Silent:
             raise DeadlineExceeded(
                 f"no news within {sender.timeout_s:.3g} s; give a longer timeout_s", param="timeout_s"
             ) from None

@@ -72,10 +72,13 @@ async def retrying(
         left_s = deadline.left_s(clock)
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed; give a longer deadline_s", param="deadline_s")
+        limit = asyncio.timeout(left_s)
         try:
-            async with asyncio.timeout(left_s):
+            async with limit:
                 return await attempt(left_s)
         except TimeoutError:
+            if not limit.expired():
+                raise  # a callback's own
             raise DeadlineExceeded(
                 f"no answer within {left_s:.3g} s; give a longer deadline_s or timeout_s", param="deadline_s"
             ) from None

@@ -17,24 +17,33 @@ def open_transport(url: str, api_key: str | None = None, tls: Tls | None = None)
     more than the rest of the client, and a process seldom needs both.
 
     Raises:
-        InvalidInput: another scheme, no host, a key that no header can carry, `tls` for plain text, or a file
-            of `tls` that cannot be used.
+        InvalidInput: another scheme, no host, a port that is none, a key that no header can carry, `tls` for
+            plain text, or a file of `tls` that cannot be used.
     """
-    parts = urlsplit(url)
-    if not parts.netloc or parts.scheme not in ("http", "https", "grpc", "grpcs"):
-        raise InvalidInput(
-            f"url {url!r} cannot be used; give http://host:port or grpc://host:port", param="url"
-        )
+    scheme = _scheme(url)
     _check_key(api_key)
-    if tls is not None and parts.scheme in ("http", "grpc"):
+    if tls is not None and scheme in ("http", "grpc"):
         raise InvalidInput(f"tls is of no use to {url}; give an https:// or grpcs:// url", param="tls")
-    if parts.scheme in ("http", "https"):
+    if scheme in ("http", "https"):
         from guerdon.transport.rest import RestTransport
 
         return RestTransport(url, api_key, tls)
     from guerdon.transport.rpc import RpcTransport
 
     return RpcTransport(url, api_key, tls)
+
+
+def _scheme(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0 and parts.scheme in ("http", "https", "grpc", "grpcs"):
+            return parts.scheme
+        reason = ""
+    except ValueError as err:  # a port that is none, half of a bracket
+        reason = f" ({err})"
+    raise InvalidInput(
+        f"url {url!r} cannot be used{reason}; give http://host:port or grpc://host:port", param="url"
+    )
 
 
 def _check_key(api_key: str | None) -> None:

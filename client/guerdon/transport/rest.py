@@ -42,14 +42,20 @@ class RestTransport:
     """
 
     def __init__(self, url: str, api_key: str | None, tls: Tls | None) -> None:
-        self._url = httpx.URL(url)
+        try:
+            self._url = httpx.URL(url)
+            is_local = self._url.host in LOOPBACK
+        except (httpx.InvalidURL, ValueError) as err:  # the latter of a host that no name can be
+            raise InvalidInput(
+                f"url {url!r} cannot be used: {err}; give http://host:port", param="url"
+            ) from None
         self._client = httpx.AsyncClient(
             base_url=self._url,
             headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
             verify=_context(tls),
             # A proxy from the environment is for other hosts; it could not reach this machine's loopback.
-            trust_env=self._url.host not in LOOPBACK,
+            trust_env=not is_local,
         )
 
     async def call(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
