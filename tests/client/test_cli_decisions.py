@@ -6,15 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from math import exp, log
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import pytest_asyncio
 
+from guerdon import AsyncClient, Client
 from guerdon.cli.demo_versions import fit_slope
 from guerdon.cli.main import main
+from guerdon_service.core.best_of_n import BestOfNQuery, BestOfNResult, ScoredCandidate
 from guerdon_service.core.evaluation import Evaluation
 from tests.contract.harness import Served, served
-from tests.domain_fakes import StepEvaluator
+from tests.domain_fakes import EchoBestOfN, StepEvaluator
+from tests.fakes import running_service
 
 
 @pytest_asyncio.fixture
@@ -104,6 +108,68 @@ async def test_an_evaluation_without_a_result_is_an_error(capsys: pytest.Capture
             assert capsys.readouterr().err.endswith(f"guerdon: evaluation {told}\n")
 
 
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+async def test_evaluations_are_listed_followed_and_cancelled(
+    wire: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = asyncio.Semaphore(0)
+    async with served(evaluator=StepEvaluator(gate)) as it:
+        url = f"http://127.0.0.1:{it.port}" if wire == "rest" else f"grpc://127.0.0.1:{it.grpc_port}"
+        at = ("--url", url)
+        async with AsyncClient(url) as client:
+            for baseline in (None, "n"):
+                await client.evaluate("m", "d.jsonl", baseline=baseline, wait=False)
+        assert await run("evaluations", "list", *at) == 0
+        header, _, *rows = capsys.readouterr().out.splitlines()
+        columns = ["id", "state", "candidate", "baseline", "data", "scored", "accuracy", "verdict"]
+        assert header.split() == columns
+        assert sorted(row.split()[:3] for row in rows) == [["e1", "queued", "m@1"], ["e2", "queued", "m@1"]]
+        assert await run("evaluations", "cancel", "e1", *at) == 0
+        assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["e1", "cancelled"]
+        for _ in range(20):  # more than its three items: a stream that was left may still take some
+            gate.release()
+        assert await run("evaluations", "follow", "e2", *at) == 0
+        assert capsys.readouterr().out == "### report"
+        assert await run("evaluations", "follow", "e2", "--json", *at) == 0
+        assert json.loads(capsys.readouterr().out)["verdict"] == "better"
+        assert await run("evaluations", "list", *at) == 0
+        assert "3 of 3  0.750 [0.500, 0.875]  better" in capsys.readouterr().out
+        assert await run("evaluations", "follow", "e1", *at) == 2
+        assert "evaluation e1 was cancelled" in capsys.readouterr().err
+        assert await run("evaluations", "cancel", "nobody", *at) == 2
+
+
+async def test_whoever_interrupts_an_evaluation_is_told_how_to_go_on(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs in the service; to run the command again would start another one."""
+
+    def interrupted(client: Client, evaluation_id: str, on_progress: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "follow_evaluation", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        await asyncio.to_thread(
+            main, ["evaluate", "--url", url, "--model", "m", "--data", "d.jsonl", "--json"]
+        )
+    assert stopped.value.code == 130
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "evaluation e1"
+    assert told[1].startswith("guerdon: evaluation e1 goes on; `guerdon evaluations follow e1`")
+
+
+def test_the_help_of_evaluate_with_a_service_is_true(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the flag the models are loaded here, whatever the environment says."""
+    monkeypatch.setenv("GUERDON_URL", "http://elsewhere")
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--url", "http://h:1", "--help"])
+    told = capsys.readouterr().out
+    assert "elsewhere" not in told and "GUERDON_URL" not in told
+    assert "GUERDON_API_KEY" in told and "guerdon evaluations" in " ".join(told.split())
+
+
 async def test_a_card_is_printed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert await run("models", "register", "m", "folder", "--url", url) == 0
     capsys.readouterr()
@@ -136,6 +202,26 @@ async def test_best_of_n_shows_candidates_as_they_come_and_prints_the_best(
     assert "best: 1 of 3; win rate against one sample at most 0.750" in told.err
     assert await run(*argv, "--json") == 0
     assert json.loads(capsys.readouterr().out)["best"] == 1
+
+
+class Asked(EchoBestOfN):
+    """Keeps what it was asked."""
+
+    queries: ClassVar[list[BestOfNQuery]] = []
+
+    def stream(self, query: BestOfNQuery) -> AsyncGenerator[ScoredCandidate | BestOfNResult]:
+        self.queries.append(query)
+        return super().stream(query)
+
+
+async def test_every_option_of_the_choice_reaches_the_service() -> None:
+    async with running_service() as scorer, served(best_of_n=Asked(scorer)) as it:
+        argv = ["best-of-n", "p", "-n", "3", "--policy", "echo", "--url", f"http://127.0.0.1:{it.port}"]
+        chosen = ["--min-margin", "0.5", "--conservatism", "1.5", "--choice-temperature", "0.25"]
+        assert await run(*argv, *chosen, "--patience", "2") == 0
+    (query,) = Asked.queries
+    found = (query.min_margin, query.conservatism, query.choice_temperature, query.patience)
+    assert found == (0.5, 1.5, 0.25, 2)
 
 
 async def test_a_refusal_is_one_sentence(url: str, capsys: pytest.CaptureFixture[str]) -> None:

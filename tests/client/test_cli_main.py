@@ -25,7 +25,17 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     told = capsys.readouterr().out
-    for name in ("score", "compare", "rank", "best-of-n", "models", "rewardbench", "demo", *COMMANDS):
+    for name in (
+        "score",
+        "compare",
+        "rank",
+        "best-of-n",
+        "evaluations",
+        "models",
+        "rewardbench",
+        "demo",
+        *COMMANDS,
+    ):
         assert re.search(rf"^    {name}\s", told, re.MULTILINE) or " " in name
     assert "audit, convert, split and export data" in told
 

@@ -28,6 +28,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--patience", type=int, help="stop after so many without a better one (default: never)"
     )
+    parser.add_argument(
+        "--min-margin", type=float, help="abstain when the best leads the second by less (default: never)"
+    )
+    parser.add_argument(
+        "--conservatism", type=float, metavar="K", help="choose by reward - K * std (default: 0)"
+    )
+    parser.add_argument(
+        "--choice-temperature", type=float, help="0 takes the best; above, soft best-of-n (default: 0)"
+    )
     parser.add_argument("--deadline-s", type=float, help="take the best of what arrived by then")
     add_service_arguments(parser)
     parser.set_defaults(run=run_best_of_n)
@@ -45,6 +54,9 @@ def run_best_of_n(args: argparse.Namespace) -> int:
             temperature=args.temperature,
             top_p=args.top_p,
             seed=args.seed,
+            conservatism=args.conservatism,
+            choice_temperature=args.choice_temperature,
+            min_margin=args.min_margin,
             patience=args.patience,
             model=args.model,
             profile=args.profile,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from guerdon.cli.service_args import add_service_arguments, open_client, print_json
+from guerdon.cli.service_args import add_json, open_client, print_json
 from guerdon.cli.whole_file import write_whole
 from guerdon.client import Client
 from guerdon.errors import GuerdonError, InvalidInput
@@ -18,8 +18,8 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="measure a model, here or in a running service",
         description="Let a running service measure a model on held-out preferences, and against another one. "
-        "The evaluation goes on when this command is interrupted. Without --url the models are loaded here; "
-        "`guerdon evaluate --help` tells more.",
+        "The evaluation goes on when this command is interrupted: `guerdon evaluations` lists, follows and "
+        "cancels. Without --url the models are loaded here; `guerdon evaluate --help` tells more.",
     )
     add = parser.add_argument
     add(
@@ -37,7 +37,12 @@ def add_parser(commands: Any) -> None:
     add("--robustness", type=int, metavar="N", help="also change the chosen response of N pairs")
     add("--report", type=Path, metavar="OUT", help="the report as one HTML page")
     add("--markdown", type=Path, metavar="OUT", help="the report for a pull request")
-    add_service_arguments(parser)
+    add(
+        "--url",
+        required=True,
+        help="http://HOST:PORT or grpc://HOST:PORT of the service; its API key is read from $GUERDON_API_KEY",
+    )
+    add_json(parser)
     parser.set_defaults(run=run_evaluate)
 
 
@@ -62,13 +67,30 @@ def run_evaluate(args: argparse.Namespace) -> int:
             wait=False,
         )
         print(f"evaluation {started.id}", file=sys.stderr, flush=True)  # promote asks for it
-        done = _followed(client, started)
-        if args.json:
-            print_json(done)
-        else:
-            sys.stdout.write(client.evaluation_report(done.id, "plain"))
-        _write(client, done.id, outputs)
+        report_end(client, started, as_json=args.json)
+        _write(client, started.id, outputs)
     return 0
+
+
+def report_end(client: Client, started: Evaluation, *, as_json: bool) -> None:
+    """Wait for the evaluation's end and print what it found.
+
+    Raises:
+        GuerdonError: it failed or was cancelled.
+        SystemExit: Ctrl-C ended the waiting.
+    """
+    try:
+        done = _followed(client, started)
+    except KeyboardInterrupt:
+        told = (
+            f"evaluation {started.id} goes on; `guerdon evaluations follow {started.id}` waits for it again"
+        )
+        print(f"guerdon: {told}, `cancel` stops it", file=sys.stderr)
+        raise SystemExit(130) from None
+    if as_json:
+        print_json(done)
+    else:
+        sys.stdout.write(client.evaluation_report(done.id, "plain"))
 
 
 def _followed(client: Client, started: Evaluation) -> Evaluation:

@@ -6,10 +6,33 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from guerdon.cli import best_of_n, compare, demo, evaluate, evaluate_policy, models, rank, rewardbench, score
+from guerdon.cli import (
+    best_of_n,
+    compare,
+    demo,
+    evaluate,
+    evaluate_policy,
+    evaluations,
+    models,
+    rank,
+    rewardbench,
+    score,
+)
 from guerdon.cli.delegate import COMMANDS, delegate, find_command
 from guerdon.errors import GuerdonError, Unauthenticated
 
+MODULES = (
+    score,
+    compare,
+    rank,
+    best_of_n,
+    evaluate,
+    evaluations,
+    evaluate_policy,
+    models,
+    rewardbench,
+    demo,
+)
 EPILOG = """exit status: 0 done; 1 done, and some records became error records; 2 could not run or finish;
 130 interrupted. `guerdon COMMAND --help` tells more."""
 
@@ -53,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"guerdon {version('guerdon')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (score, compare, rank, best_of_n, evaluate, evaluate_policy, models, rewardbench, demo):
+    for module in MODULES:
         module.add_parser(commands)
     for name, command in COMMANDS.items():
         if " " in name or name in commands.choices:

@@ -1,16 +1,13 @@
 """``guerdon models``: what a service serves, and which version its names mean."""
 
 import argparse
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from guerdon.cli.service_args import add_service_arguments, open_client, print_json
+from guerdon.cli.service_args import add_verb
 from guerdon.cli.table import format_table
 from guerdon.client import Client
 from guerdon.types import AliasChange, ModelHistory, ModelInfo, ModelVersion, RegisteredModel
-
-Ask = Callable[[Client, argparse.Namespace], Any]
 
 
 def add_parser(commands: Any) -> None:
@@ -21,11 +18,11 @@ def add_parser(commands: Any) -> None:
         description="Ask a running service about its models, and change which version a name means.",
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _add(verbs, "list", "models that are served", _list, _show_models)
-    _add(verbs, "registered", "every registered name, loaded or not", _registered, _show_registered)
-    register = _add(verbs, "register", "store an artifact as a version", _register, _show_version, "NAME")
+    add_verb(verbs, "list", "models that are served", _list, _show_models)
+    add_verb(verbs, "registered", "every registered name, loaded or not", _registered, _show_registered)
+    register = add_verb(verbs, "register", "store an artifact as a version", _register, _show_version, "NAME")
     register.add_argument("source", metavar="SOURCE", help="folder on the service's machine, or a URL")
-    promote = _add(
+    promote = add_verb(
         verbs, "promote", "point an alias at a version, if the gate allows it", _promote, _show_change, "NAME"
     )
     promote.add_argument("version", metavar="VERSION")
@@ -33,39 +30,18 @@ def add_parser(commands: Any) -> None:
         "--evaluation", metavar="ID", help="a finished evaluation against the current version"
     )
     promote.add_argument("--override", metavar="REASON", help="promote although the gate refuses; kept")
-    rollback = _add(
+    rollback = add_verb(
         verbs, "rollback", "point an alias back at the version before", _rollback, _show_change, "NAME"
     )
-    remove = _add(
+    remove = add_verb(
         verbs, "remove-alias", "take an alias away; not champion", _remove, _show_change, "NAME", "ALIAS"
     )
     for undoing in (rollback, remove):
         undoing.add_argument("--reason", required=True, help="why; it is kept")
     for changing in (promote, rollback):
         changing.add_argument("--alias", help="which alias (champion)")
-    _add(verbs, "card", "the model card of a version, as Markdown", _card, _show_card, "NAME", "VERSION")
-    _add(verbs, "history", "versions, aliases and changes", _history, _show_history, "NAME")
-
-
-def _add(
-    verbs: Any, name: str, summary: str, ask: Ask, show: Callable[[Any], str], *positional: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=f"{summary}.")
-    for metavar in positional:
-        parser.add_argument(metavar.lower(), metavar=metavar)
-    add_service_arguments(parser)
-
-    def run(args: argparse.Namespace) -> int:
-        with open_client(args) as client:
-            found = ask(client, args)
-        if args.json:
-            print_json(found)
-        else:
-            print(show(found))
-        return 0
-
-    parser.set_defaults(run=run)
-    return parser
+    add_verb(verbs, "card", "the model card of a version, as Markdown", _card, _show_card, "NAME", "VERSION")
+    add_verb(verbs, "history", "versions, aliases and changes", _history, _show_history, "NAME")
 
 
 def _list(client: Client, args: argparse.Namespace) -> tuple[ModelInfo, ...]:

@@ -1,6 +1,6 @@
 """An evaluation of policies as text."""
 
-from guerdon.cli.table import format_table
+from guerdon.cli.table import figure, format_table
 from guerdon.types import Interval, PolicyEvaluation, PolicyReport, WinRate
 
 
@@ -27,9 +27,9 @@ def policy_table(found: PolicyEvaluation) -> str:
 
 def _summary(found: PolicyEvaluation) -> list[tuple[str, ...]]:
     rows: dict[str, list[str]] = {
-        "reward": [_figure(p.reward) for p in found.policies],
+        "reward": [figure(p.reward) for p in found.policies],
         "reward over the baseline": [_signed(p.reward_gain) for p in found.policies],
-        "gold reward": [_figure(p.gold_reward) for p in found.policies],
+        "gold reward": [figure(p.gold_reward) for p in found.policies],
         "gold over the baseline": [_signed(p.gold_gain) for p in found.policies],
         "reward variance": [f"{p.reward_variance:.4f}" if found.n > 1 else "" for p in found.policies],
         "win rate": [_rate(p.win_rate) for p in found.policies],
@@ -41,14 +41,14 @@ def _summary(found: PolicyEvaluation) -> list[tuple[str, ...]]:
             _rate(p.judged.win_rate if p.judged else None, controlled=True) for p in found.policies
         ],
         "judge flips with the order": [
-            _figure(p.judged.flip_rate if p.judged else None) for p in found.policies
+            figure(p.judged.flip_rate if p.judged else None) for p in found.policies
         ],
         "judge's taste for the first": [
-            _figure(p.judged.position_effect if p.judged else None) for p in found.policies
+            figure(p.judged.position_effect if p.judged else None) for p in found.policies
         ],
         "judge undecided": [_share(p) for p in found.policies],
-        "KL (k1)": [_figure(p.kl.k1 if p.kl else None) for p in found.policies],
-        "KL (k3)": [_figure(p.kl.k3 if p.kl else None) for p in found.policies],
+        "KL (k1)": [figure(p.kl.k1 if p.kl else None) for p in found.policies],
+        "KL (k3)": [figure(p.kl.k3 if p.kl else None) for p in found.policies],
         "characters": [f"{p.mean_chars:.0f}" for p in found.policies],
         "tokens": ["" if p.mean_tokens is None else f"{p.mean_tokens:.1f}" for p in found.policies],
         "ended": [f"{p.ended_rate:.3f}" for p in found.policies],
@@ -60,23 +60,19 @@ def _summary(found: PolicyEvaluation) -> list[tuple[str, ...]]:
 
 def _best_of_n(policy: PolicyReport) -> list[tuple[str, ...]]:
     rows = [
-        (str(r.n), f"{r.kl_upper_bound:.3f}", _figure(r.proxy), _figure(r.gold), _figure(r.gold_gain))
+        (str(r.n), f"{r.kl_upper_bound:.3f}", figure(r.proxy), figure(r.gold), figure(r.gold_gain))
         for r in policy.best_of_n
     ]
     return [("n", "KL at most", "reward", "gold", "gold over n = 1"), *rows]
 
 
 def _rate(rate: WinRate | None, *, controlled: bool = False) -> str:
-    return "" if rate is None else _figure(rate.length_controlled if controlled else rate.raw)
+    return "" if rate is None else figure(rate.length_controlled if controlled else rate.raw)
 
 
 def _share(policy: PolicyReport) -> str:
     judged = policy.judged
     return f"{judged.num_undecided} of {judged.num_asked}" if judged and judged.num_undecided else ""
-
-
-def _figure(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _signed(interval: Interval | None) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from guerdon.types import Interval
+
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their widest cell; the first row is the header. Numbers are aligned right."""
@@ -17,6 +19,11 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
+
+
+def figure(interval: Interval | None) -> str:
+    """A value with its interval; empty for None."""
+    return "" if interval is None else f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _numeric(cell: str) -> bool:
