@@ -1,6 +1,7 @@
 """Settings from their sources: flags over ``GUERDON_*`` variables over a TOML file over defaults."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,12 @@ CLIENT_VARIABLES = frozenset(
     }
 )
 """What the client's command line reads; a machine may set them for both."""
+
+_SERVICE_LINK = re.compile(
+    PREFIX + r"([A-Z0-9]+_)*(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)="
+    r"|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=|PORT=(tcp|udp|sctp)://)"
+)
+"""``VARIABLE=value`` as Kubernetes tells pods of a service whose name begins with ``guerdon``."""
 
 SINGULAR = {"models": "model", "policies": "policy", "judges": "judge", "dialects": "dialect"}
 """Flags that are given once for each entry of a setting, by its name."""
@@ -103,12 +110,14 @@ def read_file(path: Path) -> Tree:
 def read_variables(environ: Mapping[str, str]) -> Tree:
     """``GUERDON_A__B=x`` as ``{"a": {"b": "x"}}``; a value that begins with ``{`` or ``[`` is JSON.
 
+    What the client reads, and what Kubernetes writes for its services, is left alone.
+
     Raises:
         InvalidInput: malformed JSON.
     """
     values: Tree = {}
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in CLIENT_VARIABLES:
+        if _is_setting(variable, environ[variable]):
             *parents, name = variable.removeprefix(PREFIX).lower().split("__")
             leaf: Tree = {name: _value(variable, environ[variable])}
             for parent in reversed(parents):
@@ -124,6 +133,11 @@ def merge(into: Tree, values: Tree) -> None:
             merge(into[key], value)
         else:
             into[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _is_setting(variable: str, text: str) -> bool:
+    is_ours = variable.startswith(PREFIX) and variable not in CLIENT_VARIABLES
+    return is_ours and _SERVICE_LINK.match(f"{variable}={text}") is None
 
 
 def _value(variable: str, text: str) -> Any:
