@@ -1,7 +1,7 @@
 """The judgements of one group as arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,22 @@ def rated_groups(judgements: Sequence[Judgement]) -> tuple[Rated, ...]:
         groups.setdefault(judgement.group, []).append(judgement)
     rated = (_rated(group, rows) for group, rows in groups.items())
     return tuple(r for r in rated if (r.counts.sum(axis=1) >= 2).any())
+
+
+def shared_items(rated: Rated) -> Rated:
+    """What was said of items that another annotator judged too; who shares none is left out."""
+    pairs = np.unique(np.stack([rated.items, rated.annotators]), axis=1)
+    kept = np.bincount(pairs[0])[rated.items] > 1
+    items, item_places = np.unique(rated.items[kept], return_inverse=True)
+    annotators, annotator_places = np.unique(rated.annotators[kept], return_inverse=True)
+    return replace(
+        rated,
+        item_names=tuple(rated.item_names[i] for i in items),
+        annotator_names=tuple(rated.annotator_names[i] for i in annotators),
+        items=item_places,
+        annotators=annotator_places,
+        given=rated.given[kept],
+    )
 
 
 def _rated(group: str, rows: Sequence[Judgement]) -> Rated:
