@@ -176,6 +176,22 @@ def test_flip_rates_come_from_an_audit(tmp_path: Path) -> None:
     assert rates == {"voted": pytest.approx(0.2113, abs=1e-4)}  # (1 - e)^2 + e^2 = 2/3
 
 
+def test_a_source_whose_annotators_agree_by_chance_is_refused_and_not_believed(tmp_path: Path) -> None:
+    findings = [
+        {"name": "flip rate, even noise", "group": f"{source} (pair votes)", "num": 9, "value": rate}
+        for source, rate in (("s", 0.5), ("t", 0.2))
+    ]
+    report = {"checks": [{"name": "noise_ceiling", "findings": findings}]}
+    (tmp_path / "audit.json").write_text(json.dumps(report), "utf-8")
+    rates = read_flip_rates(tmp_path / "audit.json")
+    other = Tagged(replace(PLAIN, source="t"), 0)
+    assert with_targets([other], ObjectiveConfig(), 0.0, rates)[0].target == Target(0.8)
+    with pytest.raises(InvalidInput, match=r"annotators of source s agree .* leave it out of heads"):
+        with_targets([other, Tagged(PLAIN, 0)], ObjectiveConfig(), 0.0, rates)
+    voted = replace(PLAIN, votes=Votes(2, 1))  # its own votes say more
+    assert with_targets([Tagged(voted, 0)], ObjectiveConfig(labels="votes"), 0.0, rates)
+
+
 @pytest.mark.parametrize("text", [None, "{", '{"checks": []}', '{"checks": 3}'])
 def test_a_report_without_flip_rates_is_named(tmp_path: Path, text: str | None) -> None:
     if text is not None:

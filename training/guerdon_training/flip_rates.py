@@ -12,7 +12,7 @@ _KIND_OF_ROWS = re.compile(r" \((pairs|pair votes)\)$")
 
 
 def read_flip_rates(path: Path) -> dict[str, float]:
-    """Flip rate of one label of each source that several annotators judged.
+    """Flip rate of one label of each source that several annotators judged; 0.5 where they agree by chance.
 
     A source with several groups of judgements (pairs, votes, annotations) takes that of most items.
 
@@ -20,20 +20,19 @@ def read_flip_rates(path: Path) -> dict[str, float]:
         path: what ``guerdon data audit FILES --json`` wrote.
 
     Raises:
-        InvalidInput: no such file, no such report, or no flip rate below 0.5 in it.
+        InvalidInput: no such file, no such report, or no flip rate in it.
     """
     found: dict[str, tuple[int, float]] = {}
     for finding in _findings(path):
         source = _KIND_OF_ROWS.sub("", finding["group"])
         found[source] = max(found.get(source, (0, 0.0)), (finding["num"] or 0, finding["value"]))
-    rates = {source: rate for source, (_, rate) in found.items() if rate < 0.5}
-    if not rates:
+    if not found:
         raise InvalidInput(
             f"{path} has no flip rate: no item of its files has two judgements; leave objective.flip_rates "
             "out and set optim.flip_rate",
             param="objective.flip_rates",
         )
-    return rates
+    return {source: rate for source, (_, rate) in found.items()}
 
 
 def _findings(path: Path) -> list[dict[str, Any]]:

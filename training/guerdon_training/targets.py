@@ -18,7 +18,8 @@ def with_targets(
         flip_rate: of the sources that `flip_rates` lacks.
 
     Raises:
-        InvalidInput: a column that the objective needs is in no pair.
+        InvalidInput: a column that the objective needs is in no pair, or a label says nothing: its source's
+            annotators agree by chance.
     """
     _check_columns([t.pair for t in tagged], objective)
 
@@ -38,7 +39,15 @@ def _label(pair: PreferencePair, objective: ObjectiveConfig, flip_rate: float) -
         if objective.uses_ties:
             return votes.chosen / votes.num, votes.tie / votes.num
         return (votes.chosen + votes.tie / 2) / votes.num, 0.0
-    return (0.0, 1.0) if pair.is_tie else (1.0 - flip_rate, 0.0)
+    if pair.is_tie:
+        return 0.0, 1.0
+    if flip_rate >= 0.5:
+        raise InvalidInput(
+            f"the annotators of source {pair.source} agree no more than by chance (its flip rate in config "
+            f"objective.flip_rates is {flip_rate:g}), so its labels say nothing; leave it out of heads",
+            param="objective.flip_rates",
+        )
+    return 1.0 - flip_rate, 0.0
 
 
 def _check_columns(pairs: Sequence[PreferencePair], objective: ObjectiveConfig) -> None:
