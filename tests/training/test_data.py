@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import HeadConfig, SourceConfig
+from guerdon_training.convert.source_row import read_rows
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.tagging import tag
 
@@ -63,6 +66,18 @@ def test_a_bad_file_is_named(tmp_path: Path, data: bytes | None) -> None:
         path.write_bytes(data)
     with pytest.raises(InvalidInput, match=r"pairs\.jsonl"):
         read_pairs(path)
+
+
+@pytest.mark.parametrize("read", [read_pairs, lambda path: list(read_rows(path))])
+def test_a_damaged_archive_is_named(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = _write(tmp_path / "pairs.jsonl.gz", json.dumps(RECORD))
+    data = bytearray(path.read_bytes())
+    data[10] = 0b111  # a block of no kind, of which zlib complains and not gzip
+    path.write_bytes(data)
+    with pytest.raises(zlib.error):
+        gzip.decompress(data)
+    with pytest.raises(InvalidInput, match=r"pairs\.jsonl\.gz (cannot be read|is not gzip)"):
+        read(path)
 
 
 def test_tagging_trains_on_permitted_subsets_and_measures_on_all() -> None:

@@ -108,6 +108,14 @@ def test_shared_opening_is_told_from_a_shared_prompt(tmp_path: Path) -> None:
     assert check.verdict is Verdict.WARN
 
 
+def test_prompts_that_are_near_each_other_and_in_two_splits_are_counted_once(tmp_path: Path) -> None:
+    long = " ".join(f"word{i}" for i in range(30))
+    rows = [_pair("a", "b", p, split=s) for p in (long, long + " more") for s in ("train", "test")]
+    check = check_split_leakage(_records(tmp_path, *rows))
+    assert _value(check, "prompts in two splits") == 2
+    assert _value(check, "near-duplicate prompts in two splits") == 0
+
+
 def test_prompt_defects_are_told_apart(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "x y"}, {"role": "user", "content": "z"}]
     rows: list[Row] = [

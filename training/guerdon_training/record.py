@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from guerdon_service.core.conversation import ROLES, Message
@@ -39,10 +41,10 @@ class Record:
         return value if fits else None
 
     def number(self, key: str) -> float | None:
-        """A number of at least 0; None where the column is missing or null."""
+        """A finite number of at least 0; None where the column is missing or null."""
         value = self.values.get(key)
-        if value is not None and (type(value) not in (int, float) or not value >= 0):
-            raise self.bad(f"{key} must be a number of at least 0; fix the line")
+        if value is not None and (type(value) not in (int, float) or not 0 <= value <= float_info.max):
+            raise self.bad(f"{key} must be a number of at least 0, and finite; fix the line")
         return None if value is None else float(value)
 
     def text(self, key: str) -> str:
@@ -90,7 +92,7 @@ def _text(path: Path) -> str:
         raise InvalidInput(
             f"{path}:{line} is not UTF-8 ({err}); save the file as UTF-8", param="data"
         ) from None
-    except (OSError, EOFError) as err:
+    except (OSError, EOFError, zlib.error) as err:
         raise InvalidInput(f"{path} cannot be read ({err}); give UTF-8 JSON Lines", param="data") from None
 
 

@@ -1,6 +1,7 @@
 """Prompts that are in more than one split."""
 
 from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
 from guerdon_training.audit.fold import fold_opening
@@ -8,6 +9,7 @@ from guerdon_training.audit.records import Prompt, Records
 from guerdon_training.audit.repeated import places_of
 
 NAME, TITLE = "split_leakage", "Leakage between splits"
+K = TypeVar("K", bound=Hashable)
 
 
 def check_split_leakage(records: Records) -> Check:
@@ -20,15 +22,18 @@ def check_split_leakage(records: Records) -> Check:
         return not_applicable(NAME, TITLE, "the files hold one split; give all splits together")
     same = _across(records, records.prompt_keys)
     opening = _across(records, [fold_opening(p.turns) for p in records.prompts])
-    near = _across(records, [records.prompt_clusters[key] for key in records.prompt_keys])
-    findings = (
-        Finding("prompts in two splits", len(same), "rows", num=len(records.prompts)),
-        Finding("openings in two splits", len(opening), "rows", num=len(records.prompts)),
-        Finding(
-            "near-duplicate prompts in two splits", len(near) - len(same), "rows", num=len(records.prompts)
-        ),
+    clusters = records.prompt_clusters
+    near = _across(records, [clusters[key] for key in records.prompt_keys])
+    only_near = near.keys() - {clusters[key] for key in same}
+    findings = tuple(
+        Finding(f"{what} in two splits", len(crossing), "rows", num=len(records.prompts))
+        for what, crossing in (
+            ("prompts", same),
+            ("openings", opening),
+            ("near-duplicate prompts", only_near),
+        )
     )
-    places = places_of([[p.place for p in g] for g in (same or opening or near)])
+    places = places_of([[p.place for p in g] for g in (same or opening or near).values()])
     reason = (
         f"{len(same)} prompts, {len(opening)} openings and {len(near)} near-duplicate clusters cross splits"
     )
@@ -36,9 +41,9 @@ def check_split_leakage(records: Records) -> Check:
     return Check(NAME, TITLE, verdict, f"{reason} ({', '.join(splits)})", findings, places)
 
 
-def _across(records: Records, keys: Iterable[Hashable]) -> list[list[Prompt]]:
+def _across(records: Records, keys: Iterable[K]) -> dict[K, list[Prompt]]:
     """The first prompt of each split, for every key that is in more than one."""
-    found: dict[Hashable, dict[str, Prompt]] = {}
+    found: dict[K, dict[str, Prompt]] = {}
     for prompt, key in zip(records.prompts, keys, strict=True):
         found.setdefault(key, {}).setdefault(prompt.split, prompt)
-    return [list(by_split.values()) for by_split in found.values() if len(by_split) > 1]
+    return {key: list(by_split.values()) for key, by_split in found.items() if len(by_split) > 1}
