@@ -35,12 +35,20 @@ def test_a_later_model_has_as_many_threads_as_the_first() -> None:
     assert len(found) == 3 and len(set(found)) == 1
 
 
-@pytest.mark.parametrize(("dtype", "native"), [("bfloat16", False), ("bfloat16", True), ("float32", False)])
-def test_bfloat16_that_the_cpu_only_imitates_is_told(
-    dtype: str, native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("dtype", "native", "is_told"),
+    [
+        ("bfloat16", False, True),
+        ("bfloat16", True, False),
+        ("float32", False, False),
+        ("float16", True, True),
+    ],
+)
+def test_a_dtype_that_the_cpu_does_not_multiply_is_told(
+    dtype: str, native: bool, is_told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
     with caplog.at_level(logging.WARNING, logger=loader.log.name):
         load_model(ModelSpec("m", str(tiny("bert")), dtype=dtype)).backend.close()
-    told = [record for record in caplog.records if "bfloat16 is slower" in record.getMessage()]
-    assert bool(told) == (dtype == "bfloat16" and not native)
+    told = [record for record in caplog.records if f"dtype {dtype} is computed in" in record.getMessage()]
+    assert bool(told) == is_told

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from guerdon_service.app.export_ranges import measure_ranges
-from guerdon_service.backends import int8
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.int8_linear import zero_point
 from guerdon_service.backends.int8_ranges import FILE, write_ranges
 from guerdon_service.backends.torch_backend import TorchBackend
@@ -44,7 +44,7 @@ def alone(arch: str, i: int) -> bytes:
 def test_int8_is_near_fp32_and_keeps_its_order(arch: str, bits: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if bits == "an old one's":
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
-        monkeypatch.setattr(int8, "has_native_bf16", lambda: False)
+        monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: False)
     rows = [sequence(n, seed=7) for n in range(5, 125, 3)]
     expected = TorchBackend.load(ranged(arch)).forward(rows)[0]
     found = TorchBackend.load(ranged(arch), "int8").forward(rows)[0]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from guerdon_service.backends import attention, int8
+from guerdon_service.backends import attention, native_bf16
 from guerdon_service.backends.attention_products import by_products
+from guerdon_service.backends.load import load_reference
 from guerdon_service.backends.native_bf16 import has_native_bf16
-from guerdon_service.backends.torch_backend import TorchBackend
+from guerdon_service.backends.torch_backend import DTYPES, TorchBackend
 from tests.backends.artifacts import sequence, tiny_artifact
 from tests.backends.exported import ranged
 
@@ -35,8 +36,7 @@ def test_products_attend_only_where_the_machine_has_them(
         asked.append(query.dtype)
         return by_products(query, *rest)  # type: ignore[arg-type]
 
-    for module in (attention, int8):
-        monkeypatch.setattr(module, "has_native_bf16", lambda: native)
+    monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
     monkeypatch.setattr(attention, "by_products", counted)
     artifact = ranged(arch) if dtype == "int8" else tiny_artifact(arch)
     backend = TorchBackend.load(artifact, dtype)
@@ -45,4 +45,23 @@ def test_products_attend_only_where_the_machine_has_them(
     assert [backend.forward([encoded])[0].tobytes() for encoded in MIX] == [row.tobytes() for row in together]
     expected = TorchBackend.load(artifact).forward(MIX)[0]
     assert np.abs(together - expected).max() <= 0.1 * np.ptp(expected)
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("arch", "dtype"), [("xlm_roberta", "bfloat16"), ("llama", "bfloat16"), ("llama", "float16")]
+)
+def test_what_the_cpu_does_not_multiply_is_computed_in_fp32_with_rounded_weights(
+    arch: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: False)
+    artifact = tiny_artifact(arch)
+    backend = TorchBackend.load(artifact, dtype)
+    plain = load_reference(artifact)
+    for parameter in plain.base_model.parameters():
+        parameter.data = parameter.data.to(DTYPES[dtype]).float()
+    with torch.inference_mode():
+        expected = [plain(torch.from_numpy(e.input_ids)[None].long()).logits[0].numpy() for e in MIX]
+    np.testing.assert_allclose(backend.forward(MIX)[0], np.stack(expected), atol=1e-5)
+    assert backend.dtype == dtype
     backend.close()

@@ -6,8 +6,10 @@ import peft
 import pytest
 import torch
 
+from guerdon_service.backends import native_bf16
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import RESPONSE_MAX_WEIGHT, Pooling
+from guerdon_training import trunk
 from guerdon_training.average import MovingAverage
 from guerdon_training.config import BaseConfig, LoraConfig
 from guerdon_training.encode import PairTokens
@@ -79,7 +81,15 @@ def test_what_no_recipe_trains_is_refused(tiny_base: BaseConfig) -> None:
         base_folder(BaseConfig("no_such_base", "model"))
 
 
-def test_bfloat16_is_near_float32(tiny_base: BaseConfig) -> None:
+def test_this_cpu_is_known_as_the_service_knows_it() -> None:
+    assert trunk.has_native_bf16() == native_bf16.has_native_bf16()
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_bfloat16_is_near_float32(
+    tiny_base: BaseConfig, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trunk, "has_native_bf16", lambda: native)
     encoders = [
         SplitEncoder(_model(tiny_base).get_base_model(), 1, 0, d) for d in (torch.bfloat16, torch.float32)
     ]

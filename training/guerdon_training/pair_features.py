@@ -1,7 +1,7 @@
 """Preference pairs as the last layer of a reward model reads them: each response computed once.
 
-In bfloat16, which halves the time on a CPU and whose rounding is far below the noise of the labels; in
-float32 too where rounding could turn a pair that is measured.
+In bfloat16, which halves the time on a CPU that multiplies it and whose rounding is far below the noise of
+the labels; in float32 too where rounding could turn a pair that is measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ def _encoded(reward: LocalReward, pair: PreferencePair) -> tuple[PairTokens, Pai
 def features_of(
     reward: LocalReward, pairs: Sequence[tuple[PairTokens, PairTokens]], dtype: torch.dtype, keep: str = ""
 ) -> Floats:
-    """What the last layer reads of both responses, float64 [P, 2, D]; matrix products in `dtype`.
+    """What the last layer reads of both responses, float64 [P, 2, D]; `dtype` is `SplitEncoder`'s.
 
     Args:
         keep: see `split_features`. A model without a digest has no name to keep them under.

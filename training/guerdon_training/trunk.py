@@ -1,9 +1,10 @@
 """A BERT-like encoder in two parts: frozen lower layers that run once, upper layers that train."""
 
+import functools
+import platform
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -38,8 +39,8 @@ class SplitEncoder:
     Args:
         model: ``*ForSequenceClassification`` (no PEFT wrapper) whose layers below `first_layer` are frozen;
             None: all of them; -1: all but the last, of which `features` then runs the pooled tokens alone.
-        dtype: of the matrix products and the kept outputs. bfloat16 halves the time on a CPU, and its
-            rounding is far below the noise of the labels.
+        dtype: of the kept outputs and, where the CPU multiplies it, of the matrix products. bfloat16 halves
+            the time there, and its rounding is far below the noise of the labels.
     """
 
     def __init__(
@@ -51,14 +52,15 @@ class SplitEncoder:
         pooling: Pooling = "model",
     ) -> None:
         self.dtype = dtype
+        self._products = dtype if has_native_bf16() else torch.float32
         self._model = model
         self._encoder = model.base_model
-        layers = [_kept_in(layer, dtype) for layer in model.base_model.encoder.layer]
+        layers = [_kept_in(layer, self._products) for layer in model.base_model.encoder.layer]
         self._frozen = layers[:first_layer]
         self._trained = layers[len(self._frozen) :]
         self._pad_token_id = pad_token_id
         self._pooling = pooling
-        self._some_tokens = partial(_some_tokens, layers[-1])
+        self._some_tokens = functools.partial(_some_tokens, layers[-1])
 
     def shard(self, mesh: DeviceMesh) -> None:
         """Leave each process of `mesh` its part of whatever trains; a layer gathers itself while it runs.
@@ -131,7 +133,18 @@ class SplitEncoder:
         return features
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._products == torch.bfloat16)
+
+
+@functools.cache
+def has_native_bf16() -> bool:
+    """Whether this CPU multiplies bf16 itself; imitated, it takes longer than float32.
+
+    As the service's back ends ask, which training does not import.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _kept_in(layer: Any, dtype: torch.dtype) -> Any:

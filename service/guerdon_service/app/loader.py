@@ -99,7 +99,7 @@ def _torch(artifact: Artifact, dtype: str, device: str, num_threads: int | None)
     from guerdon_service.backends.torch_backend import TorchBackend
 
     if device == "cpu":
-        _tell_of_imitated(dtype)
+        _tell_of_fp32(dtype)
         keep_freed_memory()
         bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
@@ -114,7 +114,7 @@ def _implicit(artifact: Artifact, dtype: str, device: str, num_threads: int | No
     from guerdon_service.policies.gguf import dequantised
 
     if device == "cpu":
-        _tell_of_imitated(dtype)
+        _tell_of_fp32(dtype)
         bound_primitive_caches()
     torch.set_num_threads(num_threads or _process_threads())
     carried = next(artifact.base_folder.glob("*.gguf"), None)
@@ -122,11 +122,11 @@ def _implicit(artifact: Artifact, dtype: str, device: str, num_threads: int | No
     return ImplicitBackend.load(artifact, reference, dtype=dtype, device=device)
 
 
-def _tell_of_imitated(dtype: str) -> None:
+def _tell_of_fp32(dtype: str) -> None:
     from guerdon_service.backends.native_bf16 import has_native_bf16
 
-    if dtype == "bfloat16" and not has_native_bf16():
-        log.warning("dtype bfloat16 is slower than float32 here: this CPU does not multiply bfloat16")
+    if dtype == "float16" or (dtype == "bfloat16" and not has_native_bf16()):
+        log.warning("dtype %s is computed in float32 on this CPU: it takes as long and as much memory", dtype)
 
 
 def _onnxruntime(artifact: Artifact, dtype: str, device: str, num_threads: int | None) -> Backend:

@@ -12,7 +12,6 @@ from guerdon_service.backends.attention_products import KEY_MULTIPLE, SHAPE_MULT
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.attention_tiles import attend_tiles
 from guerdon_service.backends.layout import Segment
-from guerdon_service.backends.native_bf16 import has_native_bf16
 
 PACKED = "guerdon_packed"
 """Name under which `transformers` finds the attention function. No mask function is registered under it,
@@ -117,7 +116,7 @@ def _multiples(query: Tensor, rule: Rule, by_products: bool) -> tuple[int, int]:
 def _prefers_matmul(query: Tensor, rule: Rule, seen: int) -> bool:
     if rule.softcap is not None:
         return True
-    in_bf16 = query.dtype == torch.bfloat16 and query.device.type == "cpu" and has_native_bf16()
+    in_bf16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
     return in_bf16 and (rule.causal or seen in _MATMUL_KEYS)
 
 

@@ -24,6 +24,7 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.families import family_of, runs_packed
 from guerdon_service.backends.layout import Layout, plan_layout, split_batch
 from guerdon_service.backends.load import WEIGHT_ERRORS, read_weights
+from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.packed import padded_rows
 from guerdon_service.backends.placed import placed
 from guerdon_service.backends.safe import read_config, weight_files
@@ -84,7 +85,8 @@ class ImplicitBackend:
         policy, reference = _policy(artifact, reference_folder), _load(reference_folder)
         for model in (policy, reference):
             for parameter in model.parameters():  # buffers (rotary frequencies) keep fp32
-                parameter.data = parameter.data.to(device=device, dtype=DTYPES[dtype])
+                rounded = parameter.data.to(device=device, dtype=DTYPES[dtype])
+                parameter.data = rounded.to(computed_in(DTYPES[dtype], device))
             model.eval().requires_grad_(False).to(device)
         rule = artifact.manifest.implicit
         return ImplicitBackend(policy, reference, rule, dtype, rows_on(device, artifact.manifest))

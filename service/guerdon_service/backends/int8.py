@@ -22,7 +22,7 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
-from guerdon_service.backends.native_bf16 import has_native_bf16
+from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS, joined
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.errors import InvalidInput
@@ -154,7 +154,7 @@ class _Apart:
 
 
 def _attention_dtype() -> torch.dtype:
-    return torch.bfloat16 if has_native_bf16() else torch.float32
+    return computed_in(torch.bfloat16, "cpu")
 
 
 def _reach(ranges: Tensor) -> Tensor:

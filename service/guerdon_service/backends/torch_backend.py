@@ -19,6 +19,7 @@ from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
+from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.packed import Trunk, packed_logits
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.priority import give_way
@@ -124,6 +125,8 @@ class TorchBackend:
             return TorchBackend(load_int8(artifact, device), artifact.manifest, dtype)
         check_placement(dtype, device)
         model = load_classifier(artifact, DTYPES[dtype], device)
+        if computed_in(DTYPES[dtype], device) != DTYPES[dtype]:
+            model = model.float()
         if device == "cpu":
             prepack(model.base_model)
         return TorchBackend.over(model, artifact.manifest, dtype)

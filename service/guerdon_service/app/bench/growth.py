@@ -4,7 +4,6 @@ from guerdon_service.app.bench.figure import Figure, at_least, median, plain
 from guerdon_service.app.bench.process import Process, running, service
 from guerdon_service.app.bench.rows import drive, score_body
 from guerdon_service.app.bench.texts import Item, mixed_items
-from guerdon_service.backends.native_bf16 import has_native_bf16
 
 ITEMS_PER_REQUEST = (1, 10, 100, 1_000, 10_000)
 CONNECTIONS = (1, 8, 64, 512)
@@ -19,7 +18,7 @@ SHORTEST, LONGEST = 12, 20
 def cost_growth(source: str, rounds: int) -> list[Figure]:
     """Items per second at each size, and the lowest of each series over its highest."""
     rates: dict[str, dict[int, list[float]]] = {"items a request": {}, "connections": {}}
-    with running(*service(source, dtype=_fast_dtype())) as process:
+    with running(*service(source, dtype="bfloat16")) as process:
         drive(process.port, [score_body(_items(IN_FLIGHT))], 1)
         before_mib = process.rss_mib()
         for _ in range(rounds):
@@ -34,11 +33,6 @@ def cost_growth(source: str, rounds: int) -> list[Figure]:
         *(_flatness(name, by_size) for name, by_size in rates.items()),
         plain("memory grown by all of it", [grown_mib], "MiB"),
     ]
-
-
-def _fast_dtype() -> str:
-    """bf16 where products are done in it: what an item costs beside the model is to show."""
-    return "bfloat16" if has_native_bf16() else "float32"
 
 
 def _items_per_s(process: Process, count: int, size: int, connections: int) -> float:

@@ -14,6 +14,8 @@ from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.backends.int8 import INT8
 from guerdon_service.backends.int8_linear import Int8Linear, quantised
 from guerdon_service.backends.int8_ranges import FILE
+from guerdon_service.backends.native_bf16 import computed_in
+from guerdon_service.backends.torch_backend import DTYPES
 from guerdon_service.core.artifact import Artifact
 from guerdon_service.core.encoded import Encoded
 
@@ -48,7 +50,9 @@ def share_of_limit(source: str, rounds: int, count: int) -> list[Figure]:
 
 
 def _limit(dtype: str) -> float:
-    return int8_ops_per_s(MATRIX) if dtype == INT8 else matrix_flops_per_s(getattr(torch, dtype), MATRIX)
+    if dtype == INT8:
+        return int8_ops_per_s(MATRIX)
+    return matrix_flops_per_s(computed_in(DTYPES[dtype], "cpu"), MATRIX)
 
 
 def matrix_flops_per_s(dtype: torch.dtype, size: int, device: str = "cpu") -> float:
