@@ -4,12 +4,19 @@ The trunk is stood in for by two features, a noisy view of the quality and the l
 them is decided by the objective alone.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
-from guerdon_training.objective import build_objective
+from guerdon_training.head_layout import HeadLayout
+from guerdon_training.learner import Learner
+from guerdon_training.objective import Objective, build_objective
 from guerdon_training.rows import Comparison
+from guerdon_training.steps import MicroBatch
 
 NUM_PAIRS = 2000
 
@@ -35,11 +42,20 @@ def _train(penalty: float) -> Tensor:
     for _ in range(150):
         rewards = (features @ weights).view(-1, 1, 1)
         fitted = objective.fitted(rewards, length)
-        loss = objective.loss(fitted, comparisons) + objective.penalty(rewards, length, comparisons)
+        loss = objective.loss(fitted, comparisons) + _penalty(objective, rewards, length, comparisons)
         optimizer.zero_grad()
         (loss / NUM_PAIRS).backward()
         optimizer.step()
     return weights.detach()
+
+
+def _penalty(
+    objective: Objective, rewards: Tensor, lengths: Tensor, comparisons: Sequence[Comparison]
+) -> Tensor:
+    """Of a step that is one batch."""
+    part = objective.length_products(rewards, lengths, comparisons)
+    counts = torch.bincount(torch.tensor([c.head for c in comparisons]), minlength=rewards.shape[1])
+    return objective.penalty(part, part.detach(), counts)
 
 
 def _measured(weights: Tensor) -> tuple[float, float]:
@@ -73,4 +89,52 @@ def test_the_penalty_counts_each_attribute_as_often_as_it_has_comparisons() -> N
     comparisons = [Comparison(0, 1, 0), Comparison(1, 2, 1), Comparison(2, 0, 1)]
     # head 0: cov 2 * 1; head 1: mean of 1 * 0 and 4 * -1
     expected = 2.0 * ((2.0**2) * 1 + (-2.0) ** 2 * 2)
-    assert objective.penalty(rewards, lengths, comparisons).item() == pytest.approx(expected)
+    assert _penalty(objective, rewards, lengths, comparisons).item() == pytest.approx(expected)
+
+
+class _Linear:
+    """`SplitEncoder` of one matrix: states are features."""
+
+    def __init__(self, num_features: int, num_outputs: int) -> None:
+        generator = torch.Generator().manual_seed(2)
+        weights = torch.randn(num_features, num_outputs, generator=generator, dtype=torch.float64)
+        self.weights = weights.requires_grad_()
+
+    def upper(self, states: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(states)) @ self.weights
+
+
+def _step_of(num: int, cut: Sequence[int]) -> list[MicroBatch]:
+    """Comparisons of rows 2i and 2i + 1, for two attributes in turn, cut at these numbers."""
+    parts = zip((0, *cut), (*cut, num), strict=True)
+    return [
+        MicroBatch(
+            tuple(range(2 * start, 2 * end)),
+            tuple(Comparison(2 * i, 2 * i + 1, (start + i) % 2, start + i) for i in range(end - start)),
+        )
+        for start, end in parts
+    ]
+
+
+@pytest.mark.parametrize("cut", [(), (3,), (1, 2, 6)])
+def test_how_a_step_is_cut_changes_neither_its_loss_nor_its_gradient(cut: Sequence[int]) -> None:
+    num, penalty, generator = 7, 3.0, torch.Generator().manual_seed(3)
+    states = torch.randn(2 * num, 5, generator=generator, dtype=torch.float64)
+    lengths = torch.randn(2 * num, generator=generator, dtype=torch.float64)
+    encoder: Any = _Linear(5, 4)  # two attributes of two members each
+    layout, objective = HeadLayout(2, 2), build_objective("pairwise", 0.0, penalty, 2, num, 1, seed=0)
+    learner = Learner(encoder, layout, objective, lengths, 1.0, Accelerator(cpu=True))
+    told = learner.backward(list(states), _step_of(num, cut))
+    found, encoder.weights.grad = encoder.weights.grad, None
+
+    (whole,) = _step_of(num, ())
+    rewards = layout.rewards(encoder.upper(list(states)))
+    expected = objective.loss(objective.fitted(rewards, lengths), whole.comparisons)
+    for head in range(2):
+        differences = rewards[::2, head] - rewards[1::2, head]
+        own = slice(head, None, 2)
+        products = differences[own] * (lengths[::2] - lengths[1::2])[own].unsqueeze(1)
+        expected = expected + penalty * len(products) * products.mean(0).square().mean()
+    (expected / num).backward()
+    assert told == pytest.approx(expected.item() / num)
+    torch.testing.assert_close(found, encoder.weights.grad)

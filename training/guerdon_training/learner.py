@@ -48,19 +48,22 @@ class Learner:
             GuerdonError: the loss is not finite.
         """
         num_units = sum(self.objective.num_units(batch.comparisons) for batch in step)
-        num_pairs = sum(len(batch.comparisons) for batch in step)
+        heads = torch.tensor([c.head for batch in step for c in batch.comparisons])
+        counts = torch.bincount(heads, minlength=self.layout.num_attributes)
         total = 0.0
         processes = self.accelerator.num_processes
-        for batch, weight in shares(step, self.accelerator.process_index, processes):
-            outputs = self.encoder.upper([states[row] for row in batch.rows])
-            rewards = self.layout.rewards(outputs)
-            if self.objective.length_penalty:
+        share = list(shares(step, self.accelerator.process_index, processes))
+        whole = self._length_products(states, share) if self.objective.length_penalty else None
+        for batch, weight in share:
+            rewards = self._rewards(states, batch)
+            if whole is None:
+                loss = self.objective.loss(rewards, batch.comparisons) / num_units
+            else:
                 lengths = self.lengths[list(batch.rows)]
                 fitted = self.objective.fitted(rewards, lengths)
+                part = self.objective.length_products(rewards, lengths, batch.comparisons)
                 loss = self.objective.loss(fitted, batch.comparisons) / num_units
-                loss = loss + self.objective.penalty(rewards, lengths, batch.comparisons) / num_pairs
-            else:
-                loss = self.objective.loss(rewards, batch.comparisons) / num_units
+                loss = loss + self.objective.penalty(part, whole, counts) / len(heads)
             (loss * (weight * processes)).backward()
             total += weight * float(loss.detach())
         total = float(self.accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum"))
@@ -71,6 +74,22 @@ class Learner:
                 param="optim.learning_rate",
             )
         return total
+
+    def _rewards(self, states: Sequence[Any], batch: MicroBatch) -> Tensor:
+        return self.layout.rewards(self.encoder.upper([states[row] for row in batch.rows]))
+
+    @torch.no_grad()
+    def _length_products(self, states: Sequence[Any], share: Sequence[tuple[MicroBatch, float]]) -> Tensor:
+        """`Objective.length_products` of a whole step, of which this process has a share: float [A, M]."""
+        parts = [
+            weight
+            * self.objective.length_products(
+                self._rewards(states, batch), self.lengths[list(batch.rows)], batch.comparisons
+            )
+            for batch, weight in share
+        ]
+        whole: Tensor = self.accelerator.reduce(torch.stack(parts).sum(0), "sum")
+        return whole
 
     @torch.no_grad()
     def log_losses(self, states: Sequence[Any], rows: Rows, max_batch_tokens: int) -> list[float]:

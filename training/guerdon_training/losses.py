@@ -82,15 +82,20 @@ def centring(chosen: Tensor, rejected: Tensor) -> Tensor:
     return torch.square(chosen + rejected)
 
 
-def length_covariance(differences: Tensor, lengths: Tensor) -> Tensor:
-    """Penalty ``cov(reward differences, length differences)^2`` over comparisons: float [...], squared nats.
+def length_covariance(part: Tensor, whole: Tensor, num: Tensor) -> Tensor:
+    """Of the penalty ``n cov(reward differences, length differences)^2`` over a step of n comparisons what
+    one batch of it adds, in squared nats.
 
-    Each comparison counts in both directions, so both means are zero; between prompts neither rewards nor
-    lengths are compared. A correlation would not change with the scale of the rewards, so while they are
-    small, early in a run, its gradient would drown the likelihood's.
+    Each comparison counts in both directions, so both means are zero and the covariance is the mean product;
+    between prompts neither rewards nor lengths are compared. A correlation would not change with the scale of
+    the rewards, so while they are small, early in a run, its gradient would drown the likelihood's.
+
+    A square is no sum over batches; values and gradients of the parts are, however the step is cut.
 
     Args:
-        differences: float [P, ...], rewards. lengths: float [P], in a unit in which they are about 1.
+        part: float [...], products of both differences, summed over the batch; lengths in a unit in which
+            they are about 1.
+        whole: float [...], the same over the step, a constant. num: n, broadcast to them.
     """
-    weights = lengths.view(-1, *[1] * (differences.dim() - 1))
-    return torch.square((differences * weights).mean(0))
+    found = part * whole / num
+    return 2.0 * found - found.detach()

@@ -50,18 +50,26 @@ class Objective:
         """
         return rewards + (lengths.unsqueeze(1) * self.slope).unsqueeze(2)
 
-    def penalty(self, rewards: Tensor, lengths: Tensor, comparisons: Sequence[Comparison]) -> Tensor:
-        """Weighted length penalty, summed over comparisons (each attribute's as often as it has some) and
-        averaged over members: a scalar. Arguments as in `fitted`.
+    def length_products(self, rewards: Tensor, lengths: Tensor, comparisons: Sequence[Comparison]) -> Tensor:
+        """Difference of the rewards times that of the lengths, summed over each attribute's comparisons:
+        float [A, M]. Arguments as in `fitted`.
         """
-        total = rewards.new_zeros(())
-        for head in sorted({c.head for c in comparisons}):
-            own = [c for c in comparisons if c.head == head]
-            chosen, rejected = [c.chosen for c in own], [c.rejected for c in own]
-            differences = rewards[chosen, head] - rewards[rejected, head]
-            found = length_covariance(differences, lengths[chosen] - lengths[rejected])
-            total = total + self.length_penalty * found.mean() * len(own)
-        return total
+        heads = [c.head for c in comparisons]
+        chosen, rejected = [c.chosen for c in comparisons], [c.rejected for c in comparisons]
+        differences = rewards[chosen, heads] - rewards[rejected, heads]
+        products = differences * (lengths[chosen] - lengths[rejected]).unsqueeze(1)
+        return rewards.new_zeros(rewards.shape[1:]).index_add(0, torch.tensor(heads), products)
+
+    def penalty(self, part: Tensor, whole: Tensor, counts: Tensor) -> Tensor:
+        """A batch's part of a step's weighted length penalty, summed over comparisons (each attribute's as
+        often as it has some) and averaged over members: a scalar.
+
+        Args:
+            part, whole: `length_products` of the batch, and of the step. counts: int64 [A], the step's
+                comparisons of each attribute.
+        """
+        found = length_covariance(part, whole, counts.clamp(min=1).unsqueeze(1))
+        return self.length_penalty * found.mean(1).sum()
 
     def loss(self, rewards: Tensor, comparisons: Sequence[Comparison]) -> Tensor:
         """Loss summed over units and averaged over members: a scalar, in nats.
