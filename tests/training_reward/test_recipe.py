@@ -17,6 +17,7 @@ from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
+from guerdon_training import memory
 from guerdon_training.artifact import digest_of
 from guerdon_training.config import BaseConfig, LoraConfig
 from guerdon_training.model import base_folder, build_model, load_classifier
@@ -144,6 +145,29 @@ def test_what_cannot_train_stops_before_the_first_step(
     with pytest.raises(InvalidInput, match=message):
         train(tmp_path, config(tiny_base) | sections)
     assert not (tmp_path / "artifact").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "limit"),
+    [("MemTotal: 900000 kB\nMemAvailable: 9 kB\n", "max\n"), ("MemAvailable: 900000 kB\n", "9216\n")],
+)
+def test_states_that_memory_cannot_hold_are_refused_before_they_are_computed(
+    tiny_base: BaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, limit: str
+) -> None:
+    for name, text in (("MEMINFO", told), ("GROUP_LIMIT", limit)):
+        monkeypatch.setattr(memory, name, tmp_path / name)
+        (tmp_path / name).write_text(text)
+    assert memory.available_bytes() == 9216
+    write_pairs(tmp_path)
+    with pytest.raises(InvalidInput, match=r"tokens would take .* GiB, and .* are free; give fewer pairs"):
+        train(tmp_path, config(tiny_base))
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_a_machine_that_tells_no_memory_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MEMINFO", Path("absent"))
+    monkeypatch.setattr(memory, "GROUP_LIMIT", Path("absent"))
+    assert memory.available_bytes() == float("inf")
 
 
 def test_a_base_that_lacks_weights_is_refused(tiny_base: BaseConfig, tmp_path: Path) -> None:
