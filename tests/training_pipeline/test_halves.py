@@ -54,6 +54,7 @@ def test_a_half_without_pairs_is_refused(tmp_path: Path) -> None:
 def test_a_prompt_to_compare_on_opens_as_no_pair_does(tmp_path: Path) -> None:
     pairs, prompts = _write(tmp_path / "pairs.jsonl", "known"), tmp_path / "prompts.jsonl"
     prompts.write_text('{"prompt": "new", "source": "x"}\n{"prompt": "KNOWN?", "source": "y"}\n', "utf-8")
-    check_held_out(prompts, ["x"], [pairs])
-    with pytest.raises(InvalidInput, match=r"prompts\.jsonl:2: this prompt is among the pairs"):
-        check_held_out(prompts, [], [pairs])
+    check_held_out(prompts, ["x"], [(pairs, ())])
+    check_held_out(prompts, [], [(pairs, ["another"])])  # of which the run keeps nothing
+    with pytest.raises(InvalidInput, match=r"prompts\.jsonl:2: this prompt is in .*pairs\.jsonl too"):
+        check_held_out(prompts, [], [(pairs, ())])

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from guerdon_training.artifact import MANIFEST
 from guerdon_training.cli import train_command
 from guerdon_training.config_file import override, read_mapping
 from guerdon_training.data import file_sha256, read_pairs
-from guerdon_training.pipeline.compare import POLICIES
+from guerdon_training.pipeline.compare import POLICIES, compare_policies
 from guerdon_training.pipeline.run import run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
 from guerdon_training.pipeline.wiring import wire
@@ -122,8 +123,23 @@ def test_prompts_that_were_trained_on_are_refused_for_the_comparison(
     with Path("pairs_test.jsonl").open("a") as file:
         pair = {"prompt": [{"role": "user", "content": known.upper()}], "chosen": "a", "rejected": "b"}
         file.write(json.dumps({"id": "leak", **pair}) + "\n")
-    with pytest.raises(InvalidInput, match=r"pairs_test\.jsonl:37: this prompt is among the pairs"):
+    with pytest.raises(InvalidInput, match=r"pairs_test\.jsonl:37: this prompt is in pairs_valid\.jsonl too"):
         run_stages([stages[1]])
+
+
+@pytest.mark.parametrize("stage", ["sft", "dpo", "ppo"])
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_prompt_that_a_policy_learned_from_is_refused_for_the_comparison(
+    copied: Finished, stage: str, split: str
+) -> None:
+    """Whatever file that stage was given."""
+    config: Any = copied.config
+    recipe = getattr(config, stage)
+    known = json.loads(Path(config.compare.prompts).read_text("utf-8").splitlines()[0])["prompt"]
+    Path("own.jsonl").write_text(json.dumps({"prompt": known, "response": "a"}) + "\n", "utf-8")
+    changed = replace(config, **{stage: replace(recipe, data=replace(recipe.data, **{split: "own.jsonl"}))})
+    with pytest.raises(InvalidInput, match=r"pairs_test\.jsonl:1: this prompt is in own\.jsonl too"):
+        compare_policies(changed, copied.folder / "compare")
 
 
 async def test_the_service_scores_exactly_what_training_measured(finished: Finished) -> None:
@@ -208,6 +224,7 @@ def test_the_comparison_is_paired_with_the_sft_policy(finished: Finished) -> Non
         )
         interval = found["rewards"]["gold"]["over_reference"]
         assert interval["low"] <= interval["value"] <= interval["high"]
+    assert summary["kept_by_gold"] is False  # keep: last
     assert summary["policies"]["sft"]["kl"]["value"] == pytest.approx(0.0, abs=1e-5)
     assert summary["policies"]["ppo"]["kl_k3"]["value"] > 0.0
 

@@ -3,11 +3,11 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.convert.source_row import read_rows
+from guerdon_training.convert.source_row import Place, read_rows
 from guerdon_training.convert.trl import parse_prompt
 from guerdon_training.data import opening, read_pairs
 from guerdon_training.record import read_records
@@ -20,25 +20,32 @@ def half_of(cluster: str) -> str:
     return NAMES[hashlib.sha256(cluster.encode()).digest()[0] % 2]
 
 
-def check_held_out(prompts: Path, sources: Sequence[str], pairs: Sequence[Path]) -> None:
-    """Refuse prompts that open as one of the pairs does: nothing measured on them would be held out.
+def check_held_out(
+    prompts: Path, sources: Sequence[str], learned: Sequence[tuple[Path, Sequence[str]]]
+) -> None:
+    """Refuse prompts that open as one that is learned from: nothing measured on them would be held out.
 
     Args:
         sources: of the prompts that count; empty for all.
+        learned: files that training reads, each with the sources of it that count.
 
     Raises:
         InvalidInput: the first such prompt is named.
     """
-    known = {pair.cluster for path in pairs for pair in read_pairs(path, ties=True)}
-    for row in read_rows(prompts):
-        if sources and str(row.values.get("source") or "") not in sources:
-            continue
-        if opening(parse_prompt(row.values.get("prompt"), row.place)) in known:
+    known = {found: path for path, kept in learned for found, _ in _openings(path, kept)}
+    for found, place in _openings(prompts, sources):
+        if found in known:
             raise InvalidInput(
-                f"{row.place}: this prompt is among the pairs that are trained on; give held-out prompts as "
-                "compare.prompts",
+                f"{place}: this prompt is in {known[found]} too, which is trained on; give held-out prompts "
+                "as compare.prompts",
                 param="compare.prompts",
             )
+
+
+def _openings(path: Path, sources: Sequence[str]) -> Iterator[tuple[str, Place]]:
+    for row in read_rows(path):
+        if not sources or str(row.values.get("source") or "") in sources:
+            yield opening(parse_prompt(row.values.get("prompt"), row.place)), row.place
 
 
 def write_halves(source: Path, targets: Mapping[str, Path]) -> dict[str, int]:

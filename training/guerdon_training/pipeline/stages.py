@@ -130,7 +130,7 @@ def _halves(config: PipelineConfig) -> dict[tuple[str, str], Path]:
 
 
 def _write_halves(config: PipelineConfig) -> None:
-    learned = (Path(config.pairs.train), Path(config.pairs.valid))
+    learned = [(Path(file), ()) for file in (config.pairs.train, config.pairs.valid)]
     check_held_out(Path(config.compare.prompts), config.compare.sources, learned)
     for split in ("train", "valid"):
         targets = {name: Path(half(config.output, name, split)) for name in ("a", "b")}

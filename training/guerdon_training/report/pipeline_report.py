@@ -15,7 +15,7 @@ from guerdon_training.audit.svg import interval_plot
 from guerdon_training.report.directions_table import DIRECTIONS, directions_table
 from guerdon_training.report.measured import Measured, read_measured
 from guerdon_training.report.page import Section, bullets, page, paragraph, plots, subtitle
-from guerdon_training.report.policy_card import COMPARED, NOT_TESTED, comparison_table
+from guerdon_training.report.policy_card import NOT_TESTED, compared, comparison_table
 from guerdon_training.report.reward_card import GROUPS, ROBUSTNESS
 from guerdon_training.report.reward_tables import NOT_TESTED as REWARD_NOT_TESTED
 from guerdon_training.report.reward_tables import (
@@ -174,7 +174,7 @@ def _comparison(comparison: Figures) -> Section:
         [
             interval_plot(rises),
             comparison_table(comparison).html(),
-            paragraph(COMPARED.format(num=comparison["num_prompts"])),
+            paragraph(compared(comparison)),
         ],
     )
 

@@ -47,7 +47,7 @@ def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Seque
         f"A language model, made by {METHODS[method]}. Every figure below was measured on this model.",
         "## Against the SFT policy, on held-out prompts",
         comparison_table(comparison).markdown(),
-        COMPARED.format(num=comparison["num_prompts"]),
+        compared(comparison),
         "## Training",
         _training(method, manifest, log),
         "## Not tested",
@@ -60,11 +60,20 @@ def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Seque
     return "\n\n".join(parts) + "\n"
 
 
+def compared(comparison: Figures) -> str:
+    """What the figures of `comparison_table` are."""
+    kept = KEPT_BY_GOLD if comparison.get("kept_by_gold") else ""
+    return COMPARED.format(num=comparison["num_prompts"]) + kept
+
+
 COMPARED = """\
 {num} prompts that nothing was trained on, one response each, the same noise for every policy. *Proxy* is the
 reward that PPO trains on; *gold* was trained on other pairs and never used in training. Intervals are 95 %: a
 paired bootstrap over prompts. KL is in nats per response, from the SFT policy, estimated on the policy's own
 responses (k1 unbiased, k3 never negative: Schulman, "Approximating KL divergence", 2020)."""
+
+KEPT_BY_GOLD = """ Which of PPO's updates is kept, gold chose on the
+valid prompts; these prompts chose nothing."""
 
 _LIMITS = (
     "Anything that matters: it is a very small model, and its training shows a method; it makes no product.",
