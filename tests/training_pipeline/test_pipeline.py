@@ -179,16 +179,24 @@ def test_every_published_artifact_is_ready_to_be_registered(finished: Finished) 
             "What it must not be used for",
             "Made from",
         ]
+        assert _unmeasured(card) == ["Anything: it is a test."]
     for name in ("reward", "gold"):
         folder = finished.folder / "artifacts" / name
         assert read_artifact(str(folder), name).manifest.digest == _manifest(folder).digest != ""
         card = (folder / "MODEL_CARD.md").read_text("utf-8")
         for heading in ("Accuracy by subset", "Calibration", "Robustness", "Groups of people", "Not tested"):
             assert card.count(f"\n## {heading}") == 1
+        assert _unmeasured(card) == ["Anything: it is a test."]
         assert card.count("\n| refusal prefix | not rise |") == 1
         assert re.findall(r"^\| (\S+) \| (comply|refuse) \| 9 \| 9 \| \d", card, re.MULTILINE) == [
             (profile, part) for part in ("comply", "refuse") for profile in ("both", "manners")
         ]
+
+
+def _unmeasured(card: str) -> list[str]:
+    """What a card says that neither a figure nor a key of the config does: of a test's own model nothing."""
+    assert not re.search("English|small|single person|mathematics|licence permits", card)
+    return re.findall("^- (Anything.*)$", card, re.MULTILINE)
 
 
 def test_the_report_has_every_section_and_stands_alone(finished: Finished) -> None:

@@ -122,7 +122,7 @@ def config(output: str = "runs/tiny") -> dict[str, Any]:
             "max_response_tokens": 8,
             "profiles": ["both"],
         },
-        "card": {"num_robustness_pairs": 8},
+        "card": {"num_robustness_pairs": 8, "limits": ["Anything: it is a test."]},
     }
 
 

@@ -1,4 +1,4 @@
-"""The model card, written from measured figures only."""
+"""The model card, written from measured figures and the config: what neither says, it does not say."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,12 +40,16 @@ def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> s
         facts(manifest, f"{manifest.parents['base']}, SHA-256 {base.weights_sha256 if base else ''}"),
         *measured(manifest, [head.name for head in config.heads], config.notes),
         "## Sources",
-        "Only sources whose licence permits shipping the weights train a head.",
         *(f"**{h.name}**\n\n" + "\n".join(map(_source, h.sources)) for h in config.heads),
-        "## What it must not be used for",
-        "\n".join(f"- {limit}" for limit in config.limits),
+        *limits_section(config.limits),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def limits_section(limits: Sequence[str]) -> list[str]:
+    """Paragraphs of what a config says its model must not be used for."""
+    listed = "\n".join(f"- {limit}" for limit in limits)
+    return ["## What it must not be used for", listed] if limits else []
 
 
 def measured(manifest: Manifest, heads: Sequence[str], notes: Sequence[str] = ()) -> list[str]:
@@ -65,14 +69,13 @@ that were not trained on. A tie, or a pair with a response too long for the mode
 counts the latter. *Longer wins* and *shorter wins* prefer by characters alone. The difference to the better
 of the two is paired; its interval, like that above each table, is a bootstrap over prompts, because pairs of
 one prompt are not independent. *Length correlation* is Spearman's, between differences of score and of
-length. The labels are noisy: most come from a single person, so what is missing to 100 % is partly
-disagreement among people."""
+length. What is missing to 100 % may be disagreement among people as well as mistakes of the model."""
 
 
 def _summary(config: RewardConfig, config_file: str) -> str:
     heads = " and ".join(f"`{h.name}`" for h in config.heads)
     return (
-        f"A small reward model: the heads {heads} on {_trunk(config)}. English only. It reads at most "
+        f"A reward model: the heads {heads} on {_trunk(config)}. It reads at most "
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
         f"Trained with `guerdon train reward {config_file}` (`config.yaml` holds every setting): "

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -43,7 +43,7 @@ def write_cards(config: PipelineConfig, folder: Path) -> None:
         write_measured(folder / f"{name}_measured.json", measured)
         publish_reward(root / name, folder / name, measured)
     for name in POLICIES:
-        publish_policy(name, root / name, folder / name, comparison)
+        publish_policy(name, root / name, folder / name, comparison, config.card.limits)
 
 
 def look_at_reward(
@@ -85,12 +85,15 @@ def publish_reward(source: Path, target: Path, measured: Measured) -> Manifest:
         return seal(target, manifest, base)
 
 
-def publish_policy(method: str, source: Path, target: Path, comparison: Mapping[str, Any]) -> Manifest:
+def publish_policy(
+    method: str, source: Path, target: Path, comparison: Mapping[str, Any], limits: Sequence[str]
+) -> Manifest:
     """Copy a policy's artifact and add its card; the comparison joins the manifest's metrics."""
     shutil.rmtree(target, ignore_errors=True)
     with whole_folder(target):
         manifest = _copied(source, target)
-        (target / CARD).write_text(policy_card(method, manifest, comparison, read_log(target)), "utf-8")
+        card = policy_card(method, manifest, comparison, read_log(target), limits)
+        (target / CARD).write_text(card, "utf-8")
         return seal_whole(target, replace(manifest, metrics={**manifest.metrics, "comparison": comparison}))
 
 

@@ -69,16 +69,18 @@ class CompareConfig:
 
 @dataclass(frozen=True, slots=True)
 class CardConfig:
-    """What the reward models' cards are measured on beside all test pairs.
+    """What the reward models' cards are measured on beside all test pairs, and what no figure can tell.
 
     num_robustness_pairs: test pairs that the transforms are tried on.
     ratings: file of texts rated by people who say who they are, higher being worse; "" for none.
     profile: of the reward models, for both; "" is their default.
+    limits: what the policies must not be used for, a sentence each.
     """
 
     num_robustness_pairs: int = 200
     ratings: str = ""
     profile: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The model card of a policy, written from measured figures only."""
+"""The model card of a policy, written from measured figures and the config's `card.limits`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_training.card import limits_section
 from guerdon_training.report.table import Table, interval
 
 Figures = Mapping[str, Any]
@@ -17,7 +18,7 @@ METHODS = {
 NOT_TESTED = (
     "People have not rated its answers: *gold* is a reward model too, of the same kind as the one trained "
     "on, so the two may share a mistake.",
-    "Facts, code, mathematics, languages other than English, and attacks that are built to get past it.",
+    "Attacks that are built to get past it.",
     "Whether it refuses what it should answer, beyond what the gold model's other profiles show.",
 )
 """What no figure of the card covers."""
@@ -34,13 +35,16 @@ _TRAINING = {
 }
 
 
-def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Sequence[Figures]) -> str:
+def policy_card(
+    method: str, manifest: Manifest, comparison: Figures, log: Sequence[Figures], limits: Sequence[str]
+) -> str:
     """Markdown card.
 
     Args:
         method: a key of `METHODS`. manifest: of the policy as its recipe wrote it.
         comparison: what `pipeline.compare.summary` gives.
         log: lines of the run's ``metrics.jsonl``.
+        limits: what it must not be used for, a sentence each.
     """
     parts = [
         f"# {manifest.name} {manifest.version}",
@@ -52,8 +56,7 @@ def policy_card(method: str, manifest: Manifest, comparison: Figures, log: Seque
         _training(method, manifest, log),
         "## Not tested",
         "\n".join(f"- {sentence}" for sentence in NOT_TESTED),
-        "## What it must not be used for",
-        "\n".join(f"- {sentence}" for sentence in _LIMITS),
+        *limits_section(limits),
         "## Made from",
         _lineage(manifest),
     ]
@@ -74,11 +77,6 @@ responses (k1 unbiased, k3 never negative: Schulman, "Approximating KL divergenc
 
 KEPT_BY_GOLD = """ Which of PPO's updates is kept, gold chose on the
 valid prompts; these prompts chose nothing."""
-
-_LIMITS = (
-    "Anything that matters: it is a very small model, and its training shows a method; it makes no product.",
-    "A claim that its answers are safe: it learned from few labels, each of a single person.",
-)
 
 
 def comparison_table(comparison: Figures) -> Table:

@@ -9,7 +9,6 @@ from guerdon_training.report.slices import GroupAgreement
 from guerdon_training.report.table import Table, interval
 
 NOT_TESTED = (
-    "Languages other than English, code, mathematics and facts.",
     "Attacks that search for a text that scores high: the transforms below are fixed.",
     "Prompts and responses longer than what the model reads, except that they are refused or cut.",
 )
