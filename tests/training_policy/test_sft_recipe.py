@@ -130,6 +130,7 @@ def test_a_last_step_that_breaks_the_weights_leaves_neither_checkpoint_nor_artif
     [
         ("seed: 5", "seed: 5\nlerning_rate: 1", "lerning_rate is unknown"),
         ("epochs: 3", "epochs: 0", r"optim\.epochs must be at least 1"),
+        ("max_tokens: 64", "max_tokens: 513", r"config max_tokens is 513, but the base reads 512 at most"),
         ("max_tokens: 64", "max_tokens: 8", "no response of train.jsonl fits"),
         ("seed: 5", "seed: 5\nsave: adapter", "is a folder"),
         ("epochs: 3", "epochs: 3\n  weight_decay: -1.0", r"optim\.weight_decay must be at least 0"),

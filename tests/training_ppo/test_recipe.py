@@ -280,6 +280,11 @@ def test_weights_that_a_last_step_broke_are_never_written(
         ("updates: 3", "updates: 3\n  minibatches: 9", "minibatches must be between 1 and 8"),
         ("updates: 3", "updates: 3\n  lam: 2.0", r"optim\.lam must be in \[0, 1\]"),
         ("updates: 3", "updates: 3\n  clip: 0.0", r"optim\.clip must be above 0"),
+        (
+            "max_response_tokens: 6",
+            "max_response_tokens: 257",
+            r"rollout\.max_prompt_tokens with max_response_tokens is 513, but the base reads 512 at most",
+        ),
         ("missing_eos: subtract", "missing_eos: drop", "scores.missing_eos must be one of"),
         ("normalise_samples: 8", "normalise_samples: 1", "normalise_samples"),
         ("valid: valid.jsonl", "", "data.valid"),

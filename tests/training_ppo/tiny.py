@@ -43,7 +43,7 @@ def build_policy(folder: Path, *, num_layers: int = 2, dropout: float = 0.0) -> 
         num_hidden_layers=num_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=128,
+        max_position_embeddings=512,
         initializer_range=0.2,
         attention_dropout=dropout,
         tie_word_embeddings=True,

@@ -162,9 +162,12 @@ def unreported() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def check_max_tokens(folder: Path, max_tokens: int) -> None:
+def check_max_tokens(folder: Path, max_tokens: int, setting: str = "max_tokens") -> None:
     """Refuse more tokens than the base has positions for: the first long text would stop the run, or be read
     at positions that were never trained.
+
+    Args:
+        setting: what the config says them by; its first word is the key.
 
     Raises:
         InvalidInput: `max_tokens` is above what the base reads.
@@ -172,8 +175,8 @@ def check_max_tokens(folder: Path, max_tokens: int) -> None:
     most = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", max_tokens)
     if max_tokens > most:
         raise InvalidInput(
-            f"config max_tokens is {max_tokens}, but the base reads {most} at most; lower it",
-            param="max_tokens",
+            f"config {setting} is {max_tokens}, but the base reads {most} at most; lower it",
+            param=setting.split()[0],
         )
 
 

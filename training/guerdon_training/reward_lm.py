@@ -31,7 +31,6 @@ from guerdon_training.measure import (
     normalised_heads,
     write_scores,
 )
-from guerdon_training.model import check_max_tokens
 from guerdon_training.policy.artifact import write_policy
 from guerdon_training.policy.fit import Job, Terms, fit
 from guerdon_training.policy.pairs import ExamplePair, read_split
@@ -73,7 +72,6 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
     recipe = begin(config)
     check_precision(recipe.accelerator)
     check_reward_base(recipe.origin.folder)
-    check_max_tokens(recipe.origin.folder, config.max_tokens)
     optim = config.optim
 
     # 1. Data: both conversations of a pair as the tokens that the service will read.

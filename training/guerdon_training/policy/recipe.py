@@ -19,6 +19,7 @@ from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
 from guerdon_training.distributed import begin_processes
+from guerdon_training.model import check_max_tokens
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
 from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.config import PolicyConfig, PolicyLora, check_optim
@@ -72,6 +73,7 @@ def begin(config: PolicyConfig) -> Recipe:
     accelerator = begin_processes(zero=True)
     torch.set_num_threads(config.optim.num_threads)  # with several processes accelerate sets its own number
     origin = Origin(config.base, policy_base(config.base))
+    check_max_tokens(origin.folder, config.max_tokens)
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
     lineage = parents(origin, config, digests)
     return Recipe(config, accelerator, origin, load_tokenizer(origin.folder), lineage)

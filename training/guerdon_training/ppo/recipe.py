@@ -23,7 +23,9 @@ from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256
 from guerdon_training.distributed import begin_processes, load_everywhere
+from guerdon_training.model import check_max_tokens
 from guerdon_training.policy.artifact import RUN, Origin, check_save, package_of, parents, write_policy
+from guerdon_training.policy.base import policy_base
 from guerdon_training.ppo.check import check_ppo
 from guerdon_training.ppo.config import PpoConfig, PpoOptim
 from guerdon_training.ppo.episodes import Episodes, describe, learnable
@@ -66,6 +68,10 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     folder = Path(config.output)
 
     # 1. Networks: the policy, the reference it is held to, and for PPO a critic.
+    max_tokens = config.rollout.max_prompt_tokens + config.rollout.max_response_tokens
+    check_max_tokens(
+        policy_base(config.base), max_tokens, "rollout.max_prompt_tokens with max_response_tokens"
+    )
     networks = build_networks(config, partial(place, accelerator))
 
     # 2. Prompts.
@@ -120,7 +126,7 @@ def train_ppo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         kind="policy",
         heads=(),
         profiles={},
-        max_tokens=config.rollout.max_prompt_tokens + config.rollout.max_response_tokens,
+        max_tokens=max_tokens,
         base=package_of(config.base) if config.save == "adapter" else None,
         parents=lineage,
         metrics=metrics,
