@@ -17,7 +17,7 @@ from guerdon_service.core.manifest import Norm, from_json
 from guerdon_training.cli import train_command
 from guerdon_training.policy.base import policy_base
 from guerdon_training.ppo.checkpoint import CHECKPOINT, trained_state
-from guerdon_training.ppo.config import KlConfig, PpoConfig, PromptData
+from guerdon_training.ppo.config import KlConfig, PpoConfig, PromptData, ScoreRule
 from guerdon_training.ppo.kl import KlController
 from guerdon_training.ppo.log import read_updates
 from guerdon_training.ppo.progress import BEST, Job, Progress, evaluated
@@ -203,6 +203,43 @@ def test_where_every_response_is_refused_the_base_is_kept(policy_folder: Path, t
     assert "valid/gold" not in figures["last"] and figures["last"]["valid/gold_refused"] == 4
     after = trained_state(job.networks.learner)
     assert all(torch.equal(after[name], weights) for name, weights in before.items())
+
+
+class Silenced(WordShare):
+    """A gold reward that likes the trained policy, where that says anything: on half of the prompts."""
+
+    def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
+        self.calls += 1
+        if self.calls == 1:
+            return [0.0] * len(conversations)
+        return [1.0 if i % 2 else None for i in range(len(conversations))]
+
+
+@pytest.mark.parametrize(("unscorable", "kept"), [(-3.0, 0), (-0.5, 1)])
+def test_silence_on_hard_prompts_is_paid_no_better_than_in_training(
+    policy_folder: Path, tmp_path: Path, unscorable: float, kept: int
+) -> None:
+    config = config_of(
+        policy_folder, "rloo", keep="best", eval_every=1, scores=ScoreRule(unscorable=unscorable)
+    )
+    config = replace(config, optim=replace(config.optim, updates=1))
+    job = job_of(config, tmp_path, gold=Silenced())
+    figures = optimise(Accelerator(), replace(job, valid=job.train[:4]))
+    assert figures["kept_update"] == kept
+    assert (figures["last"]["valid/gold"], figures["last"]["valid/gold_refused"]) == (1.0, 2.0)
+
+
+def test_a_refusal_counts_on_the_scale_of_the_reward_that_training_normalises(
+    policy_folder: Path, tmp_path: Path
+) -> None:
+    config = config_of(policy_folder, "rloo")
+    job = job_of(config, tmp_path, gold=Silenced())
+    start = Progress(KlController(0.1), Norm(mean=2.0, std=10.0), done=1)
+    first, then = (
+        evaluated(Accelerator(), replace(job, valid=job.train[:4]), start, ends=True)[0].best
+        for _ in range(2)
+    )
+    assert [first, then] == pytest.approx([0.0, (1.0 + 2.0 - 30.0) / 2])
 
 
 class Rising(WordShare):

@@ -55,7 +55,7 @@ def test_a_best_policy_that_no_checkpoint_knows_of_is_told_by_its_own_update(
     config = replace(config, optim=replace(config.optim, updates=4))
 
     def evaluate(*_: object) -> dict[str, float]:
-        return {"valid/score": next(reached), "valid/kl": 0.0}
+        return {"valid/score": next(reached), "valid/score_refused": 0.0, "valid/kl": 0.0}
 
     monkeypatch.setattr("guerdon_training.ppo.progress.evaluate_policy", evaluate)
     job = job_of(config, tmp_path, KillsAt(3))

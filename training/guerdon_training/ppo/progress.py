@@ -103,11 +103,10 @@ def evaluated(
     if not job.valid or not (ends or (every > 0 and done % every == 0)):
         return progress, {}
     figures = evaluate_policy(accelerator, job.networks, job.valid, job.reward, job.gold, job.config)
-    reached = figures.get("valid/score" if job.gold is None else "valid/gold", float("-inf"))
+    reached = _reached(figures, "valid/score" if job.gold is None else "valid/gold", progress.norm, job)
     stop = job.config.kl.stop
     too_far = 0.0 < stop <= figures["valid/kl"]
-    is_first = done == 0  # kept even where the reward refuses every response: `restore_best` needs one
-    if (is_first or reached > progress.best) and not too_far:
+    if reached > progress.best and not too_far:
         progress = replace(progress, best=reached, best_update=done)
         if job.config.keep == "best":
             is_main = accelerator.is_main_process
@@ -116,6 +115,18 @@ def evaluated(
                 told = {"best": reached, "best_update": done}
                 save_state(job.run / BEST, {"identity": job.identity, "progress": told, "learner": weights})
     return progress, figures
+
+
+def _reached(figures: Mapping[str, float], name: str, norm: Norm, job: Job) -> float:
+    """The mean over every valid prompt; a refusal counts as it does in training, or silence would pay.
+
+    Args:
+        name: of the mean over those that are not refused, which is missing where all are.
+    """
+    refused = norm.mean + norm.std * job.config.scores.unscorable
+    share = figures[f"{name}_refused"] / len(job.valid)
+    known = figures.get(name, refused)
+    return known + (refused - known) * share
 
 
 def restore_best(job: Job) -> None:
