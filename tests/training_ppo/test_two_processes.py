@@ -20,9 +20,10 @@ from tests.training_ppo.tiny import write_prompts
 
 pytestmark = pytest.mark.timeout(900)  # ten runs, most of the time starting
 LORA = {"rank": 4, "alpha": 8}
+SCORES = {"normalise_samples": 7, "missing_eos": "subtract"}
 RUNS: dict[str, dict[str, Any]] = {
-    "ppo": {"algorithm": "ppo", "keep": "best", "seed": 1},
-    "ppo_lora": {"algorithm": "ppo", "lora": LORA},
+    "ppo": {"algorithm": "ppo", "keep": "best", "seed": 1, "scores": SCORES | {"whiten": True}},
+    "ppo_lora": {"algorithm": "ppo", "lora": LORA, "scores": SCORES | {"whiten": True}},
     "rloo": {"algorithm": "rloo"},
     "rloo_lora": {"algorithm": "rloo", "lora": LORA, "kl": {"stop": 0.083}},
 }
@@ -59,7 +60,7 @@ def _config(base: Path, reward: Path) -> dict[str, Any]:
         "data": {"train": "prompts.jsonl", "valid": "valid.jsonl"},
         "reward": {"artifacts": [str(reward)]},
         "gold": {"artifacts": [str(reward)], "profile": "careful"},
-        "scores": {"normalise_samples": 7, "missing_eos": "subtract", "whiten": True},
+        "scores": SCORES,
         "rollout": {"prompts_per_update": 5, "samples_per_prompt": 3, "max_response_tokens": 12},
         "optim": {
             "updates": 3,

@@ -1,11 +1,15 @@
 """Which configs no run could use."""
 
-from guerdon_training.ppo.config import ALGORITHMS, KEEPS, MISSING_EOS, PpoConfig, ScoreSource
+from dataclasses import fields
+from pathlib import Path
+
+from guerdon_training.policy.implicit_reward import FILE as IMPLICIT_REWARD
+from guerdon_training.ppo.config import ALGORITHMS, KEEPS, MISSING_EOS, PpoConfig, PpoOptim, ScoreSource
 from guerdon_training.problems import refuse_first
 
 
 def check_ppo(config: PpoConfig) -> None:
-    """Refuse values that no run could use.
+    """Refuse values that no run could use, and settings that would be ignored.
 
     Raises:
         InvalidInput: the key is named.
@@ -53,12 +57,27 @@ def check_ppo(config: PpoConfig) -> None:
         ),
         "gold is for evaluations; give data.valid with it": config.gold.given and not config.data.valid,
     }
+    problems |= _unused_by_rloo(config)
     problems |= _source_problems("reward", config.reward, required=True)
     problems |= _source_problems("gold", config.gold, required=False)
     refuse_first(problems)
 
 
+def _unused_by_rloo(config: PpoConfig) -> dict[str, bool]:
+    default = {f.name: f.default for f in fields(PpoOptim)}
+    names = ("gamma", "lam", "value_learning_rate", "value_clip", "value_weight")
+    changed = {f"optim.{name}": getattr(config.optim, name) != default[name] for name in names}
+    return {
+        f"{key} is of the critic and of token rewards, and rloo has neither; leave it out": (
+            config.algorithm == "rloo" and given
+        )
+        for key, given in (changed | {"scores.whiten": config.scores.whiten}).items()
+    }
+
+
 def _source_problems(name: str, source: ScoreSource, *, required: bool) -> dict[str, bool]:
+    one = source.artifacts[0] if len(source.artifacts) == 1 else ""
+    is_policy = bool(one) and (Path(one) / IMPLICIT_REWARD).is_file()
     return {
         f"{name} must give artifacts or url": required and not source.given,
         f"{name} must give either artifacts or url, not both": bool(source.artifacts and source.url),
@@ -66,5 +85,11 @@ def _source_problems(name: str, source: ScoreSource, *, required: bool) -> dict[
         f"{name}.conservatism must be at least 0": not source.conservatism >= 0,
         f"{name}.conservatism goes with {name}.artifacts; a service keeps it in its own settings": bool(
             source.conservatism and source.url
+        ),
+        f"{name}.conservatism weighs how far artifacts disagree, and there is one; leave it out": bool(
+            source.conservatism and one
+        ),
+        f"{name}.profile is of a reward model, and {one} is a policy; leave it out": bool(
+            source.profile and is_policy
         ),
     }
