@@ -245,6 +245,18 @@ def test_a_back_end_that_is_down_blames_no_record(
     assert [x["reward"] for x in read(out)] == rewards(COUNT)
 
 
+def test_the_last_few_records_that_always_fail_are_told_as_errors_in_every_run(
+    rest: Service, tmp_path: Path
+) -> None:
+    url, stub = rest
+    records, out = [{"prompt": "p", "response": str(i)} for i in range(3)], tmp_path / "out"
+    source = write(tmp_path / "in", records)
+    stub.failures.extend([Failure(500, body=DOWN)] * 1000)
+    for _ in range(2):
+        assert main(["score", str(source), "--url", url, "--output", str(out)]) == 1
+        assert ["error" in record for record in read(out)] == [True] * 3
+
+
 def ranking(tmp_path: Path, count: int) -> Path:
     return write(tmp_path / "in", [{"prompt": str(i), "candidates": ["a", "b"]} for i in range(count)])
 

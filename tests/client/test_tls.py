@@ -52,6 +52,14 @@ async def test_a_private_authority_is_believed_where_it_is_given(
                 await num_scores(url, stranger)
 
 
+async def test_a_lost_file_of_authorities_matters_to_tls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "no-such-file")
+    async with opened() as at:
+        assert await num_scores(f"http://localhost:{at.port}", None) == 1
+        with pytest.raises(InvalidInput, match="SSL_CERT_FILE cannot be read"):
+            await num_scores(f"https://localhost:{at.port}", None)
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_mutual_tls(wire: str, server: Party, caller: Party) -> None:
     async with opened(

@@ -42,6 +42,13 @@ def test_what_has_none_is_told_without_its_query(text: str, told: str) -> None:
     assert not has_credentials(text)
 
 
+def test_a_path_after_a_port_may_have_an_at_sign() -> None:
+    """The audit log, where too much may be cut out, takes it for a password."""
+    url = "https://store.internal:9000/models/rm@v2"
+    assert not has_credentials(url)
+    assert without_secrets(url) == "https://...@v2"
+
+
 def test_a_long_text_takes_time_in_proportion() -> None:
     """In the square of it, what the audit log keeps of one call would stop the service for hours."""
     code = (

@@ -22,6 +22,8 @@ Ask = Callable[[Sequence[R]], Awaitable[list[Record]]]
 
 CONCURRENCY = 4
 """Batches in flight: enough to keep the service busy, few enough to leave it to others."""
+MANY = 8
+"""Records of one batch that do not all fail by themselves: fewer may be what is left over at a file's end."""
 CALL_PARAMS = ("model", "profile", "lane", "deadline_ms")
 """Params of errors that no record is to blame for."""
 
@@ -154,13 +156,13 @@ async def _isolated(ask: Ask[R], requests: Sequence[R]) -> list[Record | Guerdon
 
 
 def _check_not_down(found: Sequence[Record | GuerdonError], batch: Sequence[Parsed[R]]) -> None:
-    """No record is to blame where the back end failed on each of several.
+    """No record is to blame where the back end failed on each of many.
 
     Raises:
         BackendFailed: it did.
     """
     failed = [answer for answer in found if isinstance(answer, BackendFailed)]
-    if len(failed) == len(found) > 1:
+    if len(failed) == len(found) >= MANY:
         first, last = (parsed.head["index"] + 1 for parsed in (batch[0], batch[-1]))
         raise BackendFailed(
             f"every record of a batch failed, so that none is to blame (lines {first} to {last}: "

@@ -53,7 +53,7 @@ class RestTransport:
             base_url=self._url,
             headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
-            verify=_context(tls),
+            verify=_context(tls, is_tls=self._url.scheme == "https"),
             # A proxy from the environment is for other hosts; it could not reach this machine's loopback.
             trust_env=not is_local,
         )
@@ -106,10 +106,13 @@ class RestTransport:
             raise ConnectionFailed(f"cannot reach {self._url} ({reason}); is the service running?") from err
 
 
-def _context(tls: Tls | None) -> ssl.SSLContext:
+def _context(tls: Tls | None, *, is_tls: bool) -> ssl.SSLContext:
     """Made here, because httpx takes ``SSL_CERT_FILE`` only from an environment whose proxies it trusts."""
     if tls is None or tls.ca is None:
-        context = httpx.create_ssl_context()
+        try:
+            context = httpx.create_ssl_context(trust_env=is_tls)
+        except OSError as err:
+            raise InvalidInput(f"SSL_CERT_FILE cannot be read: {err}", param="url") from None
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return context if tls is None else tls.loaded(context)

@@ -23,7 +23,7 @@ def leave_soon() -> None:
 
 
 def _leave() -> None:
-    _LOG.warning("left with a forward or a load under way")
+    _LOG.warning("left with threads still at work")
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)

@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from string import ascii_lowercase
 
 import pytest
 
@@ -118,6 +119,19 @@ async def test_compressed_messages_wait_as_they_came() -> None:
     finally:
         tracemalloc.stop()
     assert (len(reader) > 100, len(reader.take())) == (True, 360_000)
+
+
+async def test_short_answers_to_one_long_prompt_may_be_compressed() -> None:
+    drawn = random.Random(0)
+    words = ["".join(drawn.choices(ascii_lowercase, k=drawn.randrange(2, 9))) for _ in range(2_000)]
+    prompt = " ".join(drawn.choices(words, k=1_500))
+    items = [pb.ScoreItem(prompt=prompt, response=drawn.choice(words)) for _ in range(900)]
+    whole = pb.ScoreRequest(items=items).SerializeToString()
+    sent = gzip.compress(whole, 6)
+    assert len(whole) > 100 * len(sent) + FREE_BYTES
+    reader = MessageReader(16_000_000, "gzip")
+    reader.feed(message(sent, flag=1))
+    assert reader.take() == whole
 
 
 @pytest.mark.parametrize(
