@@ -207,40 +207,41 @@ def test_where_every_response_is_refused_the_base_is_kept(policy_folder: Path, t
 
 
 class Silenced(WordShare):
-    """A gold reward that likes the trained policy, where that says anything: on half of the prompts."""
+    """A reward far from 0, by which the trained policy falls silent on every other prompt, the hard ones."""
+
+    def __init__(self, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
 
     def score(self, conversations: Sequence[Conversation]) -> list[float | None]:
         self.calls += 1
-        if self.calls == 1:
-            return [0.0] * len(conversations)
-        return [1.0 if i % 2 else None for i in range(len(conversations))]
+        hard, easy = (-102.0, -100.0) if self.calls == 1 else (None, -100.0 + self.gain)
+        return [easy if i % 2 else hard for i in range(len(conversations))]
 
 
-@pytest.mark.parametrize(("unscorable", "kept"), [(-3.0, 0), (-0.5, 1)])
-def test_silence_on_hard_prompts_is_paid_no_better_than_in_training(
-    policy_folder: Path, tmp_path: Path, unscorable: float, kept: int
+@pytest.mark.parametrize(("gain", "kept"), [(0.0, 0), (0.5, 1)])
+def test_silence_on_hard_prompts_does_not_pay_by_gold_whatever_its_scale(
+    policy_folder: Path, tmp_path: Path, gain: float, kept: int
 ) -> None:
-    config = config_of(
-        policy_folder, "rloo", keep="best", eval_every=1, scores=ScoreRule(unscorable=unscorable)
-    )
+    config = config_of(policy_folder, "rloo", keep="best", eval_every=1)
     config = replace(config, optim=replace(config.optim, updates=1))
-    job = job_of(config, tmp_path, gold=Silenced())
+    job = job_of(config, tmp_path, gold=Silenced(gain))
     figures = optimise(Accelerator(), replace(job, valid=job.train[:4]))
     assert figures["kept_update"] == kept
-    assert (figures["last"]["valid/gold"], figures["last"]["valid/gold_refused"]) == (1.0, 2.0)
+    assert (figures["last"]["valid/gold"], figures["last"]["valid/gold_refused"]) == (-100.0 + gain, 2.0)
 
 
-def test_a_refusal_counts_on_the_scale_of_the_reward_that_training_normalises(
+def test_a_refusal_of_the_reward_that_trains_counts_as_it_does_in_training(
     policy_folder: Path, tmp_path: Path
 ) -> None:
     config = config_of(policy_folder, "rloo")
-    job = job_of(config, tmp_path, gold=Silenced())
+    job = job_of(config, tmp_path, Silenced(1.0))
     start = Progress(KlController(0.1), Norm(mean=2.0, std=10.0), done=1)
     first, then = (
         evaluated(Accelerator(), replace(job, valid=job.train[:4]), start, ends=True)[0].best
         for _ in range(2)
     )
-    assert [first, then] == pytest.approx([0.0, (1.0 + 2.0 - 30.0) / 2])
+    assert [first, then] == pytest.approx([-101.0, (-99.0 + 2.0 - 30.0) / 2])
 
 
 class Rising(WordShare):
@@ -316,6 +317,11 @@ def test_weights_that_a_last_step_broke_are_never_written(
         ("algorithm: ppo", "algoritm: ppo", "did you mean algorithm"),
         ("samples_per_prompt: 2", "samples_per_prompt: 0", "samples_per_prompt must be at least 1"),
         ("updates: 3", "updates: 3\n  minibatches: 9", "minibatches must be between 1 and 8"),
+        (
+            "missing_eos: subtract",
+            "missing_eos: subtract\n  unscorable: -.inf",
+            r"scores\.unscorable must be finite",
+        ),
         ("updates: 3", "updates: 3\n  lam: 2.0", r"optim\.lam must be in \[0, 1\]"),
         ("updates: 3", "updates: 3\n  clip: 0.0", r"optim\.clip must be above 0"),
         (

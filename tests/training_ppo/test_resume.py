@@ -11,10 +11,12 @@ import torch
 from accelerate import Accelerator
 
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.manifest import Norm
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.ppo.checkpoint import CHECKPOINT, trained_state
 from guerdon_training.ppo.config import KlConfig, PpoConfig, ScoreRule
-from guerdon_training.ppo.progress import BEST
+from guerdon_training.ppo.kl import KlController
+from guerdon_training.ppo.progress import BEST, Progress, resume, save
 from guerdon_training.ppo.recipe import LOG, optimise
 from tests.training_ppo.jobs import LORA, Killed, KillsAt, config_of, job_of, run
 
@@ -44,6 +46,15 @@ def test_a_killed_run_resumes_to_the_same_weights(
         torch.testing.assert_close(trained_state(again.networks.learner)[name], weights, atol=1e-6, rtol=0)
     assert found == expected
     assert expected[-1]["objective/kl_coefficient"] != expected[0]["objective/kl_coefficient"]
+
+
+def test_what_gold_said_at_the_start_is_known_after_a_break(policy_folder: Path, tmp_path: Path) -> None:
+    job = job_of(config_of(policy_folder), tmp_path)
+    optimizer = torch.optim.Adam(job.networks.learner.parameters())
+    job.run.mkdir()
+    progress = Progress(KlController(0.1), Norm(), done=1, gold_lowest=-2.5)
+    save(Accelerator(), job, optimizer, progress)
+    assert resume(job, optimizer) == progress
 
 
 def test_a_best_policy_that_no_checkpoint_knows_of_is_told_by_its_own_update(

@@ -1,6 +1,7 @@
 """Which configs no run could use."""
 
 from dataclasses import fields
+from math import isfinite
 from pathlib import Path
 
 from guerdon_training.policy.implicit_reward import FILE as IMPLICIT_REWARD
@@ -49,6 +50,7 @@ def check_ppo(config: PpoConfig) -> None:
         "kl.target must be at least 0": not kl.target >= 0,
         "kl.horizon must be at least 1": kl.horizon < 1,
         f"scores.missing_eos must be one of {', '.join(MISSING_EOS)}": scores.missing_eos not in MISSING_EOS,
+        "scores.unscorable must be finite": not isfinite(scores.unscorable),
         "scores.normalise_samples must be 0 or at least 2": scores.normalise_samples == 1,
         "save_every must be at least 1": config.save_every < 1,
         f"keep must be one of {', '.join(KEEPS)}": config.keep not in KEEPS,

@@ -41,6 +41,6 @@ def evaluate_policy(
     }
     for name, raw in zip(sources, scored.scores, strict=True):
         known = [s for s in raw if s is not None]
-        figures |= {name: sum(known) / len(known)} if known else {}
+        figures |= {name: sum(known) / len(known), f"{name}_lowest": min(known)} if known else {}
         figures[f"{name}_refused"] = float(len(raw) - len(known))
     return mean_over_processes(accelerator, {f"valid/{name}": value for name, value in figures.items()})

@@ -47,7 +47,8 @@ class Progress:
     """What changes from update to update, weights and optimiser aside.
 
     done: updates. best: highest evaluation so far of a policy that is not too far from the reference;
-    best_update: the update it came after.
+    best_update: the update it came after. gold_lowest: of gold's scores before the first update; -inf where
+    it refused all.
     """
 
     kl: KlController
@@ -55,6 +56,7 @@ class Progress:
     done: int = 0
     best: float = float("-inf")
     best_update: int = 0
+    gold_lowest: float = float("-inf")
 
 
 def resume(job: Job, optimizer: torch.optim.Optimizer) -> Progress | None:
@@ -103,10 +105,13 @@ def evaluated(
     if not job.valid or not (ends or (every > 0 and done % every == 0)):
         return progress, {}
     figures = evaluate_policy(accelerator, job.networks, job.valid, job.reward, job.gold, job.config)
-    reached = _reached(figures, "valid/score" if job.gold is None else "valid/gold", progress.norm, job)
+    is_first = done == 0  # kept even where the reward refuses every response: `restore_best` needs one
+    if is_first:
+        progress = replace(progress, gold_lowest=figures.get("valid/gold_lowest", float("-inf")))
+    reached = _reached(figures, progress, job)
     stop = job.config.kl.stop
     too_far = 0.0 < stop <= figures["valid/kl"]
-    if reached > progress.best and not too_far:
+    if (is_first or reached > progress.best) and not too_far:
         progress = replace(progress, best=reached, best_update=done)
         if job.config.keep == "best":
             is_main = accelerator.is_main_process
@@ -117,16 +122,20 @@ def evaluated(
     return progress, figures
 
 
-def _reached(figures: Mapping[str, float], name: str, norm: Norm, job: Job) -> float:
-    """The mean over every valid prompt; a refusal counts as it does in training, or silence would pay.
+def _reached(figures: Mapping[str, float], progress: Progress, job: Job) -> float:
+    """The mean over every valid prompt; what is refused counts too, or silence would pay.
 
-    Args:
-        name: of the mean over those that are not refused, which is missing where all are.
+    The reward that trains counts it as training does. Gold has a scale of its own: there it counts as the
+    lowest score before the first update, so that silence is never better than what was said to a prompt then.
     """
-    refused = norm.mean + norm.std * job.config.scores.unscorable
+    norm = progress.norm
+    name, refused = "valid/gold", progress.gold_lowest
+    if job.gold is None:
+        name, refused = "valid/score", norm.mean + norm.std * job.config.scores.unscorable
     share = figures[f"{name}_refused"] / len(job.valid)
-    known = figures.get(name, refused)
-    return known + (refused - known) * share
+    if share == 0.0:
+        return figures[name]
+    return figures.get(name, 0.0) * (1.0 - share) + refused * share  # no mean where all are refused
 
 
 def restore_best(job: Job) -> None:
