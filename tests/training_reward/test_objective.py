@@ -172,18 +172,42 @@ def test_flip_rates_come_from_an_audit(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
     report = tmp_path / "audit.json"
     report.write_text(report_json(audit(read_records([tmp_path / "pairs.jsonl"]))), "utf-8")
-    rates = read_flip_rates(report)
+    rates = read_flip_rates(report, print)
     assert rates == {"voted": pytest.approx(0.2113, abs=1e-4)}  # (1 - e)^2 + e^2 = 2/3
 
 
-def test_a_source_whose_annotators_agree_by_chance_is_refused_and_not_believed(tmp_path: Path) -> None:
+def _rates_of(folder: Path, said: list[str], **found: tuple[int, float, float]) -> dict[str, float]:
+    """By source: items, flip rate, and the better end of its interval."""
     findings = [
-        {"name": "flip rate, even noise", "group": f"{source} (pair votes)", "num": 9, "value": rate}
-        for source, rate in (("s", 0.5), ("t", 0.2))
+        {
+            "name": "flip rate, even noise",
+            "group": f"{source} (pair votes)",
+            "num": num,
+            "value": rate,
+            "interval": {"value": rate, "low": low, "high": rate},
+        }
+        for source, (num, rate, low) in found.items()
     ]
     report = {"checks": [{"name": "noise_ceiling", "findings": findings}]}
-    (tmp_path / "audit.json").write_text(json.dumps(report), "utf-8")
-    rates = read_flip_rates(tmp_path / "audit.json")
+    (folder / "audit.json").write_text(json.dumps(report), "utf-8")
+    return read_flip_rates(folder / "audit.json", said.append)
+
+
+@pytest.mark.parametrize("found", [(1, 0.5, 0.5), (19, 0.5, 0.5), (400, 0.5, 0.4), (400, 0.6, 0.55)])
+def test_no_source_is_refused_on_the_word_of_few_items_or_of_many_labels(
+    tmp_path: Path, found: tuple[int, float, float]
+) -> None:
+    said: list[str] = []
+    rates = _rates_of(tmp_path, said, s=found, t=(1, 0.2, 0.0))
+    assert rates == {"t": 0.2}
+    assert with_targets([Tagged(PLAIN, 0)], ObjectiveConfig(), 0.1, rates)[0].target == Target(0.9)
+    (line,) = said
+    assert f"{found[0]} items give source s a flip rate of {found[1]:.2f}" in line
+    assert line.endswith("they take optim.flip_rate")
+
+
+def test_a_source_whose_annotators_agree_by_chance_is_refused_and_not_believed(tmp_path: Path) -> None:
+    rates = _rates_of(tmp_path, [], s=(20, 0.5, 0.5), t=(20, 0.2, 0.1))
     other = Tagged(replace(PLAIN, source="t"), 0)
     assert with_targets([other], ObjectiveConfig(), 0.0, rates)[0].target == Target(0.8)
     with pytest.raises(InvalidInput, match=r"annotators of source s agree .* leave it out of heads"):
@@ -197,7 +221,7 @@ def test_a_report_without_flip_rates_is_named(tmp_path: Path, text: str | None) 
     if text is not None:
         (tmp_path / "audit.json").write_text(text)
     with pytest.raises(InvalidInput, match=r"audit\.json (has no flip rate|is not an audit's report)"):
-        read_flip_rates(tmp_path / "audit.json")
+        read_flip_rates(tmp_path / "audit.json", print)
 
 
 @pytest.mark.parametrize(

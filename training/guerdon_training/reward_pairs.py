@@ -18,7 +18,7 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
     """``train``, with the crossed pairs and with targets, ``valid`` and ``test``.
 
     Args:
-        say: is told, a line for each file, of what no head takes.
+        say: is told, a line for each, of what no head takes of a file, and of flip rates that are not used.
 
     Raises:
         InvalidInput: a file cannot be used, lacks pairs of a head, or shares a prompt with another; or the
@@ -38,7 +38,7 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
     for pairs, file in zip((train, valid, test), files.values(), strict=True):
         if line := left_out(pairs, config.heads, file):
             say(line)
-    tagged = {"train": _train_pairs(config, train, crossed)}
+    tagged = {"train": _train_pairs(config, train, crossed, say)}
     tagged |= {s: tag(pairs, config.heads, trained=False) for s, pairs in (("valid", valid), ("test", test))}
     for split in ("valid", "test"):
         check_usable(tagged[split], config.heads, files[split])
@@ -58,10 +58,13 @@ def served_by_default(tagged: Sequence[Tagged], config: RewardConfig) -> list[Pr
 
 
 def _train_pairs(
-    config: RewardConfig, pairs: Sequence[PreferencePair], crossed: Sequence[Tagged]
+    config: RewardConfig,
+    pairs: Sequence[PreferencePair],
+    crossed: Sequence[Tagged],
+    say: Callable[[str], object],
 ) -> list[Tagged]:
     objective, flip_rate = config.objective, config.optim.flip_rate
     tagged = tag(pairs, config.heads, trained=True)
     check_usable(tagged, config.heads, config.data.train)
-    flip_rates = read_flip_rates(Path(objective.flip_rates)) if objective.flip_rates else {}
+    flip_rates = read_flip_rates(Path(objective.flip_rates), say) if objective.flip_rates else {}
     return with_targets([*tagged, *crossed], objective, flip_rate, flip_rates)

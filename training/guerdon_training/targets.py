@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.data import PreferencePair
+from guerdon_training.flip_rates import CHANCE
 from guerdon_training.objective_config import ObjectiveConfig
 from guerdon_training.tagging import Tagged, Target
 
@@ -41,7 +42,7 @@ def _label(pair: PreferencePair, objective: ObjectiveConfig, flip_rate: float) -
         return (votes.chosen + votes.tie / 2) / votes.num, 0.0
     if pair.is_tie:
         return 0.0, 1.0
-    if flip_rate >= 0.5:
+    if flip_rate >= CHANCE:
         raise InvalidInput(
             f"the annotators of source {pair.source} agree no more than by chance (its flip rate in config "
             f"objective.flip_rates is {flip_rate:g}), so its labels say nothing; leave it out of heads",
