@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
+from guerdon_service.core.errors import NotReady, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, ItemScores
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.evaluation.worker import MAX_WAIT_S
+from guerdon_service.registry.loader import MissingArtifact
 from guerdon_service.scoring.service import ScoringService
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
@@ -132,7 +133,7 @@ async def test_a_version_whose_folder_is_not_there_is_waited_for_and_no_path_is_
         def at_last(source: str, digest: str | None = None) -> str:
             if source == "2" and len(missed) < 2:
                 missed.append(source)
-                raise InvalidInput("model source '/models/v2' is no folder", param="source")
+                raise MissingArtifact("model source '/models/v2' is no folder", param="source")
             return local(source, digest)
 
         monkeypatch.setattr(two.artifacts, "local", at_last)
@@ -143,6 +144,32 @@ async def test_a_version_whose_folder_is_not_there_is_waited_for_and_no_path_is_
         done = await worked(two, store, folder, started.id)
     database.close()
     assert (done.state, done.error, len(missed)) == ("done", None, 2)
+
+
+@pytest.mark.parametrize("source", ["/models/damaged", "/models/9"])
+async def test_a_version_that_is_refused_where_it_is_loaded_fails_the_job_at_once(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    database = open_database(url)
+    store = SqlEvaluationStore(database)
+    loads: list[str] = []
+
+    def damaged(registered: str, digest: str | None = None) -> str:
+        loads.append(registered)
+        return source
+
+    async with replica(database) as one:
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "ops")
+        service = EvaluationService(one.service, store, folder, one.registry.keep_loaded)
+        started = await service.start(EvaluationQuery("m@2", "pairs.jsonl.gz"))
+    async with replica(database, follows=False) as two:
+        monkeypatch.setattr(two.artifacts, "local", damaged)
+        ended = await worked(two, store, folder, started.id)
+    database.close()
+    assert (ended.state, loads.count("2")) == ("failed", 1)
+    assert ended.error is not None and ended.error.startswith("the artifact of m@2 is refused")
+    assert "/models" not in ended.error
 
 
 async def test_a_model_that_is_not_there_yet_is_waited_for(store: SqlEvaluationStore, folder: Path) -> None:

@@ -15,6 +15,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.manifest import Kind, Manifest
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
+from guerdon_service.registry.loader import MissingArtifact
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
@@ -47,7 +48,7 @@ class FakeArtifacts:
 
     def local(self, source: str, digest: str | None = None) -> str:
         if source in self.gone:
-            raise InvalidInput(f"source {source} is gone", param="source")
+            raise MissingArtifact(f"source {source} is gone", param="source")
         return source
 
     def read(self, source: str, name: str) -> Manifest:

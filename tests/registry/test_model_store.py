@@ -20,6 +20,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.registry import PromoteQuery
+from guerdon_service.registry.loader import MissingArtifact
 from guerdon_service.registry.model_store import FETCHED, MAX_CARD_BYTES, ModelStore
 from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
@@ -84,9 +85,19 @@ def test_a_store_that_cannot_be_written_to_is_told_with_its_remedy(root: Path, b
 
 def test_a_url_that_changed_in_transit_is_refused_and_nothing_is_kept(root: Path, bucket: Path) -> None:
     fsspec.filesystem("memory").pipe_file(f"{URL}/config.json", b"{}")
-    with pytest.raises(InvalidInput, match="changed after its manifest"):
+    with pytest.raises(InvalidInput, match="changed after its manifest") as refused:
         ModelStore(root).local(URL)
     assert list((root / FETCHED).iterdir()) == []
+    assert not isinstance(refused.value, MissingArtifact), "waiting would not help"
+
+
+def test_what_is_not_here_is_told_from_what_is_refused(root: Path, bucket: Path) -> None:
+    for source in (str(root / "none"), "memory://bucket/none", "nowhere://bucket/x"):
+        with pytest.raises(MissingArtifact) as missed:
+            ModelStore(root).local(source)
+        assert missed.value.param == "source"
+    (root / "tiny-1" / "model.safetensors").write_bytes(b"damaged")
+    assert ModelStore(root).local(str(root / "tiny-1")) == str(root / "tiny-1"), "who reads it refuses it"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import ModelVersion
 from guerdon_service.scoring.catalog import Catalog
+
+
+class MissingArtifact(InvalidInput):
+    """There is nothing at a source on this machine now; another replica may have it, and this one later."""
 
 
 class Artifacts(Protocol):
@@ -22,7 +27,7 @@ class Artifacts(Protocol):
         ...
 
     def local(self, source: str, digest: str | None = None) -> str:
-        """A source on this machine."""
+        """A source on this machine; `MissingArtifact` where nothing is there."""
         ...
 
     def read(self, source: str, name: str) -> Manifest:

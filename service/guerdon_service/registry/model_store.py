@@ -13,6 +13,7 @@ from guerdon_service.artifacts.resolve import resolve
 from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.url_secrets import has_credentials
+from guerdon_service.registry.loader import MissingArtifact
 
 CARDS = ("MODEL_CARD.md", "README.md")
 """What training calls the model card, and what hubs call it."""
@@ -62,10 +63,12 @@ class ModelStore:
         """A source on this machine; what comes from a URL is fetched unless its digest is here.
 
         Raises:
-            InvalidInput: the URL cannot be read, or holds no artifact.
+            MissingArtifact: no such folder, or the URL cannot be read.
+            InvalidInput: the URL holds no artifact.
             GuerdonError: the store cannot be written to.
         """
         if "://" not in source:
+            _check_here(source)
             return source
         kept = self._fetched_folder(source)
         if digest is not None and (kept / digest).is_dir():
@@ -135,6 +138,13 @@ def _check_plain(source: str) -> None:
         )
 
 
+def _check_here(source: str) -> None:
+    try:
+        resolve(source)
+    except InvalidInput as err:
+        raise MissingArtifact(err.message, param=err.param) from err
+
+
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True)
@@ -157,13 +167,15 @@ def _fetch(source: str, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(path, str(target))
     except Exception as err:  # each file system has errors of its own
-        raise InvalidInput(
+        raise MissingArtifact(
             f"source {source.partition('://')[0]}://... could not be fetched ({type(err).__name__}); check "
             "the URL, its credentials, and that the package for its scheme is installed",
             param="source",
         ) from err
     if not paths:
-        raise InvalidInput("source is a URL without files; give that of an artifact folder", param="source")
+        raise MissingArtifact(
+            "source is a URL without files; give that of an artifact folder", param="source"
+        )
 
 
 def _last_part(source: str) -> str:

@@ -27,7 +27,7 @@ from guerdon_service.registry.follower import POLL_S, Follower
 from guerdon_service.registry.gate import ask, failures, refusal
 from guerdon_service.registry.gather import Gatherer
 from guerdon_service.registry.holder import Holder
-from guerdon_service.registry.loader import Artifacts, Loader
+from guerdon_service.registry.loader import Artifacts, Loader, MissingArtifact
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.retire import Retirement
 from guerdon_service.registry.rules import (
@@ -36,6 +36,7 @@ from guerdon_service.registry.rules import (
     find_version,
     incumbent_of,
     not_here,
+    refused,
     registered_version,
     removable,
     stopped_because,
@@ -150,7 +151,8 @@ class Registry:
         it goes, where nothing else needs it. No alias moves.
 
         Raises:
-            UnknownModel: no such name or version, or its artifact is not here as it was registered.
+            UnknownModel: no such name or version, or its artifact is not here.
+            InvalidInput: its artifact is refused; the message does not say where it lies.
             GuerdonError: it cannot be loaded.
         """
         found = registered_version(await self.history(name), version)
@@ -160,7 +162,7 @@ class Registry:
                 await held.enter_async_context(self._holder.loaded(found, forgets=True))
             except InvalidInput as err:
                 log.warning("version not loaded", extra={"model": f"{name}@{version}", "reason": err.message})
-                raise not_here(found) from err
+                raise (not_here if isinstance(err, MissingArtifact) else refused)(found) from err
             yield
 
     async def register(self, name: str, source: str, by: str) -> ModelVersion:

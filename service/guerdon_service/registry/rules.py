@@ -37,9 +37,18 @@ def registered_version(history: ModelHistory, version: str) -> ModelVersion:
 def not_here(version: ModelVersion) -> UnknownModel:
     """In place of an error that names the source of an artifact, which only admins may know."""
     return UnknownModel(
-        f"the artifact of {version.name}@{version.version} is not where it was, not as it was, or not on "
-        "this replica yet; register it from where it is now",
+        f"the artifact of {version.name}@{version.version} is not where it was, or not on this replica "
+        "yet; register it from where it is now",
         param="version",
+    )
+
+
+def refused(version: ModelVersion) -> InvalidInput:
+    """In place of an error of loading, for the same reason."""
+    return InvalidInput(
+        f"the artifact of {version.name}@{version.version} is refused where it is loaded: it is damaged, not "
+        "what was registered, or fails its certificate; put it back as it was (the service's log says more)",
+        param="model",
     )
 
 
