@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 from guerdon_service.app.loader import load_model
 from guerdon_service.core.artifact import ModelSpec
@@ -20,8 +21,10 @@ from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training import memory
 from guerdon_training.artifact import digest_of
 from guerdon_training.config import BaseConfig, LoraConfig
+from guerdon_training.encode import PairTokens
 from guerdon_training.model import base_folder, build_model, load_classifier
 from guerdon_training.ppo.local_reward import open_local_reward
+from guerdon_training.rows import Rows
 from guerdon_training.warm import average_runs
 from tests.training_reward.runs import config, train, write_pairs
 
@@ -149,15 +152,17 @@ def test_what_cannot_train_stops_before_the_first_step(
 
 @pytest.mark.parametrize(
     ("told", "limit"),
-    [("MemTotal: 900000 kB\nMemAvailable: 9 kB\n", "max\n"), ("MemAvailable: 900000 kB\n", "9216\n")],
+    [("MemTotal: 900000 kB\nMemAvailable: 9 kB\n", "max\n"), ("MemAvailable: 900000 kB\n", "90000\n")],
 )
 def test_states_that_memory_cannot_hold_are_refused_before_they_are_computed(
     tiny_base: BaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, limit: str
 ) -> None:
-    for name, text in (("MEMINFO", told), ("GROUP_LIMIT", limit)):
-        monkeypatch.setattr(memory, name, tmp_path / name)
+    group = {"memory.max": limit, "memory.current": "81000\n", "memory.stat": "anon 7\ninactive_file 216\n"}
+    for name, text in (("meminfo", told), *group.items()):
         (tmp_path / name).write_text(text)
-    assert memory.available_bytes() == 9216
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    assert memory.available_bytes() == 9216  # pages of files are given up, the rest is taken
     write_pairs(tmp_path)
     with pytest.raises(InvalidInput, match=r"tokens would take .* GiB, and .* are free; give fewer pairs"):
         train(tmp_path, config(tiny_base))
@@ -166,8 +171,33 @@ def test_states_that_memory_cannot_hold_are_refused_before_they_are_computed(
 
 def test_a_machine_that_tells_no_memory_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MEMINFO", Path("absent"))
-    monkeypatch.setattr(memory, "GROUP_LIMIT", Path("absent"))
+    monkeypatch.setattr(memory, "GROUP", Path("absent"))
     assert memory.available_bytes() == float("inf")
+
+
+def test_the_processes_of_a_machine_share_its_memory(
+    tiny_base: BaseConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, base = Rows((PairTokens((1,) * 100, 2),), (), (), ()), base_folder(tiny_base)
+    needed = 2 * 100 * AutoConfig.from_pretrained(base).hidden_size * 2  # two splits, two bytes a number
+    monkeypatch.setattr(memory, "available_bytes", lambda: needed)
+    memory.check_memory((rows, rows), base)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(InvalidInput, match="GiB in 2 processes, and"):
+        memory.check_memory((rows, rows), base)
+
+
+def test_memory_is_asked_for_once_and_what_a_run_gave_back_is_not_missed(
+    tiny_base: BaseConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([2.0**40, 0.0])
+    monkeypatch.setattr(memory, "available_bytes", lambda: next(told))
+    write_pairs(tmp_path)
+    values = config(tiny_base)
+    train(tmp_path, values | {"optim": values["optim"] | {"epochs": 1}, "ensemble": {"runs": 2}})
+    frozen = {"lora": {"layers": []}, "pooling": "response", "optim": {"l2": 0.1, "num_threads": 1}}
+    train(tmp_path, values | frozen | {"output": "frozen"})  # keeps no states
+    assert next(told) == 0.0
 
 
 def test_a_base_that_lacks_weights_is_refused(tiny_base: BaseConfig, tmp_path: Path) -> None:

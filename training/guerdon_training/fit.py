@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import mean
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,7 +16,6 @@ from tqdm import tqdm
 from guerdon_training.average import MovingAverage
 from guerdon_training.config import RewardConfig
 from guerdon_training.learner import build_learner
-from guerdon_training.memory import check_memory
 from guerdon_training.policy.metrics import MetricsLog
 from guerdon_training.ppo.checkpoint import CHECKPOINT, load_state, save_state
 from guerdon_training.rows import Rows
@@ -74,11 +73,9 @@ def fit(
         accelerator: its processes share each step; one of them writes.
 
     Raises:
-        InvalidInput: the checkpoint is another run's, or damaged; or memory cannot hold what the frozen
-            layers leave.
+        InvalidInput: the checkpoint is another run's, or damaged.
         GuerdonError: the loss is not finite, or the checkpoint cannot be written; the last one stays.
     """
-    check_memory((train, valid), cast(Any, model).config.hidden_size, encoder.dtype)
     model.eval()
     optim, learner = config.optim, build_learner(encoder, train, config, accelerator)
     is_main = accelerator.is_main_process

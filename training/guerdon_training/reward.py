@@ -40,6 +40,7 @@ from guerdon_training.measure import (
     score_pairs,
     write_scores,
 )
+from guerdon_training.memory import check_memory
 from guerdon_training.model import (
     base_folder,
     base_version,
@@ -88,6 +89,8 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     check_fits(valid_rows, config.heads, config.data.valid, config.max_tokens)
     valid = [pairs["valid"][i] for i in valid_rows.positions]
     check_calibration(served_by_default(valid, config), config.data.valid)
+    if not config.optim.l2:  # which keeps one vector a response
+        check_memory((train_rows, valid_rows), base)
     folder, parents = Path(config.output), _parents(config)
     identity, pad = run_identity(parents), tokenizer.pad_token_id
     runs = [

@@ -19,6 +19,9 @@ from guerdon_training.encode import PairTokens
 from guerdon_training.forward import collate, row_batches
 from guerdon_training.pooled import pooled_responses
 
+KEPT_IN = torch.bfloat16
+"""What states of frozen layers are kept in; its rounding is far below the noise of the labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class LowerStates:
@@ -48,7 +51,7 @@ class SplitEncoder:
         model: Any,
         first_layer: int | None,
         pad_token_id: int,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype = KEPT_IN,
         pooling: Pooling = "model",
     ) -> None:
         self.dtype = dtype
