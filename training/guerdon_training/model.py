@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Pooling
+from guerdon_service.core.positions import reserved_positions
 from guerdon_service.core.tokenizer_files import check_tokenizer
 from guerdon_service.core.weights_package import install_command
 from guerdon_training.config import BaseConfig, LoraConfig
@@ -172,12 +173,26 @@ def check_max_tokens(folder: Path, max_tokens: int, setting: str = "max_tokens")
     Raises:
         InvalidInput: `max_tokens` is above what the base reads.
     """
-    most = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", max_tokens)
-    if max_tokens > most:
+    most = _most_tokens(AutoConfig.from_pretrained(folder).get_text_config())
+    if most is not None and max_tokens > most:
         raise InvalidInput(
             f"config {setting} is {max_tokens}, but the base reads {most} at most; lower it",
             param=setting.split()[0],
         )
+
+
+def _most_tokens(config: Any) -> int | None:
+    """Positions that tokens can have, by a configuration of text; None where it sets no end.
+
+    RoPE may be stretched over more than the base was first trained on. Where each kind of layer has settings
+    of its own, the configuration's number holds.
+    """
+    most = getattr(config, "max_position_embeddings", None)
+    if most is None:
+        return None
+    rope = getattr(config, "rope_parameters", None) or {}
+    stretched = rope.get("factor", 1.0) * (rope.get("original_max_position_embeddings") or most)
+    return max(most, int(stretched)) - reserved_positions(config)
 
 
 def check_pooling(pooling: str) -> Pooling:
