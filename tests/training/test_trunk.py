@@ -1,12 +1,12 @@
 """The split forward that trains is the model's own forward, gradients included."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
-from transformers import BloomConfig, Gemma3Config, LlamaConfig, PreTrainedConfig, RobertaConfig
 
 from guerdon_service.backends import native_bf16
 from guerdon_service.core.errors import InvalidInput
@@ -83,40 +83,40 @@ def test_what_no_recipe_trains_is_refused(tiny_base: BaseConfig) -> None:
         base_folder(BaseConfig("no_such_base", "model"))
 
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}
+
+
 @pytest.mark.parametrize(
-    ("config", "most"),
+    ("family", "positions", "rope", "most"),
     [
-        (LlamaConfig(max_position_embeddings=512), 512),
-        (LlamaConfig(max_position_embeddings=512, rope_scaling={"rope_type": "linear", "factor": 4.0}), 2048),
-        (
-            LlamaConfig(
-                max_position_embeddings=1024,
-                rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
-            ),
-            2048,
-        ),
-        (
-            LlamaConfig(
-                max_position_embeddings=4096,
-                rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512},
-            ),
-            4096,
-        ),
-        (Gemma3Config(text_config={"max_position_embeddings": 512}), 512),
-        (RobertaConfig(max_position_embeddings=514), 512),
-        (BloomConfig(), None),
+        ("llama", 512, {}, 512),
+        ("llama", 512, {"rope_type": "linear", "factor": 4.0}, 2048),
+        ("llama", 1024, YARN, 2048),
+        ("llama", 4096, YARN, 4096),
+        ("roberta", 514, {}, 512),
     ],
 )
 def test_a_base_reads_as_many_tokens_as_have_positions(
-    tmp_path: Path, config: PreTrainedConfig, most: int | None
+    tmp_path: Path, family: str, positions: int, rope: dict[str, Any], most: int
 ) -> None:
-    config.save_pretrained(tmp_path)
-    check_max_tokens(tmp_path, most or 10**6)
-    if most is not None:
-        with pytest.raises(
-            InvalidInput, match=f"config max_tokens is {most + 1}, but the base reads {most} at"
-        ):
-            check_max_tokens(tmp_path, most + 1)
+    base = {"model_type": family, "max_position_embeddings": positions, "rope_scaling": rope or None}
+    _check_most(tmp_path, base, most)
+
+
+def test_the_text_of_a_base_of_several_parts_is_asked_for_its_positions(tmp_path: Path) -> None:
+    _check_most(tmp_path, {"model_type": "gemma3", "text_config": {"max_position_embeddings": 512}}, 512)
+
+
+def test_a_base_without_positions_reads_any_number(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bloom"}))
+    check_max_tokens(tmp_path, 10**6)
+
+
+def _check_most(folder: Path, base: dict[str, Any], most: int) -> None:
+    (folder / "config.json").write_text(json.dumps(base))
+    check_max_tokens(folder, most)
+    with pytest.raises(InvalidInput, match=f"max_tokens is {most + 1}, but the base reads {most} at most"):
+        check_max_tokens(folder, most + 1)
 
 
 def test_this_cpu_is_known_as_the_service_knows_it() -> None:

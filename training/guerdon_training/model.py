@@ -187,7 +187,7 @@ def _most_tokens(config: Any) -> int | None:
     RoPE may be stretched over more than the base was first trained on. Where each kind of layer has settings
     of its own, the configuration's number holds.
     """
-    most = getattr(config, "max_position_embeddings", None)
+    most: int | None = getattr(config, "max_position_embeddings", None)
     if most is None:
         return None
     rope = getattr(config, "rope_parameters", None) or {}
