@@ -76,10 +76,6 @@ BAD: dict[str, tuple[Any, str]] = {
     "endless gap": (PAIR | {"rank_gap": float("inf")}, "rank_gap must be .* finite; fix the line"),
     "gap of 400 digits": (PAIR | {"rank_gap": 10**400}, "rank_gap must be .* finite; fix the line"),
     "endless margin": (PAIR | {"margin": float("inf")}, "margin must be .* finite; fix the line"),
-    "voted for rejected": (
-        PAIR | {"votes": {"chosen": 0, "rejected": 5}},
-        "has more votes for rejected than for chosen; swap the two",
-    ),
 }
 
 

@@ -148,6 +148,16 @@ def test_what_a_pair_says(pair: PreferencePair, objective: ObjectiveConfig, targ
     assert found.target == target
 
 
+@pytest.mark.parametrize("kind", ["pairwise", "davidson"])
+def test_votes_against_the_chosen_response_are_refused_where_they_are_the_label(kind: str) -> None:
+    outvoted = Tagged(replace(PLAIN, votes=Votes(1, 3, 1), place="pairs.jsonl:7"), 0)
+    tied = Tagged(replace(PLAIN, votes=Votes(tie=1)), 0)
+    hard, _ = with_targets([outvoted, tied], ObjectiveConfig(kind), 0.1, {})
+    assert hard.target == Target(0.9)
+    with pytest.raises(InvalidInput, match=r"^pairs\.jsonl:7 has more votes for rejected .*labels: hard"):
+        with_targets([outvoted, tied], ObjectiveConfig(kind, "votes"), 0.1, {})
+
+
 @pytest.mark.parametrize(
     "objective",
     [ObjectiveConfig(labels="votes"), ObjectiveConfig(margin="rank_gap"), ObjectiveConfig("davidson")],

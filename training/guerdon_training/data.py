@@ -163,6 +163,4 @@ def _votes(record: Record) -> Votes | None:
     votes = Votes(**value)
     if min(value.values(), default=0) < 0 or votes.num == 0:
         raise record.bad("votes must be counts, at least one above 0; fix the line, or leave votes out")
-    if votes.rejected > votes.chosen:
-        raise record.bad("has more votes for rejected than for chosen; swap the two, and their votes")
     return votes

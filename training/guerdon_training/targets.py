@@ -20,7 +20,7 @@ def with_targets(
 
     Raises:
         InvalidInput: a column that the objective needs is in no pair, or a label says nothing: its source's
-            annotators agree by chance.
+            annotators agree by chance, or the votes that it is taken from are against it.
     """
     _check_columns([t.pair for t in tagged], objective)
 
@@ -37,6 +37,12 @@ def _label(pair: PreferencePair, objective: ObjectiveConfig, flip_rate: float) -
     """Probability that the chosen response is judged better, and, where ties count, that neither is."""
     votes = pair.votes
     if votes is not None and objective.labels == "votes":
+        if votes.rejected > votes.chosen:
+            raise InvalidInput(
+                f"{pair.place} has more votes for rejected than for chosen, and config objective.labels is "
+                "votes; drop the line, or set objective.labels: hard, which believes chosen",
+                param="data.train",
+            )
         if objective.uses_ties:
             return votes.chosen / votes.num, votes.tie / votes.num
         return (votes.chosen + votes.tie / 2) / votes.num, 0.0
