@@ -10,7 +10,6 @@ from scipy import stats
 
 from guerdon_service.core.certificate import Check
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
-from guerdon_service.core.evaluation_summary import Figure, Summary
 from guerdon_service.core.manifest import Head, Profile
 from guerdon_service.core.registry import GateCheck, ModelVersion
 from guerdon_service.registry.evidence import Evidence, Latency
@@ -139,12 +138,12 @@ def asked_with_margin(margin: float) -> Evidence:
     return evaluated(query=EvaluationQuery("m@2", "held-out.jsonl", "m", margin=margin))
 
 
-def elsewhere(delta: float, half: float, **changes: Any) -> Evaluation:
+def elsewhere(delta: float, half: float, num_prompts: int = 20, **changes: Any) -> Evaluation:
     """Another evaluation of the same two, on other data."""
-    found = Summary(delta=Figure(delta, delta - half, delta + half))
+    found = outcome("worse") | {"delta": interval(delta, half), "num_clusters": num_prompts}
     given = good().evaluation
     assert given is not None
-    return replace(given, id="e2", dataset_sha256="d" * 64, report=None, summary=found, **changes)
+    return replace(given, id="e2", dataset_sha256="d" * 64, report={"comparison": found}, **changes)
 
 
 def test_good_evidence_passes_every_check() -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
-from guerdon_service.core.evaluation_summary import Summary
 from guerdon_service.core.manifest import Profile
 from tests.fakes import manifest
 from tests.registry.test_gate import HELD_OUT, TRAIN, VALID, elsewhere, evaluated, good, told, version
@@ -21,7 +20,8 @@ from tests.registry.test_gate import HELD_OUT, TRAIN, VALID, elsewhere, evaluate
         elsewhere(-0.05, 0.02, baseline_digest="x"),
         elsewhere(-0.05, 0.02, state="failed"),
         elsewhere(-0.05, 0.02, query=EvaluationQuery("m@2", "other.jsonl", "m", profile="both")),
-        replace(elsewhere(-0.05, 0.02), summary=Summary()),
+        elsewhere(-0.50, 0.30, num_prompts=19),  # which the gate would not take for it either
+        replace(elsewhere(-0.05, 0.02), report={}),
     ],
 )
 def test_other_evaluations_that_say_nothing_against_it(other: Evaluation) -> None:

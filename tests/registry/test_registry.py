@@ -15,6 +15,7 @@ from guerdon_service.state.database import Database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.registry.replica import Replica, empty_service, replica, with_registry
+from tests.registry.test_gate import outcome
 
 WHY = "the pager rings and 2 is known good"
 
@@ -138,7 +139,7 @@ async def test_an_evaluation_that_is_not_named_speaks_against_it_too(database: D
     store.create(Evaluation("e7", "queued", query, "m@2", "digest-2", "m@1", "digest-1", "f" * 64, 9, 9, 1.0))
     store.claim("w", 1.0, 1.0)
     delta = {"value": -0.05, "low": -0.07, "high": -0.03}
-    store.finish("e7", "w", {"comparison": {"verdict": "worse", "delta": delta}})
+    store.finish("e7", "w", {"comparison": outcome("worse") | {"delta": delta}})
     async with replica(database) as one:
         await one.registry.register("m", "2", "ops")
         with pytest.raises(GateRefused, match=r"other evaluations: e7 is worse: -0\.050"):

@@ -24,7 +24,8 @@ class Evidence:
     on_disk: the manifest that its artifact has now, or why the artifact was refused.
     incumbent, incumbent_manifest, latency: None for the first version of a name.
     certificate: what the candidate showed before it became ready.
-    evaluation: the one that was named. others: all that there are, without their reports.
+    evaluation: the one that was named. others: all that there are; those of these two have
+        their reports.
     stopped: why judgements on live traffic have stopped it; None where they have not.
     """
 

@@ -67,9 +67,19 @@ class Gatherer:
             incumbent=incumbent,
             incumbent_manifest=theirs.model.manifest if theirs else None,
             evaluation=evaluation,
-            others=await asyncio.to_thread(self.evaluations.all),
+            others=await asyncio.to_thread(self._others, candidate, incumbent),
             latency=await _latency(ours, theirs),
             stopped=stopped,
+        )
+
+    def _others(self, candidate: ModelVersion, incumbent: ModelVersion | None) -> tuple[Evaluation, ...]:
+        """Every evaluation; with its report, which lists lack, where it is of these two."""
+        two = candidate.digest, incumbent.digest if incumbent else None
+        return tuple(
+            (self.evaluations.get(other.id) or other)
+            if (other.candidate_digest, other.baseline_digest) == two
+            else other
+            for other in self.evaluations.all()
         )
 
 

@@ -61,7 +61,7 @@ def view(report: Mapping[str, Any]) -> ReportView:
         num_items=report["data"]["num_items"],
         num_refused=candidate["num_refused"],
         num_refused_baseline=baseline.get("num_refused"),
-        whole=_outcome(comparison) if comparison else None,
+        whole=compared(report),
         by_slice={key: _outcome(part) for key, part in (comparison or {}).get("slices", {}).items()},
         slices=tuple(_slice(part) for part in candidate.get("slices", ())),
         ece=_interval(calibration["error"]["ece"]) if calibration else None,
@@ -69,6 +69,12 @@ def view(report: Mapping[str, Any]) -> ReportView:
         length_correlation=length["correlation"] if length else None,
         baseline_length_correlation=(baseline.get("length") or {}).get("correlation"),
     )
+
+
+def compared(report: Mapping[str, Any]) -> Outcome | None:
+    """Candidate against baseline on everything; None where there was no baseline."""
+    comparison = report.get("comparison")
+    return _outcome(comparison) if comparison else None
 
 
 def _outcome(part: Mapping[str, Any]) -> Outcome:

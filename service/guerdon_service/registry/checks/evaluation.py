@@ -4,8 +4,10 @@ from guerdon_service.core.evaluation import Evaluation
 from guerdon_service.core.lineage import calibrated_on, lineages
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import GateCheck
+from guerdon_service.registry.checks.comparison import MIN_PROMPTS
 from guerdon_service.registry.evidence import NO_INCUMBENT, NO_REPORT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
+from guerdon_service.registry.report_view import Outcome, compared
 
 
 def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
@@ -33,15 +35,19 @@ def evaluation(evidence: Evidence, _: GatePolicy) -> GateCheck:
 
 
 def others(evidence: Evidence, policy: GatePolicy) -> GateCheck:
-    """No other finished one of these two digests, on other data, is ``worse`` at the margin that the gate
-    allows: who asks names the evaluation, and could leave out what speaks against it.
+    """No other finished one of these two digests, on enough prompts of other data, is ``worse`` at the margin
+    that the gate allows: who asks names the evaluation, and could leave out what speaks against it.
     """
     if evidence.incumbent is None:
         return not_asked("other evaluations", NO_INCUMBENT)
-    theirs = [other for other in evidence.others if _is_of_the_same_two(other, evidence)]
-    bad = [other for other in theirs if _is_worse(other, policy.max_margin)]
-    told = "; ".join(f"{other.id} is worse: {_delta(other)}" for other in bad)
-    return GateCheck("other evaluations", not bad, told or f"none of {len(theirs)} speaks against it")
+    theirs = [(o.id, _outcome(o)) for o in evidence.others if _is_of_the_same_two(o, evidence)]
+    bad = [
+        f"{id_} is worse: {found.delta.value:+.3f} [{found.delta.low:+.3f}, {found.delta.high:+.3f}]"
+        for id_, found in theirs
+        if found is not None and _is_worse(found, policy.max_margin)
+    ]
+    told = "; ".join(bad) or f"none of {len(theirs)} speaks against it"
+    return GateCheck("other evaluations", not bad, told)
 
 
 def leakage(evidence: Evidence, _: GatePolicy) -> GateCheck:
@@ -96,15 +102,14 @@ def _is_of_the_same_two(other: Evaluation, evidence: Evidence) -> bool:
     )
 
 
-def _is_worse(other: Evaluation, margin: float) -> bool:
-    """As the verdict of `compare_paired` at that margin, whatever it was asked with."""
-    delta = other.summary.delta
-    return delta is not None and delta.high < 0.0 and delta.low <= -margin
+def _outcome(other: Evaluation) -> Outcome | None:
+    return compared(other.report) if other.report else None
 
 
-def _delta(other: Evaluation) -> str:
-    delta = other.summary.delta
-    return f"{delta.value:+.3f} [{delta.low:+.3f}, {delta.high:+.3f}]" if delta else ""
+def _is_worse(found: Outcome, margin: float) -> bool:
+    """On enough prompts; as the verdict of `compare_paired` at that margin, whatever it was asked with."""
+    enough = found.num_prompts >= MIN_PROMPTS
+    return enough and found.delta.high < 0.0 and found.delta.low <= -margin
 
 
 def _not_default(profile: str | None, evidence: Evidence) -> str:
