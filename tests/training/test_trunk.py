@@ -1,7 +1,9 @@
 """The split forward that trains is the model's own forward, gradients included."""
 
 import json
+import platform
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import peft
@@ -121,6 +123,14 @@ def _check_most(folder: Path, base: dict[str, Any], most: int) -> None:
 
 def test_this_cpu_is_known_as_the_service_knows_it() -> None:
     assert trunk.has_native_bf16() == native_bf16.has_native_bf16()
+
+
+@pytest.mark.parametrize("known", [trunk.has_native_bf16, native_bf16.has_native_bf16])
+def test_a_torch_without_onednn_has_no_native_bf16(known: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())  # its operators are not there then
+    assert known.__wrapped__() is False
 
 
 @pytest.mark.parametrize("native", [False, True])

@@ -29,7 +29,7 @@ from guerdon_training.model import base_folder, build_model, load_tokenizer
 from guerdon_training.rows import Comparison, Rows, build_rows
 from guerdon_training.steps import epoch_steps
 from guerdon_training.tagging import tag
-from guerdon_training.trunk import SplitEncoder
+from guerdon_training.trunk import SplitEncoder, has_native_bf16
 
 MICRO_BATCH = 16
 """Pairs of one forward of the plain loop: as many as keep its padding low, yet its products large."""
@@ -39,8 +39,9 @@ def measure_speed(config: RewardConfig, num_pairs: int, rounds: int) -> Speeds:
     """An epoch of each, over the first pairs of ``data.train`` that train a head.
 
     The unit is a token of both responses of every pair, prompts included. Ours: frozen layers once, bf16
-    products, each response of a prompt once, sorted by length. Plain: the same model, dtype and pairs a step,
-    chosen and rejected in one batch, and no dropout either, which would make its attention slow on a CPU.
+    products where the CPU has them, each response of a prompt once, sorted by length. Plain: the same model,
+    dtype and pairs a step, chosen and rejected in one batch, and no dropout either, which would make its
+    attention slow on a CPU.
     """
     torch.set_num_threads(config.optim.num_threads)
     folder = base_folder(config.base)
@@ -109,7 +110,7 @@ def _plain(config: RewardConfig, rows: Rows, tokenizer: PreTrainedTokenizerBase)
         per_device_train_batch_size=MICRO_BATCH,
         gradient_accumulation_steps=max(1, config.optim.pairs_per_step // MICRO_BATCH),
         learning_rate=config.optim.learning_rate,
-        bf16=True,
+        bf16=has_native_bf16(),
         use_cpu=True,
         report_to=[],
         save_strategy="no",
