@@ -351,18 +351,24 @@ def test_a_bad_config_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    "key",
-    ["optim.gamma", "optim.lam", "optim.value_learning_rate", "optim.value_clip", "optim.value_weight"],
+    ("key", "default"),
+    [
+        ("optim.gamma", "1.0"),
+        ("optim.lam", "0.95"),
+        ("optim.value_learning_rate", "0.0"),
+        ("optim.value_clip", "0.2"),
+        ("optim.value_weight", "0.1"),
+    ],
 )
-def test_a_setting_of_the_critic_is_refused_by_rloo(policy_folder: Path, key: str) -> None:
+def test_a_setting_of_the_critic_is_refused_by_rloo(policy_folder: Path, key: str, default: str) -> None:
     config: Any = config_of(policy_folder, "rloo")
     check_ppo(config)
-    _refused(replace(config, optim=replace(config.optim, **{key.removeprefix("optim."): 0.5})), key)
+    _refused(replace(config, optim=replace(config.optim, **{key.removeprefix("optim."): 0.5})), key, default)
 
 
 def test_whitened_token_rewards_are_refused_by_rloo(policy_folder: Path) -> None:
     check_ppo(config_of(policy_folder, scores=ScoreRule(whiten=True)))
-    _refused(config_of(policy_folder, "rloo", scores=ScoreRule(whiten=True)), "scores.whiten")
+    _refused(config_of(policy_folder, "rloo", scores=ScoreRule(whiten=True)), "scores.whiten", "false")
 
 
 @pytest.mark.parametrize("name", ["reward", "gold"])
@@ -373,15 +379,15 @@ def test_a_setting_that_the_reward_would_not_read_is_refused(
     one, two = (str(tmp_path / "one"),), (str(tmp_path / "one"), str(tmp_path / "two"))
     check_ppo(replace(config, **{name: ScoreSource(two, conservatism=0.5)}))
     check_ppo(replace(config, **{name: ScoreSource(one, profile="careful")}))
-    _refused(replace(config, **{name: ScoreSource(one, conservatism=0.5)}), f"{name}.conservatism")
+    _refused(replace(config, **{name: ScoreSource(one, conservatism=0.5)}), f"{name}.conservatism", "0.0")
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "implicit_reward.json").write_text("{}")
     check_ppo(replace(config, **{name: ScoreSource(one)}))
-    _refused(replace(config, **{name: ScoreSource(one, profile="careful")}), f"{name}.profile")
+    _refused(replace(config, **{name: ScoreSource(one, profile="careful")}), f"{name}.profile", '""')
 
 
-def _refused(config: PpoConfig, key: str) -> None:
-    with pytest.raises(InvalidInput, match=f"^config {key} .*; leave it out$") as caught:
+def _refused(config: PpoConfig, key: str, default: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^config {key} .*; leave it out, or set {default}$") as caught:
         check_ppo(config)
     assert caught.value.param == key
 

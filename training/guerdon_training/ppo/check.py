@@ -66,14 +66,17 @@ def check_ppo(config: PpoConfig) -> None:
 
 
 def _unused_by_rloo(config: PpoConfig) -> dict[str, bool]:
-    default = {f.name: f.default for f in fields(PpoOptim)}
     names = ("gamma", "lam", "value_learning_rate", "value_clip", "value_weight")
-    changed = {f"optim.{name}": getattr(config.optim, name) != default[name] for name in names}
+    unused = {
+        f"optim.{f.name}": (f.default, getattr(config.optim, f.name))
+        for f in fields(PpoOptim)
+        if f.name in names
+    }
+    unused["scores.whiten"] = (False, config.scores.whiten)
     return {
-        f"{key} is of the critic and of token rewards, and rloo has neither; leave it out": (
-            config.algorithm == "rloo" and given
-        )
-        for key, given in (changed | {"scores.whiten": config.scores.whiten}).items()
+        f"{key} is of the critic and of token rewards, and rloo has neither; "
+        f"leave it out, or set {str(default).lower()}": config.algorithm == "rloo" and given != default
+        for key, (default, given) in unused.items()
     }
 
 
@@ -88,10 +91,10 @@ def _source_problems(name: str, source: ScoreSource, *, required: bool) -> dict[
         f"{name}.conservatism goes with {name}.artifacts; a service keeps it in its own settings": bool(
             source.conservatism and source.url
         ),
-        f"{name}.conservatism weighs how far artifacts disagree, and there is one; leave it out": bool(
+        f"{name}.conservatism weighs how far several artifacts disagree; leave it out, or set 0.0": bool(
             source.conservatism and one
         ),
-        f"{name}.profile is of a reward model, and {one} is a policy; leave it out": bool(
+        f'{name}.profile is of a reward model, and {one} is a policy; leave it out, or set ""': bool(
             source.profile and is_policy
         ),
     }
