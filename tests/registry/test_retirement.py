@@ -85,6 +85,45 @@ async def test_what_an_alias_needs_stays_when_nobody_works_with_it(database: Dat
         assert await loaded(one) == {"1", "2", "3"}, "the version before, the champion and the candidate"
 
 
+async def test_a_version_of_the_settings_stays_when_nobody_works_with_it(database: Database) -> None:
+    async with replica(database, follows=False) as one:
+        for version in ("2", "3", "4", "5"):
+            await one.registry.register("m", version, "ops")
+        assert await loaded(one) == {"1", "5"}
+        await one.registry.adopt(ModelSpec("m", "2"))
+        async with one.registry.keep_loaded("m", "3"):
+            await one.registry.adopt(ModelSpec("m", "3"))
+        for version in ("2", "4"):
+            async with one.registry.keep_loaded("m", version):
+                pass
+            assert await loaded(one) == {"1", "2", "3", "5"}, "4 was loaded for this alone"
+        await one.registry.register("m", "6", "ops")
+        assert await loaded(one) == {"1", "6"}
+
+
+async def test_what_was_loaded_for_one_goes_when_the_last_has_worked_with_it(database: Database) -> None:
+    store = SqlEvaluationStore(database)
+    async with replica(database, follows=False) as one:
+        for version in ("2", "3"):
+            await one.registry.register("m", version, "ops")
+        assert await loaded(one) == {"1", "3"}
+        async with one.registry.keep_loaded("m", "2"):  # who starts an evaluation
+            store.create(evaluation_of("m@2", "m@1"))
+        assert await loaded(one) == {"1", "2", "3"}, "it is open"
+        async with one.registry.keep_loaded("m", "2"):  # who works on it, here
+            store.cancel("e1")
+        assert await loaded(one) == {"1", "3"}
+
+
+async def test_what_an_alias_left_goes_when_nobody_works_with_it_any_more(database: Database) -> None:
+    async with replica(database, follows=False) as one:
+        await one.registry.register("m", "2", "ops")
+        async with one.registry.keep_loaded("m", "2"):
+            await one.registry.register("m", "3", "ops")
+            assert await loaded(one) == {"1", "2", "3"}
+        assert await loaded(one) == {"1", "3"}
+
+
 async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(database: Database) -> None:
     told = (
         r"^version 2 of m is registered, and not loaded as no alias keeps it: guerdon models promote m 2 "

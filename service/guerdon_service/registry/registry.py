@@ -139,6 +139,7 @@ class Registry:
         # From where it is now, wherever it was registered from.
         async with self._holder.loaded(version, spec, forgets=is_new):
             await asyncio.to_thread(self._store.add_version, version)
+            self._retirement.keep(version)
             if champion is None:
                 await self._crown(version)
             else:
@@ -148,7 +149,7 @@ class Registry:
     @asynccontextmanager
     async def keep_loaded(self, name: str, version: str) -> AsyncIterator[None]:
         """Entered once a registered version answers on this replica, which keeps it until this is left; then
-        it goes, where nothing else needs it. No alias moves.
+        it goes, where it was loaded for this and nothing else needs it. No alias moves.
 
         Raises:
             UnknownModel: no such name or version, or its artifact is not here.
@@ -157,7 +158,8 @@ class Registry:
         """
         found = registered_version(await self.history(name), version)
         async with AsyncExitStack() as held:
-            held.callback(self._retirement.begin, name)
+            self._retirement.lend(found)
+            held.callback(self._retirement.begin_lent, found)
             try:
                 await held.enter_async_context(self._holder.loaded(found, forgets=True))
             except InvalidInput as err:

@@ -23,6 +23,7 @@ class Retirement:
         self._evaluations = evaluations
         self._catalog = catalog
         self._held: Counter[tuple[str, str]] = Counter()
+        self._lent: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextmanager
@@ -35,11 +36,26 @@ class Retirement:
         finally:
             self._held[key] -= 1
 
+    def lend(self, version: ModelVersion) -> None:
+        """Who works with it loads it now, several at a time perhaps; see `begin_lent`."""
+        if not self._catalog.is_loaded(version.name, version.version):
+            self._lent.add((version.name, version.version))
+
+    def keep(self, version: ModelVersion) -> None:
+        """The settings name it: it stays until an alias moves, though somebody may have loaded it before."""
+        self._lent.discard((version.name, version.version))
+
+    def begin_lent(self, version: ModelVersion) -> None:
+        """Retire a version that was loaded for who worked with it, or that an alias left meanwhile."""
+        if (version.name, version.version) in self._lent:
+            self._begin(version.name, {version.version})
+
     def begin(self, name: str) -> None:
-        """Retire what a move of an alias of `name`, or who worked with it, left behind; its queue may take a
-        while to empty.
-        """
-        task = asyncio.create_task(self._retire(name))
+        """Retire what a move of an alias of `name` left behind; its queue may take a while to empty."""
+        self._begin(name)
+
+    def _begin(self, name: str, only: set[str] | None = None) -> None:
+        task = asyncio.create_task(self._retire(name, only))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -60,17 +76,21 @@ class Retirement:
     def _tell(self, history: ModelHistory) -> None:
         self._catalog.know(history.name, (version.version for version in history.versions))
 
-    async def _retire(self, name: str) -> None:
+    async def _retire(self, name: str, only: set[str] | None) -> None:
         try:
             history = await asyncio.to_thread(self._store.history, name)
             needed = needed_versions(history, await asyncio.to_thread(self._evaluations.all))
         except NotReady:
             return  # the next move will do it
         self._tell(history)
+        if only is None:  # what an alias left, and is worked with still, goes after that
+            aliased = needed_versions(history, ())
+            self._lent |= {(name, v.version) for v in history.versions if v.version not in aliased}
         registered = {version.version for version in history.versions} - needed
+        candidates = registered if only is None else registered & only
         for info in self._catalog.infos():
             is_idle = info.state != "loading" and not self._held[name, info.version]
-            if info.name == name and info.version in registered and is_idle:
+            if info.name == name and info.version in candidates and is_idle:
                 with suppress(GuerdonError):  # an alias here, or an ensemble, has it still
                     await self._catalog.unload(f"{name}@{info.version}")
                     log.info("version unloaded", extra={"model": f"{name}@{info.version}"})
