@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guerdon_service.backends.load import load_classifier
+from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.torch_backend import TorchBackend
 from guerdon_service.core.encoded import Encoded
@@ -158,6 +159,8 @@ def test_padding_is_at_most_seven_rows() -> None:
 def test_fixed_rows_as_on_cuda_are_pure_and_right(arch: str, dtype: str) -> None:
     artifact = tiny_artifact(arch, 2)
     model = load_classifier(artifact, getattr(torch, dtype), "cpu")
+    if computed_in(getattr(torch, dtype), "cpu") == torch.float32:
+        model = model.float()
     prepack(model.base_model)
     fixed = TorchBackend(model, artifact.manifest, dtype, fixed_rows=512)
     scores, stats = fixed.forward(MIX)
