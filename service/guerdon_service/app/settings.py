@@ -138,7 +138,7 @@ class ShadowSettings(BaseModel):
     shadow_share: Share = 0.0
     """Of requests that the candidate scores too, without answering."""
     canary_share: Share = 0.0
-    """Of prompts that the candidate answers."""
+    """Of requests that the candidate answers, by their first prompt; none of the bulk lane."""
     canary_tenants: frozenset[ModelName] = frozenset()
     """API keys whose requests the candidate answers, all of them."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
