@@ -82,7 +82,12 @@ class Loader:
         return load
 
     async def _load(self, version: ModelVersion, like: ModelSpec | None) -> None:
-        source = await asyncio.to_thread(self._artifacts.local, version.source, version.digest)
         served = next((slot.spec for slot in self._catalog.slots(version.name)), None)
-        spec = replace(like or served or self._template, name=version.name, source=source)
+        spec = replace(like or served or self._template, name=version.name, source=version.source)
+        try:
+            source = await asyncio.to_thread(self._artifacts.local, version.source, version.digest)
+        except MissingArtifact as err:
+            self._catalog.refuse(spec, version.version, err.message)
+            raise
+        spec = replace(spec, source=source)
         await self._catalog.load_version(spec, version.version, version.digest)

@@ -117,6 +117,12 @@ class Catalog:
         self._put(key, Slot(spec, self._scorer(model, label), label=label))
         return self.info(reference)
 
+    def refuse(self, spec: ModelSpec, version: str, reason: str) -> None:
+        """List a version that is not there to be loaded as failed, as one that was refused is."""
+        key = (spec.name, version)
+        label = self._label(key) or (f"{spec.name}@{version}" if self.slots(spec.name) else spec.name)
+        self._put(key, Slot(spec, failure=reason, label=label))
+
     async def unload(self, reference: str) -> None:
         """Answer what waits, then free one version, or every version of a bare name.
 
