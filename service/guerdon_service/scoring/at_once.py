@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,11 +25,15 @@ async def at_once(work: Callable[[int], Awaitable[T]], num: int, limit: int) -> 
                 failures[i] = err
                 raise
 
+    # No TaskGroup: that of Python 3.11 loses a cancellation from outside that meets a failure.
+    tasks = [asyncio.create_task(take()) for _ in range(min(num, limit))]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(num, limit)):
-                group.create_task(take())
-    except ExceptionGroup:
-        first = failures[min(failures)]
-        raise first from first.__cause__
+        with suppress(Exception):  # raised below
+            await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if failures:
+        raise failures[min(failures)]
     return [found[i] for i in range(num)]
