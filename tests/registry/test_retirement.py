@@ -98,7 +98,23 @@ async def test_a_version_of_the_settings_stays_when_nobody_works_with_it(databas
                 pass
             assert await loaded(one) == {"1", "2", "3", "5"}, "4 was loaded for this alone"
         await one.registry.register("m", "6", "ops")
-        assert await loaded(one) == {"1", "6"}
+        assert await loaded(one) == {"1", "2", "3", "6"}, "5 was nobody's but its alias's"
+
+
+async def test_a_version_of_the_settings_stays_whatever_is_followed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    with opened(url) as ours, opened(url) as theirs:
+        async with replica(ours, follows=False) as one:
+            for version in ("2", "3"):
+                await one.registry.register("m", version, "ops")
+            async with replica(theirs, "2", follows=False) as two:
+                assert await loaded(two) == {"1", "2", "3"}, "the candidate came after it"
+                await one.registry.register("m", "4", "ops")
+                await forced(one, "4")
+                await two.registry.sync()  # begins to load it
+                await two.registry.idle()
+                await two.registry.sync()  # flips
+                assert await loaded(two) == {"1", "2", "4"} and await two.ask() == "4"
 
 
 async def test_what_was_loaded_for_one_goes_when_the_last_has_worked_with_it(database: Database) -> None:
@@ -151,7 +167,8 @@ async def test_who_asks_for_a_version_that_was_let_go_is_told_what_keeps_one(dat
 
 
 async def test_the_version_before_stays_to_be_rolled_back_to_at_once(database: Database) -> None:
-    async with replica(database, follows=False) as one:
+    async with replica(database, None, follows=False) as one:
+        await one.registry.register("m", "1", "ops")
         for version in ("2", "3"):
             await one.registry.register("m", version, "ops")
             await forced(one, version)

@@ -118,8 +118,8 @@ class Registry:
         """Load a configured model, and register it as the version that its manifest states.
 
         It becomes champion where its name has none. Otherwise the champion is loaded first, so that this
-        replica never answers with another version than the others. An ensemble is made of versions and is
-        none: it is loaded alone.
+        replica never answers with another version than the others. What the settings name stays loaded,
+        wherever aliases move. An ensemble is made of versions and is none: it is loaded alone.
 
         Raises:
             InvalidInput: the artifact is refused, or is registered with another digest.
@@ -139,7 +139,7 @@ class Registry:
         # From where it is now, wherever it was registered from.
         async with self._holder.loaded(version, spec, forgets=is_new):
             await asyncio.to_thread(self._store.add_version, version)
-            self._retirement.keep(version)
+            (self._retirement.pin if by == SETTINGS else self._retirement.keep)(version)
             if champion is None:
                 await self._crown(version)
             else:

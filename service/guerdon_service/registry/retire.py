@@ -24,6 +24,7 @@ class Retirement:
         self._catalog = catalog
         self._held: Counter[tuple[str, str]] = Counter()
         self._lent: set[tuple[str, str]] = set()
+        self._pinned: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextmanager
@@ -42,8 +43,12 @@ class Retirement:
             self._lent.add((version.name, version.version))
 
     def keep(self, version: ModelVersion) -> None:
-        """The settings name it: it stays until an alias moves, though somebody may have loaded it before."""
+        """It was asked for by itself: it stays until an alias moves, though somebody may have it on loan."""
         self._lent.discard((version.name, version.version))
+
+    def pin(self, version: ModelVersion) -> None:
+        """The settings name it: it stays wherever aliases move, as the next start would load it again."""
+        self._pinned.add((version.name, version.version))
 
     def begin_lent(self, version: ModelVersion) -> None:
         """Retire a version that was loaded for who worked with it, or that an alias left meanwhile."""
@@ -86,6 +91,7 @@ class Retirement:
         if only is None:  # what an alias left, and is worked with still, goes after that
             aliased = needed_versions(history, ())
             self._lent |= {(name, v.version) for v in history.versions if v.version not in aliased}
+        needed |= {version for pinned, version in self._pinned if pinned == name}
         registered = {version.version for version in history.versions} - needed
         candidates = registered if only is None else registered & only
         for info in self._catalog.infos():
