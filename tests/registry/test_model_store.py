@@ -15,7 +15,7 @@ from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.cache.tiered import open_cache
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.conversation import Conversation
-from guerdon_service.core.errors import GateRefused, GuerdonError, InvalidInput
+from guerdon_service.core.errors import GateRefused, GuerdonError, InvalidInput, UnknownModel
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
@@ -89,6 +89,48 @@ def test_a_url_that_changed_in_transit_is_refused_and_nothing_is_kept(root: Path
         ModelStore(root).local(URL)
     assert list((root / FETCHED).iterdir()) == []
     assert not isinstance(refused.value, MissingArtifact), "waiting would not help"
+
+
+def test_a_download_that_is_not_what_was_registered_may_be_it_later(root: Path, bucket: Path) -> None:
+    store, files = ModelStore(root), fsspec.filesystem("memory")
+    digest = read_artifact(str(bucket)).manifest.digest
+    files.pipe_file(f"{URL}/config.json", b"{}")
+    with pytest.raises(MissingArtifact, match="changed after its manifest"):
+        store.local(URL, digest)
+    for path in (root / "tiny-1").iterdir():
+        files.pipe_file(f"{URL}/{path.name}", path.read_bytes())
+    with pytest.raises(MissingArtifact, match=f"registered is {digest[:12]}; it was damaged on the way"):
+        store.local(URL, digest)
+    assert list((root / FETCHED).iterdir()) == []
+    for path in bucket.iterdir():
+        files.pipe_file(f"{URL}/{path.name}", path.read_bytes())
+    assert store.local(URL, digest) == str(root / FETCHED / digest)
+
+
+async def test_an_adapter_whose_base_is_not_on_this_replica_may_be_whole_later(
+    root: Path, database: Database
+) -> None:
+    base = shutil.copytree(tiny("bert"), root / "base")
+    adapter = save_adapter(root / "lora", base)
+    stores, observer = (SqlRegistryStore(database), SqlEvaluationStore(database)), NullObserver()
+    catalogs = [
+        Catalog(load_model, Limits(), open_cache(observer), ThreadPoolExecutor(2), observer) for _ in range(2)
+    ]
+    here, there = (Registry(*stores, made, ModelStore(root), ModelSpec("", "")) for made in catalogs)
+    try:
+        version = (await there.register("m", "lora", "ops")).version
+        base.rename(root / "elsewhere")
+        with pytest.raises(UnknownModel, match="is not where it was, or not whole on this replica yet"):
+            async with here.keep_loaded("m", version):
+                pass
+        assert ModelStore(root).local(str(adapter)) == str(adapter), "who reads what is new refuses it"
+        (root / "elsewhere").rename(base)
+        async with here.keep_loaded("m", version):
+            assert catalogs[0].is_loaded("m", version)
+        await here.idle()
+    finally:
+        for catalog in catalogs:
+            await catalog.close()
 
 
 def test_what_is_not_here_is_told_from_what_is_refused(root: Path, bucket: Path) -> None:

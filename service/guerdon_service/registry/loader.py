@@ -12,7 +12,9 @@ from guerdon_service.scoring.catalog import Catalog
 
 
 class MissingArtifact(InvalidInput):
-    """There is nothing at a source on this machine now; another replica may have it, and this one later."""
+    """An artifact, or a part of it, is not on this machine now; another replica may have it, and this one
+    later.
+    """
 
 
 class Artifacts(Protocol):
@@ -27,7 +29,7 @@ class Artifacts(Protocol):
         ...
 
     def local(self, source: str, digest: str | None = None) -> str:
-        """A source on this machine; `MissingArtifact` where nothing is there."""
+        """A source on this machine; `MissingArtifact` where it is not, or is not `digest` and whole."""
         ...
 
     def read(self, source: str, name: str) -> Manifest:

@@ -2,6 +2,8 @@
 
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,27 +64,28 @@ class ModelStore:
     def local(self, source: str, digest: str | None = None) -> str:
         """A source on this machine; what comes from a URL is fetched unless its digest is here.
 
+        Args:
+            digest: what was registered. It was whole then, so that a part that is not here, and a download
+                of anything else, are faults of this machine, or of the moment.
+
         Raises:
-            MissingArtifact: no such folder, or the URL cannot be read.
+            MissingArtifact: no such folder, or the URL cannot be read; with `digest` also a part, such as
+                an adapter's base, that is not here, and a download that is damaged, or of another artifact.
             InvalidInput: the URL holds no artifact.
             GuerdonError: the store cannot be written to.
         """
         if "://" not in source:
-            _check_here(source)
+            with _not_here():
+                _check_parts(source, digest)
             return source
         kept = self._fetched_folder(source)
-        if digest is not None and (kept / digest).is_dir():
-            return str(kept / digest)
-        partial = kept / f".{uuid.uuid4().hex}"
-        try:
-            _make(partial)
-            _fetch(source, partial)
-            found = read_artifact(str(partial), _last_part(source), self.root).manifest.digest
-            if not (kept / found).is_dir():
-                partial.replace(kept / found)
-            return str(kept / found)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        if digest is None:
+            return str(self._fetched(source, kept))
+        with _not_here():
+            if (kept / digest).is_dir():
+                _check_parts(str(kept / digest), digest)
+                return str(kept / digest)
+            return str(self._fetched(source, kept, digest))
 
     def read(self, source: str, name: str) -> Manifest:
         """The manifest of a local source, every file of it digested now.
@@ -109,6 +112,20 @@ class ModelStore:
                 with path.open("rb") as file:
                     return file.read(MAX_CARD_BYTES).decode("utf-8", errors="replace")
         return None
+
+    def _fetched(self, source: str, kept: Path, digest: str | None = None) -> Path:
+        partial = kept / f".{uuid.uuid4().hex}"
+        try:
+            _make(partial)
+            _fetch(source, partial)
+            found = read_artifact(str(partial), _last_part(source), self.root).manifest.digest
+            if digest is not None and digest != found:
+                raise _other(found, digest)
+            if not (kept / found).is_dir():
+                partial.replace(kept / found)
+            return kept / found
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _fetched_folder(self, source: str) -> Path:
         scheme = source.partition("://")[0]
@@ -138,11 +155,28 @@ def _check_plain(source: str) -> None:
         )
 
 
-def _check_here(source: str) -> None:
+@contextmanager
+def _not_here() -> Iterator[None]:
+    """What is refused within may be otherwise later, or on another replica."""
     try:
-        resolve(source)
+        yield
     except InvalidInput as err:
         raise MissingArtifact(err.message, param=err.param) from err
+
+
+def _check_parts(source: str, digest: str | None) -> None:
+    """Raise `InvalidInput` where `source`, or a part of what was registered, is not here."""
+    folder = resolve(source)
+    if digest is not None:
+        find_layout(folder, read_manifest(folder))
+
+
+def _other(found: str, digest: str) -> InvalidInput:
+    return InvalidInput(
+        f"source is a URL that gave an artifact with digest {found[:12]}, registered is {digest[:12]}; it "
+        "was damaged on the way, or changed: put it back, or register it as a new version",
+        param="source",
+    )
 
 
 def _make(folder: Path) -> None:

@@ -37,8 +37,8 @@ def registered_version(history: ModelHistory, version: str) -> ModelVersion:
 def not_here(version: ModelVersion) -> UnknownModel:
     """In place of an error that names the source of an artifact, which only admins may know."""
     return UnknownModel(
-        f"the artifact of {version.name}@{version.version} is not where it was, or not on this replica "
-        "yet; register it from where it is now",
+        f"the artifact of {version.name}@{version.version} is not where it was, or not whole on this "
+        "replica yet; put it back, or register it from where it is now",
         param="version",
     )
 
