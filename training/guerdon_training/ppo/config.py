@@ -30,7 +30,8 @@ class ScoreSource:
     """Artifacts on this machine, or a running service; exactly one of `artifacts` and `url`.
 
     artifacts: folders; several make an ensemble, ``mean - conservatism * std``.
-    url: ``http://`` or ``grpc://`` of a service; its key, where it asks for one, is in $GUERDON_API_KEY.
+    url: ``http://``, ``https://``, ``grpc://`` or ``grpcs://`` of a service; its key, where it asks for one,
+        is in $GUERDON_API_KEY, and files for TLS are in $GUERDON_CLIENT_TLS_...
     model: ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS`` that the service holds, or an ensemble; "" is its
         default. A run keeps to the version that it means when the run begins.
     profile: "" is the model's default.

@@ -1,6 +1,5 @@
 """A reward source from its part of the config."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 
 from guerdon import Client
+from guerdon.cli.environment import api_key, tls_for
 from guerdon_training.policy.implicit_reward import FILE as IMPLICIT_REWARD
 from guerdon_training.policy.implicit_source import open_implicit_reward
 from guerdon_training.ppo.config import ScoreSource
@@ -15,9 +15,6 @@ from guerdon_training.ppo.ensemble_reward import EnsembleReward
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.ppo.remote_reward import RemoteReward
 from guerdon_training.ppo.reward_source import RewardSource
-
-API_KEY = "GUERDON_API_KEY"
-"""Environment variable with the service's key, as for the `guerdon` command line."""
 
 
 @contextmanager
@@ -45,8 +42,11 @@ def open_reward(source: ScoreSource, device: torch.device) -> Iterator[RewardSou
 def connected(source: ScoreSource) -> Iterator[RemoteReward]:
     """The served source that the config names, for as long as the block runs.
 
+    Key and files for TLS are those of the environment, as for other commands that ask a service.
+
     Raises:
-        guerdon.GuerdonError: the service cannot be reached, or does not hold the model.
+        guerdon.GuerdonError: the service cannot be reached, or does not hold the model, or key or files
+            cannot be used.
     """
-    with Client(source.url, api_key=os.environ.get(API_KEY)) as client:
+    with Client(source.url, api_key=api_key(), tls=tls_for(source.url)) as client:
         yield RemoteReward(client, source.model or None, source.profile or None)
