@@ -55,6 +55,11 @@ VALID = {"objective/score": 9.0, "objective/kl": 9.0, "valid/score": 1.5, "valid
             "x: test loss 0.5, test accuracy 0.800 [0.627, 0.905]",
         ),
         (
+            {"test": {"loss": 0.5}, "test_accuracy_interval": ACCURACY, "num_test_too_long": 2},
+            "x: test loss 0.5, test accuracy 0.800 [0.627, 0.905]; "
+            "too long for max_tokens and left out: 2 of test",
+        ),
+        (
             UPDATES | {"start": {"valid/score": 0.5}, "kept": VALID},
             "x: update 2 of 3 kept: score 1.500 (before 0.500), KL 2.25 nats a response",
         ),
@@ -64,7 +69,14 @@ VALID = {"objective/score": 9.0, "objective/kl": 9.0, "valid/score": 1.5, "valid
         ),
         (UPDATES, "x: update 2 of 3 kept"),
     ],
-    ids=["sft", "dpo", "ppo", "ppo without valid prompts", "ppo whose kept update was logged by another run"],
+    ids=[
+        "sft",
+        "dpo",
+        "dpo left out",
+        "ppo",
+        "ppo without valid prompts",
+        "ppo whose kept update was logged by another run",
+    ],
 )
 def test_a_policy_tells_what_its_recipe_measures(metrics: dict[str, Any], said: str) -> None:
     assert last_line(_manifest("policy", metrics), Path("x")) == said

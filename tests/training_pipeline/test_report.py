@@ -19,7 +19,7 @@ from guerdon_training.pipeline.cards import noise_ceilings
 from guerdon_training.report.measured import Measured, read_measured, write_measured
 from guerdon_training.report.pipeline_report import verdict
 from guerdon_training.report.plots import Series, line_plot
-from guerdon_training.report.policy_card import compared
+from guerdon_training.report.policy_card import compared, left_out
 from guerdon_training.report.reward_quality import measure_reward
 from guerdon_training.report.robustness import measure_robustness
 from guerdon_training.report.slices import measure_slices
@@ -195,6 +195,12 @@ def test_a_ceiling_is_that_of_the_annotations() -> None:
 def test_a_comparison_says_where_gold_chose_what_it_compares() -> None:
     assert "gold chose" not in compared({"num_prompts": 7, "kept_by_gold": False})
     assert "gold chose on the\nvalid prompts" in compared({"num_prompts": 7, "kept_by_gold": True})
+
+
+def test_a_card_says_what_was_too_long() -> None:
+    counted = {"num_train_too_long": 3, "num_valid_too_long": 0, "num_test_too_long": 1}
+    assert left_out(counted) == " Too long for `max_tokens`, and left out: 3 of train, 1 of test."
+    assert left_out({"num_train_too_long": 0}) == left_out({}) == ""
 
 
 def test_points_are_drawn_where_they_belong() -> None:

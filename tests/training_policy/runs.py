@@ -1,6 +1,7 @@
 """Config files of tiny runs; what holds of every recipe that is interrupted, or given what it cannot use."""
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -66,6 +67,19 @@ def replaced(config: Path, old: str, new: str) -> Path:
     """The config with its first `old` replaced."""
     config.write_text(config.read_text("utf-8").replace(old, new, 1), "utf-8")
     return config
+
+
+def check_counts_what_is_too_long(train: Train, config: Path) -> None:
+    """Of each split, what does not fit `max_tokens` and is left out of its figures: 1, 2 and 3 records."""
+    for number, split in enumerate(("train", "valid", "test"), 1):
+        path = config.parent / f"{split}.jsonl"
+        lines = path.read_text("utf-8").splitlines()
+        long = [json.loads(line) for line in lines[:number]]
+        for record in long:
+            record["response"] = record["chosen"] = " rain" * 90
+        write_jsonl(path, [*long, *map(json.loads, lines[number:])])
+    metrics = train(config, ["optim.epochs=1"]).metrics
+    assert [metrics[f"num_{split}_too_long"] for split in ("train", "valid", "test")] == [1, 2, 3]
 
 
 def two_epochs(config: Path) -> Path:

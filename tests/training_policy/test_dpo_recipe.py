@@ -28,7 +28,14 @@ from guerdon_training.policy.recipe import publish
 from guerdon_training.policy.reference import as_reference
 from guerdon_training.policy.rows import pack
 from guerdon_training.sft import SftConfig
-from tests.training_policy.runs import LORA, check_goes_on, check_refused, prepare_dpo, replaced
+from tests.training_policy.runs import (
+    LORA,
+    check_counts_what_is_too_long,
+    check_goes_on,
+    check_refused,
+    prepare_dpo,
+    replaced,
+)
 from tests.training_policy.tiny_lm import build_lm, pairs, write_jsonl
 
 WEIGHTS = "artifact/model.safetensors"
@@ -196,6 +203,10 @@ def test_only_the_named_sources_are_used(here: Path, tiny_lm: Path, monkeypatch:
     config = prepare_dpo(here, tiny_lm)
     replaced(config, "optim:", "  sources: [other]\n  max_train: 5\noptim:")
     assert train_dpo(config).metrics["num_train"] == 5
+
+
+def test_what_is_too_long_is_counted(here: Path, tiny_lm: Path) -> None:
+    check_counts_what_is_too_long(train_dpo, prepare_dpo(here, tiny_lm))
 
 
 def test_a_prompt_in_two_splits_stops_it(here: Path, tiny_lm: Path) -> None:

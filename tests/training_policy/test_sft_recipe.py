@@ -15,7 +15,13 @@ from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.cli import train_command
 from guerdon_training.policy.encode import encode_example
 from guerdon_training.sft import train_sft
-from tests.training_policy.runs import check_goes_on, check_refused, prepare_sft, replaced
+from tests.training_policy.runs import (
+    check_counts_what_is_too_long,
+    check_goes_on,
+    check_refused,
+    prepare_sft,
+    replaced,
+)
 from tests.training_policy.tiny_lm import build_lm, demonstrations, write_jsonl
 
 WEIGHTS = "artifact/model.safetensors"
@@ -104,6 +110,10 @@ def test_full_training_moves_every_weight_and_keeps_the_best_epoch(here: Path, t
     best = min(by_epoch, key=by_epoch.__getitem__)
     assert found.metrics["epoch"] == best
     assert found.metrics["valid"]["loss"] == pytest.approx(by_epoch[best], abs=1e-6)
+
+
+def test_what_is_too_long_is_counted(here: Path, tiny_lm: Path) -> None:
+    check_counts_what_is_too_long(train_sft, prepare_sft(here, tiny_lm))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(here: Path, tiny_lm: Path) -> None:

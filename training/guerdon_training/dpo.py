@@ -37,7 +37,7 @@ from guerdon_training.policy.pairs import (
     read_split,
 )
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
-from guerdon_training.policy.recipe import Recipe, begin, publish, whole_model
+from guerdon_training.policy.recipe import Recipe, begin, num_too_long, publish, whole_model
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
 from guerdon_training.splits import check_splits
 
@@ -126,7 +126,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     metrics: dict[str, Any] = {
         "epoch": progress.best_epoch,
         "num_train": len(pairs["train"]),
-        "num_train_too_long": len(records["train"]) - len(pairs["train"]),
+        **num_too_long(records, pairs),
         **{split: evaluate(model, split) for split in ("valid", "test")},
     }
     accuracy = wilson(metrics["test"]["accuracy"] * len(pairs["test"]), len(pairs["test"]))

@@ -36,9 +36,11 @@ def _of_policy(manifest: Manifest) -> str:
     if "updates" in metrics:
         return _of_updates(metrics)
     loss = f"test loss {metrics['test']['loss']:.4g}"
+    num_left_out = metrics.get("num_test_too_long", 0)  # an older run's has none
+    left_out = f"; too long for max_tokens and left out: {num_left_out} of test" if num_left_out else ""
     if "test_accuracy_interval" in metrics:
-        return f"{loss}, test accuracy {interval_text(metrics['test_accuracy_interval'])}"
-    return f"{loss}, perplexity {metrics['test']['perplexity']:.4g}"
+        return f"{loss}, test accuracy {interval_text(metrics['test_accuracy_interval'])}{left_out}"
+    return f"{loss}, perplexity {metrics['test']['perplexity']:.4g}{left_out}"
 
 
 def _of_updates(metrics: Mapping[str, Any]) -> str:

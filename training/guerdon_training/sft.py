@@ -24,7 +24,7 @@ from guerdon_training.policy.load import load_policy
 from guerdon_training.policy.logprobs import row_logprobs
 from guerdon_training.policy.packing import check_packing
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
-from guerdon_training.policy.recipe import Recipe, begin, publish
+from guerdon_training.policy.recipe import Recipe, begin, num_too_long, publish
 from guerdon_training.policy.rows import Row, pack
 from guerdon_training.policy.select import select
 from guerdon_training.splits import check_splits
@@ -75,7 +75,8 @@ def train_sft(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 1. Data: demonstrations as token ids, the assistant's tokens marked.
     records = {split: read_split(recipe, split) for split in config.data.splits}
     check_splits(config.data.files, {split: ((d.id, d.prompt) for d in records[split]) for split in records})
-    train, valid, test = (encode_split(recipe, split, found) for split, found in records.items())
+    examples = {split: encode_split(recipe, split, found) for split, found in records.items()}
+    train, valid, test = examples.values()
     lengths = [len(e.input_ids) for e in train]
 
     def plan(epoch: int) -> Iterator[list[SftBatch]]:
@@ -103,7 +104,7 @@ def train_sft(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     metrics = {
         "epoch": progress.best_epoch,
         "num_train": len(train),
-        "num_train_too_long": len(records["train"]) - len(train),
+        **num_too_long(records, examples),
         "valid": evaluate(model, valid, optim.max_row_tokens),
         "test": evaluate(model, test, optim.max_row_tokens),
     }

@@ -1,7 +1,7 @@
 """What a policy recipe does before it trains and after."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,6 +77,13 @@ def begin(config: PolicyConfig) -> Recipe:
     digests = {split: file_sha256(_existing(Path(file))) for split, (file, _) in config.data.splits.items()}
     lineage = parents(origin, config, digests)
     return Recipe(config, accelerator, origin, load_tokenizer(origin.folder), lineage)
+
+
+def num_too_long(
+    records: Mapping[str, Sequence[object]], fitting: Mapping[str, Sequence[object]]
+) -> dict[str, int]:
+    """``num_SPLIT_too_long``: records that do not fit `max_tokens` and are left out of their split."""
+    return {f"num_{split}_too_long": len(records[split]) - len(found) for split, found in fitting.items()}
 
 
 def is_in_parts(model: nn.Module) -> bool:

@@ -115,7 +115,14 @@ def _training(method: str, manifest: Manifest, log: Sequence[Figures]) -> str:
     kept = f"{metrics['num_train']} records; epoch {metrics['epoch']} is kept, by the loss on valid."
     ordered = metrics.get("test_accuracy_interval")
     as_people = f"\n\nTest pairs that it orders as people did: {interval(ordered)}." if ordered else ""
-    return f"{kept}\n\n{table}{as_people}"
+    return f"{kept}{left_out(metrics)}\n\n{table}{as_people}"
+
+
+def left_out(metrics: Figures) -> str:
+    """A sentence about records that were too long, or none; an older run counted those of train alone."""
+    counts = {split: metrics.get(f"num_{split}_too_long", 0) for split in ("train", "valid", "test")}
+    told = ", ".join(f"{count} of {split}" for split, count in counts.items() if count)
+    return f" Too long for `max_tokens`, and left out: {told}." if told else ""
 
 
 def _lineage(manifest: Manifest) -> str:
