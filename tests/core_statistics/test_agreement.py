@@ -1,5 +1,6 @@
 """Krippendorff's alpha, Cohen and Fleiss kappa against the reference packages."""
 
+import tracemalloc
 from typing import Literal
 
 import krippendorff
@@ -36,6 +37,27 @@ def test_alpha_equals_the_reference(level: Literal["nominal", "ordinal"], table:
     found = krippendorff_alpha(counts, ordinal=level == "ordinal")
     assert found.value == pytest.approx(expected, abs=1e-10)
     assert found.low <= found.high
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal"])
+def test_ratings_that_are_all_different_take_no_table_of_all_pairs(
+    level: Literal["nominal", "ordinal"],
+) -> None:
+    """A table of 300 labels by 300 is 0.7 MB, for each of 1001 resamples."""
+    generator = np.random.default_rng(0)
+    ratings = generator.normal(size=(100, 1)) + generator.normal(size=(100, 3))
+    counts = np.zeros((100, 300))
+    counts[np.repeat(np.arange(100), 3), ratings.argsort(axis=None).argsort()] = 1.0
+    tracemalloc.start()
+    try:
+        found = krippendorff_alpha(counts, ordinal=level == "ordinal")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16e6
+    assert found.value == pytest.approx(
+        krippendorff.alpha(value_counts=counts, level_of_measurement=level), abs=1e-10
+    )
 
 
 def test_alpha_is_one_when_nobody_disagrees() -> None:

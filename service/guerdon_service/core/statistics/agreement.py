@@ -12,6 +12,8 @@ from guerdon_service.core.statistics.resample import resample_items
 
 Counts = NDArray[np.float64]
 """float64 [items, labels]: how many annotators gave the item that label. Ordinal labels stand in order."""
+NUM_BLOCKS = 16
+"""Of resamples: what is held beside the weights is that part of them."""
 
 
 def krippendorff_alpha(counts: Counts, *, ordinal: bool) -> Interval:
@@ -24,28 +26,37 @@ def krippendorff_alpha(counts: Counts, *, ordinal: bool) -> Interval:
         ordinal: distance between ranks, as Krippendorff defines it, in place of equal or not.
     """
     units, weights = resample_items(counts[counts.sum(axis=1) >= 2])
-    values = _alpha(weights, units, ordinal=ordinal)
+    blocks = np.array_split(weights, NUM_BLOCKS)
+    values = np.concatenate([_alpha(block, units, ordinal=ordinal) for block in blocks])
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return Interval(float(values[0]), float(low), float(high))
 
 
 def _alpha(weights: NDArray[np.float64], units: Counts, *, ordinal: bool) -> NDArray[np.float64]:
-    """Alpha of each weighting [B] of the distinct items; weights is [B, units]."""
-    num_labels = units.shape[1]
-    per_unit = (
-        units[:, :, None] * (units[:, None, :] - np.eye(num_labels)) / (units.sum(1) - 1)[:, None, None]
-    )
-    coincidences = (weights @ per_unit.reshape(len(units), -1)).reshape(-1, num_labels, num_labels)
-    totals = coincidences.sum(axis=2)
-    distance = _ordinal_distance(totals) if ordinal else 1.0 - np.eye(num_labels)[None]
-    observed = (coincidences * distance).sum(axis=(1, 2))
-    expected = (totals[:, :, None] * totals[:, None, :] * distance).sum(axis=(1, 2))
-    defined = expected > 0
-    ratio = np.divide(observed, expected, out=np.zeros_like(observed), where=defined)
-    return np.where(defined, 1 - (totals.sum(axis=1) - 1) * ratio, 1.0)
+    """Alpha of each weighting [B] of the distinct items; weights is [B, units].
+
+    Distances are summed without a table of all pairs of labels, which is huge for ratings on a fine scale: of
+    n numbers the squared differences of all pairs sum to n times the sum of squares, less the squared sum.
+    """
+    sizes, totals = units.sum(axis=1), weights @ units
+    num = totals.sum(axis=1)
+    if ordinal:
+        places = _middle_ranks(totals)
+        within = sizes * (np.square(places) @ units.T) - np.square(places @ units.T)
+        among = num * (np.square(places) * totals).sum(axis=1) - np.square((places * totals).sum(axis=1))
+    else:
+        within = (np.square(sizes) - np.square(units).sum(axis=1))[None] / 2
+        among = (np.square(num) - np.square(totals).sum(axis=1)) / 2
+    observed = (weights / (sizes - 1) * within).sum(axis=1)
+    defined = among > 0
+    ratio = np.divide(observed, among, out=np.zeros_like(observed), where=defined)
+    return np.where(defined, 1 - (num - 1) * ratio, 1.0)
 
 
-def _ordinal_distance(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared distance [B, labels, labels]: the annotations between two ranks, each end counted half."""
-    middle = np.cumsum(totals, axis=1) - totals / 2
-    return np.square(middle[:, :, None] - middle[:, None, :])
+def _middle_ranks(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places [B, labels] whose squared differences are the ordinal distances.
+
+    The annotations below a label and half of its own; less half of all, so that squares lose no digits.
+    """
+    num: NDArray[np.float64] = totals.sum(axis=1, keepdims=True)
+    return np.cumsum(totals, axis=1) - (totals + num) / 2
