@@ -7,7 +7,8 @@ import pytest
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.data import read_pairs
-from guerdon_training.pipeline.halves import check_held_out, half_of, write_halves
+from guerdon_training.pipeline.halves import half_of, write_halves
+from guerdon_training.pipeline.held_out import check_held_out
 
 
 def _write(path: Path, *openings: str) -> Path:

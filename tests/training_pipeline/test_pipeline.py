@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,13 @@ from guerdon_training.artifact import MANIFEST
 from guerdon_training.cli import train_command
 from guerdon_training.config_file import override, read_mapping
 from guerdon_training.data import file_sha256, read_pairs
-from guerdon_training.pipeline.compare import POLICIES, compare_policies
+from guerdon_training.pipeline.compare import POLICIES
 from guerdon_training.pipeline.run import run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
 from guerdon_training.pipeline.wiring import wire
 from guerdon_training.tagging import tag
 from tests.contract.harness import served
 from tests.training_pipeline.conftest import Finished
-from tests.training_pipeline.tiny_project import write_project
 
 SECTIONS = (
     "summary",
@@ -112,34 +110,6 @@ def test_nothing_but_gold_learns_from_the_other_half(finished: Finished) -> None
     other = {file_sha256(finished.folder / "halves" / f"b_{s}.jsonl.gz") for s in ("train", "valid")}
     assert other <= set(learners.pop("gold").values())
     assert all(other.isdisjoint(digests.values()) for digests in learners.values())
-
-
-def test_prompts_that_were_trained_on_are_refused_for_the_comparison(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    stages = pipeline_stages(wire(read_mapping(write_project(tmp_path))))
-    known = read_pairs(Path("pairs_valid.jsonl"))[2].prompt[0].content
-    with Path("pairs_test.jsonl").open("a") as file:
-        pair = {"prompt": [{"role": "user", "content": known.upper()}], "chosen": "a", "rejected": "b"}
-        file.write(json.dumps({"id": "leak", **pair}) + "\n")
-    with pytest.raises(InvalidInput, match=r"pairs_test\.jsonl:37: this prompt is in pairs_valid\.jsonl too"):
-        run_stages([stages[1]])
-
-
-@pytest.mark.parametrize("stage", ["sft", "dpo", "ppo"])
-@pytest.mark.parametrize("split", ["train", "valid"])
-def test_a_prompt_that_a_policy_learned_from_is_refused_for_the_comparison(
-    copied: Finished, stage: str, split: str
-) -> None:
-    """Whatever file that stage was given."""
-    config: Any = copied.config
-    recipe = getattr(config, stage)
-    known = json.loads(Path(config.compare.prompts).read_text("utf-8").splitlines()[0])["prompt"]
-    Path("own.jsonl").write_text(json.dumps({"prompt": known, "response": "a"}) + "\n", "utf-8")
-    changed = replace(config, **{stage: replace(recipe, data=replace(recipe.data, **{split: "own.jsonl"}))})
-    with pytest.raises(InvalidInput, match=r"pairs_test\.jsonl:1: this prompt is in own\.jsonl too"):
-        compare_policies(changed, copied.folder / "compare")
 
 
 async def test_the_service_scores_exactly_what_training_measured(finished: Finished) -> None:

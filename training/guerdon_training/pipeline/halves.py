@@ -3,13 +3,11 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.convert.source_row import Place, read_rows
-from guerdon_training.convert.trl import parse_prompt
-from guerdon_training.data import opening, read_pairs
+from guerdon_training.data import read_pairs
 from guerdon_training.record import read_records
 
 NAMES = ("a", "b")
@@ -18,34 +16,6 @@ NAMES = ("a", "b")
 def half_of(cluster: str) -> str:
     """``a`` or ``b``, by a hash of the opening prompt: no prompt is in both, in any file."""
     return NAMES[hashlib.sha256(cluster.encode()).digest()[0] % 2]
-
-
-def check_held_out(
-    prompts: Path, sources: Sequence[str], learned: Sequence[tuple[Path, Sequence[str]]]
-) -> None:
-    """Refuse prompts that open as one that is learned from: nothing measured on them would be held out.
-
-    Args:
-        sources: of the prompts that count; empty for all.
-        learned: files that training reads, each with the sources of it that count.
-
-    Raises:
-        InvalidInput: the first such prompt is named.
-    """
-    known = {found: path for path, kept in learned for found, _ in _openings(path, kept)}
-    for found, place in _openings(prompts, sources):
-        if found in known:
-            raise InvalidInput(
-                f"{place}: this prompt is in {known[found]} too, which is trained on; give held-out prompts "
-                "as compare.prompts",
-                param="compare.prompts",
-            )
-
-
-def _openings(path: Path, sources: Sequence[str]) -> Iterator[tuple[str, Place]]:
-    for row in read_rows(path):
-        if not sources or str(row.values.get("source") or "") in sources:
-            yield opening(parse_prompt(row.values.get("prompt"), row.place)), row.place
 
 
 def write_halves(source: Path, targets: Mapping[str, Path]) -> dict[str, int]:

@@ -12,7 +12,8 @@ from guerdon_training.artifact import MANIFEST
 from guerdon_training.config_file import override, read_mapping
 from guerdon_training.distributed import check_alone
 from guerdon_training.pipeline.check import check_pipeline
-from guerdon_training.pipeline.run import run_stages
+from guerdon_training.pipeline.held_out import check_comparison
+from guerdon_training.pipeline.run import check_files, run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
 from guerdon_training.pipeline.wiring import wire
 
@@ -33,7 +34,10 @@ def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     check_alone()
     config = wire(override(read_mapping(config_path), overrides))
     check_pipeline(config)
-    run_stages(pipeline_stages(config), say=partial(tqdm.write, file=sys.stderr))
+    stages = pipeline_stages(config)
+    check_files(stages)
+    check_comparison(config)
+    run_stages(stages, say=partial(tqdm.write, file=sys.stderr))
     root = Path(config.output)
     tqdm.write(f"report: {root / 'report' / 'report.html'}", file=sys.stderr)
     return from_json((root / PUBLISHED / MANIFEST).read_text("utf-8"))

@@ -31,6 +31,22 @@ class Stage:
     run: Callable[[], None]
 
 
+def check_files(stages: Sequence[Stage]) -> None:
+    """Refuse stages that would read a file which is not there and which none of them makes.
+
+    Raises:
+        InvalidInput: the first such file is named.
+    """
+    made = {path for stage in stages for path in stage.outputs}
+    for stage in stages:
+        for path in stage.inputs:
+            if path not in made and not path.is_file():
+                raise InvalidInput(
+                    f"stage {stage.name} reads {path}, which does not exist; correct the path",
+                    param=stage.name,
+                )
+
+
 def run_stages(stages: Sequence[Stage], say: Callable[[str], None] = lambda line: None) -> list[str]:
     """Run what is not done yet.
 
@@ -38,10 +54,9 @@ def run_stages(stages: Sequence[Stage], say: Callable[[str], None] = lambda line
         Names of the stages that ran.
 
     Raises:
-        InvalidInput: a file is missing, before anything runs; or a finished stage was made from other inputs.
+        InvalidInput: a finished stage was made from other inputs.
         GuerdonError: a stage failed; the ones before it are kept, and its own checkpoint is.
     """
-    _check_files(stages)
     ran = []
     for number, stage in enumerate(stages, start=1):
         title = f"[{number}/{len(stages)}] {stage.name}"
@@ -86,17 +101,6 @@ def _stamp(stage: Stage) -> Stamp:
         inputs={p.as_posix(): file_sha256(p) for p in stage.inputs},
         outputs={p.as_posix(): file_sha256(p) for p in stage.outputs if p.is_file()},
     )
-
-
-def _check_files(stages: Sequence[Stage]) -> None:
-    made = {path for stage in stages for path in stage.outputs}
-    for stage in stages:
-        for path in stage.inputs:
-            if path not in made and not path.is_file():
-                raise InvalidInput(
-                    f"stage {stage.name} reads {path}, which does not exist; correct the path",
-                    param=stage.name,
-                )
 
 
 def _peak_rss_mib() -> int:

@@ -12,7 +12,7 @@ from guerdon_training.pipeline.audit_stage import run_audit
 from guerdon_training.pipeline.cards import REWARDS, write_cards
 from guerdon_training.pipeline.compare import COMPARISON, POLICIES, RESPONSES, compare_policies
 from guerdon_training.pipeline.config import PipelineConfig
-from guerdon_training.pipeline.halves import check_held_out, write_halves
+from guerdon_training.pipeline.halves import write_halves
 from guerdon_training.pipeline.report_stage import write_report
 from guerdon_training.pipeline.run import Stage
 from guerdon_training.pipeline.wiring import half
@@ -46,7 +46,7 @@ def pipeline_stages(config: PipelineConfig) -> tuple[Stage, ...]:
         "halves",
         root / "halves",
         pairs,
-        (Path(pairs.train), Path(pairs.valid), Path(config.compare.prompts)),
+        (Path(pairs.train), Path(pairs.valid)),
         tuple(halves.values()),
         lambda: _write_halves(config),
     )
@@ -130,8 +130,6 @@ def _halves(config: PipelineConfig) -> dict[tuple[str, str], Path]:
 
 
 def _write_halves(config: PipelineConfig) -> None:
-    learned = [(Path(file), ()) for file in (config.pairs.train, config.pairs.valid)]
-    check_held_out(Path(config.compare.prompts), config.compare.sources, learned)
     for split in ("train", "valid"):
         targets = {name: Path(half(config.output, name, split)) for name in ("a", "b")}
         write_halves(Path(getattr(config.pairs, split)), targets)
