@@ -168,6 +168,17 @@ def test_more_arrivals_than_the_replicas_compute_are_refused() -> None:
         capacity(at(1.0, CPU, replicas=3), CPU, 3)
 
 
+def test_a_model_on_cuda_has_the_batches_of_its_device(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = ["--tokens-per-s", "50000", "--arrival-rate", "200", "--mean-tokens", "200", "--p99-ms", "900"]
+    workload, told = Workload(200.0, 200.0), []
+    for more in ([], ["--device", "cuda"], ["--device", "cuda", "--max-batch-tokens", "4096"]):
+        assert main(["capacity", *figures, "--batch-overhead-ms", "20", *more, "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out)["p99_s"])
+    devices = [Device(50_000.0, 0.02, tokens) for tokens in (2048, 16_384, 4096)]
+    assert told == [replicas_for(workload, device, 0.9).p99_s for device in devices]
+    assert len(set(told)) == 3
+
+
 def test_the_command_prints_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     figures = {"--tokens-per-s": "6500", "--arrival-rate": "100", "--mean-tokens": "200", "--p99-ms": "400"}
     argv = ["capacity", *chain.from_iterable(figures.items())]

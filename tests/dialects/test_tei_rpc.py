@@ -129,6 +129,15 @@ async def test_info(running: Served) -> None:
         assert getattr(info, name) == rest[name], name
 
 
+@pytest.mark.parametrize(("device", "most"), [("cpu", 40), ("cuda", 120)])
+async def test_info_has_the_budget_of_the_models_device(device: str, most: int) -> None:
+    limits = Limits(max_batch_tokens=40, max_batch_tokens_cuda=120)
+    async with served(ModelSpec("m", "good", device=device), limits=limits, dialects=("tei",)) as it:
+        stub: Any = InfoStub(it.channel)
+        told = (await stub.Info(pb.InfoRequest())).max_batch_tokens
+        assert (told, (await it.rest.get("/info")).json()["max_batch_tokens"]) == (most, most)
+
+
 async def test_health_of_each_service(running: Served) -> None:
     stub: Any = HealthStub(running.channel)
     for name in ("tei.v1.Info", "tei.v1.Predict", "tei.v1.Rerank", "inference.GRPCInferenceService"):

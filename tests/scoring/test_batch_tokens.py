@@ -36,4 +36,12 @@ async def test_the_budget_of_a_batch_is_that_of_the_device(spec: ModelSpec, most
     items = tuple(Conversation.of("why?", f"answer {i:02}"[-6:]) for i in range(24))  # of 10 tokens each
     async with running_service(spec, limits=LIMITS, observer=seen) as service:
         await service.score(ScoreQuery(items))
+        assert service.batch_tokens(spec.name) == most
     assert seen.num_tokens == [most] * (240 // most)
+
+
+async def test_an_ensemble_has_the_least_budget_of_its_members() -> None:
+    members = ModelSpec("on-cpu", "good"), ModelSpec("on-cuda", "good", device="cuda")
+    both = ModelSpec("both", "", members=("on-cuda", "on-cpu"))
+    async with running_service(*members, both, limits=LIMITS) as service:
+        assert [service.batch_tokens(name) for name in ("both", "on-cuda")] == [40, 120]

@@ -17,7 +17,10 @@ def capacity_command(argv: Sequence[str]) -> int:
     """
     args = _parser().parse_args(list(argv))
     workload = Workload(args.arrival_rate, args.mean_tokens, args.cv_tokens)
-    device = Device(args.tokens_per_s, args.batch_overhead_ms / 1000, args.max_batch_tokens)
+    budget = args.max_batch_tokens
+    if budget is None:
+        budget = Limits().on(args.device).max_batch_tokens
+    device = Device(args.tokens_per_s, args.batch_overhead_ms / 1000, budget)
     found = replicas_for(workload, device, args.p99_ms / 1000)
     print(json.dumps(asdict(found)) if args.json else _text(found))  # noqa: T201 - its answer
     return 0
@@ -69,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MS",
         help="fixed time of a batch (%(default)s)",
     )
-    budget = Limits().max_batch_tokens
-    add("--max-batch-tokens", type=int, default=budget, metavar="N", help="of a full batch (%(default)s)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="that the model is on (%(default)s)")
+    budget, on_cuda = Limits().max_batch_tokens, Limits().max_batch_tokens_cuda
+    add("--max-batch-tokens", type=int, metavar="N", help=f"of a full batch ({budget}; {on_cuda} on CUDA)")
     add("--json", action="store_true", help="print one JSON object, times in seconds")
     return parser

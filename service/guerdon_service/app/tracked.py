@@ -118,6 +118,9 @@ class _Scorer:
     def manifest(self, name: str) -> Manifest:
         return self.inner.manifest(name)
 
+    def batch_tokens(self, name: str) -> int:
+        return self.inner.batch_tokens(name)
+
     async def unload_model(self, name: str) -> None:
         await self.inner.unload_model(name)
 

@@ -46,6 +46,11 @@ class ModelSpec:
     members: tuple[str, ...] = ()
     conservatism: float = 0.0
 
+    @property
+    def first_device(self) -> str:
+        """Where it runs; of several devices, which are alike, the first."""
+        return self.devices[0] if self.devices else self.device
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:

@@ -54,7 +54,7 @@ class Device:
     Args:
         tokens_per_s: what it computes when batches are full, their fixed time included.
         batch_overhead_s: fixed time of a batch: what a lone item takes beyond its tokens' share.
-        max_batch_tokens: of a full batch, the service's ``limits.max_batch_tokens``.
+        max_batch_tokens: of a full batch, the service's limit on that device (`core.limits`).
     """
 
     tokens_per_s: float

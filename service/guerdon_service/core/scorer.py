@@ -40,6 +40,10 @@ class Scorer(Protocol):
         """The manifest of one of them."""
         ...
 
+    def batch_tokens(self, name: str) -> int:
+        """Tokens that one batch of one of them may have."""
+        ...
+
     async def unload_model(self, name: str) -> None:
         """Let one go once its queue is empty."""
         ...

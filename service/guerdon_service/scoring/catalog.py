@@ -253,8 +253,7 @@ class Catalog:
         return slot.label if slot is not None else ""
 
     def _scorer(self, model: LoadedModel, label: str) -> ModelScorer:
-        spec = model.spec
-        limits = self._limits.on(spec.devices[0] if spec.devices else spec.device)
+        limits = self._limits.on(model.spec.first_device)
         return ModelScorer(model, limits, self._cache, self._pool, self._observer, label)
 
     def _champion(self, name: str) -> Slot | None:

@@ -95,6 +95,13 @@ class ScoringService:
         """The manifest that one model is served by; `NotReady` while it loads."""
         return self.catalog.resolve(name).ready_scorer().model.manifest
 
+    def batch_tokens(self, name: str) -> int:
+        """Token budget of a batch of one model, on its device; of an ensemble the least of its members'."""
+        spec = self.catalog.resolve(name).spec
+        if spec.members:
+            return min(self.batch_tokens(member) for member in spec.members)
+        return self.limits.on(spec.first_device).max_batch_tokens
+
     async def load_model(self, spec: ModelSpec) -> ModelInfo:
         """Load one more model; returns when it is ready."""
         return await self.catalog.load(spec)

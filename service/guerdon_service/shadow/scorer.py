@@ -146,6 +146,10 @@ class ShadowingScorer:
         """Passed on."""
         return self._inner.manifest(name)
 
+    def batch_tokens(self, name: str) -> int:
+        """Passed on."""
+        return self._inner.batch_tokens(name)
+
     async def unload_model(self, name: str) -> None:
         """Passed on."""
         await self._inner.unload_model(name)

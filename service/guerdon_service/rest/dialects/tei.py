@@ -59,7 +59,7 @@ async def info(ask: Ask) -> object:
         "model_type": {"reranker": {"id2label": {"0": LABEL}, "label2id": {LABEL: 0}}},
         "max_concurrent_requests": limits.max_items,
         "max_input_length": model.max_tokens,
-        "max_batch_tokens": limits.max_batch_tokens,
+        "max_batch_tokens": ask.asked.scorer.batch_tokens(model.name),
         "max_batch_requests": None,
         "max_client_batch_size": limits.max_items,
         "auto_truncate": True,

@@ -33,7 +33,7 @@ async def info(scorer: PatientScorer, data: bytes) -> pb.InfoResponse:
         model_type=pb.MODEL_TYPE_RERANKER,
         max_concurrent_requests=limits.max_items,
         max_input_length=model.max_tokens,
-        max_batch_tokens=limits.max_batch_tokens,
+        max_batch_tokens=scorer.scorer.batch_tokens(model.name),
         max_client_batch_size=limits.max_items,
         tokenization_workers=TOKENIZATION_WORKERS,
     )
