@@ -62,6 +62,16 @@ async def test_every_route_is_documented_and_nothing_else(running: Served) -> No
             assert all(r["description"] for r in operation["responses"].values())
 
 
+async def test_a_member_that_is_named_twice_is_no_ensemble(running: Served) -> None:
+    spec = await document(running)
+    valid = validator(spec, spec["components"]["schemas"]["ModelSpec"])
+    for members, is_right in ((["fake", "second"], True), (["fake", "fake"], False)):
+        body = {"name": "both", "members": members}
+        assert valid.is_valid(body) == is_right
+        if not is_right:
+            assert (await running.rest.post("/v1/models", json=body)).status_code == 422
+
+
 async def test_it_is_made_once_when_it_is_first_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 

@@ -143,7 +143,7 @@ class ModelSpec(BaseModel):
     backend: str | None = Field(None, description="torch or onnxruntime.")
     dtype: str | None = Field(None, description="float32, bfloat16, float16 or int8.")
     device: str | None = Field(None, description="cpu or cuda.")
-    members: Annotated[list[Name], Field(min_length=2)] | None = Field(
-        None, description="Loaded models whose mean this one is."
+    members: Annotated[list[Name], Field(min_length=2, json_schema_extra={"uniqueItems": True})] | None = (
+        Field(None, description="Loaded models whose mean this one is.")
     )
     conservatism: float | None = Field(None, description="k of an ensemble's mean - k * std.")
