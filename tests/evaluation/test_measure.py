@@ -12,7 +12,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.ceiling import measure_ceiling
-from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare, compare_losses
+from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, MIN_SLICE_PROMPTS, compare, compare_losses
 from guerdon_service.evaluation.correctness import correctness
 from guerdon_service.evaluation.item import Item
 from guerdon_service.evaluation.measure import Judged, judge, measure
@@ -288,6 +288,18 @@ def test_the_comparison_is_paired_and_knows_its_slices() -> None:
     assert compare(table, weak, strong, margin=0.02).verdict == "worse"
     assert compare(table, weak, weak, margin=0.0).verdict == "inconclusive"
     assert found.minimum_detectable_effect > 0
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_slice_of_few_prompts_has_no_verdict(missing: int) -> None:
+    num_prompts = MIN_SLICE_PROMPTS - missing
+    count = 4 * MIN_SLICE_ITEMS
+    items = [item(f"a{n}", (1, 0), subset="a", prompt=f"p{n % num_prompts}") for n in range(count)]
+    items += [item(f"b{n}", (1, 0), subset="b") for n in range(count)]
+    scores = np.zeros(4 * count)
+    strong, weak = (Judged(MODEL, 0.7, scores, np.full(2 * count, right)) for right in (1.0, 0.0))
+    found = compare(build_table(items), strong, weak, margin=0.02)
+    assert found.slices.keys() == ({"subset b"} if missing else {"subset a", "subset b"})
 
 
 def test_only_what_both_scored_is_compared() -> None:

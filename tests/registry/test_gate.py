@@ -301,6 +301,27 @@ def test_a_policy_may_let_small_slices_pass_but_not_worse_ones() -> None:
     ].passed
 
 
+def test_a_slice_of_few_prompts_neither_holds_a_version_nor_vouches_for_it() -> None:
+    """In a report of a version that still judged it, too."""
+    few = outcome("inconclusive") | {"num_clusters": 19}
+
+    def with_few(found: dict[str, Any]) -> None:
+        found["comparison"]["slices"]["tag fr"] = few
+        found["candidate"]["slices"].append(part("fr", 40, 0.4, "tag", num_prompts=19))
+
+    check = told(changed_report(with_few))["slices"]
+    assert (check.passed, check.detail) == (
+        True,
+        "none of 2 speaks against it; 1 of fewer than 20 prompts are too few to tell",
+    )
+    better = few | {"verdict": "better"}
+    alone = told(changed_report(lambda r: r["comparison"].update(slices={"tag fr": better})))
+    assert (alone["slices"].passed, alone["non-inferiority"].passed) == (None, True)
+    enough = few | {"num_clusters": 20}
+    held = told(changed_report(lambda r: r["comparison"]["slices"].update({"tag fr": enough})))
+    assert held["slices"].passed is False
+
+
 def test_every_check_can_fail() -> None:
     assert {name for _, name, _ in BAD.values()} == set(NAMES) and len(CHECKS) == len(NAMES)
 

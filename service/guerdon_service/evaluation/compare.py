@@ -13,6 +13,8 @@ from guerdon_service.evaluation.table import ItemTable
 
 MIN_SLICE_ITEMS = 30
 """Smaller slices cannot tell anything apart, and would cost the others power in Holm's correction."""
+MIN_SLICE_PROMPTS = 20
+"""Nor can those of fewer prompts, however many items they have; the gate asks as many of the whole."""
 
 
 def check_margin(margin: float) -> None:
@@ -22,7 +24,8 @@ def check_margin(margin: float) -> None:
 
 
 def compare(table: ItemTable, candidate: Judged, baseline: Judged, margin: float) -> PairedComparison:
-    """The verdict on items that people decided and both models scored, and on each slice of enough of them.
+    """The verdict on items that people decided and both models scored, and on each slice that has enough of
+    them, and of their prompts.
 
     What only one scored tells nothing of the other; `ModelReport.num_refused` says how many those are.
 
@@ -38,17 +41,19 @@ def compare(table: ItemTable, candidate: Judged, baseline: Judged, margin: float
     asked = np.flatnonzero(decided(table) & both)
     if not len(asked):
         raise InvalidInput("no item was scored by candidate and baseline; give shorter ones", param="data")
+    clusters = table.clusters[asked]
     slices = {}
     seen = set()
     for key, rows in table.slices.items():
         mask = np.isin(asked, rows, assume_unique=True)
-        if MIN_SLICE_ITEMS <= int(mask.sum()) < len(asked) and mask.tobytes() not in seen:
+        is_enough = mask.sum() >= MIN_SLICE_ITEMS and len(np.unique(clusters[mask])) >= MIN_SLICE_PROMPTS
+        if is_enough and not mask.all() and mask.tobytes() not in seen:
             slices[f"{key.kind} {key.name}"] = mask
             seen.add(mask.tobytes())
     return compare_paired(
         candidate.correct[asked],
         baseline.correct[asked],
-        table.clusters[asked],
+        clusters,
         margin=margin,
         slices=slices,
     )

@@ -28,16 +28,22 @@ def overall(evidence: Evidence, policy: GatePolicy) -> GateCheck:
 
 
 def slices(evidence: Evidence, policy: GatePolicy) -> GateCheck:
-    """So is the verdict on every slice of enough items; Holm's correction is in the verdicts."""
+    """So is the verdict on every slice of enough items and prompts; Holm's correction is in the verdicts.
+
+    A slice of fewer can neither hold a version nor vouch for it.
+    """
     report = evidence.comparison
     if report is None:
         return not_asked("slices", _why_not(evidence))
-    if not report.by_slice:
-        return not_asked("slices", "the data set has no slices of enough items")
+    judged = {name: found for name, found in report.by_slice.items() if found.num_prompts >= MIN_PROMPTS}
+    if not judged:
+        return not_asked("slices", f"the data set has no slices of enough items and {MIN_PROMPTS} prompts")
     good = (*_GOOD, "inconclusive") if policy.allows_inconclusive_slices else _GOOD
-    bad = {name: found for name, found in report.by_slice.items() if found.verdict not in good}
+    bad = {name: found for name, found in judged.items() if found.verdict not in good}
     told = "; ".join(f"{name}: {_told(found)}" for name, found in bad.items())
-    return GateCheck("slices", not bad, told or f"none of {len(report.by_slice)} speaks against it")
+    num_few = sum(part.num_prompts < MIN_PROMPTS for part in report.slices)
+    few = f"; {num_few} of fewer than {MIN_PROMPTS} prompts are too few to tell" if num_few else ""
+    return GateCheck("slices", not bad, (told or f"none of {len(judged)} speaks against it") + few)
 
 
 def _why_not(evidence: Evidence) -> str:
