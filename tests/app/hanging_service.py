@@ -1,5 +1,6 @@
 """``python -m tests.app.hanging_service load|forward``: ``guerdon serve`` where that never ends."""
 
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -10,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import guerdon_service.app.build as composition
-from guerdon_service.app import leaving
-from guerdon_service.app.serve import serve_command
+from guerdon_service.app import leaving, serve
 from guerdon_service.artifacts.read import read_artifact
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.encoded import Encoded
@@ -58,5 +58,11 @@ def load(spec: ModelSpec, num_threads: int | None = None) -> LoadedModel:
 
 if __name__ == "__main__":
     leaving.LEAVE_S = engine.CLOSE_TIMEOUT_S = SHORT_S
-    with patch.object(composition, "load_model", load):
-        sys.exit(serve_command(["--port", "0", "--grpc-port", "0", "--drain-timeout-s", str(SHORT_S)]))
+    flags = ["--port", "0", "--grpc-port", "0", "--drain-timeout-s", str(SHORT_S)]
+    with (
+        patch.object(composition, "load_model", load),
+        patch.dict(os.environ, GUERDON_OTEL="true"),
+        patch.object(serve, "configure_tracing"),
+        patch.object(serve, "flush_spans", lambda: print("flushed", flush=True)),  # noqa: T201 - as above
+    ):
+        sys.exit(serve.serve_command(flags))

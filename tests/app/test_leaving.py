@@ -27,8 +27,9 @@ async def test_what_hangs_does_not_keep_the_process(what: str) -> None:
             process.send_signal(signal.SIGTERM)
             if what == "forward":
                 assert (await asked).status_code == 503
-        _, logged = await asyncio.wait_for(process.communicate(), 120)
+        told, logged = await asyncio.wait_for(process.communicate(), 120)
         assert process.returncode == 0
+        assert told == b"flushed\n"
         assert "left with threads still at work" in logged.decode()
     finally:
         if process.returncode is None:

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from guerdon_service.app.logs import configure_logging, logged_request
-from guerdon_service.app.tracing import configure_tracing, span
+from guerdon_service.app.tracing import configure_tracing, flush_spans, span
 from guerdon_service.core.errors import InvalidInput
 
 logger = logging.getLogger("guerdon.test")
@@ -105,6 +106,7 @@ class FakeOpenTelemetry:
         self.provider: Any = None
         self.processors: list[Any] = []
         self.resource: dict[str, str] = {}
+        self.flushed, self.collector = threading.Event(), threading.Event()
 
     @contextmanager
     def start_as_current_span(self, name: str, attributes: dict[str, Any]) -> Iterator[None]:
@@ -120,7 +122,12 @@ class FakeOpenTelemetry:
             return self
 
         exporter = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-        module("opentelemetry.trace", get_tracer=lambda _: self, set_tracer_provider=self.set_provider)
+        module(
+            "opentelemetry.trace",
+            get_tracer=lambda _: self,
+            set_tracer_provider=self.set_provider,
+            get_tracer_provider=lambda: self.provider,
+        )
         module("opentelemetry.sdk.trace", TracerProvider=make_provider)
         module("opentelemetry.sdk.trace.export", BatchSpanProcessor=lambda e: ("batch", e))
         module("opentelemetry.sdk.resources", Resource=types.SimpleNamespace(create=dict))
@@ -128,6 +135,10 @@ class FakeOpenTelemetry:
 
     def set_provider(self, provider: object) -> None:
         self.provider = provider
+
+    def force_flush(self) -> None:
+        assert self.collector.wait(30)
+        self.flushed.set()
 
     def add_span_processor(self, processor: object) -> None:
         self.processors.append(processor)
@@ -152,6 +163,20 @@ def test_configuring_exports_in_batches(monkeypatch: pytest.MonkeyPatch, name: s
     assert fake.provider is fake
     assert fake.processors == [("batch", "otlp")]
     assert fake.resource == {"service.name": name or "guerdon"}
+
+
+def test_the_last_spans_are_flushed_and_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeOpenTelemetry()
+    fake.install(monkeypatch)
+    configure_tracing()
+    fake.collector.set()
+    flush_spans(timeout_s=30)
+    assert fake.flushed.is_set()
+    fake.flushed.clear()
+    fake.collector.clear()
+    flush_spans(timeout_s=0.01)
+    assert not fake.flushed.is_set(), "the collector does not answer"
+    fake.collector.set()
 
 
 def test_without_opentelemetry_a_span_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

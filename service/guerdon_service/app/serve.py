@@ -20,7 +20,7 @@ from guerdon_service.app.logs import claim_transformers_logs, configure_logging
 from guerdon_service.app.metrics import PrometheusObserver, watch_loop_lag
 from guerdon_service.app.server import Stop, run, signals_ask
 from guerdon_service.app.settings import Settings
-from guerdon_service.app.tracing import configure_tracing
+from guerdon_service.app.tracing import configure_tracing, flush_spans
 from guerdon_service.core.auth import Keyring
 from guerdon_service.quota.limiter import open_limiter
 
@@ -43,6 +43,8 @@ def serve_command(argv: Sequence[str]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
         leave_soon()  # here: the runner, too, waits for threads
+        if settings.otel:
+            flush_spans()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
@@ -10,6 +11,8 @@ from typing import Any
 from guerdon_service.core.errors import InvalidInput
 
 SERVICE_NAME = "guerdon"
+FLUSH_S = 2.0
+"""What the last spans may take to be exported, in seconds; less than `leaving.LEAVE_S`."""
 
 
 _NOTHING = nullcontext()
@@ -76,3 +79,15 @@ def configure_tracing() -> None:
     provider = sdk.TracerProvider(resource=resources.Resource.create({"service.name": name}))
     provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
+
+
+def flush_spans(timeout_s: float = FLUSH_S) -> None:
+    """Export the spans that have ended, as far as the collector takes them in time.
+
+    The SDK does it where the interpreter ends by itself, which a thread that hangs keeps it from.
+    """
+    trace = _configured()
+    if trace is not None:
+        flushing = threading.Thread(target=trace.get_tracer_provider().force_flush, daemon=True)
+        flushing.start()
+        flushing.join(timeout_s)
