@@ -18,6 +18,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
 from guerdon_service.core.registry import CHAMPION
+from guerdon_service.engine.engine import Engine
 from guerdon_service.scoring.catalog import Catalog
 from guerdon_service.scoring.service import ScoringService
 from tests.fakes import WeightedSumBackend, running_service
@@ -90,6 +91,17 @@ async def test_an_alias_never_points_at_what_is_not_loaded() -> None:
         with pytest.raises(AssertionError):
             catalog.point({("m", CHAMPION): "2"})
         assert await reply(service, "m") == ("1", reward_of("1", "because"))
+
+
+async def test_a_version_whose_back_end_is_at_fault_may_come_back_though_its_artifact_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with versions("1", "2") as (service, catalog):
+        with monkeypatch.context() as at_fault:
+            at_fault.setattr(Engine, "is_healthy", False)
+            catalog.refuse(ModelSpec("m", "2"), "2", "its artifact is gone")
+            assert not catalog.is_loaded("m", "2")
+        assert await reply(service, "m@2") == ("2", reward_of("2", "because"))
 
 
 async def test_an_artifact_that_is_another_than_registered_is_refused_and_serving_goes_on() -> None:

@@ -118,8 +118,13 @@ class Catalog:
         return self.info(reference)
 
     def refuse(self, spec: ModelSpec, version: str, reason: str) -> None:
-        """List a version that is not there to be loaded as failed, as one that was refused is."""
+        """List a version that is not there to be loaded as failed, as one that was refused is.
+
+        One that was loaded, and whose back end is at fault, stays: it may come back.
+        """
         key = (spec.name, version)
+        if key in self._slots and self._slots[key].scorer is not None:
+            return
         label = self._label(key) or (f"{spec.name}@{version}" if self.slots(spec.name) else spec.name)
         self._put(key, Slot(spec, failure=reason, label=label))
 
