@@ -41,7 +41,7 @@ from guerdon_service.rpc import evaluation as rpc_evaluation
 from guerdon_service.rpc import feedback as rpc_feedback
 from guerdon_service.rpc import policy_evaluation as rpc_policy_evaluation
 from guerdon_service.rpc.gate import tell
-from guerdon_service.rpc.http2.calls import Bounds
+from guerdon_service.rpc.http2.calls import Bounds, Held
 from guerdon_service.rpc.http2.calm import Calm
 from guerdon_service.rpc.http2.connection import Connection
 from guerdon_service.rpc.http2.frames import HEAD_BYTES, PREFACE, ConnectionFault, StreamFault, settings
@@ -196,7 +196,7 @@ class _Wire(asyncio.Transport):
 class _Echo:
     """A server whose every method sends back what it gets."""
 
-    num_calls = num_connections = num_unfinished = 0
+    num_calls = num_connections = num_held = 0
 
     def accept(self, head: Head) -> Any:
         if not head.path.startswith("/guerdon"):
@@ -209,8 +209,8 @@ class _Echo:
     def ended(self, head: Head) -> None:
         self.num_calls -= 1
 
-    def hold(self, head: Head, num_bytes: int) -> bool:
-        self.num_unfinished += num_bytes
+    def hold(self, head: Head, what: Held, num_bytes: int) -> bool:
+        self.num_held += num_bytes
         return True
 
     def connected(self, connection: Connection) -> bool:
@@ -252,7 +252,7 @@ async def _connect(parts: Sequence[bytes]) -> None:
     connection.connection_lost(None)
     for _ in range(3):
         await asyncio.sleep(0)
-    assert (host.num_calls, host.num_connections, host.num_unfinished) == (0, 0, 0)
+    assert (host.num_calls, host.num_connections, host.num_held) == (0, 0, 0)
     at = 0
     while at < len(wire.written):  # whole frames, whatever came
         at += HEAD_BYTES + int.from_bytes(wire.written[at : at + 3])

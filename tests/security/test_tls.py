@@ -94,6 +94,40 @@ async def test_a_handshake_that_never_ends_is_hung_up_on(
                 writer.close()
 
 
+@pytest.mark.parametrize("over", ["rest", "rpc"])
+async def test_no_more_handshakes_at_once_than_connections_may_be_open(
+    server: Party, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    """Who comes while others say nothing waits until they are hung up on, and is then served."""
+    monkeypatch.setattr(doors, "TLS_HANDSHAKE_S", 1.0)
+    order: list[str] = []
+    async with opened(
+        host="localhost",
+        limits={"max_connections": 2},
+        tls_certificate=server.certificate,
+        tls_key=server.key,
+    ) as at:
+        port, ask = (at.port, over_rest) if over == "rest" else (at.grpc_port, over_rpc)
+
+        async def say_nothing(reader: asyncio.StreamReader) -> None:
+            await reader.read()
+            order.append("hung up")
+
+        async def be_served() -> None:
+            await ask(at, server)
+            order.append("served")
+
+        silent = [await asyncio.open_connection("localhost", port) for _ in range(2)]
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for reader, _ in silent:
+                group.create_task(say_nothing(reader))
+            group.create_task(be_served())
+        for _, writer in silent:
+            writer.close()
+    assert order[0] == "hung up"
+    assert "served" in order
+
+
 async def test_mutual_tls_on_both_transports(server: Party, client: Party) -> None:
     async with opened(
         host="localhost",

@@ -3,12 +3,14 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import uvicorn
 
+from guerdon_service.app.tls_accept import TlsServer
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.app import RestApp
 from guerdon_service.rest.bounded_http import BoundedHttp
@@ -20,7 +22,7 @@ service is just closing."""
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 TLS_HANDSHAKE_S = 10.0
-"""For a handshake of TLS: a connection counts among those that may be open only after it."""
+"""For a handshake of TLS, of which as many may be under way as connections may be open."""
 FLUSH_S = 1
 """For answers already made to reach their callers, in seconds."""
 
@@ -31,6 +33,7 @@ class RestDoor:
 
     server: uvicorn.Server
     listener: socket.socket
+    limits: Limits
     ticking: "asyncio.Task[None] | None" = None
 
     @property
@@ -44,16 +47,10 @@ class RestDoor:
         server, config = self.server, self.server.config
         await server.startup(sockets=[])  # its own would wait a minute for a handshake of TLS
         protocol: Any = config.http_protocol_class
-        listening = await asyncio.get_running_loop().create_server(
-            partial(
-                protocol, config=config, server_state=server.server_state, app_state=server.lifespan.state
-            ),
-            sock=self.listener,
-            ssl=config.ssl,
-            backlog=config.backlog,
-            ssl_handshake_timeout=_handshake_s(config.ssl),
+        make = partial(
+            protocol, config=config, server_state=server.server_state, app_state=server.lifespan.state
         )
-        server.servers.append(listening)
+        server.servers.append(await _listen(make, self.listener, config.ssl, self.limits))
         self.ticking = asyncio.create_task(server.main_loop())
 
     async def close(self) -> None:
@@ -72,6 +69,7 @@ class RpcDoor:
 
     server: Http2Server
     listener: socket.socket
+    limits: Limits
     context: ssl.SSLContext | None
 
     @property
@@ -82,7 +80,11 @@ class RpcDoor:
 
     async def open(self) -> None:
         """Accept connections."""
-        await self.server.start(self.listener, self.context, BACKLOG, _handshake_s(self.context))
+        if self.context is not None:
+            self.context.set_alpn_protocols(["h2"])
+        await self.server.start(
+            self.listener, lambda make: _listen(make, self.listener, self.context, self.limits)
+        )
 
     def leave(self) -> None:
         """Have callers connect again for what comes next."""
@@ -116,11 +118,21 @@ def rest_door(
     config.ssl = context
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
-    return RestDoor(server, listener)
+    return RestDoor(server, listener, limits)
 
 
-def _handshake_s(context: ssl.SSLContext | None) -> float | None:
-    return None if context is None else TLS_HANDSHAKE_S
+async def _listen(
+    make: Callable[[], asyncio.BaseProtocol],
+    listener: socket.socket,
+    context: ssl.SSLContext | None,
+    limits: Limits,
+) -> Any:
+    """Accept connections, each with a protocol that `make` makes; what it gives back is an asyncio server."""
+    if context is None:
+        return await asyncio.get_running_loop().create_server(make, sock=listener, backlog=BACKLOG)
+    return TlsServer(
+        make, listener, context, max_handshakes=limits.max_connections, handshake_s=TLS_HANDSHAKE_S
+    )
 
 
 def bind(host: str, port: int) -> socket.socket:

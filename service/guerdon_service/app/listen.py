@@ -77,7 +77,7 @@ class _Opener:
             is_admin=is_admin,
         )
         context = None if self.tls is None else self.tls.context()
-        return RpcDoor(server, _had(param, host, port), context)
+        return RpcDoor(server, _had(param, host, port), self.settings.limits, context)
 
 
 @asynccontextmanager

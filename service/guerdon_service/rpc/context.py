@@ -37,6 +37,10 @@ class Context(Protocol):
         """Send one of several messages."""
         ...
 
+    def answered(self, num_bytes: int) -> None:
+        """Of a stream's messages, so many bytes are held no more."""
+        ...
+
 
 def metadata_text(metadata: Metadata, key: str) -> str | None:
     """The first value of `key`; None when absent."""

@@ -52,6 +52,7 @@ class ScoreStream:
             reply = await self._answer(data, context, request_id)
             async with writing:
                 await context.write(reply)
+            context.answered(len(data))
             for _ in range(num_places):
                 room.release()
 

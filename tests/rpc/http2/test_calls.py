@@ -13,8 +13,9 @@ from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.auth import Caller, Keyring
 from guerdon_service.core.limits import Limits
 from guerdon_service.rpc.gate import tell
-from guerdon_service.rpc.http2 import call, calls, connection, server
+from guerdon_service.rpc.http2 import call, calls, calm, connection, server
 from guerdon_service.rpc.http2 import frames as f
+from guerdon_service.rpc.http2.fields import literal
 from guerdon_service.rpc.http2.frames import Code
 from tests.contract.harness import KEYS, SCORER_KEY, Gate, Served, Watching, served
 from tests.rpc.http2.peer import GOOD, LIMITS, STREAM, Answer, Peer, block, connected, message
@@ -238,6 +239,24 @@ async def test_callers_without_a_key_leave_room_for_the_unfinished_messages_of_o
         assert (await peer.answer(3)).status == 8, "the second of those that need no key"
         peer.send(f.DATA, f.END_STREAM, 5, message(bytes(40_000))[30_000:])
         assert (await peer.answer(5)).status != 8
+
+
+async def test_a_burst_of_long_metadata_costs_some_calls_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calm, "PER_S", 0.0)
+    streams = range(1, 500, 2)
+    kept = b"\x40" + literal("x-request-id", "kept")[1:]  # which goes to the table
+    async with served() as it, connected(it.grpc_port) as peer:
+        for stream in streams:
+            last = kept if stream == streams[-1] else b""
+            peer.send(f.HEADERS, f.END_HEADERS, stream, block(x_long="y" * 32_000) + last)
+            peer.send(f.DATA, f.END_STREAM, stream, message())
+        found = await peer.answers(*streams)
+        assert [found[stream].status for stream in streams[:100]] == [0] * 100
+        _is_told_when_to_come_back(found[streams[-1]])
+        peer.send(f.HEADERS, f.END_HEADERS, 501, block() + b"\xbe")
+        peer.send(f.DATA, f.END_STREAM, 501, message())
+        answer = await peer.answer(501)
+    assert (answer.status, answer.headers["x-request-id"]) == (0, "kept"), "what was refused was read"
 
 
 async def test_who_takes_no_answer_holds_no_call(running: Served, monkeypatch: pytest.MonkeyPatch) -> None:

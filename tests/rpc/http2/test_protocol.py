@@ -251,11 +251,11 @@ FAULTS: dict[str, tuple[bytes, Code]] = {
         Code.ENHANCE_YOUR_CALM,
     ),
     "heads of very many fields": (
-        b"".join(f.frame(f.HEADERS, f.END_HEADERS, s, block() + b"\x90" * 300) for s in range(1, 80, 2)),
+        b"".join(f.frame(f.HEADERS, f.END_HEADERS, s, block() + b"\x90" * 300) for s in range(1, 160, 2)),
         Code.ENHANCE_YOUR_CALM,
     ),
     "trailers without end": (
-        H + f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, 1) * (BURST + 2000),
+        H + f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, 1) * (2 * BURST + 2000),
         Code.ENHANCE_YOUR_CALM,
     ),
     "a long frame": (

@@ -60,6 +60,10 @@ class Wire(Protocol):
         """So many more bytes of whole messages wait for their handler, or fewer."""
         ...
 
+    def inflated(self, call: "RpcCall", num_bytes: int) -> None:
+        """A call's handler has so many more bytes of inflated messages, or fewer; raises `Overloaded`."""
+        ...
+
 
 class RpcCall:
     """Handlers see metadata, deadline, messages and the ways to answer; the connection sees the rest."""
@@ -86,6 +90,7 @@ class RpcCall:
         "is_expired",
         "is_over",
         "num_counted",
+        "num_inflated",
         "task",
         "timer",
         "window",
@@ -113,6 +118,8 @@ class RpcCall:
         """Whether its deadline passed."""
         self.num_counted = 0
         """Of `num_unfinished`, what the connection has counted."""
+        self.num_inflated = 0
+        """Bytes of messages that its handler has, as the connection counts them; none unless compressed."""
         self.caller: Caller = NOBODY
         """Who the guard found it to be; before that nobody, who may do nothing."""
         self.handler: Any = None
@@ -138,6 +145,10 @@ class RpcCall:
     ) -> NoReturn:
         """Leave the handler; the call ends with this status."""
         raise Refused(code, details, trailing_metadata)
+
+    def answered(self, num_bytes: int) -> None:
+        """Of a stream's messages, so many bytes are held no more."""
+        self._holds(-num_bytes)
 
     async def write(self, message: Any) -> None:
         """Send one of several messages; waits for room at the caller."""
@@ -176,6 +187,7 @@ class RpcCall:
         Raises:
             Refused: it sent none, or several, or one that cannot be inflated.
             PayloadTooLarge: it is, inflated.
+            Overloaded: those at work are, together.
         """
         if not self._reader or self._has_more:
             raise self._not_one()
@@ -275,9 +287,15 @@ class RpcCall:
     def _take(self) -> bytes:
         unread = self._reader.num_unread
         try:
-            return self._reader.take()
+            message = self._reader.take()
         finally:
             self._wire.unread(self._reader.num_unread - unread)
+        self._holds(len(message))
+        return message
+
+    def _holds(self, num_bytes: int) -> None:
+        if self.head.encoding != "identity":  # else it had to be sent, and took its time
+            self._wire.inflated(self, num_bytes)
 
     @property
     def num_unfinished(self) -> int:

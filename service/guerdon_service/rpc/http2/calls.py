@@ -1,8 +1,10 @@
 """The calls of one connection: how they begin, and every way in which they end."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from guerdon_service.core.auth import Caller
@@ -24,7 +26,8 @@ knows who sends it: more of it would hold up all others.
 """
 
 UNFINISHED_MESSAGES = 8
-"""Of the largest size, what one connection may leave unfinished at a time."""
+"""Of the largest size, what one connection may leave unfinished at a time, and what it may have at work of
+those that were inflated."""
 MAX_OPEN_BYTES = 64 * 1024
 """Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
@@ -35,6 +38,13 @@ RETRY_AFTER_MS = 1000
 REFUSAL_S = 0.25
 """For a caller who is refused to say all first: grpcio's client, told while it still sends, fails on that and
 hides why."""
+
+
+class Held(Enum):
+    """Bytes of messages that are bounded on a connection and in all, and what is said of too many."""
+
+    UNFINISHED = "too many unfinished messages; send one after another"
+    INFLATED = "too many compressed messages are at work; send fewer at once, or uncompressed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,8 @@ class Host(Protocol):
         """It no longer does."""
         ...
 
-    def hold(self, head: Head, num_bytes: int) -> bool:
-        """So many more bytes of unfinished messages are held, or fewer; whether that is within bounds."""
+    def hold(self, head: Head, what: Held, num_bytes: int) -> bool:
+        """So many more bytes are held, or fewer; whether that is within bounds."""
         ...
 
 
@@ -88,7 +98,8 @@ class Calls:
         self._refused: dict[int, tuple[RpcCall, Refused | GuerdonError]] = {}
         self._arriving: list[tuple[int, RpcCall]] = []
         """Calls that began in what is read now, and were not complete when they did."""
-        self._num_dropped = self._num_unfinished = 0
+        self._num_dropped = 0
+        self._num_held = Counter[Held]()
         self.last_use = self._loop.time()
         """When a call began or ended, last."""
 
@@ -182,6 +193,11 @@ class Calls:
         elif call.timer is not None:
             self._time(stream, call, None)
 
+    def inflated(self, call: RpcCall, num_bytes: int) -> None:
+        """As `Wire.inflated`: a kilobyte may grow to a third of a megabyte, which no window bounds."""
+        call.num_inflated += num_bytes
+        self._hold(call, Held.INFLATED, num_bytes)
+
     def drop(self, stream: int) -> None:
         """Nobody waits for a call any more."""
         if stream in self._refused:
@@ -265,14 +281,14 @@ class Calls:
     def _count(self, call: RpcCall, num_unfinished: int) -> None:
         """Count what a call holds of an unfinished message; raises `Overloaded` when all hold too much."""
         more, call.num_counted = num_unfinished - call.num_counted, num_unfinished
-        if not more:
-            return
-        self._num_unfinished += more
-        has_room = self._num_unfinished <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
-        if not (self._host.hold(call.head, more) and has_room) and more > 0:
-            raise Overloaded(
-                "too many unfinished messages; send one after another", retry_after_ms=RETRY_AFTER_MS
-            )
+        if more:
+            self._hold(call, Held.UNFINISHED, more)
+
+    def _hold(self, call: RpcCall, what: Held, more: int) -> None:
+        self._num_held[what] += more
+        has_room = self._num_held[what] <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
+        if not (self._host.hold(call.head, what, more) and has_room) and more > 0:
+            raise Overloaded(what.value, retry_after_ms=RETRY_AFTER_MS)
 
     def _forget(self, stream: int, call: RpcCall) -> None:
         if call.timer is not None:
@@ -280,6 +296,8 @@ class Calls:
         if self._by_stream.pop(stream, None) is not None:
             call.forget()
             self._count(call, 0)
+            if call.num_inflated:
+                self._hold(call, Held.INFLATED, -call.num_inflated)
             self._num_dropped -= call.is_dropped
             self.last_use = self._loop.time()
             self._host.ended(call.head)

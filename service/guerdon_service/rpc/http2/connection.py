@@ -8,7 +8,7 @@ from guerdon_service.rpc.http2 import calls
 from guerdon_service.rpc.http2 import frames as f
 from guerdon_service.rpc.http2.call import STREAM_WINDOW, RpcCall
 from guerdon_service.rpc.http2.calls import Bounds, Calls
-from guerdon_service.rpc.http2.calm import Calm
+from guerdon_service.rpc.http2.calm import BURST, Calm
 from guerdon_service.rpc.http2.fields import EMPTY_TABLE
 from guerdon_service.rpc.http2.frame_reader import MAX_FRAME_BYTES, FrameReader
 from guerdon_service.rpc.http2.frames import Code, ConnectionFault, StreamFault
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._calm = Calm(self._loop.time)
         self._frames = FrameReader(bounds.most_head_bytes, self._calm)
-        self._heads = HeadReader(bounds.most_head_bytes, self._calm)
+        self._heads = HeadReader(bounds.most_head_bytes, Calm(self._loop.time, debt=BURST))
         self._calls = Calls(self, host, bounds)
         self._last_stream = 0
         self._is_leaving = self._is_deaf = False
@@ -148,6 +148,10 @@ class Connection(asyncio.Protocol):
         self._num_unread += num_bytes
         if num_bytes < 0:
             self._credit()
+
+    def inflated(self, call: RpcCall, num_bytes: int) -> None:
+        """A call's handler has so many more bytes of inflated messages, or fewer."""
+        self._calls.inflated(call, num_bytes)
 
     # What the server asks.
 

@@ -46,6 +46,7 @@ class Head:
     num_bytes: of all names and values, as HPACK counts them.
     timeout_s: as the caller gave it; None: none. NaN where it cannot be read.
     encoding: how its messages may be compressed.
+    is_in_budget: whether the connection sent no more of such length than it may.
     """
 
     http_status: int
@@ -54,6 +55,7 @@ class Head:
     metadata: Metadata
     timeout_s: float | None
     encoding: str
+    is_in_budget: bool = True
 
 
 class HeadReader:
@@ -64,7 +66,7 @@ class HeadReader:
 
     Args:
         max_bytes: of one block, decoded.
-        calm: pays for blocks that take long to decode, and for those that nobody needs.
+        calm: pays for blocks that take long to decode, and for those that nobody needs; each call earns some.
     """
 
     def __init__(self, max_bytes: int, calm: Calm) -> None:
@@ -86,8 +88,10 @@ class HeadReader:
         is_reference = bool(block) and min(block) >= 0x80
         if not is_reference:
             self._known.clear()
+        self._calm.earn()
         head = _head(*self._decoded(block))
-        if is_reference and len(self._known) < MAX_KNOWN and head.num_bytes <= MAX_KNOWN_BYTES:
+        is_short = head.is_in_budget and head.num_bytes <= MAX_KNOWN_BYTES
+        if is_reference and is_short and len(self._known) < MAX_KNOWN:
             self._known[block] = head
         return head
 
@@ -97,8 +101,8 @@ class HeadReader:
         self._known.clear()
         self._decoded(block)
 
-    def _decoded(self, block: bytes) -> tuple[Fields, int]:
-        """Names and values, and their bytes as HPACK counts them."""
+    def _decoded(self, block: bytes) -> tuple[Fields, int, bool]:
+        """Names and values, their bytes as HPACK counts them, and whether they are in budget."""
         try:
             found: Iterable[tuple[bytes, bytes]] = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
@@ -109,12 +113,11 @@ class HeadReader:
             ) from None
         fields = [(bytes(name), bytes(value)) for name, value in found]
         num_bytes = sum(len(name) + len(value) + 32 for name, value in fields)
-        if len(fields) > FREE_FIELDS or num_bytes > FREE_BYTES:
-            self._calm.spend(max(0, len(fields) - FREE_FIELDS) + max(0, num_bytes - FREE_BYTES) // 1024)
-        return fields, num_bytes
+        price = max(0, len(fields) - FREE_FIELDS) + max(0, num_bytes - FREE_BYTES) // 1024
+        return fields, num_bytes, not price or self._calm.spend(price)
 
 
-def _head(fields: Fields, num_bytes: int) -> Head:
+def _head(fields: Fields, num_bytes: int, is_in_budget: bool) -> Head:
     pseudo: dict[bytes, bytes] = {}
     plain: list[tuple[bytes, bytes]] = []
     for name, value in fields:
@@ -142,6 +145,7 @@ def _head(fields: Fields, num_bytes: int) -> Head:
         tuple(_metadata(plain)),
         _timeout_s(given.get("grpc-timeout")),
         given.get("grpc-encoding", "identity"),
+        is_in_budget,
     )
 
 

@@ -3,14 +3,15 @@
 import asyncio
 import math
 import socket
-import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
 
 import grpc
 
 from guerdon_service.core.auth import Caller
 from guerdon_service.core.errors import InvalidInput, Overloaded, PayloadTooLarge
-from guerdon_service.rpc.http2.calls import RETRY_AFTER_MS, Bounds
+from guerdon_service.rpc.http2.calls import RETRY_AFTER_MS, Bounds, Held
 from guerdon_service.rpc.http2.connection import Connection
 from guerdon_service.rpc.http2.head import Head
 from guerdon_service.rpc.http2.messages import Refused
@@ -19,15 +20,23 @@ from guerdon_service.rpc.http2.run import Handler
 HANG_UP_S = 1.0
 """For connections to close once nothing is left to say."""
 UNFINISHED_MESSAGES = 32
-"""Of the largest size, what all connections may leave unfinished at a time."""
+"""As on one connection, on all together."""
 OPEN_UNFINISHED_PART = 8
-"""Those that need no key may leave one in so many unfinished, on top and out of the way of all others."""
+"""Those that need no key may hold one in so many, on top and out of the way of all others."""
 OPEN_PART = 2
 """Of all calls at work, those that need no key may be one in so many: a watcher of health stays for ever, so
 that there is room for one of each connection, and none for who would take every call without a key.
 """
 KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """After two silent minutes the kernel gives a peer up that vanished without a word."""
+
+
+class Listening(Protocol):
+    """What accepts connections."""
+
+    def close(self) -> None:
+        """Accept no more."""
+        ...
 
 
 class Http2Server:
@@ -47,9 +56,9 @@ class Http2Server:
         self._handlers: dict[str, Handler] = {}
         self._connections: set[Connection] = set()
         self._num_calls = self._num_open = 0
-        self._num_unfinished = {True: 0, False: 0}
+        self._num_held = Counter[tuple[Held, bool]]()
         self._idle = asyncio.Event()
-        self._listening: asyncio.Server | None = None
+        self._listening: Listening | None = None
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Serve a service, named in full, by its methods' names."""
@@ -61,29 +70,17 @@ class Http2Server:
     async def start(
         self,
         listener: socket.socket,
-        context: ssl.SSLContext | None,
-        backlog: int,
-        handshake_s: float | None,
+        listen: Callable[[Callable[[], Connection]], Awaitable[Listening]],
     ) -> None:
-        """Accept connections of a listening socket; with `context`, over TLS alone.
+        """Accept connections of a listening socket.
 
         Args:
-            backlog: connections that may wait to be accepted.
-            handshake_s: seconds for a handshake of TLS; None without `context`.
+            listen: begins to, with what makes each connection's protocol.
         """
-        loop = asyncio.get_running_loop()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as the accepted ones then have it
         for option, value in KEEP_ALIVE:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
-        if context is not None:
-            context.set_alpn_protocols(["h2"])
-        self._listening = await loop.create_server(
-            lambda: Connection(self, self._bounds),
-            sock=listener,
-            ssl=context,
-            backlog=backlog,
-            ssl_handshake_timeout=handshake_s,
-        )
+        self._listening = await listen(lambda: Connection(self, self._bounds))
 
     def leave(self) -> None:
         """Callers finish what they began; for what comes next they connect again, elsewhere if they can."""
@@ -134,6 +131,11 @@ class Http2Server:
                 f"metadata of {head.num_bytes} bytes is over {self._bounds.max_head_bytes}; send less",
                 param="metadata",
             )
+        if not head.is_in_budget:
+            raise Overloaded(
+                "too many calls with long metadata came on this connection; send less of it, or fewer calls",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
         is_open = self._bounds.is_open(head.path)
         if self._num_calls >= self._max_calls or (is_open and self._num_open >= self._max_calls // OPEN_PART):
             raise Overloaded("too many calls are at work; ask another replica", retry_after_ms=RETRY_AFTER_MS)
@@ -150,12 +152,12 @@ class Http2Server:
         self._num_open -= self._bounds.is_open(head.path)
         self._idle.set()
 
-    def hold(self, head: Head, num_bytes: int) -> bool:
-        """So many more bytes of unfinished messages are held, or fewer; whether that is within bounds."""
+    def hold(self, head: Head, what: Held, num_bytes: int) -> bool:
+        """So many more bytes are held, or fewer; whether that is within bounds."""
         is_open = self._bounds.is_open(head.path)
-        self._num_unfinished[is_open] += num_bytes
+        self._num_held[what, is_open] += num_bytes
         most = UNFINISHED_MESSAGES * self._bounds.max_message_bytes
-        return self._num_unfinished[is_open] <= (most // OPEN_UNFINISHED_PART if is_open else most)
+        return self._num_held[what, is_open] <= (most // OPEN_UNFINISHED_PART if is_open else most)
 
     def connected(self, connection: Connection) -> bool:
         """Whether there is room for one more."""

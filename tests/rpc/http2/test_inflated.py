@@ -1,0 +1,118 @@
+"""Inflated messages are bounded on a connection and in all while their calls are at work."""
+
+import gzip
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from grpc_health.v1 import health_pb2
+
+from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.rpc.http2 import calls, server
+from guerdon_service.rpc.http2 import frames as f
+from tests.contract.harness import Gate, Served, served
+from tests.rpc.http2.peer import LIMITS, STREAM, Peer, block, connected, message
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TEXT = "x" * 61_000
+"""Five of it are over three times the largest message, three are not over twice that."""
+
+
+def compressed(data: bytes) -> bytes:
+    """A message of a hundred bytes that is 61,000."""
+    return message(gzip.compress(data), flag=1)
+
+
+REQUEST = pb.ScoreRequest(items=[pb.ScoreItem(prompt=TEXT, response="r")])
+ASKED = compressed(REQUEST.SerializeToString())
+
+
+def ask(peer: Peer, *streams: int) -> None:
+    for stream in streams:
+        peer.call(stream, ASKED, grpc_encoding="gzip")
+
+
+async def statuses(peer: Peer, *streams: int) -> list[tuple[int, str]]:
+    return [(answer.status, answer.code) for answer in (await peer.answers(*streams)).values()]
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def waiting() -> AsyncIterator[tuple[Served, Gate]]:
+    gate = Gate()
+    async with served(load=gate.load, limits=LIMITS) as it:
+        try:
+            yield it, gate
+        finally:
+            gate.opened.set()
+
+
+async def test_a_connections_messages_grow_within_a_bound_and_give_it_back(
+    waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 2)
+    it, gate = waiting
+    async with connected(it.grpc_port) as peer:
+        ask(peer, 1, 3, 5, 7)
+        assert await statuses(peer, 7) == [(8, "overloaded")]
+        peer.call(9)
+        gate.opened.set()
+        assert await statuses(peer, 1, 3, 5, 9) == [(0, "")] * 4, "what is not compressed is not counted"
+        ask(peer, 11, 13, 15)
+        assert await statuses(peer, 11, 13, 15) == [(0, "")] * 3
+
+
+async def test_what_a_stream_has_answered_counts_no_more(
+    waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 2)
+    one = compressed(pb.ScoreStreamRequest(request=REQUEST).SerializeToString())
+    it, gate = waiting
+    async with connected(it.grpc_port) as peer:
+        for stream in (1, 3):
+            peer.send(f.HEADERS, f.END_HEADERS, stream, block(path=STREAM, grpc_encoding="gzip"))
+        peer.send(f.DATA, 0, 1, one * 3)
+        peer.send(f.PING, 0, 0, bytes(8))
+        await peer.until(f.PING)
+        peer.send(f.DATA, 0, 3, one)
+        assert await statuses(peer, 3) == [(8, "overloaded")]
+        gate.opened.set()
+        for _ in range(3):
+            await peer.until(f.DATA, 1)
+        for _ in range(4):
+            peer.send(f.DATA, 0, 1, one)
+            await peer.until(f.DATA, 1)
+        peer.send(f.DATA, f.END_STREAM, 1)
+        assert await statuses(peer, 1) == [(0, "")]
+
+
+async def test_so_do_those_of_all_connections(
+    waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNFINISHED_MESSAGES", 3)
+    it, gate = waiting
+    async with connected(it.grpc_port) as one, connected(it.grpc_port) as another:
+        ask(one, 1, 3, 5, 7)
+        one.send(f.PING, 0, 0, bytes(8))
+        await one.until(f.PING)
+        ask(another, 1)
+        assert await statuses(another, 1) == [(8, "overloaded")]
+        gate.opened.set()
+        assert await statuses(one, 1, 3, 5, 7) == [(0, "")] * 4
+        ask(another, 3)
+        assert await statuses(another, 3) == [(0, "")]
+
+
+async def test_watchers_without_a_key_leave_that_room_to_others(
+    waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNFINISHED_MESSAGES", server.OPEN_UNFINISHED_PART)  # theirs: one message
+    watched = compressed(health_pb2.HealthCheckRequest(service=TEXT).SerializeToString())
+    it, gate = waiting
+    gate.opened.set()
+    async with connected(it.grpc_port) as peer:
+        for stream in (1, 3):
+            peer.call(stream, watched, path="/grpc.health.v1.Health/Watch", grpc_encoding="gzip")
+        assert await statuses(peer, 3) == [(8, "overloaded")]
+        ask(peer, 5)
+        assert await statuses(peer, 5) == [(0, "")]
