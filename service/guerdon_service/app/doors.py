@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from guerdon_service.app.tls_accept import TlsServer
+from guerdon_service.app.accepting import Accepting
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.app import RestApp
 from guerdon_service.rest.bounded_http import BoundedHttp
@@ -128,9 +128,7 @@ async def _listen(
     limits: Limits,
 ) -> Any:
     """Accept connections, each with a protocol that `make` makes; what it gives back is an asyncio server."""
-    if context is None:
-        return await asyncio.get_running_loop().create_server(make, sock=listener, backlog=BACKLOG)
-    return TlsServer(
+    return Accepting(
         make, listener, context, max_handshakes=limits.max_connections, handshake_s=TLS_HANDSHAKE_S
     )
 

@@ -1,4 +1,4 @@
-"""Accept connections over TLS, no more than so many in their handshakes at once."""
+"""Accept connections, all that wait at once, no more than so many in their handshakes."""
 
 import asyncio
 import errno
@@ -7,18 +7,25 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
+MAX_A_TURN = 256
+"""Connections accepted in one turn of the event loop: a storm of them leaves time for those that are in."""
 RETRY_S = 1.0
 """After there was no file or memory for another connection."""
 _SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class TlsServer:
-    """As asyncio's own server, which begins any number of handshakes: each holds memory, and its connection
-    counts among those that may be open only after it. Here more wait in the kernel.
+class Accepting:
+    """As a server of the event loop, but for two things.
+
+    uvloop's accepts one connection a turn: of many that come at once while it is busy, the last wait for
+    seconds, though each is answered soon once it is in. And both loops begin any number of handshakes of
+    TLS: each holds memory, and its connection counts among those that may be open only after it. Here more
+    wait in the kernel.
 
     Args:
         make: an accepted connection's protocol.
         listener: bound and listening.
+        context: of TLS; None is plain text.
         max_handshakes: that may be under way at once, each for at most `handshake_s` seconds.
     """
 
@@ -26,13 +33,14 @@ class TlsServer:
         self,
         make: Callable[[], asyncio.BaseProtocol],
         listener: socket.socket,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         *,
         max_handshakes: int,
         handshake_s: float,
     ) -> None:
         self._make, self._listener, self._context = make, listener, context
-        self._max_handshakes, self._handshake_s = max_handshakes, handshake_s
+        self._max_handshakes = max_handshakes
+        self._handshake_s = None if context is None else handshake_s
         self._loop = asyncio.get_running_loop()
         self._handshakes: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -56,16 +64,17 @@ class TlsServer:
             self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        try:
-            accepted, _ = self._listener.accept()
-        except OSError as error:
-            if error.errno in _SCARCE:
-                self._loop.remove_reader(self._listener)
-                self._loop.call_later(RETRY_S, self._listen)
-            return  # or it is gone already
-        handshake = self._loop.create_task(self._shake(accepted))
-        self._handshakes.add(handshake)
-        handshake.add_done_callback(self._shaken)
+        for _ in range(min(MAX_A_TURN, self._max_handshakes - len(self._handshakes))):
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError as error:
+                if error.errno in _SCARCE:
+                    self._loop.remove_reader(self._listener)
+                    self._loop.call_later(RETRY_S, self._listen)
+                return  # or there are no more, or it is gone already
+            handshake = self._loop.create_task(self._shake(accepted))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._shaken)
         if len(self._handshakes) >= self._max_handshakes:
             self._loop.remove_reader(self._listener)
 

@@ -1,0 +1,59 @@
+"""Connections are accepted together, by the loop that the service runs on."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvloop
+
+from guerdon_service.app.accepting import MAX_A_TURN
+from guerdon_service.app.doors import _listen, bind
+from guerdon_service.core.limits import Limits
+
+NUM_WAITING = 50
+
+
+class Counted(asyncio.Protocol):
+    """Counts connections in the turns of the loop."""
+
+    def __init__(self, made: list[int]) -> None:
+        self.made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = transport.get_extra_info("socket")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        self.made[-1] += 1
+
+
+@asynccontextmanager
+async def waiting(num: int) -> AsyncIterator[list[int]]:
+    """`num` callers that connected before the loop looked; how many were let in, turn by turn, grows."""
+    listener, made = bind("127.0.0.1", 0), [0]
+    server = await _listen(lambda: Counted(made), listener, None, Limits())
+    callers = [socket.create_connection(listener.getsockname()) for _ in range(num)]
+    try:
+        yield made
+    finally:
+        server.close()
+        await server.wait_closed()
+        for caller in (*callers, listener):
+            caller.close()
+
+
+async def turns(num: int) -> list[int]:
+    """How many of `num` were let in, in each of the turns that it took."""
+    async with waiting(num) as made, asyncio.timeout(60):
+        while sum(made) < num:
+            made.append(0)
+            await asyncio.sleep(0)
+    return [in_turn for in_turn in made if in_turn]
+
+
+def test_who_waits_is_let_in_at_once() -> None:
+    """The loop's own server lets in one a turn: with others' work in each turn, the last wait for seconds."""
+    assert uvloop.run(turns(NUM_WAITING)) == [NUM_WAITING]
+
+
+def test_a_storm_leaves_turns_for_others() -> None:
+    assert max(uvloop.run(turns(MAX_A_TURN + NUM_WAITING))) <= MAX_A_TURN
