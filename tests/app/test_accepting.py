@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import uvloop
 
 from guerdon_service.app.accepting import MAX_A_TURN
@@ -57,3 +58,18 @@ def test_who_waits_is_let_in_at_once() -> None:
 
 def test_a_storm_leaves_turns_for_others() -> None:
     assert max(uvloop.run(turns(MAX_A_TURN + NUM_WAITING))) <= MAX_A_TURN
+
+
+def test_who_comes_after_the_end_is_refused() -> None:
+    """Else the kernel lets him in, and he waits for an answer that another replica would give."""
+
+    async def late() -> None:
+        listener = bind("127.0.0.1", 0)
+        address = listener.getsockname()
+        server = await _listen(asyncio.Protocol, listener, None, Limits())
+        server.close()
+        server.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+    uvloop.run(late())

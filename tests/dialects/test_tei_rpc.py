@@ -17,10 +17,12 @@ from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.limits import Limits
 from guerdon_service.dialects.ranked import sigmoid
 from guerdon_service.rpc.dialects.in_order import MAX_IN_FLIGHT
+from guerdon_service.rpc.http2 import calls
 from tests.contract.harness import ADMIN_KEY, KEYS, SCORER_KEY, Gate, Served, served
 from tests.dialects.conftest import ALL, PROMPT, RESPONSES, Rewards
 from tests.dialects.test_pooling import CHATML
 from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest
+from tests.rpc.http2.peer import LIMITS as SMALL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -79,6 +81,19 @@ async def test_a_stream_answers_before_it_ends(running: Served) -> None:
         assert (await call.read()).predictions[0].label == "LABEL_0"
     await call.done_writing()
     assert await call.code() == grpc.StatusCode.OK
+
+
+async def test_what_a_compressed_stream_has_answered_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 1)
+    monkeypatch.setattr(calls, "INFLATED_BYTES", 0)
+    long = CHATML.format(prompt="x" * 40_000, response="yes")
+    async with served(dialects=ALL, limits=SMALL) as it:
+        call = predict(it).PredictStream(compression=grpc.Compression.Gzip)
+        for _ in range(3):
+            await call.write(pb.PredictRequest(inputs=long, truncate=True))
+            assert (await call.read()).predictions[0].label == "LABEL_0"
+        await call.done_writing()
+        assert await call.code() == grpc.StatusCode.OK
 
 
 async def test_the_first_failure_ends_a_stream(running: Served) -> None:

@@ -317,6 +317,13 @@ def test_a_slice_of_few_prompts_neither_holds_a_version_nor_vouches_for_it() -> 
     better = few | {"verdict": "better"}
     alone = told(changed_report(lambda r: r["comparison"].update(slices={"tag fr": better})))
     assert (alone["slices"].passed, alone["non-inferiority"].passed) == (None, True)
+
+    def with_few_alone(found: dict[str, Any]) -> None:
+        with_few(found)
+        found["comparison"]["slices"] = {"tag fr": better}
+
+    none = told(changed_report(with_few_alone))["slices"]
+    assert none.passed is None and "; 1 of fewer than 20 prompts are too few to tell" in none.detail
     enough = few | {"num_clusters": 20}
     held = told(changed_report(lambda r: r["comparison"]["slices"].update({"tag fr": enough})))
     assert held["slices"].passed is False

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import InvalidInput, UnknownModel
+from guerdon_service.core.errors import GuerdonError, InvalidInput, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import CHAMPION, PromoteQuery
+from guerdon_service.engine.engine import Engine
 from guerdon_service.registry.registry import Registry
 from guerdon_service.state.database import Database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
@@ -99,6 +100,23 @@ async def test_a_version_of_the_settings_stays_when_nobody_works_with_it(databas
             assert await loaded(one) == {"1", "2", "3", "5"}, "4 was loaded for this alone"
         await one.registry.register("m", "6", "ops")
         assert await loaded(one) == {"1", "2", "3", "6"}, "5 was nobody's but its alias's"
+
+
+async def test_one_whose_back_end_is_at_fault_stays_though_it_is_asked_for_in_vain(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may come back, and its artifact, which is gone, may not."""
+    async with replica(database, follows=False) as one:
+        await one.registry.register("m", "2", "ops")
+        await one.registry.adopt(ModelSpec("m", "2"))
+        await one.registry.register("m", "3", "ops")
+        one.artifacts.gone.add("2")
+        with monkeypatch.context() as at_fault:
+            at_fault.setattr(Engine, "is_healthy", False)
+            with pytest.raises(GuerdonError):
+                async with one.registry.keep_loaded("m", "2"):
+                    pass
+        assert await one.ask("m@2") == "2"
 
 
 async def test_a_version_of_the_settings_stays_whatever_is_followed(tmp_path: Path) -> None:

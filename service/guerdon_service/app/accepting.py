@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -12,6 +13,8 @@ MAX_A_TURN = 256
 RETRY_S = 1.0
 """After there was no file or memory for another connection."""
 _SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+log = logging.getLogger(__name__)
 
 
 class Accepting:
@@ -48,9 +51,12 @@ class Accepting:
         self._listen()
 
     def close(self) -> None:
-        """Accept no more, and end the handshakes."""
+        """Accept no more, and end the handshakes. Who connects from now on is refused, and asks elsewhere."""
+        if self._is_closed:
+            return
         self._is_closed = True
         self._loop.remove_reader(self._listener)
+        self._listener.close()
         for handshake in self._handshakes:
             handshake.cancel()
 
@@ -69,6 +75,7 @@ class Accepting:
                 accepted, _ = self._listener.accept()
             except OSError as error:
                 if error.errno in _SCARCE:
+                    log.warning("connections wait: there is no file or memory for another", exc_info=error)
                     self._loop.remove_reader(self._listener)
                     self._loop.call_later(RETRY_S, self._listen)
                 return  # or there are no more, or it is gone already

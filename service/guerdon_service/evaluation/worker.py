@@ -21,8 +21,8 @@ from guerdon_service.evaluation.robustness import probes
 from guerdon_service.scoring.service import ScoringService
 
 MAX_WAIT_S = 86_400.0
-"""How long a job waits for a data set that is not here, or a model that is neither loaded nor registered, in
-seconds after its creation."""
+"""How long a job waits for a data set that is not here, or a model that is neither loaded nor registered, or
+whose artifact is missing or came damaged, in seconds after its creation."""
 
 log = logging.getLogger(__name__)
 

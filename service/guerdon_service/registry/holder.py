@@ -48,7 +48,11 @@ class Holder:
             raise
 
     async def _forget(self, reference: str) -> None:
-        """Let a failed version go, unless it is being loaded again."""
+        """Let a version that was refused go, unless it is being loaded again.
+
+        One that is loaded, and whose back end is at fault, has a digest: it may come back.
+        """
         with suppress(GuerdonError):
-            if self._catalog.info(reference).state == "failed":
+            found = self._catalog.info(reference)
+            if found.state == "failed" and not found.digest:
                 await self._catalog.unload(reference)

@@ -37,6 +37,12 @@ async def statuses(peer: Peer, *streams: int) -> list[tuple[int, str]]:
     return [(answer.status, answer.code) for answer in (await peer.answers(*streams)).values()]
 
 
+@pytest.fixture(autouse=True)
+def _small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count as what they are."""
+    monkeypatch.setattr(calls, "INFLATED_BYTES", 0)
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def waiting() -> AsyncIterator[tuple[Served, Gate]]:
     gate = Gate()
@@ -106,13 +112,28 @@ async def test_so_do_those_of_all_connections(
 async def test_watchers_without_a_key_leave_that_room_to_others(
     waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "UNFINISHED_MESSAGES", server.OPEN_UNFINISHED_PART)  # theirs: one message
+    """Their messages are small, and as bounded as those that are not compressed: they do not count."""
+    monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 1)
     watched = compressed(health_pb2.HealthCheckRequest(service=TEXT).SerializeToString())
     it, gate = waiting
     gate.opened.set()
     async with connected(it.grpc_port) as peer:
-        for stream in (1, 3):
+        for stream in (1, 3, 5, 7):
             peer.call(stream, watched, path="/grpc.health.v1.Health/Watch", grpc_encoding="gzip")
-        assert await statuses(peer, 3) == [(8, "overloaded")]
-        ask(peer, 5)
-        assert await statuses(peer, 5) == [(0, "")]
+            await peer.until(f.DATA, stream)
+        ask(peer, 9)
+        assert await statuses(peer, 9) == [(0, "")]
+
+
+async def test_however_small_messages_may_be_a_stream_is_slowed_and_not_ended(
+    waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "INFLATED_BYTES", 8 * 1024 * 1024)
+    monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 1)
+    one = compressed(pb.ScoreStreamRequest(request=REQUEST).SerializeToString())
+    it, gate = waiting
+    gate.opened.set()
+    async with connected(it.grpc_port) as peer:
+        peer.send(f.HEADERS, f.END_HEADERS, 1, block(path=STREAM, grpc_encoding="gzip"))
+        peer.send(f.DATA, f.END_STREAM, 1, one * 40)
+        assert await statuses(peer, 1) == [(0, "")]

@@ -36,13 +36,14 @@ def slices(evidence: Evidence, policy: GatePolicy) -> GateCheck:
     if report is None:
         return not_asked("slices", _why_not(evidence))
     judged = {name: found for name, found in report.by_slice.items() if found.num_prompts >= MIN_PROMPTS}
+    num_few = sum(part.num_prompts < MIN_PROMPTS for part in report.slices)
+    few = f"; {num_few} of fewer than {MIN_PROMPTS} prompts are too few to tell" if num_few else ""
     if not judged:
-        return not_asked("slices", f"the data set has no slices of enough items and {MIN_PROMPTS} prompts")
+        why = f"the data set has no slices of enough items and {MIN_PROMPTS} prompts"
+        return not_asked("slices", why + few)
     good = (*_GOOD, "inconclusive") if policy.allows_inconclusive_slices else _GOOD
     bad = {name: found for name, found in judged.items() if found.verdict not in good}
     told = "; ".join(f"{name}: {_told(found)}" for name, found in bad.items())
-    num_few = sum(part.num_prompts < MIN_PROMPTS for part in report.slices)
-    few = f"; {num_few} of fewer than {MIN_PROMPTS} prompts are too few to tell" if num_few else ""
     return GateCheck("slices", not bad, (told or f"none of {len(judged)} speaks against it") + few)
 
 

@@ -35,28 +35,30 @@ class InOrder:
         self, requests: AsyncIterator[bytes], context: Context, request_id: str
     ) -> GuerdonError | None:
         room = asyncio.Semaphore(MAX_IN_FLIGHT)
-        started: asyncio.Queue[asyncio.Task[Message | GuerdonError] | None] = asyncio.Queue()
+        started: asyncio.Queue[tuple[asyncio.Task[Message | GuerdonError], int] | None] = asyncio.Queue()
 
         async def read() -> None:
             async for data in requests:
                 await room.acquire()
                 work = self.unary.work(data, context, request_id)
                 answer = attempt(work, self.unary.verb, request_id, self.unary.observer)
-                started.put_nowait(group.create_task(answer))
+                started.put_nowait((group.create_task(answer), len(data)))
             started.put_nowait(None)
 
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(read())
             failed = None
-            while failed is None and (task := await started.get()) is not None:
+            while failed is None and (begun := await started.get()) is not None:
+                task, num_bytes = begun
                 reply = await task
                 room.release()
                 if isinstance(reply, GuerdonError):
                     failed = reply
                 else:
                     await context.write(reply)
+                    context.answered(num_bytes)
             reading.cancel()
             while not started.empty():
-                if (task := started.get_nowait()) is not None:
-                    task.cancel()
+                if (begun := started.get_nowait()) is not None:
+                    begun[0].cancel()
         return failed

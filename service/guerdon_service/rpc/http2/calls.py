@@ -28,6 +28,9 @@ knows who sends it: more of it would hold up all others.
 UNFINISHED_MESSAGES = 8
 """Of the largest size, what one connection may leave unfinished at a time, and what it may have at work of
 those that were inflated."""
+INFLATED_BYTES = 8 * 1024 * 1024
+"""In that bound of those that were inflated, the largest size is no smaller: a stream has 16 MiB at work
+whatever it is, and is slowed down beyond, not ended."""
 MAX_OPEN_BYTES = 64 * 1024
 """Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
@@ -61,6 +64,10 @@ class Bounds:
     max_streams: int
     tell: Tell
     is_open: Callable[[str], bool] = lambda path: False
+
+    def counted_bytes(self, what: Held) -> int:
+        """The size of the messages that so many may be held of."""
+        return max(self.max_message_bytes, INFLATED_BYTES if what is Held.INFLATED else 0)
 
     @property
     def most_head_bytes(self) -> int:
@@ -195,6 +202,8 @@ class Calls:
 
     def inflated(self, call: RpcCall, num_bytes: int) -> None:
         """As `Wire.inflated`: a kilobyte may grow to a third of a megabyte, which no window bounds."""
+        if self._bounds.is_open(call.head.path):  # small, and few: as bounded as if it were not compressed
+            return
         call.num_inflated += num_bytes
         self._hold(call, Held.INFLATED, num_bytes)
 
@@ -286,7 +295,7 @@ class Calls:
 
     def _hold(self, call: RpcCall, what: Held, more: int) -> None:
         self._num_held[what] += more
-        has_room = self._num_held[what] <= UNFINISHED_MESSAGES * self._bounds.max_message_bytes
+        has_room = self._num_held[what] <= UNFINISHED_MESSAGES * self._bounds.counted_bytes(what)
         if not (self._host.hold(call.head, what, more) and has_room) and more > 0:
             raise Overloaded(what.value, retry_after_ms=RETRY_AFTER_MS)
 
