@@ -31,7 +31,7 @@ class Counted(asyncio.Protocol):
 async def waiting(num: int) -> AsyncIterator[list[int]]:
     """`num` callers that connected before the loop looked; how many were let in, turn by turn, grows."""
     listener, made = bind("127.0.0.1", 0), [0]
-    server = await _listen(lambda: Counted(made), listener, None, Limits())
+    server = _listen(lambda: Counted(made), listener, None, Limits())
     callers = [socket.create_connection(listener.getsockname()) for _ in range(num)]
     try:
         yield made
@@ -66,7 +66,7 @@ def test_who_comes_after_the_end_is_refused() -> None:
     async def late() -> None:
         listener = bind("127.0.0.1", 0)
         address = listener.getsockname()
-        server = await _listen(asyncio.Protocol, listener, None, Limits())
+        server = _listen(asyncio.Protocol, listener, None, Limits())
         server.close()
         server.close()
         with pytest.raises(ConnectionRefusedError):

@@ -11,8 +11,9 @@ from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
+from guerdon_service.core.statistics.comparison import MIN_PROMPTS
 from guerdon_service.evaluation.ceiling import measure_ceiling
-from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, MIN_SLICE_PROMPTS, compare, compare_losses
+from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare, compare_losses
 from guerdon_service.evaluation.correctness import correctness
 from guerdon_service.evaluation.item import Item
 from guerdon_service.evaluation.measure import Judged, judge, measure
@@ -292,7 +293,7 @@ def test_the_comparison_is_paired_and_knows_its_slices() -> None:
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_slice_of_few_prompts_has_no_verdict(missing: int) -> None:
-    num_prompts = MIN_SLICE_PROMPTS - missing
+    num_prompts = MIN_PROMPTS - missing
     count = 4 * MIN_SLICE_ITEMS
     items = [item(f"a{n}", (1, 0), subset="a", prompt=f"p{n % num_prompts}") for n in range(count)]
     items += [item(f"b{n}", (1, 0), subset="b") for n in range(count)]

@@ -50,7 +50,8 @@ class RestDoor:
         make = partial(
             protocol, config=config, server_state=server.server_state, app_state=server.lifespan.state
         )
-        server.servers.append(await _listen(make, self.listener, config.ssl, self.limits))
+        accepting: Any = _listen(make, self.listener, config.ssl, self.limits)
+        server.servers.append(accepting)
         self.ticking = asyncio.create_task(server.main_loop())
 
     async def close(self) -> None:
@@ -82,9 +83,7 @@ class RpcDoor:
         """Accept connections."""
         if self.context is not None:
             self.context.set_alpn_protocols(["h2"])
-        await self.server.start(
-            self.listener, lambda make: _listen(make, self.listener, self.context, self.limits)
-        )
+        self.server.start(self.listener, lambda make: _listen(make, self.listener, self.context, self.limits))
 
     def leave(self) -> None:
         """Have callers connect again for what comes next."""
@@ -110,7 +109,6 @@ def rest_door(
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks who a proxy speaks for
-        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FLUSH_S,
     )
@@ -121,13 +119,13 @@ def rest_door(
     return RestDoor(server, listener, limits)
 
 
-async def _listen(
+def _listen(
     make: Callable[[], asyncio.BaseProtocol],
     listener: socket.socket,
     context: ssl.SSLContext | None,
     limits: Limits,
-) -> Any:
-    """Accept connections, each with a protocol that `make` makes; what it gives back is an asyncio server."""
+) -> Accepting:
+    """Accept connections, each with a protocol that `make` makes."""
     return Accepting(
         make, listener, context, max_handshakes=limits.max_connections, handshake_s=TLS_HANDSHAKE_S
     )

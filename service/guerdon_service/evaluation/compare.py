@@ -5,7 +5,7 @@ import numpy as np
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.calibration_error import log_losses
-from guerdon_service.core.statistics.comparison import PairedComparison, compare_paired
+from guerdon_service.core.statistics.comparison import MIN_PROMPTS, PairedComparison, compare_paired
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.evaluation.correctness import contests, decided, refused, soft_labels
 from guerdon_service.evaluation.measure import Judged
@@ -13,8 +13,6 @@ from guerdon_service.evaluation.table import ItemTable
 
 MIN_SLICE_ITEMS = 30
 """Smaller slices cannot tell anything apart, and would cost the others power in Holm's correction."""
-MIN_SLICE_PROMPTS = 20
-"""Nor can those of fewer prompts, however many items they have; the gate asks as many of the whole."""
 
 
 def check_margin(margin: float) -> None:
@@ -46,7 +44,7 @@ def compare(table: ItemTable, candidate: Judged, baseline: Judged, margin: float
     seen = set()
     for key, rows in table.slices.items():
         mask = np.isin(asked, rows, assume_unique=True)
-        is_enough = mask.sum() >= MIN_SLICE_ITEMS and len(np.unique(clusters[mask])) >= MIN_SLICE_PROMPTS
+        is_enough = mask.sum() >= MIN_SLICE_ITEMS and len(np.unique(clusters[mask])) >= MIN_PROMPTS
         if is_enough and not mask.all() and mask.tobytes() not in seen:
             slices[f"{key.kind} {key.name}"] = mask
             seen.add(mask.tobytes())

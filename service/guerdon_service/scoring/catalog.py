@@ -105,8 +105,7 @@ class Catalog:
             return self.info(reference)
         if any(slot.spec.members for slot in self.slots(spec.name)):
             raise InvalidInput(f"model {spec.name} is an ensemble; give another name", param="name")
-        dead, known = self._slots.get(key), self._label(key)
-        label = known or (reference if self.slots(spec.name) else spec.name)
+        dead, known, label = self._slots.get(key), self._label(key), self._label_of(key)
         self._slots[key] = Slot(spec, label=known)
         if dead is not None and dead.scorer is not None:
             await dead.scorer.close()  # its weights go before the new ones come
@@ -125,8 +124,7 @@ class Catalog:
         key = (spec.name, version)
         if key in self._slots and self._slots[key].scorer is not None:
             return
-        label = self._label(key) or (f"{spec.name}@{version}" if self.slots(spec.name) else spec.name)
-        self._put(key, Slot(spec, failure=reason, label=label))
+        self._put(key, Slot(spec, failure=reason, label=self._label_of(key)))
 
     async def unload(self, reference: str) -> None:
         """Answer what waits, then free one version, or every version of a bare name.
@@ -256,6 +254,11 @@ class Catalog:
         """What the metrics know a version as that failed and is loaded again; empty where they do not."""
         slot = self._slots.get(key)
         return slot.label if slot is not None else ""
+
+    def _label_of(self, key: tuple[str, str]) -> str:
+        """What the metrics call a version that joins: as before, and the first of its name by that alone."""
+        name, version = key
+        return self._label(key) or (f"{name}@{version}" if self.slots(name) else name)
 
     def _scorer(self, model: LoadedModel, label: str) -> ModelScorer:
         limits = self._limits.on(model.spec.first_device)

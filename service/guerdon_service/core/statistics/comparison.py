@@ -23,6 +23,8 @@ from guerdon_service.core.statistics.paired_mean import paired_mean
 from guerdon_service.core.statistics.power import minimum_detectable_effect
 from guerdon_service.core.statistics.ranks import dense_ranks
 
+MIN_PROMPTS = 20
+"""Fewer show nothing of other prompts, however many items they have: no verdict on them holds or vouches."""
 Verdict = Literal["better", "not worse", "worse", "inconclusive"]
 
 

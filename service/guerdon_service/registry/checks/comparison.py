@@ -1,12 +1,11 @@
 """Is it better, or at least not worse, than what it would replace: overall and on every slice?"""
 
 from guerdon_service.core.registry import GateCheck
+from guerdon_service.core.statistics.comparison import MIN_PROMPTS
 from guerdon_service.registry.evidence import NO_INCUMBENT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.report_view import Outcome
 
-MIN_PROMPTS = 20
-"""Fewer show nothing of other prompts, however many items they have; a calibration needs as many."""
 _GOOD = ("better", "not worse")
 _NO_COMPARISON = "no finished evaluation against the incumbent was given"
 

@@ -4,7 +4,7 @@ from guerdon_service.core.evaluation import Evaluation
 from guerdon_service.core.lineage import calibrated_on, lineages
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.registry import GateCheck
-from guerdon_service.registry.checks.comparison import MIN_PROMPTS
+from guerdon_service.core.statistics.comparison import MIN_PROMPTS
 from guerdon_service.registry.evidence import NO_INCUMBENT, NO_REPORT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
 from guerdon_service.registry.report_view import Outcome, compared

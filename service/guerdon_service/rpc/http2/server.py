@@ -4,7 +4,7 @@ import asyncio
 import math
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import grpc
@@ -67,11 +67,7 @@ class Http2Server:
     def add_generic_rpc_handlers(self, handlers: Iterable[Handler]) -> None:
         """Generated code calls both; the other one has all that is needed."""
 
-    async def start(
-        self,
-        listener: socket.socket,
-        listen: Callable[[Callable[[], Connection]], Awaitable[Listening]],
-    ) -> None:
+    def start(self, listener: socket.socket, listen: Callable[[Callable[[], Connection]], Listening]) -> None:
         """Accept connections of a listening socket.
 
         Args:
@@ -80,7 +76,7 @@ class Http2Server:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # as the accepted ones then have it
         for option, value in KEEP_ALIVE:
             listener.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._listening = await listen(lambda: Connection(self, self._bounds))
+        self._listening = listen(lambda: Connection(self, self._bounds))
 
     def leave(self) -> None:
         """Callers finish what they began; for what comes next they connect again, elsewhere if they can."""
