@@ -1,5 +1,6 @@
 """``python -m guerdon_service.app.engine_process``: one engine process, started by its service."""
 
+from guerdon_service.app.collector import hold_collector, settle_heap
 from guerdon_service.backends.process.serve import Order, serve_stdin
 from guerdon_service.core.artifact import ModelSpec
 from guerdon_service.core.errors import InvalidInput
@@ -12,6 +13,7 @@ def load(order: Order) -> Backend:
     Raises:
         InvalidInput: it cannot be loaded here, or the artifact is another than the service has read.
     """
+    hold_collector()
     # torch takes seconds to import: until then signals must find this process deaf to them already.
     from guerdon_service.app.loader import load_backend
     from guerdon_service.app.logs import claim_transformers_logs, configure_logging
@@ -32,6 +34,7 @@ def load(order: Order) -> Backend:
     backend = load_backend(spec, artifact, order["num_threads"])
     if isinstance(backend, TorchBackend):
         backend.num_parallel = 1  # one batch at a time comes here: each may have all the cores
+    settle_heap()
     return backend
 
 

@@ -1,7 +1,6 @@
 """``guerdon serve``."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from functools import partial
 import uvloop
 
 from guerdon_service.app.auth import load_keys
+from guerdon_service.app.collector import hold_collector, settle_heap, settle_imports
 from guerdon_service.app.early_checks import check_early
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.leaving import leave_soon
@@ -33,6 +33,7 @@ def serve_command(argv: Sequence[str]) -> int:
     Raises:
         GuerdonError: a setting is wrong, a port is taken, or a model cannot be served.
     """
+    hold_collector()
     flags, config = parse_flags(argv)
     settings = load_settings(flags, os.environ, config)
     check_early(settings)
@@ -52,6 +53,7 @@ async def _serve(settings: Settings) -> None:
     # torch takes seconds to import: a wrong flag and --help are answered without it.
     from guerdon_service.app.build import build, start
 
+    settle_imports()
     claim_transformers_logs()
     keys, observer, stop = load_keys(settings), PrometheusObserver(settings.slow_request_s), Stop()
     limiter = open_limiter({key.name: key.limits for key in keys}, settings.redis_url)
@@ -78,18 +80,7 @@ async def _serve(settings: Settings) -> None:
 
 def _announce(state: Listening) -> None:
     """One line on standard output for whoever started the service; logs go to standard error."""
-    _settle_heap()
+    settle_heap()
     sys.stdout.write(f"guerdon ready {state}\n")
     sys.stdout.flush()
     _LOG.info("ready", extra={"host": state.host, "port": state.port, "grpc_port": state.grpc_port})
-
-
-def _settle_heap() -> None:
-    """Take what loading left behind out of the collector's sight, and let it look less often.
-
-    Requests make many short-lived objects and no cycles; collecting among the imported libraries' hundreds
-    of thousands cost more than half of a large request, in pauses of the event loop.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
