@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import uvloop
 
 from guerdon_service.app.bench.figure import Figure, at_least, at_most, plain
 from guerdon_service.app.bench.http_load import Connection
@@ -28,6 +29,8 @@ GREEDY_SHARE = 0.65
 """Of the requests; each of the others asks for more than its eighth of the capacity, too."""
 TIMES_CAPACITY = 5.0
 DEADLINE_S = 2.0
+PATIENT_S = 60.0
+"""The deadline while the capacity is measured: with a queue of that many callers nobody is refused."""
 CONCURRENCY = 64
 HUNG_UP = 0
 """In place of a status: there were too many connections, as when this machine is too busy to take them."""
@@ -69,23 +72,26 @@ def overload(source: str, count: int, duration_s: float) -> list[Figure]:
         keys.write_text("".join(f"{t} {hashlib.sha256(t.encode()).hexdigest()} score\n" for t in TENANTS))
         command, environ = service(source)
         with running(command, {**environ, "GUERDON_API_KEY_FILE": str(keys)}) as process:
-            return asyncio.run(_measure(process, items, duration_s))
+            return uvloop.run(_measure(process, items, duration_s))
 
 
 async def _measure(process: Process, items: Sequence[Item], duration_s: float) -> list[Figure]:
-    bodies = [_body(item.prompt, item.response) for item in items]
+    bodies = [_body(item.prompt, item.response, PATIENT_S) for item in items]
     await _closed(process.port, bodies[:CONCURRENCY])
-    before = process.rss_mib()
-    capacity = await _closed(process.port, bodies)
+    rss_before_mib = process.rss_mib()
+    capacity_before = await _closed(process.port, bodies)
     answers = _Answers()
     started = time.perf_counter()
-    await _open(process.port, items, TIMES_CAPACITY * capacity, duration_s, answers)
+    await _open(process.port, items, TIMES_CAPACITY * capacity_before, duration_s, answers)
     elapsed_s = time.perf_counter() - started
-    recovery_s = await _recovery_s(process.port, bodies[0], 2 * CONCURRENCY / capacity)
+    recovery_s = await _recovery_s(process.port, bodies[0], 2 * CONCURRENCY / capacity_before)
+    capacity_after = await _closed(process.port, bodies)
+    capacity = (capacity_before + capacity_after) / 2  # a shared host has another pace every minute
     in_time = sum(s <= DEADLINE_S for s in answers.latencies_s.get(200, []))
     late = answers.count(504)
     return [
         at_least("goodput at 5x / capacity", [in_time / elapsed_s / capacity], 0.9,
+                 capacity_before=capacity_before, capacity_after=capacity_after,
                  answered=answers.count(200), refused=answers.count(429), late=late,
                  hung_up=answers.count(HUNG_UP) + answers.count(503)),
         at_most("accepted p99 at 5x, deadline 2 s", [answers.p99_ms(200)], 1000 * DEADLINE_S, "ms"),
@@ -93,19 +99,28 @@ async def _measure(process: Process, items: Sequence[Item], duration_s: float) -
         at_most("share of the work of the greedy one of eight tenants",
                 [answers.greedy_share(answers.served_bytes)], 1.1 / 8, "",
                 of_answers=answers.greedy_share(answers.served)),
-        plain("memory grown at 5x", [process.rss_mib() - before], "MiB"),
+        plain("memory grown at 5x", [process.rss_mib() - rss_before_mib], "MiB"),
         at_most("recovered after", [recovery_s], 2.0, "s"),
     ]  # fmt: skip
 
 
 async def _closed(port: int, bodies: Sequence[bytes]) -> float:
-    """Requests per second of `CONCURRENCY` connections that wait for their answers."""
+    """Requests per second that `CONCURRENCY` connections, which wait for their answers, have answered.
+
+    A refusal takes no time and is no answer: who is refused comes again when told to.
+
+    Raises:
+        RuntimeError: a request was neither answered nor refused for a while.
+    """
     queue = list(bodies)
 
     async def drive() -> None:
         connection = await Connection.open(port)
         while queue:
-            await connection.post(SCORE, queue.pop(), _key("a"))
+            body = queue.pop()
+            if wait_ms := _wait_ms(*await connection.post(SCORE, body, _key("a"))):
+                queue.append(body)
+                await asyncio.sleep(wait_ms / 1000)
         connection.close()
 
     started = time.perf_counter()
@@ -141,7 +156,7 @@ async def _open(
             tenant = "greedy" if rng.random() < GREEDY_SHARE else rng.choice(TENANTS[1:])
             item, serial = rng.choice(items), next(serials)
             # no two are equal: what is equal and in flight is computed once, and would be counted twice
-            group.create_task(one(tenant, _body(item.prompt, f"{item.response} {serial}")))
+            group.create_task(one(tenant, _body(item.prompt, f"{item.response} {serial}", DEADLINE_S)))
     for connection in idle:
         connection.close()
 
@@ -158,9 +173,15 @@ async def _recovery_s(port: int, body: bytes, quick_s: float) -> float:
             return sent - started
 
 
-def _body(prompt: str, response: str) -> bytes:
+def _wait_ms(status: int, reply: bytes) -> int:
+    if status not in (200, 429):
+        raise RuntimeError(f"the capacity cannot be measured: {status} {reply.decode()}")
+    return int(json.loads(reply)["error"]["retry_after_ms"]) if status == 429 else 0
+
+
+def _body(prompt: str, response: str, deadline_s: float) -> bytes:
     items = [{"prompt": prompt, "response": response}]
-    return json.dumps({"items": items, "deadline_ms": int(1000 * DEADLINE_S)}).encode()
+    return json.dumps({"items": items, "deadline_ms": int(1000 * deadline_s)}).encode()
 
 
 def _key(tenant: str) -> str:
