@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.core.feedback import Agreement, Feedback
-from guerdon_service.core.statistics.agreement import Counts, krippendorff_alpha
+from guerdon_service.core.statistics.agreement import krippendorff_alpha
 from guerdon_service.core.statistics.dawid_skene import fit_dawid_skene
 from guerdon_service.feedback.question import question_key
 
@@ -37,24 +37,20 @@ def measure_agreement(judgements: Iterable[Feedback]) -> Agreement:
         return Agreement(0, None, {}, {})
     items, people = np.array(list(given), dtype=np.int64).T
     labels = np.array(list(given.values()), dtype=np.int64)
-    counts = np.zeros((len(questions), _LABELS))
-    np.add.at(counts, (items, labels), 1.0)
-    shared = counts.sum(axis=1) >= 2
-    if not shared.any():
+    kept = np.bincount(items)[items] >= 2
+    if not kept.any():
         return Agreement(0, None, {}, {})
-    kept = shared[items]
-    return _measured(counts[shared], items[kept], people[kept], labels[kept], tuple(annotators))
+    return _measured(items[kept], people[kept], labels[kept], tuple(annotators))
 
 
-def _measured(
-    counts: Counts, items: Indices, people: Indices, labels: Indices, names: tuple[str, ...]
-) -> Agreement:
+def _measured(items: Indices, people: Indices, labels: Indices, names: tuple[str, ...]) -> Agreement:
     known, places = np.unique(people, return_inverse=True)
-    fitted = fit_dawid_skene(np.unique(items, return_inverse=True)[1], places, labels, _LABELS)
+    shared, numbered = np.unique(items, return_inverse=True)
+    fitted = fit_dawid_skene(numbered, places, labels, _LABELS)
     who = [names[i] for i in known]
     return Agreement(
-        num_questions=len(counts),
-        alpha=krippendorff_alpha(counts, ordinal=True),
+        num_questions=len(shared),
+        alpha=krippendorff_alpha(items, labels, ordinal=True),
         accuracy={name: float(value) for name, value in zip(who, fitted.accuracy, strict=True)},
         num_judgements={name: int(n) for name, n in zip(who, np.bincount(places), strict=True)},
     )

@@ -34,8 +34,13 @@ class Rated:
         return any(set(self.labels) <= set(scale) for scale in PREFERENCE_SCALES)
 
     @property
+    def num_labels(self) -> NDArray[np.int64]:
+        """[items]: how many each was given."""
+        return np.bincount(self.items, minlength=len(self.item_names))
+
+    @property
     def counts(self) -> NDArray[np.float64]:
-        """[items, labels]: how many annotators gave that label."""
+        """[items, labels]: how many annotators gave that label. Huge for ratings on a fine scale."""
         out = np.zeros((len(self.item_names), len(self.labels)))
         np.add.at(out, (self.items, self.given), 1.0)
         return out
@@ -43,11 +48,11 @@ class Rated:
 
 def rated_groups(judgements: Sequence[Judgement]) -> tuple[Rated, ...]:
     """One `Rated` per group that has an item with at least two labels."""
-    groups: dict[str, list[Judgement]] = {}
-    for judgement in judgements:
-        groups.setdefault(judgement.group, []).append(judgement)
-    rated = (_rated(group, rows) for group, rows in groups.items())
-    return tuple(r for r in rated if (r.counts.sum(axis=1) >= 2).any())
+    groups: dict[tuple[str, bool], list[Judgement]] = {}
+    for judgement in judgements:  # a number and a name are of two scales, in one file too
+        groups.setdefault((judgement.group, isinstance(judgement.label, float)), []).append(judgement)
+    rated = (_rated(group, rows) for (group, _), rows in groups.items())
+    return tuple(r for r in rated if (r.num_labels >= 2).any())
 
 
 def shared_items(rated: Rated) -> Rated:

@@ -4,59 +4,104 @@ Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011): alpha = 1 - D
 annotators, with missing data.
 """
 
+from collections import Counter
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
 
+from guerdon_service.core.statistics.arrays import Floats, Ints
 from guerdon_service.core.statistics.interval import Interval
-from guerdon_service.core.statistics.resample import resample_items
-
-Counts = NDArray[np.float64]
-"""float64 [items, labels]: how many annotators gave the item that label. Ordinal labels stand in order."""
-NUM_BLOCKS = 16
-"""Of resamples: what is held beside the weights is that part of them."""
+from guerdon_service.core.statistics.resample import item_weights
 
 
-def krippendorff_alpha(counts: Counts, *, ordinal: bool) -> Interval:
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """U distinct items with N labels in all, item after item and sorted within each.
+
+    labels: int64 [N], numbered in their order, each there. sizes: float64 [U], labels of each item.
+    items: int64 [N], the item of each label. starts: int64 [U], where each item begins.
+    """
+
+    labels: Ints
+    sizes: Floats
+    items: Ints
+    starts: Ints
+
+    def sums(self, values: Floats) -> Floats:
+        """Over each item's labels: [B, N] to [B, U]."""
+        return np.asarray(np.add.reduceat(values, self.starts, axis=1))
+
+    def totals(self, weights: Floats) -> Floats:
+        """How often each label was given, with items weighted: [B, U] to [B, labels]."""
+        order = np.argsort(self.labels, kind="stable")
+        starts = np.flatnonzero(np.diff(self.labels[order], prepend=-1))
+        return np.asarray(np.add.reduceat(weights[:, self.items[order]], starts, axis=1))
+
+
+def krippendorff_alpha(items: Ints, labels: Ints, *, ordinal: bool) -> Interval:
     """Alpha and its 95 % percentile interval, whole items drawn with replacement.
 
     1.0 is perfect agreement, 0.0 what chance gives. Items with fewer than two labels are left out. With one
-    label throughout the value is not defined; 1.0 is given, since nobody disagreed.
+    label throughout the value is not defined; 1.0 is given, since nobody disagreed. Memory grows with the
+    number of labels given, and of items, however many of them differ.
 
     Args:
+        items, labels: int64 [N], what was labelled, and how; ordinal labels are numbered in order. At least
+            one item has two.
         ordinal: distance between ranks, as Krippendorff defines it, in place of equal or not.
     """
-    units, weights = resample_items(counts[counts.sum(axis=1) >= 2])
-    blocks = np.array_split(weights, NUM_BLOCKS)
-    values = np.concatenate([_alpha(block, units, ordinal=ordinal) for block in blocks])
+    units, counts = _gathered(items, labels)
+    values = np.concatenate([_alpha(block, units, ordinal=ordinal) for block in item_weights(counts)])
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return Interval(float(values[0]), float(low), float(high))
 
 
-def _alpha(weights: NDArray[np.float64], units: Counts, *, ordinal: bool) -> NDArray[np.float64]:
+def _gathered(items: Ints, labels: Ints) -> tuple[_Units, Ints]:
+    """Distinct items with two labels or more, and how many items are like each: int64 [U]."""
+    order = np.lexsort((labels, items))
+    given = np.split(labels[order], np.flatnonzero(np.diff(items[order])) + 1)
+    alike = Counter(tuple(own.tolist()) for own in given if len(own) >= 2)
+    sizes = np.array([len(own) for own in alike])
+    flat = np.array([label for own in alike for label in own])
+    numbered = np.unique(flat, return_inverse=True)[1]
+    of_item = np.repeat(np.arange(len(sizes)), sizes)
+    units = _Units(numbered, sizes.astype(np.float64), of_item, np.cumsum(sizes) - sizes)
+    return units, np.array(list(alike.values()))
+
+
+def _alpha(weights: Floats, units: _Units, *, ordinal: bool) -> Floats:
     """Alpha of each weighting [B] of the distinct items; weights is [B, units].
 
     Distances are summed without a table of all pairs of labels, which is huge for ratings on a fine scale: of
     n numbers the squared differences of all pairs sum to n times the sum of squares, less the squared sum.
     """
-    sizes, totals = units.sum(axis=1), weights @ units
+    totals = units.totals(weights)
     num = totals.sum(axis=1)
     if ordinal:
         places = _middle_ranks(totals)
-        within = sizes * (np.square(places) @ units.T) - np.square(places @ units.T)
+        of_labels = places[:, units.labels]
+        within = units.sizes * units.sums(np.square(of_labels)) - np.square(units.sums(of_labels))
         among = num * (np.square(places) * totals).sum(axis=1) - np.square((places * totals).sum(axis=1))
     else:
-        within = (np.square(sizes) - np.square(units).sum(axis=1))[None] / 2
+        within = _unequal(units)[None]
         among = (np.square(num) - np.square(totals).sum(axis=1)) / 2
-    observed = (weights / (sizes - 1) * within).sum(axis=1)
+    observed = (weights / (units.sizes - 1) * within).sum(axis=1)
     defined = among > 0
     ratio = np.divide(observed, among, out=np.zeros_like(observed), where=defined)
     return np.where(defined, 1 - (num - 1) * ratio, 1.0)
 
 
-def _middle_ranks(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unequal(units: _Units) -> Floats:
+    """Pairs of different labels on each item: [U]."""
+    (starts,) = np.nonzero(np.diff(units.labels, prepend=-1) | np.diff(units.items, prepend=-1))
+    equal = np.square(np.diff(starts, append=len(units.labels)))
+    return (np.square(units.sizes) - np.bincount(units.items[starts], weights=equal)) / 2
+
+
+def _middle_ranks(totals: Floats) -> Floats:
     """Places [B, labels] whose squared differences are the ordinal distances.
 
     The annotations below a label and half of its own; less half of all, so that squares lose no digits.
     """
-    num: NDArray[np.float64] = totals.sum(axis=1, keepdims=True)
+    num: Floats = totals.sum(axis=1, keepdims=True)
     return np.cumsum(totals, axis=1) - (totals + num) / 2

@@ -3,29 +3,33 @@
 import numpy as np
 from numpy.typing import NDArray
 
+Labels = NDArray[np.int64]
 
-def cohen_kappa(first: NDArray[np.int64], second: NDArray[np.int64], num_labels: int) -> float:
+
+def cohen_kappa(first: Labels, second: Labels, num_labels: int) -> float:
     """Cohen (1960): (p_o - p_e) / (1 - p_e) on the items both labelled; 1.0 where both used one label alone.
 
     Args:
         first, second: int64 [N], labels as indices.
     """
-    table = np.zeros((num_labels, num_labels))
-    np.add.at(table, (first, second), 1.0)
-    table /= len(first)
-    expected = float(table.sum(1) @ table.sum(0))
-    return 1.0 if expected == 1.0 else (float(np.trace(table)) - expected) / (1 - expected)
+    observed = float((first == second).mean())
+    counts = [np.bincount(labels, minlength=num_labels) for labels in (first, second)]
+    return _beyond_chance(observed, float(counts[0] @ counts[1]) / len(first) ** 2)
 
 
-def fleiss_kappa(counts: NDArray[np.float64]) -> float:
+def fleiss_kappa(labels: Labels) -> float:
     """Fleiss (1971); 1.0 where one label was used throughout.
 
     Args:
-        counts: float64 [items, labels], the same number of labels (>= 2) on every item.
+        labels: int64 [items, n >= 2], as indices; their order within an item is no matter.
     """
-    per_item = counts.sum(axis=1)
-    assert (per_item == per_item[0]).all(), "Fleiss kappa needs one number of labels per item"
-    num = per_item[0]
-    observed = float(((counts * (counts - 1)).sum(axis=1) / (num * (num - 1))).mean())
-    expected = float(np.square(counts.sum(axis=0) / counts.sum()).sum())
+    num_items, num = labels.shape
+    changes = np.diff(np.sort(labels, axis=1), axis=1, prepend=-1) != 0
+    runs = np.diff(np.flatnonzero(changes), append=num_items * num)  # equal labels of one item
+    observed = float((runs * (runs - 1)).sum()) / (num_items * num * (num - 1))
+    shares = np.bincount(labels.ravel()) / labels.size
+    return _beyond_chance(observed, float(np.square(shares).sum()))
+
+
+def _beyond_chance(observed: float, expected: float) -> float:
     return 1.0 if expected == 1.0 else (observed - expected) / (1 - expected)

@@ -27,14 +27,14 @@ def check_agreement(records: Records) -> Check:
     findings: list[Finding] = []
     verdicts, phrases = [], []
     for rated in groups:
-        alpha = krippendorff_alpha(rated.counts, ordinal=rated.ordinal)
+        alpha = krippendorff_alpha(rated.items, rated.given, ordinal=rated.ordinal)
         scale = "ordinal" if rated.ordinal else "nominal"
         num = len(rated.item_names)
         findings.append(
             Finding(f"Krippendorff alpha, {scale}", alpha.value, "coefficient", rated.group, alpha, num)
         )
         if rated.ordinal:
-            nominal = krippendorff_alpha(rated.counts, ordinal=False)
+            nominal = krippendorff_alpha(rated.items, rated.given, ordinal=False)
             findings.append(
                 Finding(
                     "Krippendorff alpha, nominal", nominal.value, "coefficient", rated.group, nominal, num
@@ -50,13 +50,14 @@ def check_agreement(records: Records) -> Check:
 
 def _fleiss(rated: Rated) -> list[Finding]:
     """On the items that have the commonest number of labels."""
-    counts = rated.counts
-    per_item = counts.sum(axis=1).astype(np.int64)
+    per_item = rated.num_labels
     sizes, num_items = np.unique(per_item[per_item >= 2], return_counts=True)
     size = int(sizes[num_items.argmax()])
-    kept = counts[per_item == size]
+    order = np.argsort(rated.items, kind="stable")
+    kept = order[per_item[rated.items[order]] == size]
+    labels = rated.given[kept].reshape(-1, size)
     name = f"Fleiss kappa, {size} labels per item"
-    return [Finding(name, fleiss_kappa(kept), "coefficient", rated.group, num=len(kept))]
+    return [Finding(name, fleiss_kappa(labels), "coefficient", rated.group, num=len(labels))]
 
 
 def _cohen(rated: Rated) -> list[Finding]:

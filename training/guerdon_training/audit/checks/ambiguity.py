@@ -19,11 +19,10 @@ def check_ambiguity(records: Records) -> Check:
     listed: list[str] = []
     num_split = num_items = 0
     for rated in rated_groups(records.judgements):
-        counts = rated.counts
-        total = counts.sum(axis=1)
+        total = rated.num_labels
         if isinstance(rated.labels[0], float) or not (total >= MIN_VOTES).any():
             continue
-        split = (total >= MIN_VOTES) & (counts.max(axis=1) <= total / 2)
+        split = (total >= MIN_VOTES) & (rated.counts.max(axis=1) <= total / 2)
         num = int((total >= MIN_VOTES).sum())
         findings.append(Finding("items without a majority", int(split.sum()), "rows", rated.group, num=num))
         listed += [places[rated.group, rated.item_names[i]] for i in split.nonzero()[0]]

@@ -23,8 +23,10 @@ def check_noise_ceiling(records: Records) -> Check:
     findings: list[Finding] = []
     verdicts, phrases = [], []
     for rated in rated_groups(records.judgements):
+        if isinstance(rated.labels[0], float):
+            continue
         counts = _decisive(rated)
-        if isinstance(rated.labels[0], float) or not (counts.sum(axis=1) >= 2).any():
+        if not (counts.sum(axis=1) >= 2).any():
             continue
         agreement = pairwise_agreement(counts)
         found = _findings(rated, counts, agreement)
