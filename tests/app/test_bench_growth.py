@@ -12,10 +12,13 @@ pytestmark = pytest.mark.timeout(600)
 def test_growth_compares_requests_and_connections_of_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "ITEMS_PER_REQUEST", (1, 8, 64))
     monkeypatch.setattr(growth, "CONNECTIONS", (1, 4))
-    monkeypatch.setattr(growth, "POINT_ITEMS", 32)
+    monkeypatch.setattr(
+        growth, "WORKLOADS", (growth.Workload("a", 32, 20, 40), growth.Workload("b", 32, 12, 20))
+    )
     monkeypatch.setattr(growth, "IN_FLIGHT", 16)
-    items, connections, memory = growth.cost_growth(str(tiny("bert")), rounds=2)
-    for figure, sizes in ((items, (1, 8, 64)), (connections, (1, 4))):
+    *figures, memory = growth.cost_growth(str(tiny("bert")), rounds=2)
+    assert [figure.name[-3:] for figure in figures] == [", a", ", a", ", b", ", b"]
+    for figure, sizes in zip(figures, 2 * ((1, 8, 64), (1, 4)), strict=True):
         assert 0 < figure.value <= 1 and figure.asked == ">= 0.95"
         assert set(figure.detail) == {f"at_{size}" for size in sizes}
         assert min(figure.detail.values()) > 0

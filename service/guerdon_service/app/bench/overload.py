@@ -21,7 +21,7 @@ import uvloop
 from guerdon_service.app.bench.figure import Figure, at_least, at_most, plain
 from guerdon_service.app.bench.http_load import Connection
 from guerdon_service.app.bench.process import Process, running, service
-from guerdon_service.app.bench.rows import SCORE
+from guerdon_service.app.bench.rows import SCORE, score_body
 from guerdon_service.app.bench.texts import Item, mixed_items
 
 TENANTS = ("greedy", "a", "b", "c", "d", "e", "f", "g")
@@ -180,8 +180,7 @@ def _wait_ms(status: int, reply: bytes) -> int:
 
 
 def _body(prompt: str, response: str, deadline_s: float) -> bytes:
-    items = [{"prompt": prompt, "response": response}]
-    return json.dumps({"items": items, "deadline_ms": int(1000 * deadline_s)}).encode()
+    return score_body([Item(prompt, response)], int(1000 * deadline_s))
 
 
 def _key(tenant: str) -> str:

@@ -15,9 +15,10 @@ BUDGET = Limits().max_batch_tokens
 SCORE = "/v1/score"
 
 
-def score_body(items: Sequence[Item]) -> bytes:
+def score_body(items: Sequence[Item], deadline_ms: int | None = None) -> bytes:
     """One `/v1/score` request."""
-    return json.dumps({"items": [{"prompt": i.prompt, "response": i.response} for i in items]}).encode()
+    shown = [{"prompt": i.prompt, "response": i.response} for i in items]
+    return json.dumps({"items": shown, "deadline_ms": deadline_ms}).encode()
 
 
 def singles(items: Sequence[Item]) -> list[bytes]:
