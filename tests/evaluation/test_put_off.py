@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from guerdon_service.core.artifact import ModelSpec
-from guerdon_service.core.errors import NotReady, UnknownModel
+from guerdon_service.core.errors import InvalidInput, NotReady, UnknownModel
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery, ItemScores
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
@@ -146,7 +146,7 @@ async def test_a_version_whose_folder_is_not_there_is_waited_for_and_no_path_is_
     assert (done.state, done.error, len(missed)) == ("done", None, 2)
 
 
-@pytest.mark.parametrize("source", ["/models/damaged", "/models/9"])
+@pytest.mark.parametrize("source", ["/models/damaged", "/models/9", ""])
 async def test_a_version_that_is_refused_where_it_is_loaded_fails_the_job_at_once(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
@@ -156,6 +156,8 @@ async def test_a_version_that_is_refused_where_it_is_loaded_fails_the_job_at_onc
 
     def damaged(registered: str, digest: str | None = None) -> str:
         loads.append(registered)
+        if not source:
+            raise InvalidInput("source is a URL; it was replaced, see /models", param="source")
         return source
 
     async with replica(database) as one:

@@ -19,8 +19,8 @@ from guerdon_service.core.errors import GateRefused, GuerdonError, InvalidInput,
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.core.query import Options, ScoreQuery
-from guerdon_service.core.registry import PromoteQuery
-from guerdon_service.registry.loader import MissingArtifact
+from guerdon_service.core.registry import ModelVersion, PromoteQuery
+from guerdon_service.registry.loader import Loader, MissingArtifact
 from guerdon_service.registry.model_store import FETCHED, MAX_CARD_BYTES, ModelStore
 from guerdon_service.registry.registry import Registry
 from guerdon_service.scoring.catalog import Catalog
@@ -30,6 +30,7 @@ from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from guerdon_service.state.registry_store import SqlRegistryStore
 from tests.artifacts.sealing import reward_manifest, seal
 from tests.artifacts.test_base import save_adapter
+from tests.registry.replica import TEMPLATE, empty_service
 from tests.tiny import tiny
 
 URL = "memory://bucket/models/tiny-2"
@@ -91,20 +92,39 @@ def test_a_url_that_changed_in_transit_is_refused_and_nothing_is_kept(root: Path
     assert not isinstance(refused.value, MissingArtifact), "waiting would not help"
 
 
+def replace_by(folder: Path) -> None:
+    """What `URL` gives from now on."""
+    files = fsspec.filesystem("memory")
+    files.rm(URL, recursive=True)
+    for path in folder.iterdir():
+        files.pipe_file(f"{URL}/{path.name}", path.read_bytes())
+
+
 def test_a_download_that_is_not_what_was_registered_may_be_it_later(root: Path, bucket: Path) -> None:
     store, files = ModelStore(root), fsspec.filesystem("memory")
     digest = read_artifact(str(bucket)).manifest.digest
     files.pipe_file(f"{URL}/config.json", b"{}")
     with pytest.raises(MissingArtifact, match="changed after its manifest"):
         store.local(URL, digest)
-    for path in (root / "tiny-1").iterdir():
-        files.pipe_file(f"{URL}/{path.name}", path.read_bytes())
+    replace_by(root / "tiny-1")
+    files.rm(f"{URL}/manifest.json")
     with pytest.raises(MissingArtifact, match=f"registered is {digest[:12]}; it was damaged on the way"):
         store.local(URL, digest)
     assert list((root / FETCHED).iterdir()) == []
-    for path in bucket.iterdir():
-        files.pipe_file(f"{URL}/{path.name}", path.read_bytes())
+    replace_by(bucket)
     assert store.local(URL, digest) == str(root / FETCHED / digest)
+
+
+async def test_a_url_that_surely_gives_another_artifact_is_refused_for_good(root: Path, bucket: Path) -> None:
+    digest = read_artifact(str(bucket)).manifest.digest
+    replace_by(root / "tiny-1")
+    version = ModelVersion("m", "2", digest, "reward", URL, "ops", 0.0, {})
+    async with empty_service() as service:
+        with pytest.raises(InvalidInput, match=f"registered is {digest[:12]}; it was replaced") as refused:
+            await Loader(service.catalog, ModelStore(root), TEMPLATE).ensure(version)
+        assert not isinstance(refused.value, MissingArtifact), "waiting would not help"
+        assert [(info.version, info.state) for info in service.models()] == [("2", "failed")]
+    assert list((root / FETCHED).iterdir()) == []
 
 
 async def test_an_adapter_whose_base_is_not_on_this_replica_may_be_whole_later(

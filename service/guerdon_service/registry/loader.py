@@ -29,7 +29,9 @@ class Artifacts(Protocol):
         ...
 
     def local(self, source: str, digest: str | None = None) -> str:
-        """A source on this machine; `MissingArtifact` where it is not, or is not `digest` and whole."""
+        """A source on this machine; `MissingArtifact` where it is not, or may be damaged, and `InvalidInput`
+        where it is surely not `digest`.
+        """
         ...
 
     def read(self, source: str, name: str) -> Manifest:
@@ -88,7 +90,7 @@ class Loader:
         spec = replace(like or served or self._template, name=version.name, source=version.source)
         try:
             source = await asyncio.to_thread(self._artifacts.local, version.source, version.digest)
-        except MissingArtifact as err:
+        except InvalidInput as err:
             self._catalog.refuse(spec, version.version, err.message)
             raise
         spec = replace(spec, source=source)

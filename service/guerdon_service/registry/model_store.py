@@ -3,7 +3,7 @@
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +66,12 @@ class ModelStore:
 
         Args:
             digest: what was registered. It was whole then, so that a part that is not here, and a download
-                of anything else, are faults of this machine, or of the moment.
+                that is not whole, are faults of this machine, or of the moment.
 
         Raises:
             MissingArtifact: no such folder, or the URL cannot be read; with `digest` also a part, such as
-                an adapter's base, that is not here, and a download that is damaged, or of another artifact.
-            InvalidInput: the URL holds no artifact.
+                an adapter's base, that is not here, and a download that is damaged, or may be.
+            InvalidInput: the URL holds no artifact; with `digest`, one that its own manifest says is another.
             GuerdonError: the store cannot be written to.
         """
         if "://" not in source:
@@ -81,11 +81,11 @@ class ModelStore:
         kept = self._fetched_folder(source)
         if digest is None:
             return str(self._fetched(source, kept))
-        with _not_here():
-            if (kept / digest).is_dir():
-                _check_parts(str(kept / digest), digest)
-                return str(kept / digest)
+        if not (kept / digest).is_dir():
             return str(self._fetched(source, kept, digest))
+        with _not_here():
+            _check_parts(str(kept / digest), digest)
+        return str(kept / digest)
 
     def read(self, source: str, name: str) -> Manifest:
         """The manifest of a local source, every file of it digested now.
@@ -118,9 +118,10 @@ class ModelStore:
         try:
             _make(partial)
             _fetch(source, partial)
-            found = read_artifact(str(partial), _last_part(source), self.root).manifest.digest
-            if digest is not None and digest != found:
-                raise _other(found, digest)
+            with nullcontext() if digest is None else _not_here():
+                found = read_artifact(str(partial), _last_part(source), self.root).manifest.digest
+            if digest not in (None, found):
+                raise _other(found, digest, read_manifest(partial))
             if not (kept / found).is_dir():
                 partial.replace(kept / found)
             return kept / found
@@ -171,12 +172,13 @@ def _check_parts(source: str, digest: str | None) -> None:
         find_layout(folder, read_manifest(folder))
 
 
-def _other(found: str, digest: str) -> InvalidInput:
-    return InvalidInput(
-        f"source is a URL that gave an artifact with digest {found[:12]}, registered is {digest[:12]}; it "
-        "was damaged on the way, or changed: put it back, or register it as a new version",
-        param="source",
-    )
+def _other(found: str, digest: str, manifest: Manifest | None) -> InvalidInput:
+    """One whose manifest says the digest that it has came whole: nobody need fetch it again."""
+    gave = f"source is a URL that gave an artifact with digest {found[:12]}, registered is {digest[:12]}"
+    remedy = "put it back, or register it as a new version"
+    if manifest is not None and manifest.digest:
+        return InvalidInput(f"{gave}; it was replaced: {remedy}", param="source")
+    return MissingArtifact(f"{gave}; it was damaged on the way, or changed: {remedy}", param="source")
 
 
 def _make(folder: Path) -> None:
