@@ -16,19 +16,11 @@ from guerdon import AsyncClient, Client, ConnectionFailed, InvalidInput, Tls
 from guerdon.cli.main import main
 from guerdon_service.app.listen import Listening
 from tests.security.doors import opened
-from tests.security.test_tls import Party
+from tests.tls import Party, caller, server
+
+__all__ = ["caller", "server"]
 
 WIRES = ["rest", "grpc"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    return Party(tmp_path_factory.mktemp("tls") / "server", "localhost")
-
-
-@pytest.fixture(scope="module")
-def caller(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    return Party(tmp_path_factory.mktemp("tls") / "caller", "caller@example.org")
 
 
 def url_of(at: Listening, wire: str) -> str:

@@ -18,7 +18,7 @@ from guerdon_service.app.load_settings import load_settings
 from guerdon_service.app.metrics import PrometheusObserver
 from tests.deploy.chart import CHART, VALUES, Manifest, only, render, rendered
 from tests.security.doors import opened
-from tests.security.test_tls import Party
+from tests.tls import Party
 
 KUBERNETES = ("1.30.0", "1.37.0")
 """Oldest and newest versions whose schemas every manifest must meet."""

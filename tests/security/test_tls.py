@@ -9,7 +9,6 @@ import grpc
 import grpc.aio
 import httpx
 import pytest
-import trustme
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
@@ -20,31 +19,11 @@ from guerdon_service.app.settings import Settings
 from guerdon_service.app.tls import Tls
 from guerdon_service.core.errors import InvalidInput
 from tests.security.doors import BODY, opened
+from tests.tls import Party, caller, server
+
+__all__ = ["caller", "server"]
 
 REQUEST = pb.ScoreRequest(items=[pb.ScoreItem(prompt="p", response="r")])
-
-
-class Party:
-    """An authority and one certificate of its, as files."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        folder.mkdir()
-        ca = trustme.CA()
-        cert = ca.issue_cert(name)
-        self.ca, self.certificate, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-        ca.cert_pem.write_to_path(str(self.ca))
-        self.key.write_bytes(cert.private_key_pem.bytes())
-        self.certificate.write_bytes(b"".join(blob.bytes() for blob in cert.cert_chain_pems))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    return Party(tmp_path_factory.mktemp("tls") / "server", "localhost")
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    return Party(tmp_path_factory.mktemp("tls") / "client", "client@example.org")
 
 
 async def over_rest(at: Listening, trust: Party | None, own: Party | None = None) -> int:
@@ -65,15 +44,15 @@ async def over_rpc(at: Listening, trust: Party, own: Party | None = None) -> int
         return len((await stub.Score(REQUEST, timeout=30)).scores)
 
 
-async def test_tls_on_both_transports(server: Party, client: Party) -> None:
+async def test_tls_on_both_transports(server: Party, caller: Party) -> None:
     async with opened(host="localhost", tls_certificate=server.certificate, tls_key=server.key) as at:
         assert str(at).startswith("rest=https://localhost:")
         assert await over_rest(at, server) == 200
         assert await over_rpc(at, server) == 1
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
-            await over_rest(at, client)
+            await over_rest(at, caller)
         with pytest.raises(grpc.aio.AioRpcError):
-            await over_rpc(at, client)
+            await over_rpc(at, caller)
         async with httpx.AsyncClient(trust_env=False) as plain:
             with pytest.raises(httpx.RequestError):
                 await plain.post(f"http://localhost:{at.port}/v1/score", json=BODY)
@@ -128,15 +107,15 @@ async def test_no_more_handshakes_at_once_than_connections_may_be_open(
     assert "served" in order
 
 
-async def test_mutual_tls_on_both_transports(server: Party, client: Party) -> None:
+async def test_mutual_tls_on_both_transports(server: Party, caller: Party) -> None:
     async with opened(
         host="localhost",
         tls_certificate=server.certificate,
         tls_key=server.key,
-        tls_client_ca=client.ca,
+        tls_client_ca=caller.ca,
     ) as at:
-        assert await over_rest(at, server, client) == 200
-        assert await over_rpc(at, server, client) == 1
+        assert await over_rest(at, server, caller) == 200
+        assert await over_rpc(at, server, caller) == 1
         for stranger in (None, server):  # nothing, and a certificate of another authority
             with pytest.raises((httpx.RequestError, ssl.SSLError)):
                 await over_rest(at, server, stranger)
@@ -150,9 +129,9 @@ def test_tls_is_1_2_or_newer(server: Party) -> None:
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_files_that_cannot_be_used_are_refused_by_name(server: Party, client: Party, tmp_path: Path) -> None:
+def test_files_that_cannot_be_used_are_refused_by_name(server: Party, caller: Party, tmp_path: Path) -> None:
     for tls, param in (
-        (Tls(server.certificate, client.key), "tls_certificate"),
+        (Tls(server.certificate, caller.key), "tls_certificate"),
         (Tls(tmp_path / "absent", server.key), "tls_certificate"),
         (Tls(server.certificate, server.key, tmp_path / "absent"), "tls_client_ca"),
     ):

@@ -11,19 +11,11 @@ from guerdon_training.ppo.config import ScoreSource
 from guerdon_training.ppo.rewards import open_reward
 from tests.contract.harness import SCORER_KEY
 from tests.security.doors import opened
-from tests.security.test_tls import Party
+from tests.tls import Party, caller, server
+
+__all__ = ["caller", "server"]
 
 TLS = "GUERDON_CLIENT_TLS_"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    return Party(tmp_path_factory.mktemp("tls") / "server", "localhost")
-
-
-@pytest.fixture(scope="module")
-def caller(tmp_path_factory: pytest.TempPathFactory) -> Party:
-    return Party(tmp_path_factory.mktemp("tls") / "caller", "caller@example.org")
 
 
 async def score_of(url: str) -> float | None:
