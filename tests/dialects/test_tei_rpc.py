@@ -85,7 +85,7 @@ async def test_a_stream_answers_before_it_ends(running: Served) -> None:
 
 async def test_what_a_compressed_stream_has_answered_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 1)
-    monkeypatch.setattr(calls, "INFLATED_BYTES", 0)
+    monkeypatch.setattr(calls, "AT_WORK_BYTES", 0)
     long = CHATML.format(prompt="x" * 40_000, response="yes")
     async with served(dialects=ALL, limits=SMALL) as it:
         call = predict(it).PredictStream(compression=grpc.Compression.Gzip)

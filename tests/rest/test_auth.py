@@ -13,6 +13,7 @@ from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.core.auth import ApiKey, Keyring, Scope
 from guerdon_service.core.limits import Limits
 from guerdon_service.rest.app import create_app
+from guerdon_service.rest.bodies import Bodies
 from guerdon_service.rest.dialects.mount import Mounted
 from guerdon_service.rest.edge import Edge
 from guerdon_service.rest.table import OPEN_PATHS, TABLE
@@ -102,7 +103,7 @@ async def test_whoever_asks_what_is_open_to_anyone_may_do_nothing_else(keys: tup
         await Response()(scope, receive, send)
 
     dialects = Mounted((), frozenset({"/v2/health/live"}))
-    transport = httpx.ASGITransport(Edge(app, Keyring(keys), PrometheusObserver(), dialects))
+    transport = httpx.ASGITransport(Edge(app, Keyring(keys), PrometheusObserver(), dialects, Bodies(1000)))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         for path in (*OPEN_PATHS, *dialects.open_paths):
             await client.get(path, headers={"authorization": f"Bearer {ADMIN_KEY}"})

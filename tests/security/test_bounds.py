@@ -22,8 +22,8 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
 from guerdon_service.core.strict_json import parse_json
-from guerdon_service.rest import bounded_http
-from tests.contract.harness import Gate, served
+from guerdon_service.rest import bodies, bounded_http
+from tests.contract.harness import Gate, Watching, served
 from tests.security.doors import BODY, opened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -223,6 +223,29 @@ async def test_grpc_metadata_over_its_bytes(at: Listening) -> None:
             await RewardServiceStub(channel).Score(REQUEST, metadata=(("x-long", "y" * 6000),))
         assert err.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert len((await RewardServiceStub(channel).Score(REQUEST)).scores) == 1
+
+
+async def test_bodies_at_work_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any number of connections; small ones come through, and what is answered, or refused, counts not."""
+    monkeypatch.setattr(bodies, "MOST_BODIES", 2)
+    monkeypatch.setattr(bodies, "LEAST_BYTES", 0)
+    gate, observer = Gate(), Watching()
+    async with served(load=gate.load, observer=observer, limits=Limits(max_body_bytes=100_000)) as it:
+
+        async def ask(num_chars: int = 61_000) -> int:
+            item = {"prompt": "x" * num_chars, "response": "r"}
+            reply = await it.rest.post("/v1/score", json={"items": [item]})
+            assert reply.status_code == 200 or reply.headers["retry-after"] == "1"
+            return reply.status_code
+
+        first = []
+        for num_chars in (61_000, 61_000, 61_000, 15_000, 15_000):
+            first.append(asyncio.ensure_future(ask(num_chars)))
+            await observer.until(lambda: observer.num_admitted == len(first))
+        assert await ask() == 429
+        gate.opened.set()
+        assert await asyncio.gather(*first) == [200] * 5
+        assert await asyncio.gather(*(ask() for _ in range(3))) == [200] * 3
 
 
 async def test_more_calls_than_may_be_at_work() -> None:

@@ -17,6 +17,7 @@ from guerdon_service.core.limits import Limits
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rest.audit import Endpoint, audited
+from guerdon_service.rest.bodies import Bodies
 from guerdon_service.rest.context import Context, json_reply
 from guerdon_service.rest.dialects.mount import Mounted, mount
 from guerdon_service.rest.dialects.openapi import with_dialects
@@ -65,7 +66,8 @@ def create_app(
         for row in rows
     ]
     routes += [_document(limits, rows, mounted), *mounted.routes]
-    app: ASGIApp = Edge(Router(routes, redirect_slashes=False), auth, observer, mounted)
+    bodies = Bodies(limits.max_body_bytes)
+    app: ASGIApp = Edge(Router(routes, redirect_slashes=False), auth, observer, mounted, bodies)
     return RestApp(Console(app) if console else app, routes)
 
 

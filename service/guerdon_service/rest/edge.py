@@ -1,4 +1,4 @@
-"""The outermost layer of the REST app: request id, authentication, failures, measurement."""
+"""The outermost layer of the REST app: request id, authentication, bodies, failures, measurement."""
 
 import logging
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from guerdon_service.core.auth import NOBODY, Caller, Keyring
 from guerdon_service.core.call import request_id, trace_id
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.core.scorer import TransportObserver
+from guerdon_service.rest.bodies import Bodies, Counted
 from guerdon_service.rest.dialects.mount import Mounted
 from guerdon_service.rest.events import event
 from guerdon_service.rest.failure import http_exception_response
@@ -31,6 +32,7 @@ class Edge:
     auth: Keyring
     observer: TransportObserver
     dialects: Mounted
+    bodies: Bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; other scopes pass."""
@@ -41,8 +43,12 @@ class Edge:
         reply = _Reply(send, request_id(header(scope, b"x-request-id")))
         scope["guerdon.request_id"] = reply.request_id
         trace = trace_id(header(scope, b"traceparent"), reply.request_id)
-        with self.observer.under_way("rest", trace):
-            code = await self._answer(scope, receive, reply)
+        body = Counted(receive, self.bodies)
+        try:
+            with self.observer.under_way("rest", trace):
+                code = await self._answer(scope, body.receive, reply)
+        finally:
+            body.over()
         route: Any = scope.get("route")  # set by the router
         verb = "other" if route is None else route.name
         seconds = perf_counter() - started

@@ -30,9 +30,9 @@ from guerdon_service.rest import reply_schema as reply
 from guerdon_service.rest import request_schema as request
 
 _SCORE, _ADMIN = Scope.SCORE, Scope.ADMIN
-_BODY = (413, 415, 422)
+_BODY = (413, 415, 422, 429)
 _LOAD = (404, *_BODY, 500, 503)
-_VERB = (*_LOAD, 429, 504)
+_VERB = (*_LOAD, 504)
 _SEEN = (404, 503)
 _METRICS = {
     "text/plain": "Prometheus' text format.",
@@ -115,7 +115,7 @@ def _evaluations() -> tuple[Row, ...]:
             shape.EvaluationDetail,
             shape.EvaluationRequest,
             202,
-            (*_LOAD, 429),
+            _LOAD,
             _SCORE,
         ),
         Row("GET", "/v1/evaluations", here.list_evaluations, shape.EvaluationList, errors=(503,)),
@@ -227,7 +227,7 @@ TABLE = (
         feedback_schema.FeedbackResponse,
         feedback_schema.FeedbackRequest,
         201,
-        (*_BODY, 429, 503),
+        (*_BODY, 503),
         _SCORE,
     ),
     Row(

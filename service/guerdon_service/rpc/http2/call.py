@@ -60,8 +60,8 @@ class Wire(Protocol):
         """So many more bytes of whole messages wait for their handler, or fewer."""
         ...
 
-    def inflated(self, call: "RpcCall", num_bytes: int) -> None:
-        """A call's handler has so many more bytes of inflated messages, or fewer; raises `Overloaded`."""
+    def at_work(self, call: "RpcCall", num_bytes: int) -> None:
+        """A call's handler has so many more bytes of messages, or fewer; raises `Overloaded`."""
         ...
 
 
@@ -89,8 +89,8 @@ class RpcCall:
         "is_dropped",
         "is_expired",
         "is_over",
+        "num_at_work",
         "num_counted",
-        "num_inflated",
         "task",
         "timer",
         "window",
@@ -118,8 +118,8 @@ class RpcCall:
         """Whether its deadline passed."""
         self.num_counted = 0
         """Of `num_unfinished`, what the connection has counted."""
-        self.num_inflated = 0
-        """Bytes of messages that its handler has, as the connection counts them; none unless compressed."""
+        self.num_at_work = 0
+        """Bytes of messages that its handler has, inflated, as the connection counts them."""
         self.caller: Caller = NOBODY
         """Who the guard found it to be; before that nobody, who may do nothing."""
         self.handler: Any = None
@@ -148,7 +148,7 @@ class RpcCall:
 
     def answered(self, num_bytes: int) -> None:
         """Of a stream's messages, so many bytes are held no more."""
-        self._holds(-num_bytes)
+        self._wire.at_work(self, -num_bytes)
 
     async def write(self, message: Any) -> None:
         """Send one of several messages; waits for room at the caller."""
@@ -290,12 +290,8 @@ class RpcCall:
             message = self._reader.take()
         finally:
             self._wire.unread(self._reader.num_unread - unread)
-        self._holds(len(message))
+        self._wire.at_work(self, len(message))
         return message
-
-    def _holds(self, num_bytes: int) -> None:
-        if self.head.encoding != "identity":  # else it had to be sent, and took its time
-            self._wire.inflated(self, num_bytes)
 
     @property
     def num_unfinished(self) -> int:

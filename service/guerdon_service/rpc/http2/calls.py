@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from guerdon_service.core.auth import Caller
@@ -26,11 +26,14 @@ knows who sends it: more of it would hold up all others.
 """
 
 UNFINISHED_MESSAGES = 8
-"""Of the largest size, what one connection may leave unfinished at a time, and what it may have at work of
-those that were inflated."""
-INFLATED_BYTES = 8 * 1024 * 1024
-"""In that bound of those that were inflated, the largest size is no smaller: a stream has 16 MiB at work
-whatever it is, and is slowed down beyond, not ended."""
+"""Of the largest size, what one connection may leave unfinished at a time, and what it may have at work."""
+AT_WORK_BYTES = 8 * 1024 * 1024
+"""In that bound of those at work, the largest size is no smaller: a stream has 16 MiB at work whatever it is,
+and is slowed down beyond, not ended."""
+SMALL_BYTES = 16 * 1024
+"""Of messages at work, what is not counted of a call that has no more: a rollback must come through, and most
+calls have less.
+"""
 MAX_OPEN_BYTES = 64 * 1024
 """Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
@@ -43,11 +46,11 @@ REFUSAL_S = 0.25
 hides why."""
 
 
-class Held(Enum):
+class Held(StrEnum):
     """Bytes of messages that are bounded on a connection and in all, and what is said of too many."""
 
     UNFINISHED = "too many unfinished messages; send one after another"
-    INFLATED = "too many compressed messages are at work; send fewer at once, or uncompressed"
+    AT_WORK = "messages at work are too large together; send fewer at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Bounds:
 
     def counted_bytes(self, what: Held) -> int:
         """The size of the messages that so many may be held of."""
-        return max(self.max_message_bytes, INFLATED_BYTES if what is Held.INFLATED else 0)
+        return max(self.max_message_bytes, AT_WORK_BYTES if what is Held.AT_WORK else 0)
 
     @property
     def most_head_bytes(self) -> int:
@@ -200,12 +203,12 @@ class Calls:
         elif call.timer is not None:
             self._time(stream, call, None)
 
-    def inflated(self, call: RpcCall, num_bytes: int) -> None:
-        """As `Wire.inflated`: a kilobyte may grow to a third of a megabyte, which no window bounds."""
-        if self._bounds.is_open(call.head.path):  # small, and few: as bounded as if it were not compressed
-            return
-        call.num_inflated += num_bytes
-        self._hold(call, Held.INFLATED, num_bytes)
+    def at_work(self, call: RpcCall, num_bytes: int) -> None:
+        """As `Wire.at_work`: what handlers have, and wait with for others' work, no window bounds."""
+        before, call.num_at_work = call.num_at_work, call.num_at_work + num_bytes
+        more = _large(call.num_at_work) - _large(before)
+        if more and not self._bounds.is_open(call.head.path):  # those are small, and few
+            self._hold(call, Held.AT_WORK, more)
 
     def drop(self, stream: int) -> None:
         """Nobody waits for a call any more."""
@@ -305,11 +308,14 @@ class Calls:
         if self._by_stream.pop(stream, None) is not None:
             call.forget()
             self._count(call, 0)
-            if call.num_inflated:
-                self._hold(call, Held.INFLATED, -call.num_inflated)
+            self.at_work(call, -call.num_at_work)
             self._num_dropped -= call.is_dropped
             self.last_use = self._loop.time()
             self._host.ended(call.head)
+
+
+def _large(num_bytes: int) -> int:
+    return num_bytes if num_bytes > SMALL_BYTES else 0
 
 
 def _awaits_rest(call: RpcCall) -> bool:

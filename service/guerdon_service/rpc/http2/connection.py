@@ -149,9 +149,9 @@ class Connection(asyncio.Protocol):
         if num_bytes < 0:
             self._credit()
 
-    def inflated(self, call: RpcCall, num_bytes: int) -> None:
-        """A call's handler has so many more bytes of inflated messages, or fewer."""
-        self._calls.inflated(call, num_bytes)
+    def at_work(self, call: RpcCall, num_bytes: int) -> None:
+        """A call's handler has so many more bytes of messages, or fewer."""
+        self._calls.at_work(call, num_bytes)
 
     # What the server asks.
 

@@ -63,6 +63,7 @@ async def _answer(call: RpcCall, handler: Handler) -> None:
 async def _parsed(call: RpcCall, read: Any) -> Any:
     async for data in call:
         yield _message(read, data)
+        call.answered(len(data))
 
 
 def _message(read: Any, data: bytes) -> Any:
