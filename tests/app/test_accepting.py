@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -73,3 +75,48 @@ def test_who_comes_after_the_end_is_refused() -> None:
             socket.create_connection(address)
 
     uvloop.run(late())
+
+
+SCARCE = f"""
+import asyncio, logging, os, resource
+import uvloop
+from guerdon_service.app.doors import _listen, bind
+from guerdon_service.core.limits import Limits
+
+class Greeting(asyncio.Protocol):
+    def connection_made(self, transport):
+        transport.write(b"welcome")
+
+async def main():
+    listener = bind("127.0.0.1", 0)
+    accepting = _listen(Greeting, listener, None, Limits())
+    os.close(free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + {NUM_WAITING}, free + {NUM_WAITING}))
+    print(listener.getsockname()[1], flush=True)
+    await asyncio.Event().wait()
+
+logging.basicConfig()
+uvloop.run(main())
+"""
+
+
+async def test_where_there_is_no_file_for_another_he_waits_and_it_is_told() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", SCARCE, stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            port = int(await process.stdout.readline())
+            callers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * NUM_WAITING)]
+            early, late = callers[:NUM_WAITING], callers[NUM_WAITING:]
+            line = b"\n"
+            while b"connections wait: there is no file" not in line:
+                line = await process.stderr.readline()
+                assert line, "it ended"
+            for _, caller in early:
+                caller.close()
+            for reader, caller in late:
+                assert await reader.readexactly(7) == b"welcome"
+                caller.close()
+    finally:
+        process.kill()
+        await process.wait()

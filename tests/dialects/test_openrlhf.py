@@ -33,6 +33,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.fixture(scope="module")
 def agent() -> Iterator[Any]:
     """The module ``openrlhf.utils.agent``."""
+    if sys.version_info >= (3, 13):
+        pytest.skip("openrlhf 0.11.2, which make setup installs, is for Python before 3.13")
     found = find_spec("openrlhf")
     assert found is not None and found.submodule_search_locations is not None, "make setup installs it"
     root = Path(found.submodule_search_locations[0])
