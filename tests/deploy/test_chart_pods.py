@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helm_python.chart import Chart
 from sqlalchemy.engine import make_url
 
 from guerdon_service.app.flags import parse_flags
 from guerdon_service.app.load_settings import load_settings
-from tests.deploy.chart import VALUES, Manifest, only, render
+from tests.deploy.chart import CHART, VALUES, Manifest, only, render, rendered
+
+KEYLESS = {"secrets": VALUES["trial"]["secrets"], "serviceMonitor": {"enabled": True}}
+"""Keys, and a Prometheus that has none."""
 
 
 def pod(values: dict[str, Any]) -> Manifest:
@@ -109,6 +113,15 @@ def test_prometheus_may_scrape_from_its_namespace_and_do_nothing_else(name: str)
     without = VALUES[name] | {"serviceMonitor": {"from": scrapers}}  # it is off
     rules = only(render(without), "NetworkPolicy")["spec"]["ingress"]
     assert scrapers not in [rule["from"] for rule in rules]
+
+
+@pytest.mark.parametrize("name", ["production", "secure"])
+def test_prometheus_scrapes_with_a_key_where_there_are_keys(name: str) -> None:
+    (endpoint,) = only(rendered(name), "ServiceMonitor")["spec"]["endpoints"]
+    assert set(endpoint["authorization"]["credentials"]) == {"name", "key"}
+    for values, is_told in ((VALUES[name], False), (KEYLESS, True)):
+        notes = Chart.load(str(CHART)).render(values, name="rel")["guerdon/templates/NOTES.txt"]
+        assert ("Its metrics need a key" in notes) == is_told
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -123,6 +123,12 @@ def test_there_is_a_place_for_data_sets_beside_a_root_that_cannot_be_written_to(
     assert (Path(at), volume in COMPOSE["volumes"]) == (folder, True)
 
 
+def test_an_open_service_answers_its_machine_alone() -> None:
+    service = COMPOSE["services"]["guerdon"]
+    assert not [name for name in service["environment"] if "KEY" in name]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
 def test_compose_waits_as_long_as_the_drain() -> None:
     service = COMPOSE["services"]["guerdon"]
     assert int(service["stop_grace_period"].removesuffix("s")) > load_settings({}, {}, None).drain_timeout_s

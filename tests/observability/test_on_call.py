@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc.aio
 import pytest
 import pytest_asyncio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -14,13 +15,13 @@ from guerdon_service.app.inflight import InFlight
 from guerdon_service.app.metrics import PrometheusObserver
 from guerdon_service.app.tracked import tracked
 from guerdon_service.cache.tiered import open_cache
-from guerdon_service.core.artifact import ModelSpec
+from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.call import trace_id
 from guerdon_service.core.ports import NullObserver
 from guerdon_service.quota.limiter import Limiter
 from tests.contract.harness import ADMIN_KEY, KEYS, Gate, Served, Watching, served
 from tests.domain_fakes import services_of
-from tests.fakes import running_service
+from tests.fakes import CodePointEncoder, WeightedSumBackend, manifest, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -95,6 +96,26 @@ async def test_slow_requests_are_logged_without_their_texts(caplog: pytest.LogCa
             assert (line.verb, line.code, line.request_id) == ("score", "ok", "find-me")
             assert line.seconds >= 0
             assert "canary" not in str(vars(line))
+
+
+async def test_requests_that_the_back_end_failed_are_logged_by_their_ids(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a broken device")
+
+    def load(spec: ModelSpec) -> LoadedModel:
+        backend = WeightedSumBackend(before=broken)
+        return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), backend)
+
+    async with served(load=load) as it:
+        await it.rest.post("/v1/score", json=BODY, headers={"x-request-id": "find-me"})
+        with pytest.raises(grpc.aio.AioRpcError):
+            await it.stub.Score(REQUEST, metadata=(("x-request-id", "me-too"),))
+    lines: list[Any] = [r for r in caplog.records if r.message == "failed request"]
+    assert [(line.transport, line.request_id) for line in lines] == [("rest", "find-me"), ("grpc", "me-too")]
+    assert {line.code for line in lines} == {"backend_failed"}
+    assert "canary" not in caplog.text
 
 
 async def test_calls_at_work_are_counted_while_they_are() -> None:

@@ -1,5 +1,6 @@
 """What administrators do, or try, is written down before they are answered; over both transports alike."""
 
+import io
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ import pytest_asyncio
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.app.audit_trail import AuditTrail
-from guerdon_service.app.logs import JsonFormatter
+from guerdon_service.app.logs import JsonFormatter, configure_logging
 from guerdon_service.core.audit import AdminAct, RecordedAct, told
 from guerdon_service.state.audit_store import SqlAuditStore
 from guerdon_service.state.database import Database, open_database
@@ -185,6 +186,14 @@ async def test_while_the_database_is_away_the_log_line_has_it(lines: list[loggin
     told_as = [json.loads(JsonFormatter().format(line)) for line in lines]
     assert [line["level"] for line in told_as] == ["INFO", "INFO", "ERROR"]
     assert all((line["by"], line["outcome"]) == ("ops", "ok") for line in told_as)
+    database.close()
+
+
+async def test_a_log_that_hears_of_errors_alone_has_it_too() -> None:
+    stream, database = io.StringIO(), open_database("sqlite://")
+    configure_logging("ERROR", stream=stream)
+    await AuditTrail(SqlAuditStore(database)).record(act())
+    assert json.loads(stream.getvalue())["logger"] == "guerdon.audit"
     database.close()
 
 

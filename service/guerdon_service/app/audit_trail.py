@@ -9,6 +9,7 @@ from dataclasses import asdict
 from guerdon_service.core.audit import AdminAct, AuditStore, RecordedAct
 
 _LOG = logging.getLogger("guerdon.audit")
+_LOG.setLevel(logging.INFO)  # whatever the level of all others: who sets it means to hear less of the service
 
 
 class AuditTrail:

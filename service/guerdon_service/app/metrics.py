@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 from guerdon_service.app.series import Count, Distribution
 from guerdon_service.app.tracing import span, within_trace
+from guerdon_service.core.errors import BackendFailed
 from guerdon_service.core.ports import BatchReport
 from guerdon_service.shadow.drift import DriftFigures
 from guerdon_service.shadow.drift_monitor import MEASURES
@@ -157,9 +158,11 @@ class PrometheusObserver:
         """One request was answered: ``ok`` or an error's code, `seconds` after it arrived."""
         self._requests.add((verb, transport, code), 1, trace_id)
         self._request_s.observe((verb, transport), seconds, trace_id)
-        if self._slow_request_s is not None and seconds >= self._slow_request_s:
+        is_slow = self._slow_request_s is not None and seconds >= self._slow_request_s
+        if is_slow or code == BackendFailed.code:  # the back end's own line knows of no request
             fields = {"verb": verb, "transport": transport, "code": code, "seconds": round(seconds, 3)}
-            _LOG.warning("slow request", extra=fields | {"request_id": request_id, "trace_id": trace_id})
+            told = "slow request" if is_slow else "failed request"
+            _LOG.warning(told, extra=fields | {"request_id": request_id, "trace_id": trace_id})
 
     def batch(self, model: str, report: BatchReport) -> None:
         """A forward ended; a failed one adds no tokens."""
