@@ -93,6 +93,24 @@ def test_ties_and_best_of_k(tmp_path: Path) -> None:
     assert best.grades == (1.0, 0.0, 0.0)
     graded = read_one(tmp_path, {"prompt": "p", "responses": ["a", "b", "c"], "grades": [2, 5, 5]})
     assert graded.grades == (2.0, 5.0, 5.0)
+    ranked = read_one(tmp_path, {"prompt": "p", "responses": ["a", "b", "c"], "ranks": [2, 1, 2]})
+    assert ranked.grades == (-2.0, -1.0, -2.0)
+
+
+@pytest.mark.parametrize(
+    ("votes", "grades", "counts"),
+    [
+        ({"tie": 3}, (1.0, 1.0), (0.0, 0.0)),
+        ({"chosen": 1, "rejected": 1}, (1.0, 1.0), (1.0, 1.0)),
+        ({"chosen": 2, "rejected": 1, "tie": 3}, (1.0, 0.0), (2.0, 1.0)),
+        ({"rejected": 2}, (1.0, 0.0), (0.0, 2.0)),
+    ],
+)
+def test_a_pair_with_as_many_votes_for_either_is_a_tie(
+    tmp_path: Path, votes: dict[str, int], grades: tuple[float, ...], counts: tuple[float, ...]
+) -> None:
+    item = read_one(tmp_path, {"prompt": "p", "chosen": "a", "rejected": "b", "votes": votes})
+    assert (item.grades, item.votes, item.tie_votes) == (grades, counts, votes.get("tie", 0))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ def test_a_reward_model_tells_the_attributes_of_its_default_profile() -> None:
         "error that the gate allows; give more held-out pairs"
     )
     assert "alone" not in last_line(replace(manifest, calibration=Calibration(1.0, 0.1, 100)), Path("x"))
+    refused = {"test": {"pooled": POOLED | {"num_refused": 4}}}
+    assert "on 30 pairs (4 of them too long, which counts as half right), longer" in last_line(
+        replace(manifest, metrics={"a": refused}), Path("x")
+    )
     both = last_line(_manifest("reward", {"a": MEASURED, "b": MEASURED}, a=0.5, b=0.5), Path("x"))
     assert both.count("test accuracy") == 2
 

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from guerdon_training.audit.check import Check, Verdict, worst
+from guerdon_training.audit.checks.counts import check_counts
 from guerdon_training.audit.checks.exact_duplicates import check_exact_duplicates
+from guerdon_training.audit.checks.format_bias import check_format_bias
 from guerdon_training.audit.checks.length_bias import check_length_bias
 from guerdon_training.audit.checks.near_duplicates import check_near_duplicates
+from guerdon_training.audit.checks.position_bias import check_position_bias
 from guerdon_training.audit.checks.prompt_text import check_prompt_text
 from guerdon_training.audit.checks.split_leakage import check_split_leakage
 from guerdon_training.audit.checks.swapped_labels import check_swapped_labels
@@ -60,6 +63,21 @@ def test_longer_wins_counts_a_tie_as_half(tmp_path: Path) -> None:
     assert _value(check, "longer wins") == 2.5 / 4
     assert _value(check, "shorter wins") == 1.5 / 4
     assert _value(check, "longer wins", "longer by 2x to 4x") == 2 / 3
+
+
+def test_a_tie_says_nothing_of_what_wins(tmp_path: Path) -> None:
+    """Whichever of two tied responses is called chosen: no rule, no cycle and no contradiction."""
+    tied = {"votes": {"chosen": 1, "rejected": 1}, "chosen_position": "first"}
+    rows = [_pair("aaa", "b", str(i), **tied) for i in range(9)]
+    rows += [_pair("a", "bb", "0", chosen_position="second"), _pair("b", "aaa", "1", **tied)]
+    records = _records(tmp_path, *rows)
+    assert _value(check_counts(records), "pairs that tie") == 10
+    assert _value(check_length_bias(records), "longer wins") == 0.0
+    assert _value(check_format_bias(records), "pairs that differ in markdown") == 0
+    assert [f.num for f in check_position_bias(records).findings] == [1]
+    assert check_swapped_labels(records).verdict is Verdict.PASS
+    ring = [_pair(a, b, votes={"tie": 2}) for a, b in ("ab", "bc", "ca")]
+    assert check_transitivity(_records(tmp_path, *ring)).verdict is Verdict.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize(

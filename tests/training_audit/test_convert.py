@@ -230,6 +230,19 @@ def test_rows_of_one_pair_that_differ_are_counted_and_told_at_once(tmp_path: Pat
         convert(path, tmp_path / "out.jsonl")
 
 
+def test_a_ranking_is_told_to_be_one(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path / "in.jsonl", {"prompt": "x", "responses": ["a", "b"], "ranks": [1, 2]})
+    with pytest.raises(InvalidInput, match=r"in\.jsonl:1 is a ranking, which the recipes read as it is"):
+        convert(path, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("prompt", ['[{"a": 1}] what is it?', '[{"a": 1}]', '[{"role": "user"}]'])
+def test_text_that_only_looks_like_messages_is_a_prompt(tmp_path: Path, prompt: str) -> None:
+    row = {"prompt": prompt, "chosen": "a", "rejected": "b"}
+    convert(_jsonl(tmp_path / "in.jsonl", row), tmp_path / "out.jsonl")
+    assert _records(tmp_path / "out.jsonl")[0]["prompt"] == [{"role": "user", "content": prompt}]
+
+
 def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b'{"a": 1}\n{"b": "\xff"}\n')
     with pytest.raises(InvalidInput, match=r"in\.jsonl:2 is not UTF-8"):

@@ -10,6 +10,7 @@ import pytest
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.audit.rated import rated_groups
 from guerdon_training.audit.read import read_records
+from guerdon_training.data import read_pairs
 
 Row = dict[str, Any]
 
@@ -80,6 +81,31 @@ def test_ratings_are_an_ordered_scale_and_votes_by_label_are_not(tmp_path: Path)
     assert (named.labels, named.ordinal) == (("age", "race"), False)
     assert (numeric.annotator_names, named.annotator_names) == (("p", "q", "r"), ())
     assert named.counts.tolist() == [[2.0, 3.0]]
+
+
+def test_ratings_and_labels_of_one_file_are_two_scales(tmp_path: Path) -> None:
+    rows = [{"item_id": "1", "annotator": a} | v for a in "pq" for v in ({"rating": 4}, {"label": "a"})]
+    rated = rated_groups(read_records([_file(tmp_path / "a.jsonl", *rows)]).judgements)
+    assert [(r.labels, r.counts.tolist()) for r in rated] == [((4.0,), [[2.0]]), (("a",), [[2.0]])]
+
+
+RANKING: Row = {"id": "r", "prompt": "q", "responses": ["c", "a", "b"], "ranks": [2, 1, 2], "source": "s"}
+
+
+def test_a_ranking_is_all_its_pairs_as_the_recipes_read_it(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.jsonl", RANKING | {"prompt": [{"role": "user", "content": "q"}]})
+    records = read_records([path])
+    assert [(p.id, p.chosen, p.rejected, p.is_tie, p.source) for p in records.pairs] == [
+        (p.id, p.chosen, p.rejected, p.is_tie, p.source) for p in read_pairs(path, ties=True)
+    ]
+    assert len(records.prompts) == 1
+    assert [p.rejected for p in records.preferred.pairs] == ["c", "b"]
+
+
+@pytest.mark.parametrize("change", [{"ranks": [1, 2]}, {"ranks": ["1", "2", "3"]}, {"responses": "abc"}])
+def test_a_bad_ranking_is_named_by_file_and_line(tmp_path: Path, change: Row) -> None:
+    with pytest.raises(InvalidInput, match=r"a\.jsonl:2: responses must be texts and ranks whole numbers"):
+        read_records([_file(tmp_path / "a.jsonl", RANKING, RANKING | change)])
 
 
 def test_prompt_of_an_item_is_counted_once(tmp_path: Path) -> None:

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_training.config_file import read_mapping
 from guerdon_training.pipeline import recipe
 from guerdon_training.pipeline.recipe import train_pipeline
+from guerdon_training.pipeline.stages import pipeline_stages
+from guerdon_training.pipeline.stamp import Stamp, write_stamp
+from guerdon_training.pipeline.wiring import wire
 from tests.training_pipeline.tiny_project import config, pairs, write_project
 
 
@@ -49,6 +53,27 @@ def test_the_pairs_whichever_half_they_will_be_in(here: Path, split: str) -> Non
     Path("held_out.jsonl").write_text("".join(json.dumps(p) + "\n" for p in held_out), "utf-8")
     compare = config()["compare"] | {"prompts": "held_out.jsonl"}
     refused(here, rf"held_out\.jsonl:2: this prompt is in pairs_{split}\.jsonl too", compare=compare)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_once_every_stage_is_done_the_files_are_not_read_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    class Begun(Exception):
+        """The stages run."""
+
+    def begin(*_: object, **__: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(recipe, "run_stages", begin)
+    section = config()["ppo"]
+    path = write_project(here, ppo=section | {"data": section["data"] | {"train": "own.jsonl"}})
+    stages = pipeline_stages(wire(read_mapping(path)))
+    for stage in stages[left:]:
+        stage.folder.mkdir(parents=True)
+        write_stamp(stage.folder, Stamp({}, {}, {}))
+    with pytest.raises(InvalidInput if left else Begun):
+        train_pipeline(path)
 
 
 def test_what_no_stage_keeps_is_no_matter(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from guerdon_training.pipeline.cards import noise_ceilings
 from guerdon_training.report.measured import Measured, read_measured, write_measured
 from guerdon_training.report.pipeline_report import verdict
 from guerdon_training.report.plots import Series, line_plot
-from guerdon_training.report.policy_card import compared, left_out
+from guerdon_training.report.policy_card import compared, left_out, policy_card
 from guerdon_training.report.reward_quality import measure_reward
 from guerdon_training.report.robustness import measure_robustness
 from guerdon_training.report.slices import measure_slices
@@ -195,6 +195,37 @@ def test_a_ceiling_is_that_of_the_annotations() -> None:
 def test_a_comparison_says_where_gold_chose_what_it_compares() -> None:
     assert "gold chose" not in compared({"num_prompts": 7, "kept_by_gold": False})
     assert "gold chose on the\nvalid prompts" in compared({"num_prompts": 7, "kept_by_gold": True})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"), [("ppo", "proximal policy optimisation"), ("rloo", "leave-one-out baseline")]
+)
+def test_a_card_names_the_algorithm_and_no_update_twice(algorithm: str, said: str) -> None:
+    interval = {"value": 0.0, "low": 0.0, "high": 0.0}
+    figures = dict.fromkeys(("kl", "kl_k3", "tokens", "finished"), interval)
+    comparison = {"num_prompts": 1, "policies": {"sft": figures | {"rewards": {}}}}
+    parents = {
+        "config": {"algorithm": algorithm},
+        "base": {"source": "x", "weights_sha256": ""},
+        "config_sha256": "",
+        "data_sha256": {},
+        "git_revision": "",
+        **dict.fromkeys(("torch", "transformers", "peft", "accelerate"), "1"),
+    }
+    manifest = Manifest(
+        "m", "1", (), {}, 64, kind="policy", parents=parents, metrics={"updates": 1, "kept_update": 1}
+    )
+    card = policy_card("ppo", manifest, comparison, [{"update": 1.0, "objective/score": 2.5}], [])
+    assert said in card.splitlines()[2]
+    assert card.count("2.500") == 1
+
+
+def test_records_without_a_source_have_a_name_on_the_card(tmp_path: Path) -> None:
+    manifest, test = _artifact(tmp_path, 24)
+    test.write_text(test.read_text("utf-8").replace('"source": "crowd"', '"source": ""'), "utf-8")
+    heads = (HeadConfig("quality", (SourceConfig("votes", ""), SourceConfig("", ""))),)
+    quality = measure_reward(tmp_path, manifest, heads, test, {})
+    assert {a.name for a in quality.accuracies} == {"all", "votes", "(no source)"}
 
 
 def test_a_card_says_what_was_too_long() -> None:

@@ -234,7 +234,9 @@ def test_a_loss_that_makes_no_sense_is_refused(here: Path, tiny_lm: Path, loss: 
     [
         ("drift.max_new_tokens=0", r"drift\.max_new_tokens must be at least 1"),
         ("drift.num_prompts=-1", r"drift\.num_prompts must be at least 0"),
-        ("max_tokens=5", r"no pair of train\.jsonl fits max_tokens = 5; raise it"),
+        ("drift.max_new_tokens=64", r"no prompt of test\.jsonl leaves room for drift\.max_new"),
+        ("max_tokens=8", r"no pair of train\.jsonl fits max_tokens = 8; raise it"),
+        ("max_tokens=7", r"max_tokens must be at least 8"),
     ],
 )
 def test_a_setting_that_no_run_could_use_is_refused(

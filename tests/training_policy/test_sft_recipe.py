@@ -1,5 +1,6 @@
 """Supervised fine-tuning from end to end on a tiny policy."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from guerdon_service.core.errors import GuerdonError, InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training.cli import train_command
+from guerdon_training.policy.demonstrations import read_demonstrations
 from guerdon_training.policy.encode import encode_example
 from guerdon_training.sft import train_sft
 from tests.training_policy.runs import (
@@ -175,6 +177,14 @@ def test_a_bad_line_is_named(here: Path, tiny_lm: Path, record: dict[str, object
     write_jsonl(here / "train.jsonl", [good[0], record, *good[1:]])
     with pytest.raises(InvalidInput, match=match):
         train_sft(Path(config.name))
+
+
+def test_a_csv_holds_messages_as_json(tmp_path: Path) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "what"}]
+    with (tmp_path / "demonstrations.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["prompt", "response"], [json.dumps(turns), "y"]])
+    (found,) = read_demonstrations(tmp_path / "demonstrations.csv")
+    assert found.prompt == tuple(Message(**turn) for turn in turns)
 
 
 def test_a_base_without_a_chat_template_is_refused(here: Path) -> None:

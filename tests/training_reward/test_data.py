@@ -73,6 +73,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "unknown votes": (PAIR | {"votes": {"best": 1}}, "votes must map chosen, rejected and tie"),
     "margin is no number": (PAIR | {"margin": "big"}, "margin must be a number"),
     "negative gap": (PAIR | {"rank_gap": -1}, "rank_gap must be a number of at least 0"),
+    "half a rank": (PAIR | {"rank_gap": 0.5}, "rank_gap must be a whole number of ranks"),
     "endless gap": (PAIR | {"rank_gap": float("inf")}, "rank_gap must be .* finite; fix the line"),
     "gap of 400 digits": (PAIR | {"rank_gap": 10**400}, "rank_gap must be .* finite; fix the line"),
     "endless margin": (PAIR | {"margin": float("inf")}, "margin must be .* finite; fix the line"),

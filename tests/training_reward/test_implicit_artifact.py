@@ -179,7 +179,10 @@ def test_the_manifest_says_what_it_is_made_from(artifact: Path) -> None:
     assert manifest.calibration.slope > 0 and manifest.calibration.num_pairs == 24
     assert manifest.metrics["politeness"]["test"]["pooled"]["num_pairs"] == 24
     judged = open_implicit_reward(artifact.parent / "artifact", CPU)
-    assert "The implicit reward `politeness`" in (artifact / "MODEL_CARD.md").read_text("utf-8")
+    card = (artifact / "MODEL_CARD.md").read_text("utf-8")
+    assert "The implicit reward `politeness`" in card
+    assert "\n\nNot sure: calibrated on" in card
+    assert "| split | pairs | refused | accuracy" in card
     rows = [json.loads(x) for x in (artifact / "golden.jsonl").read_text("utf-8").splitlines()]
     texts = [Conversation.of(tuple(Message(**m) for m in r["prompt"]), r["response"]) for r in rows]
     assert [r["raw"][0] for r in rows] == pytest.approx(judged.score(texts), abs=1e-5)

@@ -20,10 +20,16 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training import memory
 from guerdon_training.artifact import digest_of
-from guerdon_training.config import BaseConfig, LoraConfig
+from guerdon_training.audit.read import read_records
+from guerdon_training.audit.report import audit, report_json
+from guerdon_training.config import BaseConfig, LoraConfig, RewardConfig
+from guerdon_training.config_file import build_config
 from guerdon_training.encode import PairTokens
+from guerdon_training.flip_rates import read_flip_rates
+from guerdon_training.golden import TEXTS
 from guerdon_training.model import base_folder, build_model, load_classifier
 from guerdon_training.ppo.local_reward import open_local_reward
+from guerdon_training.reward_pairs import tagged_splits
 from guerdon_training.rows import Rows
 from guerdon_training.warm import average_runs
 from tests.training_reward.runs import config, train, write_pairs
@@ -131,7 +137,10 @@ def _state(folder: Path, base: BaseConfig, lora: LoraConfig, seed: int) -> dict[
         ({"profiles": {"only": {"quality": 0.0}}}, "profiles must each weigh a head other than 0"),
         ({"lora": {"rank": 4, "layers": [1, 9]}}, r"lora\.layers is \[1, 9\]; the base's layers are 0 to 2"),
         ({"lora": {"rank": 0, "layers": [1]}}, r"lora\.rank must be at least 1"),
-        ({"max_tokens": 5}, r"no pair of train\.jsonl for the head quality fits max_tokens = 5; raise it"),
+        ({"max_tokens": 8}, r"no pair of train\.jsonl for the head quality fits max_tokens = 8; raise it"),
+        ({"max_tokens": 7}, "max_tokens must be at least 8"),
+        ({"profiles": {"only": {"quality": float("inf")}}}, "profiles must each weigh .* all of them finite"),
+        ({"objective": {"margin_scale": 2.0}}, "objective.margin_scale is the unit of objective.margin"),
         ({"objective": {"margin": "margin"}}, "no record of data.train has a margin above 0"),
         ({"objective": {"flip_rates": "none.json"}}, "none.json is not an audit's report"),
         (
@@ -264,6 +273,64 @@ def test_what_no_head_takes_is_counted_by_file_and_source(
         f"{what}: 2 of '2nd', 1 of '3rd'",
     ]
     assert [Path(line.partition(":")[0]).name for line in said] == ["valid.jsonl", "test.jsonl"]
+
+
+def test_ties_that_train_and_measure_nothing_are_counted(
+    tiny_base: BaseConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path)
+    train(tmp_path, config(tiny_base, optim={"epochs": 1, "num_threads": 1}))
+    said = [line for line in capsys.readouterr().err.splitlines() if "that tie" in line]
+    assert said == ["train.jsonl: left out 7 pairs that tie: they prefer neither response"]
+
+
+def test_few_tokens_leave_out_the_golden_texts_that_do_not_fit_and_an_export_of_before_goes(
+    tiny_base: BaseConfig, tmp_path: Path
+) -> None:
+    write_pairs(tmp_path)
+    stale = tmp_path / "artifact" / "onnx" / "fp32.onnx"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of the model before")
+    artifact = train(tmp_path, config(tiny_base, optim={"epochs": 1, "num_threads": 1}) | {"max_tokens": 16})
+    kept = [json.loads(line)["response"] for line in (artifact / "golden.jsonl").read_text().splitlines()]
+    assert "Buy a car." in kept and 1 < len(kept) < len(TEXTS)
+    assert not stale.parent.exists()
+
+
+def test_a_test_split_that_nothing_of_fits_stops_it_before_the_first_step(
+    tiny_base: BaseConfig, tmp_path: Path
+) -> None:
+    write_pairs(tmp_path)
+    path = tmp_path / "test.jsonl"
+    path.write_text(path.read_text("utf-8").replace("the answer is", "the answer is" + " very" * 60), "utf-8")
+    with pytest.raises(InvalidInput, match=r"no pair of test\.jsonl for the head quality fits"):
+        train(tmp_path, config(tiny_base))
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_flip_rates_of_an_audit_reach_records_without_a_source_and_no_others_in_silence(
+    tiny_base: BaseConfig, tmp_path: Path
+) -> None:
+    write_pairs(tmp_path)
+    for split in ("train", "valid", "test"):
+        path = tmp_path / f"{split}.jsonl"
+        text = path.read_text("utf-8").replace('"source": "made", ', "")
+        path.write_text(text.replace('{"chosen": 2, "rejected": 1}', '{"chosen": 5, "rejected": 1}'), "utf-8")
+    report = tmp_path / "audit.json"
+    report.write_text(report_json(audit(read_records([tmp_path / "train.jsonl"]))), "utf-8")
+    values = config(tiny_base, objective={"flip_rates": str(report)})
+    values["heads"] = [{"name": "quality", "sources": [{"source": "", "licence": "our own"}]}]
+    rate = read_flip_rates(report, print)["train.jsonl"]
+    assert 0 < rate < 0.5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        found = tagged_splits(build_config(RewardConfig, values), print)["train"]
+        assert {t.target.label for t in found} == {1.0 - rate}
+        Path("train.jsonl").rename("other.jsonl")
+        values["data"] |= {"train": "other.jsonl"}
+        said = "has flip rates of train.jsonl, and of nothing that trains, which is other.jsonl; audit these"
+        with pytest.raises(InvalidInput, match=said):
+            tagged_splits(build_config(RewardConfig, values), print)
 
 
 def test_a_record_without_a_source_is_named(tiny_base: BaseConfig, tmp_path: Path) -> None:

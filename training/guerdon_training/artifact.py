@@ -1,5 +1,6 @@
 """Seal an artifact folder: its digest covers every file and the base it stands on."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from guerdon_service.core.whole_file import write_whole
 from guerdon_training.data import file_sha256
 
 MANIFEST = "manifest.json"
+EXPORTED = ("onnx", "torch")
+"""Folders that `guerdon export` writes: of the weights and heads that there were."""
 
 
 def seal(folder: Path, manifest: Manifest, base: Path) -> Manifest:
@@ -25,6 +28,12 @@ def seal(folder: Path, manifest: Manifest, base: Path) -> Manifest:
     sealed = replace(manifest, digest=digest_of(folder, manifest, base))
     write_whole(folder / MANIFEST, to_json(sealed))
     return sealed
+
+
+def remove_exports(folder: Path) -> None:
+    """Remove what `guerdon export` wrote for the model that was there before."""
+    for exported in EXPORTED:
+        shutil.rmtree(folder / exported, ignore_errors=True)
 
 
 def digest_of(folder: Path, manifest: Manifest, base: Path | None) -> str:

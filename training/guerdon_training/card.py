@@ -17,12 +17,17 @@ NOT_SHOWN = (
     "**Not shown to beat the length of the response:** its interval on the pooled test pairs holds zero."
 )
 """What a card says of a head that may have learned nothing but length."""
+WORSE = "**Worse than the length of the response:** its interval on the pooled test pairs is below zero."
+"""What it says of one that surely orders less well than length does."""
 
 _HEADER = (
     "| pairs of | n | prompts | accuracy (Wilson 95 %) | longer wins | shorter wins "
     "| over the better one (95 %) | length correlation | refused |\n"
     "|---|---|---|---|---|---|---|---|---|\n"
 )
+
+NO_SOURCE = "(no source)"
+"""What a card calls records that name none."""
 
 
 def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> str:
@@ -33,11 +38,11 @@ def render_card(config: RewardConfig, config_file: str, manifest: Manifest) -> s
         manifest: `metrics` is ``{head: {split: {"pooled" | source: figures}}}``, and what
             `directions.profile_metrics` gives.
     """
-    base = manifest.base
+    base, package = manifest.base, manifest.parents["base"] or config.base.package
     parts = [
         f"# {config.name} {config.version}",
         _summary(config, config_file),
-        facts(manifest, f"{manifest.parents['base']}, SHA-256 {base.weights_sha256 if base else ''}"),
+        facts(manifest, f"{package}, SHA-256 {base.weights_sha256 if base else ''}"),
         *measured(manifest, [head.name for head in config.heads], config.notes),
         "## Sources",
         *(f"**{h.name}**\n\n" + "\n".join(map(_source, h.sources)) for h in config.heads),
@@ -74,8 +79,9 @@ length. What is missing to 100 % may be disagreement among people as well as mis
 
 def _summary(config: RewardConfig, config_file: str) -> str:
     heads = " and ".join(f"`{h.name}`" for h in config.heads)
+    kind = "heads" if config.heads[1:] else "head"
     return (
-        f"A reward model: the heads {heads} on {_trunk(config)}. It reads at most "
+        f"A reward model: the {kind} {heads} on {_trunk(config)}. It reads at most "
         f"{config.max_tokens} tokens of `prompt` and `response` as a pair; a longer prompt loses its "
         "beginning, a response is never cut.\n\n"
         f"Trained with `guerdon train reward {config_file}` (`config.yaml` holds every setting): "
@@ -114,7 +120,8 @@ def _objective(config: RewardConfig) -> str:
 def _trunk(config: RewardConfig) -> str:
     """What is below the heads, and which states they read."""
     kept = f"the first {config.base.num_layers} layers of " if config.base.num_layers else ""
-    adapter = f"with a LoRA adapter of rank {config.lora.rank}" if config.lora.layers else "left as they are"
+    frozen = "left as they are" if config.base.num_layers else "left as it is"
+    adapter = f"with a LoRA adapter of rank {config.lora.rank}" if config.lora.layers else frozen
     reads = (
         ", reading the mean of the response's tokens plus half of their maximum"
         if config.pooling == "response"
@@ -158,8 +165,9 @@ def _directions(manifest: Manifest) -> list[str]:
 
 def _section(head: str, by_split: Figures) -> str:
     text = f"### {head}\n"
-    if by_split["test"]["pooled"]["over_baseline"]["low"] <= 0:
-        text += f"\n{NOT_SHOWN}\n"
+    over = by_split["test"]["pooled"]["over_baseline"]
+    if over["low"] <= 0:
+        text += f"\n{WORSE if over['high'] < 0 else NOT_SHOWN}\n"
     for split, rows in by_split.items():
         pooled = interval_text(rows["pooled"]["clustered"])
         text += f"\n{split}, pooled over prompts: {pooled}\n\n{_HEADER}" + "".join(
@@ -171,7 +179,8 @@ def _section(head: str, by_split: Figures) -> str:
 def _row(name: str, row: Figures) -> str:
     over = row["over_baseline"]
     return (
-        f"| {name} | {row['num_pairs']} | {row['num_prompts']} | {interval_text(row['accuracy'])} "
+        f"| {name or NO_SOURCE} | {row['num_pairs']} | {row['num_prompts']} "
+        f"| {interval_text(row['accuracy'])} "
         f"| {row['longer']['value']:.3f} | {row['shorter']['value']:.3f} "
         f"| {over['value']:+.3f} [{over['low']:+.3f}, {over['high']:+.3f}] "
         f"| {row['length_correlation']:+.2f} | {row['num_refused']} |\n"
@@ -188,4 +197,4 @@ def _source(source: SourceConfig) -> str:
         if source.crossed
         else ""
     )
-    return f"- {source.source} ({source.licence}).{parts}{left_out}{crossed}"
+    return f"- {source.source or NO_SOURCE} ({source.licence}).{parts}{left_out}{crossed}"

@@ -6,14 +6,13 @@ tie; it is read as all its pairs.
 """
 
 import hashlib
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.opening import opening
 from guerdon_training.record import Record, read_records
 
 
@@ -63,12 +62,6 @@ class PreferencePair:
         return votes is not None and (votes.tie > votes.chosen or votes.chosen == votes.rejected)
 
 
-def opening(prompt: Sequence[Message]) -> str:
-    """First user turn, case and punctuation folded."""
-    first = next((m.content for m in prompt if m.role == "user"), "")
-    return re.sub(r"[\W_]+", " ", first.lower()).strip()
-
-
 def read_pairs(path: Path, *, ties: bool = False) -> tuple[PreferencePair, ...]:
     """Read one file of preference records.
 
@@ -113,6 +106,8 @@ def _pair(record: Record, name: str) -> PreferencePair:
     if chosen == rejected:
         raise record.bad("chosen equals rejected; drop the line")
     gap = record.number("rank_gap")
+    if gap is not None and not gap.is_integer():
+        raise record.bad("rank_gap must be a whole number of ranks; fix the line")
     return PreferencePair(
         name,
         prompt,

@@ -83,6 +83,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     records = {split: read_split(config, split) for split in config.data.splits}
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     pairs = {split: encode_split(recipe, split, found) for split, found in records.items()}
+    prompts = held_out_prompts(recipe, records["test"], config.drift)
 
     # 2. Model, and what it thinks of every response before it learns anything.
     model = load_policy(recipe.origin.folder, config.lora, config.seed)
@@ -131,8 +132,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     }
     accuracy = wilson(metrics["test"]["accuracy"] * len(pairs["test"]), len(pairs["test"]))
     metrics["test_accuracy_interval"] = asdict(accuracy)
-    if config.drift.num_prompts and recipe.accelerator.is_main_process:
-        prompts = held_out_prompts(recipe, records["test"], config.drift)
+    if prompts and recipe.accelerator.is_main_process:
         metrics["drift"] = measure_drift(
             whole_model(recipe, model, load_policy),
             recipe.origin.folder,
@@ -174,9 +174,21 @@ def encode_split(recipe: Recipe, split: str, records: Sequence[PreferencePair]) 
 def held_out_prompts(
     recipe: Recipe, records: Sequence[PreferencePair], drift: DriftConfig
 ) -> list[list[int]]:
-    """Different prompts of the test pairs, the first `drift.num_prompts` that leave room for an answer."""
+    """Different prompts of the test pairs, the first `drift.num_prompts` that leave room for an answer.
+
+    Raises:
+        InvalidInput: none does, and some are asked for.
+    """
     room = recipe.config.max_tokens - drift.max_new_tokens
     prompts: Mapping[object, list[int]] = {
         p.prompt: encode_prompt(recipe.tokenizer, p.prompt) for p in records
     }
-    return [ids for ids in prompts.values() if len(ids) <= room][: drift.num_prompts]
+    kept = [ids for ids in prompts.values() if len(ids) <= room][: drift.num_prompts]
+    if drift.num_prompts and not kept:
+        raise InvalidInput(
+            f"no prompt of {recipe.config.data.test} leaves room for drift.max_new_tokens = "
+            f"{drift.max_new_tokens} within max_tokens = {recipe.config.max_tokens}; lower the first, or set "
+            "drift.num_prompts to 0, which leaves the drift out",
+            param="drift.max_new_tokens",
+        )
+    return kept

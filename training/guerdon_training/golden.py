@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InvalidInput
-from guerdon_training.encode import PairTokens, encode_pair
+from guerdon_training.encode import encode_pair
 from guerdon_training.forward import score_rows
 
 _LONG = "The lighthouse keeper wrote down the wind, the tide and the names of passing ships. " * 12
@@ -42,10 +42,15 @@ TEXTS = (
 
 
 def write_golden(path: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> None:
-    """One JSON object a line: ``prompt``, ``response`` and ``raw``, the fp32 scores of one unpadded row."""
-    rows = [_encoded(text, tokenizer, max_tokens) for text in TEXTS]
-    raw = score_rows(model, rows, tokenizer.pad_token_id, max_batch_tokens=1, label="golden scores")
-    path.write_text("".join(map(_line, TEXTS, raw.tolist())), "utf-8")
+    """One JSON object a line: ``prompt``, ``response`` and ``raw``, the fp32 scores of one unpadded row.
+
+    Texts whose response does not fit are left out; the shortest fits wherever anything is served.
+    """
+    encoded = {text: encode_pair(tokenizer, text.prompt, text.response, max_tokens) for text in TEXTS}
+    rows = {text: tokens for text, tokens in encoded.items() if tokens is not None}
+    pad = tokenizer.pad_token_id
+    raw = score_rows(model, list(rows.values()), pad, max_batch_tokens=1, label="golden scores")
+    path.write_text("".join(map(_line, rows, raw.tolist())), "utf-8")
 
 
 def golden_text(score: Callable[[Conversation], float | None]) -> str:
@@ -70,12 +75,6 @@ def golden_text(score: Callable[[Conversation], float | None]) -> str:
             "the model takes none of the golden texts; raise its max_tokens", param="max_tokens"
         )
     return "".join(lines)
-
-
-def _encoded(text: Conversation, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> PairTokens:
-    tokens = encode_pair(tokenizer, text.prompt, text.response, max_tokens)
-    assert tokens is not None, "a golden response is too long for the model"
-    return tokens
 
 
 def _line(text: Conversation, raw: list[float]) -> str:

@@ -6,29 +6,33 @@ differences, whose one optimum takes Newton's method a few steps.
 """
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Manifest, Profile
 from guerdon_service.core.statistics.calibration_fit import calibrated_log_loss, doubt, fit_norm, fit_slope
 from guerdon_service.core.whole_file import whole_folder
-from guerdon_training.artifact import MANIFEST, seal
+from guerdon_training.artifact import MANIFEST, remove_exports, seal
 from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
-from guerdon_training.data import PreferencePair, file_sha256, read_pairs
+from guerdon_training.data import PreferencePair, file_sha256
 from guerdon_training.directions import OF_PROFILES
 from guerdon_training.distributed import check_alone
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.golden import write_golden
 from guerdon_training.last_layer import ADAPTER, append_row, last_layer
+from guerdon_training.last_line import halves
 from guerdon_training.measure import Scored, calibration_figures
 from guerdon_training.model import base_folder, load_tokenizer
 from guerdon_training.newton import fit_differences
@@ -38,14 +42,14 @@ from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.problems import refuse_first
 from guerdon_training.report.interval_text import interval_text
+from guerdon_training.reward_pairs import with_preference
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged
 from guerdon_training.usable import check_calibration, check_usable
 
 Floats = NDArray[np.float64]
+_say = partial(tqdm.write, file=sys.stderr)
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-EXPORTED = ("onnx", "torch")
-"""Folders that `guerdon export` writes: of the heads that there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,7 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     # 4. Write the artifact: the old one with a row more in its last layer.
     with whole_folder(output):
         shutil.copytree(source, output, ignore=shutil.ignore_patterns(MANIFEST, RUN), dirs_exist_ok=True)
-        for exported in EXPORTED:
-            shutil.rmtree(output / exported, ignore_errors=True)
+        remove_exports(output)
         (output / "head_config.yaml").write_text(config_yaml(config), "utf-8")
         append_row(source / ADAPTER, output / ADAPTER, weights)
         assert manifest.base is not None
@@ -162,7 +165,7 @@ def _check_artifact(config: HeadModeConfig, manifest: Manifest) -> None:
 
 def _read_pairs(config: HeadModeConfig) -> dict[str, tuple[PreferencePair, ...]]:
     files, heads = asdict(config.data), [HeadConfig(config.attribute, ())]
-    pairs = {split: read_pairs(Path(file)) for split, file in files.items()}
+    pairs = {split: with_preference(file, _say, ties=False) for split, file in files.items()}
     for split, found in pairs.items():
         check_usable([Tagged(pair, 0) for pair in found], heads, files[split])
     check_calibration(pairs["valid"], files["valid"])
@@ -202,7 +205,8 @@ def _extend_card(
     card.write_text(
         f"{old}\n## The head {config.attribute}, added in version {config.version}\n\n"
         "Logistic regression on the features of the model above, which is unchanged. "
-        f"{found['num_pairs']} test pairs: accuracy {accuracy}, over the better length baseline {over}. The "
+        f"{found['num_pairs']} test pairs{halves(found)}: accuracy {accuracy}, over the better length "
+        f"baseline {over}. The "
         f"profile `{config.attribute}` is the default and the calibration is its own; the other profiles are "
         "no longer calibrated.\n" + (f"\nNot sure: {why}.\n" if (why := doubt(slope)) else ""),
         "utf-8",

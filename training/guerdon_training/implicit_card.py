@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.statistics.calibration_fit import doubt
 from guerdon_training.report.interval_text import interval_text
 
 
@@ -22,12 +23,14 @@ def render_card(manifest: Manifest) -> str:
         "normalisation gives it a scale, not a zero that means something.\n\n"
         f"Calibrated on {manifest.calibration.num_pairs} valid pairs: P(a preferred) = "
         f"sigmoid({manifest.calibration.slope:.3f} x margin).\n\n"
-        "| split | pairs | accuracy (Wilson 95 %) | over the better length baseline (95 %) |\n"
-        "|---|---|---|---|\n"
+        f"{f'Not sure: {why}.' + chr(10) * 2 if (why := doubt(manifest.calibration)) else ''}"
+        "A pair with a response that does not fit is refused, and counts one half.\n\n"
+        "| split | pairs | refused | accuracy (Wilson 95 %) | over the better length baseline (95 %) |\n"
+        "|---|---|---|---|---|\n"
         f"{rows}"
     )
 
 
 def _row(split: str, found: Mapping[str, Any]) -> str:
     accuracy, over = (interval_text(found[key]) for key in ("accuracy", "over_baseline"))
-    return f"| {split} | {found['num_pairs']} | {accuracy} | {over} |\n"
+    return f"| {split} | {found['num_pairs']} | {found['num_refused']} | {accuracy} | {over} |\n"

@@ -24,11 +24,18 @@ def _of_reward(manifest: Manifest) -> str:
         if weight and name in manifest.metrics
     }
     told = [
-        f"{name}: test accuracy {interval_text(found['accuracy'])} on {found['num_pairs']} pairs, "
+        f"{name}: test accuracy {interval_text(found['accuracy'])} on {found['num_pairs']} pairs"
+        f"{halves(found)}, "
         f"longer wins {found['longer']['value']:.3f}, shorter wins {found['shorter']['value']:.3f}"
         for name, found in pooled.items()
     ]
     return "; ".join(filter(None, [*told, doubt(manifest.calibration)]))
+
+
+def halves(found: Mapping[str, Any]) -> str:
+    """What an accuracy counts as half right because the model refuses it; "" where it refuses nothing."""
+    num = found.get("num_refused", 0)
+    return f" ({num} of them too long, which counts as half right)" if num else ""
 
 
 def _of_policy(manifest: Manifest) -> str:

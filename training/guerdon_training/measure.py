@@ -151,7 +151,9 @@ def accuracies(scored: Sequence[Scored], head_names: Sequence[str]) -> dict[str,
     for number, name in enumerate(head_names):
         own = [s for s in scored if s.tagged.head == number]
         sources = dict.fromkeys(s.tagged.pair.source for s in own)
-        groups = {"pooled": own} | {k: [s for s in own if s.tagged.pair.source == k] for k in sources}
+        groups = {"pooled": own} | {
+            k: [s for s in own if s.tagged.pair.source == k] for k in sources if k != "pooled"
+        }
         found[name] = {k: asdict(measure([_judged(s) for s in group])) for k, group in groups.items()}
     return found
 

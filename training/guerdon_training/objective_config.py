@@ -21,7 +21,7 @@ class ObjectiveConfig:
     labels: ``votes`` takes a pair's label from its votes, a vote for neither being half a vote for each, or
         a tie for ``davidson``; a pair without votes keeps the flip rate.
     flip_rates: JSON report of ``guerdon data audit --json``; a source that it has a flip rate for uses that
-        one, the others `optim.flip_rate`.
+        one, the others `optim.flip_rate`. A record without a source has its file's name for one.
     margin: the record's column that says how strongly the preference is held; a pair without one has
         margin 0. margin_scale: its unit, in nats of reward. Touvron et al. (arXiv 2307.09288, table 27)
         give 0 to 1, or 0 to 3, to four strengths.
@@ -85,6 +85,9 @@ def check_objective(
         f"objective.labels must be one of {', '.join(LABELS)}": objective.labels not in LABELS,
         "objective.margin must be margin, rank_gap or left out": objective.margin not in MARGINS,
         "objective.margin_scale must be above 0": not objective.margin_scale > 0,
+        "objective.margin_scale is the unit of objective.margin, which is not given; leave it out": (
+            not objective.margin and objective.margin_scale != ObjectiveConfig().margin_scale
+        ),
         "objective.margin is used by pairwise and k_wise alone; leave it out": (
             bool(objective.margin) and objective.uses_ties
         ),

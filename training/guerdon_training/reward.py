@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
 from guerdon_service.core.whole_file import whole_folder
-from guerdon_training.artifact import MANIFEST, seal
+from guerdon_training.artifact import MANIFEST, remove_exports, seal
 from guerdon_training.card import render_card
 from guerdon_training.config import RewardConfig
 from guerdon_training.config_file import config_yaml, read_config
@@ -82,11 +82,11 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     base, pooling = base_folder(config.base), check_pooling(config.pooling)
     check_max_tokens(base, config.max_tokens)
     tokenizer = load_tokenizer(base)
-    train_rows, valid_rows = (
-        build_rows(pairs[split], tokenizer, config.max_tokens) for split in ("train", "valid")
+    train_rows, valid_rows, test_rows = (
+        build_rows(pairs[split], tokenizer, config.max_tokens) for split in ("train", "valid", "test")
     )
-    check_fits(train_rows, config.heads, config.data.train, config.max_tokens)
-    check_fits(valid_rows, config.heads, config.data.valid, config.max_tokens)
+    for rows, file in zip((train_rows, valid_rows, test_rows), asdict(config.data).values(), strict=True):
+        check_fits(rows, config.heads, file, config.max_tokens)
     valid = [pairs["valid"][i] for i in valid_rows.positions]
     check_calibration(served_by_default(valid, config), config.data.valid)
     if not config.optim.l2:  # which keeps one vector a response
@@ -135,6 +135,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         metrics=metrics,
     )
     with whole_folder(folder):
+        remove_exports(folder)
         _save_adapter(model, folder / "adapter")
         logs = [path.read_text("utf-8") for path in sorted((folder / RUN).glob("*/metrics.jsonl"))]
         (folder / "metrics.jsonl").write_text("".join(logs), "utf-8")

@@ -1,5 +1,8 @@
 """Which configs of the reward recipe no run could use."""
 
+from math import isfinite
+
+from guerdon_service.core.manifest import MIN_TOKENS
 from guerdon_training.config import RewardConfig
 from guerdon_training.convex import check_convex
 from guerdon_training.directions import OF_PROFILES
@@ -27,10 +30,11 @@ def check_reward(config: RewardConfig) -> None:
         f"profiles weigh {', '.join(strangers)}, which heads lacks; it has {', '.join(names)}": bool(
             strangers
         ),
-        "profiles must each weigh a head other than 0": not all(
-            any(weights.values()) for weights in config.profiles.values()
+        "profiles must each weigh a head other than 0, all of them finite": not all(
+            any(weights.values()) and all(map(isfinite, weights.values()))
+            for weights in config.profiles.values()
         ),
-        "max_tokens must be at least 1": config.max_tokens < 1,
+        f"max_tokens must be at least {MIN_TOKENS}": config.max_tokens < MIN_TOKENS,
         "base.num_layers must be at least 0": config.base.num_layers < 0,
         "lora.rank must be at least 1": lora.rank < 1,
         "lora.alpha must be at least 1": lora.alpha < 1,

@@ -61,7 +61,6 @@ def check_config(config: RewardLmConfig) -> None:
         InvalidInput: the key is named.
     """
     problems = {
-        "max_tokens must be at least 8": config.max_tokens < 8,
         "attribute must not be empty": not config.attribute,
         f"attribute must be none of {', '.join(OTHER_METRICS)}, by which metrics name other things": (
             config.attribute in OTHER_METRICS

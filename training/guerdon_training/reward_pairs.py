@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig, SourceConfig
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
-from guerdon_training.targets import with_targets
+from guerdon_training.targets import audited_source, with_targets
 from guerdon_training.usable import check_sources, check_usable, left_out
 
 
@@ -18,7 +19,8 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
     """``train``, with the crossed pairs and with targets, ``valid`` and ``test``.
 
     Args:
-        say: is told, a line for each, of what no head takes of a file, and of flip rates that are not used.
+        say: is told, a line for each, of ties and of what no head takes of a file, and of flip rates that are
+            not used.
 
     Raises:
         InvalidInput: a file cannot be used, lacks pairs of a head, or shares a prompt with another; or the
@@ -26,7 +28,7 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
     """
     files = asdict(config.data)
     train, valid, test = (
-        read_pairs(Path(file), ties=config.objective.uses_ties and split == "train")
+        with_preference(file, say, ties=config.objective.uses_ties and split == "train")
         for split, file in files.items()
     )
     crossed = [
@@ -44,6 +46,19 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
         check_usable(tagged[split], config.heads, files[split])
     check_splits(files, {split: ((t.pair.id, t.pair.prompt) for t in own) for split, own in tagged.items()})
     return tagged
+
+
+def with_preference(file: str, say: Callable[[str], object], *, ties: bool) -> tuple[PreferencePair, ...]:
+    """As `read_pairs`.
+
+    Args:
+        say: is told how many ties are left out, where some are.
+    """
+    kept = read_pairs(Path(file), ties=ties)
+    num_ties = 0 if ties else len(read_pairs(Path(file), ties=True)) - len(kept)
+    if num_ties:
+        say(f"{file}: left out {num_ties} pairs that tie: they prefer neither response")
+    return kept
 
 
 def crossed_sources(config: RewardConfig) -> list[tuple[int, SourceConfig]]:
@@ -66,5 +81,14 @@ def _train_pairs(
     objective, flip_rate = config.objective, config.optim.flip_rate
     tagged = tag(pairs, config.heads, trained=True)
     check_usable(tagged, config.heads, config.data.train)
+    every = [*tagged, *crossed]
     flip_rates = read_flip_rates(Path(objective.flip_rates), say) if objective.flip_rates else {}
-    return with_targets([*tagged, *crossed], objective, flip_rate, flip_rates)
+    sources = {audited_source(t.pair) for t in every}
+    if flip_rates and not sources & flip_rates.keys():
+        raise InvalidInput(
+            f"config objective.flip_rates has flip rates of {', '.join(sorted(flip_rates))}, and of nothing "
+            f"that trains, which is {', '.join(sorted(sources))}; audit these, or leave it out and set "
+            "optim.flip_rate",
+            param="objective.flip_rates",
+        )
+    return with_targets(every, objective, flip_rate, flip_rates)

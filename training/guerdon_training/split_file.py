@@ -7,9 +7,10 @@ from pathlib import Path
 
 from guerdon_service.core.conversation import Message
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.opening import opening
 from guerdon_service.core.whole_file import interrupted_later, write_whole
 from guerdon_training.audit.fold import fold
-from guerdon_training.data import opening, read_pairs
+from guerdon_training.data import read_pairs
 from guerdon_training.record import read_records
 
 SHARES = {"train": 0.70, "valid": 0.15, "test": 0.15}
@@ -23,7 +24,7 @@ def split_of(prompt: Sequence[Message], seed: int) -> str:
     held out is trained on later.
     """
     first = next((m.content for m in prompt if m.role == "user"), "")
-    key = opening((Message("user", fold(first)),)) or fold(first)
+    key = opening((Message("user", fold(first)),))
     place = int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big") / 2**64
     below = 0.0
     for name, share in SHARES.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.data import PreferencePair
@@ -25,12 +26,17 @@ def with_targets(
     _check_columns([t.pair for t in tagged], objective)
 
     def target(pair: PreferencePair) -> Target:
-        label, tie = _label(pair, objective, flip_rates.get(pair.source, flip_rate))
+        label, tie = _label(pair, objective, flip_rates.get(audited_source(pair), flip_rate))
         strength = pair.margin if objective.margin == "margin" else pair.rank_gap
         margin = objective.margin_scale * (strength or 0.0) if objective.margin else 0.0
         return Target(label, tie, margin)
 
     return [replace(t, target=target(t.pair)) for t in tagged]
+
+
+def audited_source(pair: PreferencePair) -> str:
+    """The pair's source as the data audit names it: where a record has none, its file is one."""
+    return pair.source or Path(pair.place.rpartition(":")[0]).name
 
 
 def _label(pair: PreferencePair, objective: ObjectiveConfig, flip_rate: float) -> tuple[float, float]:

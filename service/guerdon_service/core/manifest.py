@@ -18,6 +18,8 @@ FORMAT = "guerdon/1"
 Kind = Literal["reward", "policy"]
 Encoding = Literal["template", "pair", "completion"]
 Pooling = Literal["model", "last", "response"]
+MIN_TOKENS = 8
+"""Of `max_tokens`: less holds no conversation."""
 RESPONSE_MAX_WEIGHT = 0.5
 """Weight of the maximum beside the mean in the pooling ``response``: of 0.5, 1 and 2 the one that did best
 in cross-validation on the default model's train pairs."""
@@ -172,7 +174,7 @@ def check_manifest(manifest: Manifest) -> None:
         "pooling": manifest.pooling not in get_args(Pooling),
         "num_layers": manifest.num_layers is not None
         and not (isinstance(manifest.num_layers, int) and manifest.num_layers >= 1),
-        "max_tokens": not (isinstance(manifest.max_tokens, int) and manifest.max_tokens >= 8),
+        "max_tokens": not (isinstance(manifest.max_tokens, int) and manifest.max_tokens >= MIN_TOKENS),
         "heads": (manifest.kind == "reward" and not names) or len(set(names)) != len(names),
         "heads.norm": not all(_finite(h.norm.mean, h.norm.std) and h.norm.std > 0 for h in manifest.heads),
         "profiles": (manifest.kind == "reward" and not manifest.profiles)

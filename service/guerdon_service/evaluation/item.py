@@ -1,10 +1,10 @@
 """One held-out item: a prompt, its responses, and how good people said each of them is."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from guerdon_service.core.conversation import Conversation, Message
+from guerdon_service.core.opening import opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,8 @@ class Item:
 
     @property
     def cluster(self) -> str:
-        """Key shared by all items with the same opening: first user turn, case and punctuation folded."""
-        first = next((m.content for m in self.prompt if m.role == "user"), "")
-        return re.sub(r"[\W_]+", " ", first.lower()).strip()
+        """Key shared by all items with the same `opening`."""
+        return opening(self.prompt)
 
     def conversations(self) -> Iterator[Conversation]:
         """What is scored, a conversation per response."""

@@ -1,7 +1,8 @@
 """Records of the known shapes to items. A record's shape is told from its fields.
 
 - pair: ``prompt``, ``chosen``, ``rejected`` as texts or as one assistant turn each (RewardBench v1 is one);
-- best of k: the same with lists of texts (RewardBench v2 is one), or ``responses`` with ``grades``;
+- best of k: the same with lists of texts (RewardBench v2 is one), or ``responses`` with ``grades``, or with
+  ``ranks``, 1 the best;
 - style matrix: ``domain`` and two lists of equal length, plain to fancy (RM-Bench);
 - judged: ``response_a``, ``response_b`` and a ``label`` (JudgeBench says ``response_A``, ``question``,
   ``A>B``).
@@ -35,6 +36,8 @@ def to_item(record: Record, fallback_id: str, fallback_subset: str) -> Item:
     responses, grades, styles = _responses(record)
     _check_responses(responses, grades)
     votes, tie_votes = _votes(record.get("votes"), len(responses))
+    if "chosen" in record and len(set(votes)) == 1 and len(votes) == 2:
+        grades = (1.0, 1.0)  # as many for either: which of them is called chosen says nothing
     return Item(
         id=next((str(record[k]) for k in ("id", "pair_id") if record.get(k) is not None), fallback_id),
         prompt=prompt,
@@ -74,7 +77,10 @@ def _responses(record: Record) -> tuple[tuple[str, ...], tuple[float, ...], tupl
         low = 1.0 if record.get("label") == "tie" else 0.0
         return chosen + rejected, (1.0,) * levels + (low,) * len(rejected), styles
     if "responses" in record:
-        return _texts(record["responses"], "responses"), _numbers(record.get("grades"), "grades"), ()
+        is_ranking = "ranks" in record and "grades" not in record
+        name, sign = ("ranks", -1.0) if is_ranking else ("grades", 1.0)
+        grades = tuple(sign * number for number in _numbers(record.get(name), name))
+        return _texts(record["responses"], "responses"), grades, ()
     a, b = (record.get(f"response_{x}", record.get(f"response_{x.upper()}")) for x in "ab")
     label = str(record.get("label", "")).lower().replace(" ", "")
     if not isinstance(a, str) or not isinstance(b, str):
@@ -130,7 +136,7 @@ def _votes(votes: Any, num_responses: int) -> tuple[tuple[float, ...], float]:
         return (), 0.0
     tie = 0.0
     if isinstance(votes, Mapping) and num_responses == 2:
-        first, second = ("chosen", "rejected") if "chosen" in votes else ("a", "b")
+        first, second = ("a", "b") if {"a", "b"} & votes.keys() else ("chosen", "rejected")
         *votes, tie = _numbers([votes.get(first, 0), votes.get(second, 0), votes.get("tie", 0)], "votes")
     counts = _numbers(votes, "votes")
     if len(counts) != num_responses or min(*counts, tie) < 0 or sum(counts) + tie <= 0:

@@ -1,12 +1,9 @@
 """Text folded for comparison, so that a change of case or layout does not hide a duplicate."""
 
-import re
 import unicodedata
 from collections.abc import Sequence
 
 from guerdon_service.core.conversation import Message
-
-_NOT_WORD = re.compile(r"[\W_]+")
 
 
 def fold(text: str) -> str:
@@ -19,9 +16,3 @@ def fold(text: str) -> str:
 def fold_prompt(prompt: Sequence[Message]) -> str:
     """A whole prompt on one line, each turn led by its role."""
     return " ".join(f"{m.role}: {fold(m.content)}" for m in prompt)
-
-
-def fold_opening(prompt: Sequence[Message]) -> str:
-    """The first user turn with case and punctuation folded; the data split is a hash of this."""
-    first = next((m.content for m in prompt if m.role == "user"), "")
-    return _NOT_WORD.sub(" ", first.lower()).strip() or first

@@ -1,7 +1,9 @@
-"""Files to `Records`: pairs in any format that `convert` knows, annotations, ratings, votes, prompts."""
+"""Files to `Records`: pairs in any format that `convert` knows, rankings, judgements, prompts."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 
@@ -77,6 +79,8 @@ def _kind(row: SourceRow) -> str:
     keys = row.values.keys()
     if keys & {"chosen", "rejected"}:
         return "pair"
+    if {"responses", "ranks"} <= keys:
+        return "ranking"
     if "item_id" in keys and keys & {"label", "rating"}:
         return "judgement"
     if {"item_id", "votes"} <= keys:
@@ -85,8 +89,8 @@ def _kind(row: SourceRow) -> str:
         return "prompt"
     have = ", ".join(map(str, keys))
     raise InvalidInput(
-        f"{row.place} is no known row (it has {have}); give chosen and rejected, or item_id "
-        "with label, rating or votes, or prompt",
+        f"{row.place} is no known row (it has {have}); give chosen and rejected, or responses and ranks, or "
+        "item_id with label, rating or votes, or prompt",
         param="data",
     )
 
@@ -111,13 +115,53 @@ def _read_pair(row: SourceRow, found: _Found) -> None:
         rejected=sides.rejected,
         split=_split(row),
         source=_text(row, "source"),
-        slices={name: _text(row, name) for name in SLICES if _text(row, name)},
+        slices=_slices(row),
         annotator=_text(row, "annotator") or None,
         chosen_first=_chosen_first(row),
+        is_tie=_is_tie(row),
     )
     found.pairs.append(pair)
     found.prompts.append(_prompt(row, pair.prompt))
     found.judgements += _pair_judgements(row, pair)
+
+
+def _read_ranking(row: SourceRow, found: _Found) -> None:
+    """All pairs of a ranking, better response first, as the recipes read it."""
+    responses, ranks = row.values["responses"], row.values["ranks"]
+    is_ranked = isinstance(responses, list) and isinstance(ranks, list) and len(responses) == len(ranks)
+    if not (is_ranked and {type(r) for r in responses} <= {str} and {type(r) for r in ranks} <= {int}):
+        raise InvalidInput(
+            f"{row.place}: responses must be texts and ranks whole numbers, one for each; fix the line",
+            param="ranks",
+        )
+    prompt, name = parse_prompt(row.values.get("prompt"), row.place), _text(row, "id")
+    found.prompts.append(_prompt(row, prompt))
+    for better, worse in combinations(sorted(range(len(ranks)), key=ranks.__getitem__), 2):
+        pair = Pair(
+            place=row.place,
+            id=name and f"{name}#{better}-{worse}",
+            prompt=prompt,
+            rejected_prompt=prompt,
+            chosen=responses[better],
+            rejected=responses[worse],
+            split=_split(row),
+            source=_text(row, "source"),
+            slices=_slices(row),
+            is_tie=ranks[better] == ranks[worse],
+        )
+        found.pairs.append(pair)
+
+
+def _slices(row: SourceRow) -> Mapping[str, str]:
+    return {name: _text(row, name) for name in SLICES if _text(row, name)}
+
+
+def _is_tie(row: SourceRow) -> bool:
+    """As `data.PreferencePair.is_tie`, of votes that are there."""
+    if is_absent(row.values.get("votes")):
+        return False
+    votes = Counter(_votes(row))
+    return votes["tie"] > votes["chosen"] or votes["chosen"] == votes["rejected"]
 
 
 def _chosen_first(row: SourceRow) -> bool | None:
@@ -204,5 +248,11 @@ def _prompt(row: SourceRow, turns: tuple[Message, ...]) -> Prompt:
 
 
 _READERS: Mapping[str, Callable[[SourceRow, _Found], None]] = MappingProxyType(
-    {"pair": _read_pair, "judgement": _read_judgement, "votes": _read_votes, "prompt": _read_prompt}
+    {
+        "pair": _read_pair,
+        "ranking": _read_ranking,
+        "judgement": _read_judgement,
+        "votes": _read_votes,
+        "prompt": _read_prompt,
+    }
 )

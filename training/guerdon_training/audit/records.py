@@ -1,7 +1,7 @@
 """The rows that an audit looks at."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from guerdon_service.core.conversation import Message
@@ -17,6 +17,7 @@ class Pair:
     rejected_prompt: what stands before `rejected`; differs from `prompt` only in a broken row.
     slices: source, subset, language and the like, where recorded.
     chosen_first: whether the chosen response was shown first (left); None where not recorded.
+    is_tie: whether its votes, or ranks, prefer neither: which of the two is called chosen says nothing.
     """
 
     place: Place
@@ -30,6 +31,7 @@ class Pair:
     slices: Mapping[str, str]
     annotator: str | None = None
     chosen_first: bool | None = None
+    is_tie: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ class Records:
     prompts: tuple[Prompt, ...]
     evaluation: tuple[Prompt, ...] = ()
     budget: Budget = DEFAULT_BUDGET
+
+    @cached_property
+    def preferred(self) -> "Records":
+        """The same without ties, for checks of what makes a response win."""
+        kept = tuple(p for p in self.pairs if not p.is_tie)
+        return self if len(kept) == len(self.pairs) else replace(self, pairs=kept)
 
     @cached_property
     def prompt_clusters(self) -> Mapping[str, int]:

@@ -1,8 +1,5 @@
 """Rows of plain columns: RewardBench (prompt, chosen, rejected, subset), and tables in CSV or Parquet."""
 
-import json
-from typing import Any
-
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.convert.side_pair import SidePair
 from guerdon_training.convert.source_row import SourceRow
@@ -21,7 +18,7 @@ def parse_flat(row: SourceRow) -> SidePair:
             raise InvalidInput(
                 f"{row.place} has no column {field} (it has {have}); add or rename it", param=field
             )
-    prompt = parse_prompt(_from_json(row.values["prompt"]), row.place)
+    prompt = parse_prompt(row.values["prompt"], row.place)
     return SidePair(prompt, prompt, _response(row, "chosen"), _response(row, "rejected"))
 
 
@@ -32,13 +29,3 @@ def _response(row: SourceRow, field: str) -> str:
             f"{row.place}: {field} must be text, not {type(value).__name__}; fix it", param=field
         )
     return value
-
-
-def _from_json(value: Any) -> Any:
-    """A CSV cell can hold messages only as JSON; any other text is the prompt itself."""
-    if not (isinstance(value, str) and value.startswith("[{")):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

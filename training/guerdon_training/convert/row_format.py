@@ -27,6 +27,10 @@ def parse_row(row: SourceRow, row_format: str | None = None) -> SidePair:
 
 def _detect(row: SourceRow) -> str:
     values: Mapping[str, Any] = row.values
+    if {"responses", "ranks"} <= values.keys():
+        raise InvalidInput(
+            f"{row.place} is a ranking, which the recipes read as it is; convert is for pairs", param="data"
+        )
     if values.get("chosen") is None or values.get("rejected") is None:
         have = ", ".join(map(str, values))
         raise InvalidInput(

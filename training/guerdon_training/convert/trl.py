@@ -1,5 +1,6 @@
 """TRL's preference types: conversational with an explicit or an implicit prompt, and standard explicit."""
 
+import json
 from typing import Any
 
 from guerdon_service.core.conversation import Message
@@ -28,8 +29,21 @@ def parse_trl(row: SourceRow) -> SidePair:
 
 
 def parse_prompt(value: Any, place: Place) -> tuple[Message, ...]:
-    """A prompt given as text (one user turn) or as messages."""
-    return (Message("user", value),) if isinstance(value, str) else parse_messages(value, "prompt", place)
+    """A prompt given as text (one user turn), as messages, or as their JSON, which cells of a CSV hold."""
+    turns = _from_json(value) if isinstance(value, str) else value
+    return (Message("user", turns),) if isinstance(turns, str) else parse_messages(turns, "prompt", place)
+
+
+def _from_json(text: str) -> Any:
+    """Messages, or the text itself where it is none."""
+    if not text.startswith("[{"):
+        return text
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    are_messages = all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in found)
+    return found if are_messages else text
 
 
 def _completion(row: SourceRow, field: str) -> str:

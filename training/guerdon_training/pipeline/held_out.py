@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.opening import opening
 from guerdon_training.convert.source_row import Place, read_rows
 from guerdon_training.convert.trl import parse_prompt
-from guerdon_training.data import opening
 from guerdon_training.pipeline.config import PipelineConfig
 from guerdon_training.pipeline.wiring import half
 

@@ -15,6 +15,7 @@ from guerdon_training.pipeline.check import check_pipeline
 from guerdon_training.pipeline.held_out import check_comparison
 from guerdon_training.pipeline.run import check_files, run_stages
 from guerdon_training.pipeline.stages import pipeline_stages
+from guerdon_training.pipeline.stamp import read_stamp
 from guerdon_training.pipeline.wiring import wire
 
 PUBLISHED = Path("artifacts") / "ppo"
@@ -36,7 +37,8 @@ def train_pipeline(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     check_pipeline(config)
     stages = pipeline_stages(config)
     check_files(stages)
-    check_comparison(config)
+    if any(read_stamp(stage.folder) is None for stage in stages):  # else nothing learns any more
+        check_comparison(config)
     run_stages(stages, say=partial(tqdm.write, file=sys.stderr))
     root = Path(config.output)
     tqdm.write(f"report: {root / 'report' / 'report.html'}", file=sys.stderr)

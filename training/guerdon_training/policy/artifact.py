@@ -15,7 +15,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, check_manifest, to_json
 from guerdon_service.core.whole_file import write_whole
-from guerdon_training.artifact import MANIFEST, seal
+from guerdon_training.artifact import MANIFEST, remove_exports, seal
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
 from guerdon_training.environment import environment
@@ -79,6 +79,7 @@ def write_policy(
     """
     check_manifest(manifest)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_exports(folder)
     shutil.rmtree(folder / "adapter", ignore_errors=True)
     for stale in folder.glob("model*.safetensors*"):
         stale.unlink()

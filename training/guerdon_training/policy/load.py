@@ -59,6 +59,10 @@ def with_adapters(model: PreTrainedModel, lora: PolicyLora, task: peft.TaskType 
     """
     disable_dropout(model)
     if lora.rank == 0:
+        refuse_first(
+            {"last_layers is of adapters, and rank is 0; give a rank, or leave it out": lora.last_layers > 0},
+            "lora.",
+        )
         return model
     _check_lora(model, lora)
     return cast(nn.Module, peft.get_peft_model(model, _adapter(model, lora, lora.target_modules, task)))

@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedTokenizerBase
 
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.manifest import Manifest
+from guerdon_service.core.manifest import MIN_TOKENS, Manifest
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
@@ -25,6 +25,7 @@ from guerdon_training.policy.base import policy_base
 from guerdon_training.policy.config import PolicyConfig, PolicyLora, check_optim
 from guerdon_training.policy.fit import BEST
 from guerdon_training.policy.load import load_policy, load_tokenizer
+from guerdon_training.problems import refuse_first
 from guerdon_training.run_identity import run_identity
 from guerdon_training.zero_options import zero_options
 
@@ -68,6 +69,7 @@ def begin(config: PolicyConfig) -> Recipe:
     Raises:
         InvalidInput: the config, a data file or the base cannot be used.
     """
+    refuse_first({f"max_tokens must be at least {MIN_TOKENS}": config.max_tokens < MIN_TOKENS})
     check_optim(config.optim)
     check_save(config.save, config.base, config.lora.rank)
     accelerator = begin_processes(zero=True)

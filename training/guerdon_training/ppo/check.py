@@ -1,11 +1,21 @@
 """Which configs no run could use."""
 
 from dataclasses import fields
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
+from guerdon_service.core.manifest import MIN_TOKENS
 from guerdon_training.policy.implicit_reward import FILE as IMPLICIT_REWARD
-from guerdon_training.ppo.config import ALGORITHMS, KEEPS, MISSING_EOS, PpoConfig, PpoOptim, ScoreSource
+from guerdon_training.ppo.config import (
+    ALGORITHMS,
+    KEEPS,
+    MISSING_EOS,
+    KlConfig,
+    PpoConfig,
+    PpoOptim,
+    ScoreRule,
+    ScoreSource,
+)
 from guerdon_training.problems import refuse_first
 
 
@@ -25,6 +35,9 @@ def check_ppo(config: PpoConfig) -> None:
             config.algorithm == "rloo" and rollout.samples_per_prompt < 2
         ),
         "rollout.max_response_tokens must be at least 1": rollout.max_response_tokens < 1,
+        f"rollout.max_prompt_tokens and max_response_tokens must be at least {MIN_TOKENS} together": (
+            rollout.max_prompt_tokens + rollout.max_response_tokens < MIN_TOKENS
+        ),
         "rollout.temperature must be above 0": not rollout.temperature > 0,
         "rollout.top_p must be in (0, 1]": not 0 < rollout.top_p <= 1,
         "rollout.batch_size must be at least 1": rollout.batch_size < 1,
@@ -49,7 +62,19 @@ def check_ppo(config: PpoConfig) -> None:
         "kl.coefficient must be at least 0": not kl.coefficient >= 0,
         "kl.target must be at least 0": not kl.target >= 0,
         "kl.horizon must be at least 1": kl.horizon < 1,
+        "kl.coefficient must be above 0 with kl.target, which moves it by a factor": (
+            kl.target > 0 and kl.coefficient == 0
+        ),
+        "kl.horizon is of kl.target, which is 0; give a target, or leave it out": (
+            kl.target == 0 and kl.horizon != KlConfig().horizon
+        ),
         f"scores.missing_eos must be one of {', '.join(MISSING_EOS)}": scores.missing_eos not in MISSING_EOS,
+        "scores.missing_eos_penalty must be at least 0, and finite": (
+            not 0 <= scores.missing_eos_penalty < inf
+        ),
+        "scores.missing_eos_penalty is not used where scores.missing_eos is keep; leave it out": (
+            scores.missing_eos == "keep" and scores.missing_eos_penalty != ScoreRule().missing_eos_penalty
+        ),
         "scores.unscorable must be finite": not isfinite(scores.unscorable),
         "scores.normalise_samples must be 0 or at least 2": scores.normalise_samples == 1,
         "save_every must be at least 1": config.save_every < 1,

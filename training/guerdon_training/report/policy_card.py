@@ -13,6 +13,7 @@ METHODS = {
     "sft": "supervised fine-tuning on demonstrations",
     "dpo": "direct preference optimisation of the SFT policy",
     "ppo": "proximal policy optimisation of the SFT policy",
+    "rloo": "REINFORCE with a leave-one-out baseline (RLOO), of the SFT policy",
 }
 
 NOT_TESTED = (
@@ -41,14 +42,15 @@ def policy_card(
     """Markdown card.
 
     Args:
-        method: a key of `METHODS`. manifest: of the policy as its recipe wrote it.
+        method: sft, dpo or ppo. manifest: of the policy as its recipe wrote it; its config may say rloo.
         comparison: what `pipeline.compare.summary` gives.
         log: lines of the run's ``metrics.jsonl``.
         limits: what it must not be used for, a sentence each.
     """
+    how = manifest.parents.get("config", {}).get("algorithm", method)
     parts = [
         f"# {manifest.name} {manifest.version}",
-        f"A language model, made by {METHODS[method]}. Every figure below was measured on this model.",
+        f"A language model, made by {METHODS[how]}. Every figure below was measured on this model.",
         "## Against the SFT policy, on held-out prompts",
         comparison_table(comparison).markdown(),
         compared(comparison),
@@ -103,7 +105,7 @@ def _training(method: str, manifest: Manifest, log: Sequence[Figures]) -> str:
     metrics = manifest.metrics
     if method == "ppo":
         updates = [line for line in log if "objective/score" in line]
-        shown = [updates[0], updates[len(updates) // 2], updates[-1]] if updates else []
+        shown = [updates[i] for i in sorted({0, len(updates) // 2, len(updates) - 1})] if updates else []
         header = ["update", *_TRAINING.values()]
         rows = [[f"{u['update']:.0f}", *(f"{u[k]:.3f}" if k in u else "" for k in _TRAINING)] for u in shown]
         kept = f"{metrics['updates']} updates; the weights are those after update {metrics['kept_update']}."

@@ -15,6 +15,7 @@ from guerdon_service.core.statistics.calibration_error import CalibrationError, 
 from guerdon_service.core.statistics.correlation import spearman
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.rates import wilson
+from guerdon_training.card import NO_SOURCE
 from guerdon_training.config import HeadConfig
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.tagging import tag
@@ -93,11 +94,11 @@ def measure_reward(
         found.append(_accuracy(head.name, "all", own, None))
         for source in dict.fromkeys(j.pair.source for j in own):
             of_source = [j for j in own if j.pair.source == source]
-            found.append(_accuracy(head.name, source, of_source, ceilings.get(source)))
+            found.append(_accuracy(head.name, source or NO_SOURCE, of_source, ceilings.get(source)))
             subsets = dict.fromkeys(j.pair.subset for j in of_source)
             parts = {s: [j for j in of_source if j.pair.subset == s] for s in subsets}
             found += [
-                _accuracy(head.name, f"{source} / {s}", part, None)
+                _accuracy(head.name, f"{source or NO_SOURCE} / {s}", part, None)
                 for s, part in parts.items()
                 if s and len(parts) > 1 and len(part) >= MIN_SUBSET
             ]

@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Iterable, Sequence
 
+from guerdon_service.core.opening import opening
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
-from guerdon_training.audit.fold import fold_opening
 from guerdon_training.audit.records import Prompt, Records
 from guerdon_training.audit.repeated import places_of
 
@@ -16,23 +16,23 @@ def check_contamination(records: Records) -> Check:
         return not_applicable(NAME, TITLE, "no evaluation file given (--against)")
     clusters = records.prompt_clusters
     same = _shared(records, records.prompt_keys, records.evaluation_keys)
-    opening = _shared(records, *map(_openings, (records.prompts, records.evaluation)))
+    opened = _shared(records, *map(_openings, (records.prompts, records.evaluation)))
     near = _shared(
         records, [clusters[k] for k in records.prompt_keys], [clusters[k] for k in records.evaluation_keys]
     )
     num = len(records.evaluation)
     findings = (
         Finding("evaluation prompts found", len(same), "rows", num=num),
-        Finding("evaluation openings found", len(opening), "rows", num=num),
+        Finding("evaluation openings found", len(opened), "rows", num=num),
         Finding("evaluation prompts with a near-duplicate", len(near), "rows", num=num),
     )
-    verdict = Verdict.FAIL if same else Verdict.WARN if opening or near else Verdict.PASS
+    verdict = Verdict.FAIL if same else Verdict.WARN if opened or near else Verdict.PASS
     reason = f"of {num} evaluation prompts {len(same)} are in these files, {len(near)} have a near-duplicate"
-    return Check(NAME, TITLE, verdict, reason, findings, places_of(same or opening or near))
+    return Check(NAME, TITLE, verdict, reason, findings, places_of(same or opened or near))
 
 
 def _openings(prompts: Sequence[Prompt]) -> list[str]:
-    return [fold_opening(p.turns) for p in prompts]
+    return [opening(p.turns) for p in prompts]
 
 
 def _shared(

@@ -16,6 +16,7 @@ def check_counts(records: Records) -> Check:
     """Warn of a source too small to be measured."""
     findings = [
         Finding("pairs", len(records.pairs), "rows"),
+        Finding("pairs that tie", len(records.pairs) - len(records.preferred.pairs), "rows"),
         Finding("prompts", len(records.prompts), "rows"),
         Finding("judgements", len(records.judgements), "rows"),
         Finding("evaluation prompts", len(records.evaluation), "rows"),

@@ -17,6 +17,7 @@ def check_format_bias(records: Records) -> Check:
 
     The surface model puts length and all of these together; it is reported, not judged.
     """
+    records = records.preferred
     if not records.pairs:
         return not_applicable(NAME, TITLE, "no pairs in these files")
     gaps = np.array([_gaps(p) for p in records.pairs])

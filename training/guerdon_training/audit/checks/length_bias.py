@@ -17,6 +17,7 @@ BIN_EDGES = (1.1, 1.5, 2.0, 4.0, np.inf)
 
 def check_length_bias(records: Records) -> Check:
     """Accuracy of "longer wins" and "shorter wins", by source and by how much longer."""
+    records = records.preferred
     if not records.pairs:
         return not_applicable(NAME, TITLE, "no pairs in these files")
     lengths = np.array([(len(p.chosen), len(p.rejected)) for p in records.pairs], np.float64)

@@ -18,7 +18,7 @@ MIN_PER_ANNOTATOR = 20
 
 def check_position_bias(records: Records) -> Check:
     """From `chosen_position` of pairs, and from judgements labelled a or b."""
-    findings = [*_from_pairs(records), *_from_judgements(records)]
+    findings = [*_from_pairs(records.preferred), *_from_judgements(records)]
     if not findings:
         return not_applicable(NAME, TITLE, "no file records which response was shown first")
     judged = [f for f in findings if not f.group.startswith("annotator=")]

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
+from guerdon_service.core.opening import opening
 from guerdon_training.audit.check import Check, Finding, Verdict, not_applicable
-from guerdon_training.audit.fold import fold_opening
 from guerdon_training.audit.records import Prompt, Records
 from guerdon_training.audit.repeated import places_of
 
@@ -21,7 +21,7 @@ def check_split_leakage(records: Records) -> Check:
     if len(splits) < 2:
         return not_applicable(NAME, TITLE, "the files hold one split; give all splits together")
     same = _across(records, records.prompt_keys)
-    opening = _across(records, [fold_opening(p.turns) for p in records.prompts])
+    opened = _across(records, [opening(p.turns) for p in records.prompts])
     clusters = records.prompt_clusters
     near = _across(records, [clusters[key] for key in records.prompt_keys])
     only_near = near.keys() - {clusters[key] for key in same}
@@ -29,15 +29,15 @@ def check_split_leakage(records: Records) -> Check:
         Finding(f"{what} in two splits", len(crossing), "rows", num=len(records.prompts))
         for what, crossing in (
             ("prompts", same),
-            ("openings", opening),
+            ("openings", opened),
             ("near-duplicate prompts", only_near),
         )
     )
-    places = places_of([[p.place for p in g] for g in (same or opening or near).values()])
+    places = places_of([[p.place for p in g] for g in (same or opened or near).values()])
     reason = (
-        f"{len(same)} prompts, {len(opening)} openings and {len(near)} near-duplicate clusters cross splits"
+        f"{len(same)} prompts, {len(opened)} openings and {len(near)} near-duplicate clusters cross splits"
     )
-    verdict = Verdict.FAIL if same else Verdict.WARN if opening or near else Verdict.PASS
+    verdict = Verdict.FAIL if same else Verdict.WARN if opened or near else Verdict.PASS
     return Check(NAME, TITLE, verdict, f"{reason} ({', '.join(splits)})", findings, places)
 
 

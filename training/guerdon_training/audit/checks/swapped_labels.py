@@ -14,6 +14,7 @@ FAIL_ABOVE = 0.01
 
 def check_swapped_labels(records: Records) -> Check:
     """At least one label of such a pair is wrong. Annotators may differ: `agreement` counts those."""
+    records = records.preferred
     if not records.pairs:
         return not_applicable(NAME, TITLE, "no pairs in these files")
     keys = records.pair_keys

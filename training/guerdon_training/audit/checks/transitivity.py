@@ -21,7 +21,7 @@ def check_transitivity(records: Records) -> Check:
 
     Comparisons labelled both ways are left out: `swapped_labels` counts those.
     """
-    graphs = _graphs(records)
+    graphs = _graphs(records.preferred)
     triples, cyclic = (
         (sum(n) for n in zip(*(_triples(beats) for beats, _ in graphs), strict=True)) if graphs else (0, 0)
     )
