@@ -69,8 +69,9 @@ def test_what_one_person_judged_again_is_a_change_of_mind_and_no_agreement(name:
     assert measure_agreement(again).alpha is None
     others = [judged(i, "bob", label) for i, label in enumerate((0, 1, 2))]
     first, last = ([judged(i, name, label) for i in range(3)] for label in (2, 0))
-    assert measure_agreement(again + others) == measure_agreement(last + others)
-    assert measure_agreement(again + others) != measure_agreement(first + others)
+    measured = measure_agreement(again + others)
+    assert measured == measure_agreement(last + others)
+    assert measured != measure_agreement(first + others)
 
 
 def test_the_command_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
