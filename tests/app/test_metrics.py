@@ -148,7 +148,7 @@ def test_the_process_and_content_type_are_there() -> None:
 
 async def test_loop_lag_is_how_late_a_timer_runs() -> None:
     observer = PrometheusObserver()
-    watching = asyncio.create_task(watch_loop_lag(observer, interval_s=0.001))
+    watching = asyncio.create_task(watch_loop_lag(observer.loop_lag, interval_s=0.001))
     async with asyncio.timeout(30):
         while not value(observer, "guerdon_event_loop_lag_seconds_count"):
             await asyncio.sleep(0)

@@ -11,6 +11,7 @@ from guerdon_service.app.settings import Settings
 from guerdon_service.app.tls import Tls, tls_of
 from guerdon_service.core.auth import Keyring
 from guerdon_service.core.errors import InvalidInput
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rest.app import create_app
@@ -52,6 +53,7 @@ class _Opener:
     auth: Keyring
     observer: TransportObserver
     tls: Tls | None
+    reading: Reading
 
     def rest(self, param: str, host: str, port: int, *, is_admin: bool) -> RestDoor:
         settings = self.settings
@@ -63,6 +65,7 @@ class _Opener:
             dialects=settings.dialects,
             console=settings.console,
             rows=TABLE if is_admin else PUBLIC,
+            reading=self.reading,
         )
         context = None if self.tls is None else self.tls.context()
         return rest_door(app, _had(param, host, port), settings.limits, context)
@@ -75,6 +78,7 @@ class _Opener:
             observer=self.observer,
             dialects=self.settings.dialects,
             is_admin=is_admin,
+            reading=self.reading,
         )
         context = None if self.tls is None else self.tls.context()
         return RpcDoor(server, _had(param, host, port), self.settings.limits, context)
@@ -87,13 +91,14 @@ async def listening(
     *,
     auth: Keyring,
     observer: TransportObserver,
+    reading: Reading | None = None,
 ) -> AsyncIterator[Listening]:
     """Serve within the block; leaving it closes every port, then the connections.
 
     Raises:
         InvalidInput: a port cannot be had, or a certificate cannot be used.
     """
-    opener = _Opener(services, settings, auth, observer, tls_of(settings))
+    opener = _Opener(services, settings, auth, observer, tls_of(settings), reading or Reading())
     doors: dict[str, RestDoor | RpcDoor] = {}
     try:
         for name, host, port, is_admin in _ports(settings):

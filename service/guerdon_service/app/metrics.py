@@ -281,10 +281,12 @@ class _UnderWay:
         return self._trace.__exit__(*error)
 
 
-async def watch_loop_lag(observer: PrometheusObserver, interval_s: float = 0.1) -> None:
-    """Measure the running event loop's lag for ever; run it as a task and cancel it."""
+async def watch_loop_lag(*tell: Callable[[float], None], interval_s: float = 0.1) -> None:
+    """Tell by how many seconds the running event loop is late, for ever; run it as a task and cancel it."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + interval_s
         await asyncio.sleep(interval_s)
-        observer.loop_lag(max(0.0, loop.time() - due))
+        lag_s = max(0.0, loop.time() - due)
+        for told in tell:
+            told(lag_s)

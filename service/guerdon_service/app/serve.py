@@ -22,6 +22,7 @@ from guerdon_service.app.server import Stop, run, signals_ask
 from guerdon_service.app.settings import Settings
 from guerdon_service.app.tracing import configure_tracing, flush_spans
 from guerdon_service.core.auth import Keyring
+from guerdon_service.core.reading import Reading
 from guerdon_service.quota.limiter import open_limiter
 
 _LOG = logging.getLogger(__name__)
@@ -56,8 +57,9 @@ async def _serve(settings: Settings) -> None:
     settle_imports()
     claim_transformers_logs()
     keys, observer, stop = load_keys(settings), PrometheusObserver(settings.slow_request_s), Stop()
+    reading = Reading()
     limiter = open_limiter({key.name: key.limits for key in keys}, settings.redis_url)
-    lag = asyncio.create_task(watch_loop_lag(observer))
+    lag = asyncio.create_task(watch_loop_lag(observer.loop_lag, reading.lagged))
     async with signals_ask(stop):
         domain = await build(settings, observer)
         load = partial(start, domain, settings)
@@ -71,6 +73,7 @@ async def _serve(settings: Settings) -> None:
                 announce=_announce,
                 stop=stop,
                 limiter=limiter,
+                reading=reading,
             )
         finally:
             lag.cancel()

@@ -13,6 +13,7 @@ from guerdon_service.app.listen import Listening, listening
 from guerdon_service.app.settings import Settings
 from guerdon_service.app.tracked import tracked
 from guerdon_service.core.auth import Keyring
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.quota.limiter import Limiter
@@ -44,6 +45,7 @@ async def run(
     announce: Callable[[Listening], None],
     stop: Stop,
     limiter: Limiter | None = None,
+    reading: Reading | None = None,
 ) -> None:
     """Serve until `stop` is asked for, then drain.
 
@@ -55,13 +57,14 @@ async def run(
         load: loads the models, while liveness already answers and readiness says what is missing.
         announce: called once, when they are loaded.
         limiter: holds API keys to their limits; None holds none.
+        reading: told how late the loop is; None reads all that comes.
 
     Raises:
         GuerdonError: a port cannot be had, or `load` failed.
     """
     calls = InFlight()
     faces = tracked(services, calls, limiter or Limiter({}))
-    async with listening(faces, settings, auth=auth, observer=observer) as state:
+    async with listening(faces, settings, auth=auth, observer=observer, reading=reading) as state:
         await _start(load(), state, announce, stop)
         _LOG.info("draining")
         calls.begin_drain()

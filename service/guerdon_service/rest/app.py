@@ -14,6 +14,7 @@ from starlette.types import Scope as AsgiScope
 from guerdon_service.console.files import Console
 from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rest.audit import Endpoint, audited
@@ -53,16 +54,22 @@ def create_app(
     dialects: Sequence[str] = (),
     console: bool = False,
     rows: Sequence[Row] = TABLE,
+    reading: Reading | None = None,
 ) -> RestApp:
     """Build the app over a domain layer, with the routes of `rows`; it starts nothing and owns nothing.
 
     Endpoints take the bare request and give a finished response: reading and writing JSON by hand costs a
     tenth of what passing every item through a framework's models would.
     """
-    context = Context(services, limits, observer)
+    context = Context(services, limits, observer, reading or Reading())
     mounted = mount(dialects, context, taken={row.path for row in TABLE})
     routes: list[BaseRoute] = [
-        Route(row.path, _Answer(context, row.name, _endpoint(row)), methods=[row.method], name=row.name)
+        Route(
+            row.path,
+            _Answer(context, row.name, _endpoint(row), row.scope),
+            methods=[row.method],
+            name=row.name,
+        )
         for row in rows
     ]
     routes += [_document(limits, rows, mounted), *mounted.routes]
@@ -78,9 +85,13 @@ class _Answer:
     context: Context
     name: str
     endpoint: Endpoint
+    scope: Scope | None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if self.scope is Scope.SCORE:
+            self.context.reading.check(scope["guerdon.caller"].tenant)
         reply = await self.endpoint(self.context, Request(scope, receive, send))
+        self.context.reading.answered()
         await reply(scope, receive, send)
 
 

@@ -1,7 +1,7 @@
 """What every route works with, and the two steps that they share: parse, and reply."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from guerdon_service.core.auth import Caller, Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.core.strict_json import check_depth, parse_json
@@ -29,6 +30,7 @@ class Context:
     services: Services
     limits: Limits
     observer: TransportObserver
+    reading: Reading = field(default_factory=Reading)
 
     async def parse(self, request: Request, scope: Scope, decode: Callable[[object, Call], T]) -> T:
         """What the body asks for, from a caller who has `scope`.

@@ -13,6 +13,7 @@ from guerdon_protos.v1 import guerdon_pb2
 from guerdon_service.core.audit import AuditLog
 from guerdon_service.core.auth import Keyring, Scope
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.services import Services
 from guerdon_service.rpc.audit import Auditor
@@ -44,6 +45,7 @@ def create_server(
     observer: TransportObserver,
     dialects: Sequence[str] = (),
     is_admin: bool = True,
+    reading: Reading | None = None,
 ) -> Http2Server:
     """Build the server; the caller starts it.
 
@@ -53,6 +55,7 @@ def create_server(
     Args:
         is_admin: whether it has the administrators' methods.
     """
+    reading = reading or Reading()
     gate = Gate(auth, open_methods(dialects))
     server = Http2Server(
         Bounds(limits.max_body_bytes, limits.max_header_bytes, limits.max_streams, tell, gate.is_open),
@@ -60,8 +63,8 @@ def create_server(
         max_calls=limits.max_calls,
         max_connections=limits.max_connections,
     )
-    methods = {SERVICE: _handlers(services, limits, observer, is_admin=is_admin)}
-    methods |= mount(dialects, services.scorer, limits, observer)
+    methods = {SERVICE: _handlers(services, limits, observer, reading, is_admin=is_admin)}
+    methods |= mount(dialects, services.scorer, limits, observer, reading)
     for name, handlers in methods.items():
         server.add_registered_method_handlers(name, handlers)
     # Their generated code is typed for the library's own servers; it asks for no more than ours has.
@@ -74,12 +77,14 @@ def create_server(
 
 
 def _handlers(
-    services: Services, limits: Limits, observer: TransportObserver, *, is_admin: bool
+    services: Services, limits: Limits, observer: TransportObserver, reading: Reading, *, is_admin: bool
 ) -> dict[str, Any]:
     verbs = Verbs(services.scorer, limits)
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            Unary(verb, answer, scope, observer, auditor=_auditor(name, scope, services.audit)).handle,
+            Unary(
+                verb, answer, scope, observer, reading, auditor=_auditor(name, scope, services.audit)
+            ).handle,
             response_serializer=_serialise,
         )
         for name, (verb, answer, scope) in _unary(services, verbs).items()
@@ -100,7 +105,7 @@ def _handlers(
         }.items()
     }
     handlers["ScoreStream"] = grpc.stream_stream_rpc_method_handler(
-        ScoreStream(verbs, observer).handle, response_serializer=_serialise
+        ScoreStream(verbs, observer, reading).handle, response_serializer=_serialise
     )
     return handlers
 

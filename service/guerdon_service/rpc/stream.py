@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_service.core.auth import Scope
 from guerdon_service.core.errors import GuerdonError, InvalidInput
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rpc.attempt import attempt
 from guerdon_service.rpc.context import Context, call_of, request_id_of
@@ -32,6 +33,7 @@ class ScoreStream:
 
     verbs: Verbs
     observer: TransportObserver
+    reading: Reading
 
     async def handle(self, requests: AsyncIterator[bytes], context: Context) -> None:
         """Read until the caller is done, answer in order of completion."""
@@ -77,4 +79,7 @@ class ScoreStream:
     async def _score(
         self, message: pb.ScoreStreamRequest, context: Context, request_id: str
     ) -> pb.ScoreResponse:
-        return await self.verbs.score_message(message.request, call_of(context, request_id))
+        self.reading.check(context.caller.tenant)
+        reply = await self.verbs.score_message(message.request, call_of(context, request_id))
+        self.reading.answered()
+        return reply

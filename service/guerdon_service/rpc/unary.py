@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from guerdon_service.core.auth import Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.rpc.attempt import attempt
 from guerdon_service.rpc.audit import Auditor
@@ -35,6 +36,7 @@ class Unary:
     answer: Answer
     scope: Scope | None
     observer: TransportObserver
+    reading: Reading
     status: Callable[[GuerdonError], str] = own_status
     auditor: Auditor | None = None
     """Writes the call down, if it is an administrator's."""
@@ -61,7 +63,11 @@ class Unary:
         """
         if self.scope is not None:
             context.caller.require(self.scope)
-        return await self.answer(data, call_of(context, request_id))
+        if self.scope is Scope.SCORE:
+            self.reading.check(context.caller.tenant)
+        reply = await self.answer(data, call_of(context, request_id))
+        self.reading.answered()
+        return reply
 
     def _attempted(
         self, data: bytes, context: Context, request_id: str

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from guerdon_service.core.auth import Scope as KeyScope
 from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.dialects.patient_scorer import PatientScorer
@@ -93,8 +94,12 @@ def mount(names: Sequence[str], context: Context, taken: Collection[str]) -> Mou
 
 def _route(context: Context, name: str, path: str, row: DialectRoute) -> Route:
     async def endpoint(request: Request) -> Response:
+        if row.scope is KeyScope.SCORE and row.method != "GET":
+            context.reading.check(request.scope["guerdon.caller"].tenant)
         ask = await _ask(context, request, row)
-        return json_reply(dump(await while_connected(request, _answered(row, ask))))
+        reply = json_reply(dump(await while_connected(request, _answered(row, ask))))
+        context.reading.answered()
+        return reply
 
     endpoint.__name__ = f"{name}_{row.answer.__name__}"  # the verb, as metrics name it
     return Route(path, endpoint, methods=[row.method])

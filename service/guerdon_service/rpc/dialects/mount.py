@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from guerdon_service.core.call import Call
 from guerdon_service.core.limits import Limits
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import Scorer, TransportObserver
 from guerdon_service.dialects.patient_scorer import PatientScorer
 from guerdon_service.rpc.dialects.dialect import DialectMethod, RpcDialect
@@ -23,11 +24,14 @@ Handlers = dict[str, dict[str, Any]]
 """Method handlers by their services' full names and their own."""
 
 
-def mount(names: Collection[str], scorer: Scorer, limits: Limits, observer: TransportObserver) -> Handlers:
+def mount(
+    names: Collection[str], scorer: Scorer, limits: Limits, observer: TransportObserver, reading: Reading
+) -> Handlers:
     """Handlers of the dialects `names`; those without gRPC give none."""
     return {
         service: {
-            name: _handler(method, dialect, scorer, limits, observer) for name, method in methods.items()
+            name: _handler(method, dialect, scorer, limits, observer, reading)
+            for name, method in methods.items()
         }
         for dialect in _chosen(names)
         for service, methods in dialect.services.items()
@@ -55,11 +59,12 @@ def _handler(
     scorer: Scorer,
     limits: Limits,
     observer: TransportObserver,
+    reading: Reading,
 ) -> Any:
     def answer(data: Any, call: Call) -> Awaitable[Message]:
         return method.answer(PatientScorer(scorer, limits, call), data)
 
-    unary = Unary(method.verb, answer, method.scope, observer, dialect.status)
+    unary = Unary(method.verb, answer, method.scope, observer, reading, dialect.status)
     if method.kind == "in_order":
         return grpc.stream_stream_rpc_method_handler(InOrder(unary).handle, response_serializer=_serialise)
     if method.kind == "many_to_one":

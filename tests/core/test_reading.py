@@ -1,0 +1,86 @@
+"""Requests are read in equal parts while the event loop stays late, and all of them else."""
+
+import pytest
+
+from guerdon_service.core.errors import Overloaded
+from guerdon_service.core.reading import Reading
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _num_read(reading: Reading, tenant: str, count: int) -> int:
+    num_read = 0
+    for _ in range(count):
+        try:
+            reading.check(tenant)
+        except Overloaded:
+            continue
+        num_read += 1
+    return num_read
+
+
+def _second(reading: Reading, clock: _Clock, lag_s: float) -> None:
+    for _ in range(8):
+        clock.now += 0.125
+        reading.lagged(lag_s)
+
+
+def test_a_loop_in_time_reads_all() -> None:
+    clock = _Clock()
+    reading = Reading(clock)
+    for _ in range(5):
+        assert _num_read(reading, "a", 1_000) == 1_000
+        _second(reading, clock, 0.01)
+
+
+def test_a_pause_refuses_nobody() -> None:
+    """One turn of the loop that took long, as a very large request or a collection does."""
+    clock = _Clock()
+    reading = Reading(clock)
+    for lag_s in (2.0, 0.001, 0.3, 0.2, 0.0, 1.0):
+        reading.lagged(lag_s)
+        assert _num_read(reading, "a", 100) == 100
+        clock.now += 0.125
+
+
+def test_while_it_stays_late_tenants_have_equal_parts_of_what_was_answered() -> None:
+    clock = _Clock()
+    reading = Reading(clock)
+    reading.check("a")
+    _second(reading, clock, 0.3)
+    for _ in range(3):
+        for tenant in "abcd":
+            _num_read(reading, tenant, 500)
+        for _ in range(40):
+            reading.answered()
+        _second(reading, clock, 0.3)
+    assert [_num_read(reading, tenant, n) for tenant, n in (("a", 500), ("b", 20), ("c", 5))] == [10, 10, 5]
+
+
+def test_when_nothing_was_answered_one_of_each_is_read() -> None:
+    clock = _Clock()
+    reading = Reading(clock)
+    reading.check("a")
+    _second(reading, clock, 5.0)
+    _second(reading, clock, 5.0)
+    assert [_num_read(reading, tenant, 50) for tenant in "ab"] == [1, 1]
+
+
+def test_it_holds_for_a_second_and_is_over_then() -> None:
+    clock = _Clock()
+    reading = Reading(clock)
+    _second(reading, clock, 0.3)
+    reading.lagged(0.0)
+    clock.now += 0.5
+    reading.check("a")
+    with pytest.raises(Overloaded) as refused:
+        reading.check("a")
+    assert refused.value.retry_after_ms == 1000
+    clock.now += 0.6
+    assert _num_read(reading, "a", 100) == 100
