@@ -28,7 +28,7 @@ def test_the_preference_record_of_the_design(tmp_path: Path) -> None:
         "subset": "chat",
         "language": "en",
         "tags": ["short"],
-        "votes": {"chosen": 2, "rejected": 1, "tie": 3},
+        "votes": {"chosen": 2, "rejected": 1, "tie": 1},
         "demographics": {"age": "18-24", "unknown": None},
     }
     assert read_one(tmp_path, record) == Item(
@@ -38,7 +38,7 @@ def test_the_preference_record_of_the_design(tmp_path: Path) -> None:
         grades=(1.0, 0.0),
         subset="chat",
         votes=(2.0, 1.0),
-        tie_votes=3.0,
+        tie_votes=1.0,
         tags=("short", "source=crowd", "language=en"),
         demographics={"age": "18-24"},
     )
@@ -102,11 +102,12 @@ def test_ties_and_best_of_k(tmp_path: Path) -> None:
     [
         ({"tie": 3}, (1.0, 1.0), (0.0, 0.0)),
         ({"chosen": 1, "rejected": 1}, (1.0, 1.0), (1.0, 1.0)),
-        ({"chosen": 2, "rejected": 1, "tie": 3}, (1.0, 0.0), (2.0, 1.0)),
+        ({"chosen": 2, "rejected": 1, "tie": 3}, (1.0, 1.0), (2.0, 1.0)),
+        ({"chosen": 2, "rejected": 1, "tie": 2}, (1.0, 0.0), (2.0, 1.0)),
         ({"rejected": 2}, (1.0, 0.0), (0.0, 2.0)),
     ],
 )
-def test_a_pair_with_as_many_votes_for_either_is_a_tie(
+def test_a_pair_whose_votes_prefer_neither_is_a_tie_as_in_training(
     tmp_path: Path, votes: dict[str, int], grades: tuple[float, ...], counts: tuple[float, ...]
 ) -> None:
     item = read_one(tmp_path, {"prompt": "p", "chosen": "a", "rejected": "b", "votes": votes})

@@ -36,8 +36,8 @@ def to_item(record: Record, fallback_id: str, fallback_subset: str) -> Item:
     responses, grades, styles = _responses(record)
     _check_responses(responses, grades)
     votes, tie_votes = _votes(record.get("votes"), len(responses))
-    if "chosen" in record and len(set(votes)) == 1 and len(votes) == 2:
-        grades = (1.0, 1.0)  # as many for either: which of them is called chosen says nothing
+    if "chosen" in record and len(votes) == 2 and (votes[0] == votes[1] or tie_votes > votes[0]):
+        grades = (1.0, 1.0)  # as in training: which of them is called chosen says nothing
     return Item(
         id=next((str(record[k]) for k in ("id", "pair_id") if record.get(k) is not None), fallback_id),
         prompt=prompt,
