@@ -16,10 +16,13 @@ from tests.backends.artifacts import sequence, tiny_artifact
 
 @functools.cache
 def exported(arch: str, num_heads: int = 2) -> Artifact:
-    """An artifact of `arch` whose folder holds both graphs. Do not write into it."""
+    """An artifact of `arch` whose folder holds both graphs. Do not write into it.
+
+    Of two layers, which are of both kinds where a family has two: a third would take the exporter seconds.
+    """
     holder = tempfile.TemporaryDirectory(prefix=f"guerdon-onnx-{arch}-")
     _HOLDERS.append(holder)
-    artifact = replace(tiny_artifact(arch, num_heads), folder=Path(holder.name))
+    artifact = replace(tiny_artifact(arch, num_heads, num_layers=2), folder=Path(holder.name))
     onnx = artifact.folder / "onnx"
     onnx.mkdir()
     export_graph(artifact, onnx / "fp32.onnx")

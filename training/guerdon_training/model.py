@@ -1,7 +1,8 @@
 """An encoder from an installed package, with LoRA adapters and a fresh head per attribute."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,8 +49,13 @@ def base_folder(base: BaseConfig) -> Path:
 
 def base_version(package: str) -> str:
     """Distribution and version that an import name comes from, e.g. ``name 1.0``; "" where it has none."""
-    names = packages_distributions().get(package, [])
-    return ", ".join(f"{name} {version(name)}" for name in names)
+    return ", ".join(f"{name} {version(name)}" for name in _distributions().get(package, []))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """By import name; it is read off the files of all that is installed, which takes half a second."""
+    return packages_distributions()
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
