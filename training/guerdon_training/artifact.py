@@ -1,5 +1,6 @@
 """Seal an artifact folder: its digest covers every file and the base it stands on."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,18 @@ def remove_exports(folder: Path) -> None:
     """Remove what `guerdon export` wrote for the model that was there before."""
     for exported in EXPORTED:
         shutil.rmtree(folder / exported, ignore_errors=True)
+
+
+def tidy_adapter(folder: Path) -> None:
+    """Leave of what PEFT saved what is the same each time, as the digest is to be.
+
+    It writes sets, in an order that changes from process to process, and an empty template of a README.
+    """
+    (folder / "README.md").unlink(missing_ok=True)  # MODEL_CARD.md is the card
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    names = {k: sorted(v) for k, v in config.items() if isinstance(v, list) and {type(x) for x in v} == {str}}
+    write_whole(path, json.dumps(config | names, indent=2, sort_keys=True))
 
 
 def digest_of(folder: Path, manifest: Manifest, base: Path | None) -> str:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
 from guerdon_service.core.whole_file import whole_folder
-from guerdon_training.artifact import MANIFEST, remove_exports, seal
+from guerdon_training.artifact import MANIFEST, remove_exports, seal, tidy_adapter
 from guerdon_training.card import render_card
 from guerdon_training.config import RewardConfig
 from guerdon_training.config_file import config_yaml, read_config
@@ -156,7 +156,7 @@ def _said_by(accelerator: Accelerator) -> Callable[[str], object]:
 
 def _save_adapter(model: peft.PeftModel, folder: Path) -> None:
     model.save_pretrained(str(folder), save_embedding_layers=False)  # none trains; else the hub is asked
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template; MODEL_CARD.md is the card
+    tidy_adapter(folder)
 
 
 def _learned_ties(config: RewardConfig, runs: Sequence[Fitted]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.fingerprint import artifact_digest, manifest_digest
 from guerdon_service.core.manifest import Manifest, PackageBase, check_manifest, to_json
 from guerdon_service.core.whole_file import write_whole
-from guerdon_training.artifact import MANIFEST, remove_exports, seal
+from guerdon_training.artifact import MANIFEST, remove_exports, seal, tidy_adapter
 from guerdon_training.config_file import config_yaml
 from guerdon_training.data import file_sha256
 from guerdon_training.environment import environment
@@ -104,7 +104,7 @@ def _save_adapter(model: nn.Module, folder: Path, package: str) -> None:
     for config in model.peft_config.values():
         config.base_model_name_or_path = package  # not a path of this machine
     model.save_pretrained(str(folder), save_embedding_layers=False)  # they never have adapters
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template
+    tidy_adapter(folder)
 
 
 def seal_whole(folder: Path, manifest: Manifest) -> Manifest:
