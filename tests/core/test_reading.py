@@ -49,18 +49,33 @@ def test_a_pause_refuses_nobody() -> None:
         clock.now += 0.125
 
 
-def test_while_it_stays_late_tenants_have_equal_parts_of_what_was_answered() -> None:
+def test_while_it_stays_late_a_tenant_is_read_at_twice_its_pace_or_at_an_equal_part() -> None:
     clock = _Clock()
     reading = Reading(clock)
     reading.check("a")
-    _second(reading, clock, 0.3)
     for _ in range(3):
+        _second(reading, clock, 0.3)
         for tenant in "abcd":
             _num_read(reading, tenant, 500)
-        for _ in range(40):
-            reading.answered()
-        _second(reading, clock, 0.3)
-    assert [_num_read(reading, tenant, n) for tenant, n in (("a", 500), ("b", 20), ("c", 5))] == [10, 10, 5]
+        for _ in range(36):
+            reading.answered("a")
+        for _ in range(4):
+            reading.answered("b")
+    _second(reading, clock, 0.3)
+    asked = (("a", 500), ("b", 500), ("c", 500), ("d", 5))
+    assert [_num_read(reading, *one) for one in asked] == [72, 10, 10, 5]
+
+
+def test_who_waits_for_answers_is_never_refused() -> None:
+    """A thousand callers keep any loop busy; their next requests come as their answers go."""
+    clock = _Clock()
+    reading = Reading(clock)
+    assert _num_read(reading, "a", 1_000) == 1_000
+    for num_answered in (90, 110, 80, 150, 100):
+        _second(reading, clock, 0.8)
+        for _ in range(num_answered):
+            reading.answered("a")
+        assert _num_read(reading, "a", num_answered) == num_answered
 
 
 def test_when_nothing_was_answered_one_of_each_is_read() -> None:
@@ -75,6 +90,7 @@ def test_when_nothing_was_answered_one_of_each_is_read() -> None:
 def test_it_holds_for_a_second_and_is_over_then() -> None:
     clock = _Clock()
     reading = Reading(clock)
+    _second(reading, clock, 0.3)
     _second(reading, clock, 0.3)
     reading.lagged(0.0)
     clock.now += 0.5

@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 from guerdon_service.core.errors import Overloaded
 
-LATE_S = 0.05
+LATE_S = 0.1
 """A loop that runs later than this has more to do than it can."""
-AFTER_S = 0.5
+AFTER_S = 1.0
 """For so long it must have been late without a break: one large request, or a pause, is no overload."""
 HOLD_S = 1.0
 """For so long after it was late last, requests are still read in parts: else all would come in at once."""
 WINDOW_S = 1.0
+HEADROOM = 2.0
+"""Times the pace at which a tenant was answered: who waits for answers before he asks on stays below it."""
 
 
 class Reading:
@@ -21,9 +23,9 @@ class Reading:
 
     What admission refuses has been read by then, which takes the one thread that everything else waits for.
     So past some rate of arrivals forwards starve, all that is accepted is late, and nobody is answered. While
-    the loop is late, a tenant's requests are read at an equal part of the pace at which requests were
-    answered in the last second; others are refused unread. As in CoDel (Nichols and Jacobson 2012) it is a
-    delay that stays which counts, not one that passes.
+    the loop is late, a tenant's requests are read at twice the pace at which his were answered in the last
+    second, or at an equal part of that of all; others are refused unread. As in CoDel (Nichols and Jacobson
+    2012) it is a delay that stays which counts, not one that passes.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,9 +33,11 @@ class Reading:
         self._late_since: float | None = None
         self._late_until = -math.inf
         self._window_until = -math.inf
-        self._num_answered = 0
+        self._num_answered = Counter[str]()
         self._num_read = Counter[str]()
-        self._share = math.inf
+        self._pace = Counter[str]()
+        """Answered in the last window."""
+        self._share = 1.0
 
     def lagged(self, lag_s: float) -> None:
         """Told many times a second by how much the loop runs late."""
@@ -45,9 +49,9 @@ class Reading:
         elif now - self._late_since >= AFTER_S:
             self._late_until = now + HOLD_S
 
-    def answered(self) -> None:
-        """A request was answered as it was asked."""
-        self._num_answered += 1
+    def answered(self, tenant: str) -> None:
+        """A request of a tenant was answered as it was asked."""
+        self._num_answered[tenant] += 1
 
     def check(self, tenant: str) -> None:
         """Told before a request of a tenant is read.
@@ -58,7 +62,8 @@ class Reading:
         now = self._clock()
         if now >= self._window_until:
             self._begin_window(now)
-        if now < self._late_until and self._num_read[tenant] >= self._share:
+        is_over = self._num_read[tenant] >= max(self._share, HEADROOM * self._pace[tenant])
+        if is_over and now < self._late_until:
             wait_ms = max(1, math.ceil(1000 * (self._window_until - now)))
             raise Overloaded(
                 f"more requests come than can be read; retry after {wait_ms} ms", retry_after_ms=wait_ms
@@ -66,8 +71,7 @@ class Reading:
         self._num_read[tenant] += 1
 
     def _begin_window(self, now: float) -> None:
-        num_tenants = max(1, len(self._num_read))
-        self._share = max(1.0, self._num_answered / num_tenants)
-        self._num_answered = 0
+        self._pace, self._num_answered = self._num_answered, Counter()
+        self._share = max(1.0, self._pace.total() / max(1, len(self._num_read)))
         self._num_read.clear()
         self._window_until = now + WINDOW_S

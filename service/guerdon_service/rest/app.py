@@ -88,10 +88,12 @@ class _Answer:
     scope: Scope | None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        tenant, reading = scope["guerdon.caller"].tenant, self.context.reading
         if self.scope is Scope.SCORE:
-            self.context.reading.check(scope["guerdon.caller"].tenant)
+            reading.check(tenant)
         reply = await self.endpoint(self.context, Request(scope, receive, send))
-        self.context.reading.answered()
+        if self.scope is Scope.SCORE:
+            reading.answered(tenant)
         await reply(scope, receive, send)
 
 

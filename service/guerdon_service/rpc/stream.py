@@ -79,7 +79,8 @@ class ScoreStream:
     async def _score(
         self, message: pb.ScoreStreamRequest, context: Context, request_id: str
     ) -> pb.ScoreResponse:
-        self.reading.check(context.caller.tenant)
+        tenant = context.caller.tenant
+        self.reading.check(tenant)
         reply = await self.verbs.score_message(message.request, call_of(context, request_id))
-        self.reading.answered()
+        self.reading.answered(tenant)
         return reply

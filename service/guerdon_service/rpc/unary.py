@@ -63,10 +63,11 @@ class Unary:
         """
         if self.scope is not None:
             context.caller.require(self.scope)
+        tenant = context.caller.tenant
         if self.scope is Scope.SCORE:
-            self.reading.check(context.caller.tenant)
+            self.reading.check(tenant)
         reply = await self.answer(data, call_of(context, request_id))
-        self.reading.answered()
+        self.reading.answered(tenant)
         return reply
 
     def _attempted(

@@ -94,11 +94,12 @@ def mount(names: Sequence[str], context: Context, taken: Collection[str]) -> Mou
 
 def _route(context: Context, name: str, path: str, row: DialectRoute) -> Route:
     async def endpoint(request: Request) -> Response:
-        if row.scope is KeyScope.SCORE and row.method != "GET":
-            context.reading.check(request.scope["guerdon.caller"].tenant)
+        tenant = request.scope["guerdon.caller"].tenant
+        if row.scope is KeyScope.SCORE:
+            context.reading.check(tenant)
         ask = await _ask(context, request, row)
         reply = json_reply(dump(await while_connected(request, _answered(row, ask))))
-        context.reading.answered()
+        context.reading.answered(tenant)
         return reply
 
     endpoint.__name__ = f"{name}_{row.answer.__name__}"  # the verb, as metrics name it
