@@ -52,13 +52,15 @@ REPORT = {
 class EchoBestOfN:
     """A policy ``echo`` that answers ``reply 0``, ``reply 1``, ...; the last two alike.
 
-    `fail_after` candidates it raises `error`; `gate` is waited for before each candidate but the first.
+    `text` is what it answers instead. After `fail_after` candidates it raises `error`; `gate` is waited for
+    before each candidate but the first.
     """
 
     scorer: Scorer
     fail_after: int | None = None
     error: Exception = field(default_factory=lambda: NotReady("the policy died; ask again"))
     gate: asyncio.Event | None = None
+    text: str | None = None
     num_closed: int = 0
 
     async def stream(self, query: BestOfNQuery) -> AsyncGenerator[ScoredCandidate | BestOfNResult]:
@@ -70,7 +72,7 @@ class EchoBestOfN:
                     raise self.error
                 if index and self.gate is not None:
                     await self.gate.wait()
-                text = f"reply {min(index, max(query.n - 2, 0))}"
+                text = self.text or f"reply {min(index, max(query.n - 2, 0))}"
                 asked = ScoreQuery((Conversation(query.prompt, text),), query.options)
                 scored = await self.scorer.score(asked)
                 twin = next((c.generated.index for c in found if c.generated.text == text), None)

@@ -194,6 +194,12 @@ _ALL: tuple[type[GuerdonError], ...] = (
 _BY_CODE = {error.code: error for error in _ALL}
 
 
-def error_class(code: str | None) -> type[GuerdonError]:
-    """Class of a wire code; `GuerdonError` itself for one that this client does not know."""
-    return _BY_CODE.get(code or "", GuerdonError)
+def error_class(code: str | None, by_status: str | None = None) -> type[GuerdonError]:
+    """Class of a wire code; `GuerdonError` itself for one that this client does not know.
+
+    Args:
+        by_status: code that the reply's status stands for. Of a newer service, or of a gateway that writes
+            errors much as this one does, it tells whether to try again.
+    """
+    known, meant = _BY_CODE.get(code or ""), _BY_CODE.get(by_status or "", GuerdonError)
+    return known or (meant if meant.may_retry else GuerdonError)

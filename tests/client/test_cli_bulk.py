@@ -174,6 +174,19 @@ def test_bad_records_become_error_records_and_the_rest_is_scored(service: Servic
     assert answered["r69"] == 1, "only the refused half is sent again"
 
 
+def test_records_as_tables_write_them(rest: Service, tmp_path: Path) -> None:
+    """A field without a value is null, a missing id NaN; and Windows begins with a mark and ends lines so."""
+    good = '{"id": null, "prompt": "p", "messages": null, "response": "r0"}'
+    lines = [good, '{"id": NaN, "prompt": "p", "response": "r"}', "", '{"id": 1e999}', good]
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(b"\xef\xbb\xbf" + "".join(f"{line}\r\n" for line in lines).encode())
+    assert main(["score", str(source), "--url", rest[0], "--output", str(out)]) == 1
+    told = read(out)
+    assert [x["index"] for x in told] == [0, 1, 3, 4]
+    assert [x["reward"] for x in told if "reward" in x] == rewards(1) * 2
+    assert all("not JSON" in x["error"]["message"] for x in told[1:3])
+
+
 @pytest.mark.parametrize(
     ("verb", "reason"),
     [

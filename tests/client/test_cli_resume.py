@@ -140,6 +140,40 @@ def test_a_changed_input_is_refused(
     assert out.read_bytes() == before
 
 
+def test_an_input_that_changes_meanwhile_is_told(
+    rest: Service, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def grow(number: int) -> None:
+        if number == 1:
+            with source.open("a") as file:
+                file.write('{"prompt": "p", "response": "late"}\n')
+
+    url, stub = rest
+    stub.before = grow
+    assert "changed while it was read" in refusal(capsys, command(source, url, tmp_path / "out"))
+
+
+def test_an_output_that_was_emptied_is_begun_again(rest: Service, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in", items(3)), tmp_path / "out"
+    assert main(command(source, rest[0], out)[3:]) == 0
+    out.unlink()
+    write(source, items(4))
+    assert main(command(source, rest[0], out)[3:]) == 0
+    assert [x["reward"] for x in read(out)] == rewards(4)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"scored_by": 3}', '{"scored_by": {"name": "m"}}'])
+def test_a_file_beside_it_that_cannot_be_read_is_told(
+    rest: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    out = tmp_path / "out"
+    run = command(write(tmp_path / "in", items(3)), rest[0], out)
+    assert main(run[3:]) == 0
+    (tmp_path / "out.run.json").write_text(damage)
+    assert "out.run.json beside it cannot be read" in refusal(capsys, run)
+    assert [x["reward"] for x in read(out)] == rewards(3)
+
+
 @pytest.mark.parametrize("changed", ["--model", "--profile"])
 def test_other_options_are_refused(
     rest: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -112,6 +113,15 @@ def test_models_and_one_of_them(service: Service) -> None:
         assert (info.heads, info.default, info.inferred) == (("reward",), True, ())
         with pytest.raises(guerdon.UnknownModel, match="loaded are: mock"):
             client.model_info("other")
+
+
+async def test_candidates_may_come_one_by_one_and_turns_be_any_mapping() -> None:
+    turns = [MappingProxyType({"role": "user", "content": "p"})]
+    async with AsyncClient(MockTransport(reward_handler(stub_reward))) as client:
+        ranked = await client.rank(turns, (text for text in ("a", "b", "c")), top_k=2)
+        assert [c.index for c in ranked.results] == [
+            c.index for c in (await client.rank(turns, ["a", "b", "c"], top_k=2)).results
+        ]
 
 
 def test_connections_are_reused(service: Service) -> None:
@@ -264,6 +274,20 @@ async def test_the_first_failure_stops_the_rest() -> None:
     with pytest.raises(guerdon.BackendFailed, match=r"items 0 to 0"):
         await client.score(ITEMS)
     assert started == ["response 0"]
+
+
+async def test_a_part_that_was_cancelled_from_elsewhere_is_not_passed_over() -> None:
+    """As gRPC does to the calls of a channel that is closed meanwhile: the other parts are no answer."""
+    full, numbers = reward_handler(stub_reward), iter(range(9))
+
+    def handle(verb: Verb, payload: Payload) -> Payload:
+        if next(numbers) == 1:
+            raise asyncio.CancelledError
+        return full(verb, payload)
+
+    client = AsyncClient(MockTransport(handle), chunk_size=1, max_concurrency=2)
+    with pytest.raises(asyncio.CancelledError):
+        await client.score([("p", "0"), ("p", "1"), ("p", "2")])
 
 
 async def test_bytes_split_a_list_too() -> None:

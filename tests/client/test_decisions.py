@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 import guerdon
-from guerdon import AsyncClient, Candidate, Client, Evaluation, MockTransport
+from guerdon import AsyncClient, Candidate, Client, Evaluation, MockTransport, reward_handler
 from guerdon.transport import Payload, Verb
 from guerdon.transport.sse import events
 from guerdon_service.core.errors import BackendFailed, NotReady
@@ -20,6 +20,7 @@ from guerdon_service.evaluation.service import EvaluationService
 from guerdon_service.state.database import open_database
 from guerdon_service.state.evaluation_store import SqlEvaluationStore
 from tests.client.conftest import FakeClock
+from tests.client.stub import stub_reward
 from tests.contract.harness import ADMIN_KEY, KEYS, RIVAL_KEY, SCORER_KEY, Served, served
 from tests.domain_fakes import EchoBestOfN, StepEvaluator
 from tests.fakes import running_service
@@ -333,19 +334,54 @@ async def test_the_service_is_asked_for_less_than_the_client_waits(fake: FakeClo
     assert asked == [{"policy": "echo", "prompt": "p", "n": 3, "deadline_ms": 9000}]
 
 
-async def test_events_are_read_as_the_standard_says() -> None:
-    async def lines() -> AsyncIterator[str]:
-        for line in (
-            ": a comment",
-            "event: a",
-            "data: [1,",
-            "data: 2]",
-            "",
-            "",
-            'data:{"b":3}',
-            "",
-            "data: 4",
-        ):
-            yield line
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_events_are_read_as_the_standard_says(size: int) -> None:
+    """And a text may hold what Unicode takes for the end of a line."""
+    told = ': a comment\nevent: a\ndata: [1,\ndata: 2]\n\n\ndata:{"b":3}\r\n\r\n'
+    data = f'{told}data: "\x85\u2028\x7f"\n\ndata: 4'.encode()
 
-    assert [event async for event in events(lines())] == [("a", [1, 2]), ("message", {"b": 3})]
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+
+    found = [event async for event in events(chunks())]
+    assert found == [("a", [1, 2]), ("message", {"b": 3}), ("message", "\x85\u2028\x7f")]
+
+
+async def test_a_response_with_any_line_separator_arrives_over_both_wires() -> None:
+    text = "a\u2028b\x85c\u2029d\x0be\x1cf\r\ng"
+    async with running_service() as scorer, served(best_of_n=EchoBestOfN(scorer, text=text)) as at:
+        for wire in WIRES:
+            async with AsyncClient(url_of(at, wire)) as client:
+                told: list[Candidate] = []
+                found = await client.best_of_n("echo", "p", 1, on_candidate=told.append)
+                assert [c.response for c in [*found.candidates, *told]] == [text] * 2
+
+
+async def test_parts_of_a_newer_service_are_passed_over() -> None:
+    answer = reward_handler(stub_reward)
+    (score,) = answer("score", {"items": [{"prompt": "p", "response": "r"}]})["scores"]
+    candidate = {"index": 0, "response": "r", "finish_reason": "stop", "score": score}
+    result = {"policy": "p", "model": answer("models", {})["models"][0] | {"profile": "default"}}
+    result |= {"best": 0, "candidates": [candidate], "total_ms": 1.0, "request_id": "r"}
+    result |= dict.fromkeys(("abstained", "partial", "stopped_early"), False)
+    result |= dict.fromkeys(("kl_upper_bound", "expected_win_rate"), 0.5)
+
+    class Newer(MockTransport):
+        async def stream(
+            self, verb: Verb, payload: Payload, timeout_s: float | None
+        ) -> AsyncGenerator[Payload]:
+            parts: list[Payload] = [
+                {"news": {}},
+                {},
+                {"candidate": candidate},
+                {"result": result},
+                {"more": 1},
+            ]
+            for part in parts:
+                yield part
+
+    async with AsyncClient(Newer(answer)) as client:
+        told: list[int] = []
+        found = await client.best_of_n("p", "q", 1, on_candidate=lambda c: told.append(c.index))
+    assert (found.best, told) == (0, [0])

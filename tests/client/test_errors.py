@@ -57,6 +57,21 @@ def test_an_unknown_code_is_the_base_class() -> None:
     assert error_class(None) is GuerdonError
 
 
+def test_an_unknown_code_is_tried_again_where_its_status_says_so() -> None:
+    """Of a newer service, or a gateway with errors of the same shape."""
+    body = b'{"error": {"code": 503, "message": "no healthy upstream", "status": "UNAVAILABLE"}}'
+    error = rest.error_of(503, {"retry-after": "2"}, body)
+    assert (type(error), error.message, error.retry_after_s, error.retryable) == (
+        guerdon.NotReady,
+        "no healthy upstream",
+        2.0,
+        True,
+    )
+    assert type(rest.error_of(429, {}, body)) is guerdon.Overloaded
+    for status in (404, 409, 422, 500):
+        assert type(rest.error_of(status, {}, body)) is GuerdonError
+
+
 def test_errors_survive_pickling() -> None:
     error = guerdon.Overloaded("full", param="items[3]", retry_after_s=1.5)
     error.items = range(3, 5)

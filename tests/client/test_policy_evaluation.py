@@ -59,6 +59,7 @@ class Parts:
             if step is None:
                 await asyncio.Event().wait()
             yield {"progress": {"done": step, "total": 3}}
+            yield {"a newer service's": "news"}
         yield {"result": RESULT}
 
     async def close(self) -> None:

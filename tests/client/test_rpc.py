@@ -72,6 +72,15 @@ def test_the_trailer_tells_more_than_the_status(grpc_service: Service) -> None:
     )
 
 
+def test_an_unknown_code_is_tried_again_where_its_status_says_so(grpc_service: Service) -> None:
+    told = trailer("from_the_future")
+    full, invalid = (
+        raised(grpc_service, Failure(status, trailers=(told,)))
+        for status in (FULL, grpc.StatusCode.FAILED_PRECONDITION)
+    )
+    assert (type(full), full.retryable, type(invalid)) == (guerdon.Overloaded, True, guerdon.GuerdonError)
+
+
 @pytest.mark.parametrize(
     ("status", "details", "expected"),
     [

@@ -5,9 +5,10 @@ import gc
 import inspect
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +19,7 @@ from guerdon.transport import Payload
 from tests.client.conftest import Service
 from tests.client.stub import stub_reward
 
+T = TypeVar("T")
 PUBLIC = [n for n, f in vars(AsyncClient).items() if inspect.iscoroutinefunction(f) and n[0] != "_"]
 
 
@@ -62,13 +64,47 @@ def test_a_forked_child_uses_its_own_connections(rest: Service) -> None:
     assert len(stub.connections) == 2
 
 
-def test_a_forked_grpc_client_is_refused_instead_of_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Client("grpc://127.0.0.1:1") as client:
-        pid = os.getpid()
-        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-        with pytest.raises(guerdon.ConnectionFailed, match="fork"):
-            client.score([("p", "r")])
-        monkeypatch.undo()
+def test_grpc_after_a_fork_is_refused_instead_of_hanging(grpc_service: Service) -> None:
+    """The parent's client, and a new one, which would wait as long: the library's own threads are gone."""
+    url, _ = grpc_service
+    with Client(url) as client:
+        client.score([("p", "parent")])
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                told = [refused(client), refused(Client(url, timeout_s=20))]
+                code = 0 if all("does not survive a fork" in text for text in told) else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.score([("p", "again")]).scores[0].reward == stub_reward("p", "again")
+
+
+def refused(client: Client) -> str:
+    try:
+        return f"not refused: {client.score([('p', 'child')])}"
+    except guerdon.GuerdonError as err:
+        return str(err)
+
+
+def test_what_a_call_is_given_is_read_in_its_own_thread() -> None:
+    """A database's rows belong to their thread, and a slow generator is no other caller's business."""
+    readers: list[threading.Thread] = []
+
+    def seen(*values: T) -> Iterator[T]:
+        readers.append(threading.current_thread())
+        yield from values
+
+    with Client(MockTransport(reward_handler(stub_reward))) as client:
+        assert len(client.score(seen(("p", "r"), ("p", "q"))).scores) == 2
+        assert len(client.compare(seen(("p", "r", "q"))).preferences) == 1
+        assert len(client.rank("p", seen("r", "q", "s")).results) == 3
+        with suppress(guerdon.InvalidInput):  # the stand-in answers neither
+            client.evaluate_policy("p", seen("q"))
+        with suppress(guerdon.InvalidInput):
+            client.add_dataset("d.jsonl", seen({"prompt": "p"}))
+    assert readers == [threading.current_thread()] * 5
 
 
 def test_ctrl_c_cancels_the_call_under_way(monkeypatch: pytest.MonkeyPatch) -> None:

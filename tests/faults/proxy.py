@@ -10,12 +10,14 @@ class Proxy:
     """Connections are passed to `ports` in turn; those that refuse are passed over.
 
     delay_s: every chunk of every connection is held back for so long.
+    num_connections: that came so far.
     """
 
     def __init__(self, ports: Sequence[int]) -> None:
         self.ports = list(ports)
         self.delay_s = 0.0
         self.port = 0
+        self.num_connections = 0
         self._turn = count()
 
     @asynccontextmanager
@@ -28,6 +30,7 @@ class Proxy:
             server.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.num_connections += 1
         with suppress(OSError, asyncio.CancelledError):
             for _ in self.ports:
                 port = self.ports[next(self._turn) % len(self.ports)]

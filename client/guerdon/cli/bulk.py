@@ -105,8 +105,10 @@ def parse_line(verb: Verb[R], index: int, line: bytes) -> Parsed[R]:
         if not isinstance(fields, dict):
             raise InvalidInput("the line is not a JSON object")
         if "id" in fields:
+            json.dumps(fields["id"], allow_nan=False)  # NaN and 1e999 can be read, but not be written
             head["id"] = fields["id"]
-        return Parsed(head, verb.parse(fields))
+        given = {name: value for name, value in fields.items() if value is not None}
+        return Parsed(head, verb.parse(given))
     except GuerdonError as err:
         return Parsed(head, err)
     except (ValueError, RecursionError) as err:

@@ -27,8 +27,22 @@ class InputFile:
     num_records: int
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Index from 0 and bytes of every line that is not blank."""
-        return ((i, line) for i, line in enumerate(_lines(self.path)) if line.strip())
+        """Index from 0 and bytes of every line that is not blank.
+
+        Raises:
+            InvalidInput: at the end, where these are not the lines that were counted.
+        """
+        digest = sha256()
+        for i, line in enumerate(_lines(self.path)):
+            digest.update(line)
+            if line.strip():
+                yield i, line
+        if digest.hexdigest() != self.sha256:
+            raise InvalidInput(
+                f"{self.path} changed while it was read, so that results may be of either content; "
+                "start again, with another --output if there is one",
+                param="FILE",
+            )
 
 
 def open_input(name: str, folder: Path) -> InputFile:

@@ -140,24 +140,29 @@ class FileOutput:
 
     def _claim(self, run: Record) -> Record:
         """The run that the file belongs to, which must be this one; an empty file is free."""
-        if self._run_path.exists():
+        if not self._path.stat().st_size:
+            self._run = run | {"scored_by": None}
+            self._save_run()
+            return self._run
+        known = self._known_run()
+        for name, value in run.items():
+            if known.get(name) != value:
+                raise InvalidInput(
+                    f"{self._path} holds results of another {name} ({known.get(name)!r}, now {value!r}); "
+                    f"choose another --output, or delete it to start again",
+                    param="--output",
+                )
+        return known
+
+    def _known_run(self) -> Record:
+        try:
             known: Record = json.loads(self._run_path.read_bytes())
-            for name, value in run.items():
-                if known.get(name) != value:
-                    raise InvalidInput(
-                        f"{self._path} holds results of another {name} ({known.get(name)!r}, now {value!r}); "
-                        f"choose another --output, or delete it and {self._run_path.name} to start again",
-                        param="--output",
-                    )
-            return known
-        if self._path.stat().st_size:
-            raise InvalidInput(
-                f"{self._path} exists and was not made by this command; choose another --output",
-                param="--output",
-            )
-        self._run = run | {"scored_by": None}
-        self._save_run()
-        return self._run
+            return known | {"scored_by": known["scored_by"] and asdict(ModelRef(**known["scored_by"]))}
+        except FileNotFoundError:
+            reason = "exists and was not made by this command"
+        except (ValueError, KeyError, TypeError):
+            reason = f"cannot be continued, as {self._run_path.name} beside it cannot be read"
+        raise InvalidInput(f"{self._path} {reason}; choose another --output", param="--output")
 
     def _recover(self) -> tuple[frozenset[int], Errors]:
         """Indices of the finished records, and the errors among them; what is not finished is cut off."""

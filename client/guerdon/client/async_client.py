@@ -112,7 +112,7 @@ class AsyncClient:
     async def rank(
         self,
         prompt: Prompt,
-        candidates: Sequence[str],
+        candidates: Iterable[str],
         *,
         top_k: int | None = None,
         model: str | None = None,
@@ -121,11 +121,11 @@ class AsyncClient:
         deadline_s: float | None = None,
     ) -> RankResult:
         """The candidates best first, the `top_k` best ones only if given; one request, never split."""
-        payload = encode_prompt(prompt, "") | {"candidates": encode_candidates(candidates), "top_k": top_k}
+        texts = encode_candidates(candidates)
+        payload = encode_prompt(prompt, "") | {"candidates": texts, "top_k": top_k}
         payload |= {"model": model, "profile": profile, "lane": lane}
         reply = await self._sender.send("rank", payload, self._sender.deadline(deadline_s))
-        decode.check_length(reply, "results", min(len(candidates), top_k or len(candidates)))
-        return decode.rank_result(reply)
+        return decode.rank_result(reply, min(len(texts), top_k or len(texts)))
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """Models that the service holds."""

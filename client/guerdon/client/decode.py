@@ -33,8 +33,9 @@ def compare_result(replies: Sequence[Wire]) -> CompareResult:
     return CompareResult(one_model(replies), preferences, total_usage(replies), request_ids(replies))
 
 
-def rank_result(reply: Wire) -> RankResult:
-    """Candidates best first."""
+def rank_result(reply: Wire, num_results: int) -> RankResult:
+    """Candidates best first; the reply must hold `num_results`."""
+    check_length(reply, "results", num_results)
     results = tuple(
         build(RankedCandidate, r, score=build(Score, get(r, "score"))) for r in get(reply, "results")
     )

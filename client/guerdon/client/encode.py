@@ -41,7 +41,7 @@ def encode_pair(pair: Pair | tuple[Prompt, str, str], param: str) -> Wire:
     }
 
 
-def encode_candidates(candidates: Sequence[str]) -> list[str]:
+def encode_candidates(candidates: Iterable[str]) -> list[str]:
     """Candidates of ``/v1/rank``.
 
     Raises:
@@ -109,7 +109,7 @@ def _record(record: object, param: str) -> Wire:
 def _message(message: object, param: str) -> Wire:
     if isinstance(message, Message):
         role, content = message.role, message.content
-    elif isinstance(message, dict) and set(message) == {"role", "content"}:
+    elif isinstance(message, Mapping) and set(message) == {"role", "content"}:
         role, content = message["role"], message["content"]
     else:
         raise InvalidInput(f"{param} needs exactly the fields role and content", param=param)

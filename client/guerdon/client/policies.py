@@ -45,8 +45,8 @@ async def evaluate_policy(
         try:
             async with aclosing(sender.transport.stream("evaluate_policy", given, None)) as parts:
                 while (part := await next_part(parts, sender.timeout_s)) is not None:
-                    if "result" in part:  # read on: a stream that ends by itself leaves nothing to close
-                        result = part["result"]
+                    result = part.get("result", result)  # read on: what ends by itself needs no closing
+                    if "progress" not in part:
                         continue
                     num_done = part["progress"]["done"]
                     if on_progress is not None:

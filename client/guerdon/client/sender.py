@@ -112,17 +112,20 @@ class Sender:
         self, body: Payload, left_s: float, on_candidate: Callable[[Payload], object]
     ) -> Payload:
         was_told = False
+        result: Payload | None = None
         try:
             async with aclosing(self.transport.stream("best_of_n", body, left_s)) as parts:
-                async for part in parts:
-                    if "result" in part:
-                        result: Payload = part["result"]
-                        return result
-                    was_told = True
-                    on_candidate(part["candidate"])
+                async for part in parts:  # to its end: a stream that was left early costs its connection
+                    result = part.get("result", result)
+                    if "candidate" in part:
+                        was_told = True
+                        on_candidate(part["candidate"])
         except GuerdonError as err:
-            err.retryable = err.retryable and not was_told
-            raise
+            if result is None:
+                err.retryable = err.retryable and not was_told
+                raise
+        if result is not None:
+            return result
         raise InvalidReply("the answer ended before its result; ask again")
 
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from guerdon.client.async_client import AsyncClient
 from guerdon.client.portal import Portal
 from guerdon.client.retry import Clock
-from guerdon.errors import ConnectionFailed
 from guerdon.transport import Tls, Transport
 from guerdon.types import (
     Agreement,
@@ -41,8 +40,10 @@ T = TypeVar("T")
 class Client:
     """`AsyncClient` for code that does not await; same arguments, methods, results and errors.
 
-    Safe to share between threads. A forked child gets connections of its own at its first call. gRPC's
-    library does not survive a fork: such a child is refused instead of hanging.
+    Safe to share between threads: what a call is given is read in the caller's, as a generator may belong
+    to it, and callbacks run in the client's. A forked child gets connections of its own at its first call.
+    gRPC's library does not survive a fork: where the parent has called, such a child, and a client that it
+    makes, is refused instead of hanging.
     """
 
     def __init__(
@@ -70,7 +71,6 @@ class Client:
             )
 
         self._make = make
-        self._survives_fork = not (isinstance(target, str) and target.startswith("grpc"))
         self._lock = threading.Lock()
         self._inherited: list[object] = []
         self._client, self._portal = make(), Portal()
@@ -86,8 +86,9 @@ class Client:
         deadline_s: float | None = None,
     ) -> ScoreResult:
         """See `AsyncClient.score`."""
+        given = list(items)
         return self._run(
-            lambda c: c.score(items, model=model, profile=profile, lane=lane, deadline_s=deadline_s)
+            lambda c: c.score(given, model=model, profile=profile, lane=lane, deadline_s=deadline_s)
         )
 
     def compare(
@@ -100,14 +101,15 @@ class Client:
         deadline_s: float | None = None,
     ) -> CompareResult:
         """See `AsyncClient.compare`."""
+        given = list(pairs)
         return self._run(
-            lambda c: c.compare(pairs, model=model, profile=profile, lane=lane, deadline_s=deadline_s)
+            lambda c: c.compare(given, model=model, profile=profile, lane=lane, deadline_s=deadline_s)
         )
 
     def rank(
         self,
         prompt: Prompt,
-        candidates: Sequence[str],
+        candidates: Iterable[str],
         *,
         top_k: int | None = None,
         model: str | None = None,
@@ -116,10 +118,11 @@ class Client:
         deadline_s: float | None = None,
     ) -> RankResult:
         """See `AsyncClient.rank`."""
+        given = candidates if isinstance(candidates, str) else list(candidates)
         return self._run(
             lambda c: c.rank(
                 prompt,
-                candidates,
+                given,
                 top_k=top_k,
                 model=model,
                 profile=profile,
@@ -209,10 +212,11 @@ class Client:
         on_progress: Callable[[PolicyEvaluationProgress], object] | None = None,
     ) -> PolicyEvaluation:
         """See `AsyncClient.evaluate_policy`."""
+        given = prompts if isinstance(prompts, str) else list(prompts)
         return self._run(
             lambda c: c.evaluate_policy(
                 policies,
-                prompts,
+                given,
                 n=n,
                 max_tokens=max_tokens,
                 temperature=temperature,
@@ -230,7 +234,8 @@ class Client:
 
     def add_dataset(self, name: str, records: Iterable[Mapping[str, object]]) -> Dataset:
         """See `AsyncClient.add_dataset`."""
-        return self._run(lambda c: c.add_dataset(name, records))
+        given = list(records)
+        return self._run(lambda c: c.add_dataset(name, given))
 
     def evaluate(
         self,
@@ -384,8 +389,6 @@ class Client:
         The inherited ones are kept, not closed: they share sockets and the selector with the parent, and
         a finaliser that ran here would reach into them.
         """
-        if not self._survives_fork:
-            raise ConnectionFailed("gRPC does not survive a fork; spawn the process, or use the http:// URL")
         with self._lock:
             if self._portal.pid != os.getpid():
                 self._inherited += [self._client, self._portal]

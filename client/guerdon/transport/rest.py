@@ -74,7 +74,7 @@ class RestTransport:
             try:
                 if not response.is_success:
                     raise error_of(response.status_code, response.headers, await response.aread())
-                async for name, data in events(response.aiter_lines()):
+                async for name, data in events(response.aiter_bytes()):
                     if name == "error":
                         raise error_of(response.status_code, {}, json.dumps(data).encode())
                     yield {name: data} if verb in NAMED_PARTS else data
@@ -132,7 +132,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> GuerdonErr
         )
     if after_s is None:
         after_s = parse_retry_after(headers)
-    return error_class(code)(message, param=param, retry_after_s=after_s)
+    return error_class(code, CODE_OF_STATUS.get(status))(message, param=param, retry_after_s=after_s)
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,8 +1,10 @@
 """gRPC over one channel."""
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import os
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +21,9 @@ from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
 ERROR_KEY = "guerdon-error-bin"
 """Trailer with a serialised `guerdon.v1.Error`."""
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 60_000, 20_000
+"""What is sent and not acknowledged for so long ends its connection, and the call is tried on another one: a
+router that forgets idle connections tells nobody, and TCP alone goes on for a quarter of an hour."""
 CODE_OF_STATUS = {
     grpc.StatusCode.INVALID_ARGUMENT: "invalid_input",
     grpc.StatusCode.UNAUTHENTICATED: "unauthenticated",
@@ -53,6 +58,7 @@ METHODS: dict[Verb, tuple[str, Any]] = {
     "feedback": ("SubmitFeedback", pb.SubmitFeedbackRequest),
     "agreement": ("GetAgreement", pb.GetAgreementRequest),
 }
+CLOSED = "the client is closed; make a new one"
 STREAMS: dict[Verb, tuple[str, Any]] = {
     "best_of_n": ("BestOfN", pb.BestOfNRequest),
     "evaluate_policy": ("EvaluatePolicy", pb.EvaluatePolicyRequest),
@@ -79,6 +85,7 @@ class RpcTransport:
         self._local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         self._metadata = () if api_key is None else (("authorization", f"Bearer {api_key}"),)
         self._channel: grpc.aio.Channel | None = None
+        self._closed = False
 
     async def call(self, verb: Verb, payload: Payload, timeout_s: float) -> Payload:
         """See `Transport.call`.
@@ -94,10 +101,8 @@ class RpcTransport:
         if verb == "add_dataset":  # whatever a record holds, protobuf has no type for it
             payload = payload | {"records": [json.dumps(record) for record in payload["records"]]}
         request = _request(request_class, payload)
-        try:
+        with self._failures():
             reply = await getattr(self._stub(), method)(request, timeout=timeout_s, metadata=self._metadata)
-        except grpc.aio.AioRpcError as err:
-            raise error_of(err, self._url) from err
         return _plain(reply)
 
     async def stream(self, verb: Verb, payload: Payload, timeout_s: float | None) -> AsyncGenerator[Payload]:
@@ -106,15 +111,15 @@ class RpcTransport:
         request = _request(request_class, payload)
         call = getattr(self._stub(), method)(request, timeout=timeout_s, metadata=self._metadata)
         try:
-            async for message in call:
-                yield _plain(message)
-        except grpc.aio.AioRpcError as err:
-            raise error_of(err, self._url) from err
+            with self._failures():
+                async for message in call:
+                    yield _plain(message)
         finally:
             call.cancel()  # does nothing to one that ended
 
     async def close(self) -> None:
         """Close the channel."""
+        self._closed = True
         if self._channel is not None:
             await self._channel.close(grace=None)
 
@@ -129,13 +134,31 @@ class RpcTransport:
                     return found
         raise InvalidReply(f"{self._url} ended its answer too early; ask again")
 
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What gRPC raises, as the client's errors."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as err:
+            raise error_of(err, self._url) from err
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():  # by the channel, not the caller
+                raise RuntimeError(CLOSED) from None
+            raise
+
     def _stub(self) -> Any:
         # The channel belongs to the running loop, so it is made by the first call, not by __init__.
+        if self._closed:
+            raise RuntimeError(CLOSED)
         if self._channel is None:
+            _check_not_forked()
             options = [
                 ("grpc.enable_retries", 0),  # retries are the client's, once
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 2000),
+                ("grpc.keepalive_time_ms", KEEPALIVE_MS),  # which the timeout needs
+                ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.enable_http_proxy", 0 if self._local else 1),
             ]
@@ -145,6 +168,17 @@ class RpcTransport:
             else:
                 self._channel = grpc.aio.insecure_channel(self._target, options=options)
         return RewardServiceStub(self._channel)
+
+
+_channels_of: set[int] = set()
+"""Processes that made a channel: this one, and those that it was forked from."""
+
+
+def _check_not_forked() -> None:
+    _channels_of.add(os.getpid())
+    if len(_channels_of) > 1:
+        reason = "gRPC does not survive a fork; spawn the process, or use the http:// URL"
+        raise ConnectionFailed(reason, retryable=False)
 
 
 def _request(request_class: Any, payload: Payload) -> Any:
@@ -164,12 +198,13 @@ def error_of(err: grpc.aio.AioRpcError, url: str) -> GuerdonError:
     trailers: dict[str, str | bytes] = dict(iter(metadata))
     told = _told(trailers.get(ERROR_KEY))
     after_s, retryable = parse_pushback(trailers.get(PUSHBACK_KEY))
+    code = CODE_OF_STATUS.get(err.code(), "internal")
     if told is not None:
         if after_s is None and told.HasField("retry_after_ms"):
             after_s = told.retry_after_ms / 1000
         param = told.param if told.HasField("param") else None
-        return error_class(told.code)(told.message, param=param, retry_after_s=after_s, retryable=retryable)
-    code = CODE_OF_STATUS.get(err.code(), "internal")
+        known = error_class(told.code, code)
+        return known(told.message, param=param, retry_after_s=after_s, retryable=retryable)
     details = err.details() or err.code().name
     if code == "overloaded" and "larger than max" in details:
         code = "payload_too_large"  # the library's own limit shares its status with a full queue
