@@ -26,6 +26,15 @@ def test_repeating_every_item_does_not_narrow_the_interval() -> None:
     assert clustered_bootstrap(np.repeat(values, 6), list(range(1200))).high < 0.6 * once.high
 
 
+def test_interval_covers_the_mean_of_few_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 6 the middle 95 % of the resamples hold the mean in 83 %; 500 samples leave an error of 1 point."""
+    monkeypatch.setattr(resample, "NUM_RESAMPLES", 1000)
+    generator = np.random.default_rng(8)
+    for num in (6, 20):
+        found = [clustered_bootstrap(generator.normal(size=num), range(num)) for _ in range(500)]
+        assert 0.92 <= np.mean([i.low <= 0.0 <= i.high for i in found]) <= 0.98
+
+
 def test_bootstrap_is_repeatable() -> None:
     values = np.random.default_rng(3).normal(size=50)
     assert clustered_bootstrap(values, list(range(50))) == clustered_bootstrap(values, list(range(50)))

@@ -116,6 +116,16 @@ def test_interval_counts_prompts_and_not_items() -> None:
     assert (copies.low, copies.high) == pytest.approx((once.low, once.high), abs=0.01)
 
 
+def test_rows_count_prompts_and_not_items() -> None:
+    p, y = _draw(200, 1.5)
+    once = calibration_error(p, y, range(200)).bins
+    copies = calibration_error(np.repeat(p, 5), np.repeat(y, 5), np.repeat(np.arange(200), 5)).bins
+    for one, five in zip(once, copies, strict=True):
+        assert five.accuracy.high - five.accuracy.low == pytest.approx(
+            one.accuracy.high - one.accuracy.low, rel=0.15
+        )
+
+
 def test_what_is_no_probability_is_refused() -> None:
     with pytest.raises(InvalidInput, match="probabilities"):
         calibration_error([1.2], [1.0], ["a"])

@@ -55,6 +55,14 @@ def test_stability_index_is_finite_never_negative_and_zero_for_the_same(a: list[
     assert population_stability_index(a, a) == 0.0
 
 
+def test_stability_index_sees_a_frequent_value_grow_rare() -> None:
+    """Nearly all texts are cut at 512 tokens, then half of them are."""
+    cut, short = np.full(950, 512.0), np.arange(50.0)
+    now = np.concatenate([cut[:500], np.arange(500.0)])
+    assert population_stability_index(np.concatenate([cut, short]), now) > 0.25
+    assert population_stability_index(np.full(1000, 7.0), np.full(1000, 6.0)) > 0.25
+
+
 def test_an_empty_window_is_refused() -> None:
     for measure in (population_stability_index, kolmogorov_smirnov):
         with pytest.raises(InvalidInput, match="current"):

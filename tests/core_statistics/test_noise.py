@@ -89,6 +89,15 @@ def test_ties_and_single_votes_are_left_out_of_agreement() -> None:
     assert pairwise_agreement(counts).value == 0.5
 
 
+def test_agreement_counts_prompts_and_not_items() -> None:
+    votes = _votes(np.full(80, 0.2), 3)
+    once = pairwise_agreement(votes)
+    copies = pairwise_agreement(np.repeat(votes, 5, axis=0), np.repeat(np.arange(80), 5))
+    assert (copies.low, copies.high) == pytest.approx((once.low, once.high), abs=0.02)
+    one = pairwise_agreement(np.repeat(votes[:1], 5, axis=0), [0] * 5)
+    assert (one.low, one.high) == (0.0, 1.0)
+
+
 def test_cycles_give_back_the_flip_rate_of_three_comparisons() -> None:
     generator = np.random.default_rng(0)
     ab, bc, ac = generator.random((3, 200_000)) < 0.2  # flipped comparisons of a true order a > b > c

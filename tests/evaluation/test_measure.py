@@ -107,6 +107,12 @@ def test_dependent_items_widen_the_interval() -> None:
     assert overall.accuracy.high - overall.accuracy.low > 2 * (overall.wilson.high - overall.wilson.low)
 
 
+def test_a_prompt_of_many_items_counts_once_in_the_accuracy_of_prompts() -> None:
+    items = [item(f"i{n}", (1, 0), prompt=f"p{max(n, 16)}") for n in range(20)]
+    overall = measured(items, {i.id: (1, 0) if n < 17 else (0, 1) for n, i in enumerate(items)}).overall
+    assert (overall.accuracy.value, overall.of_prompts) == (0.85, 0.25)
+
+
 def test_calibration_uses_votes_and_the_served_slope() -> None:
     items = [item("voted", (1, 0), votes=(2, 1), tie_votes=1.0), item("not", (0, 1))]
     report = measured(items, {"voted": (1.0, 0.5), "not": (3.0, 1.0)})
@@ -245,6 +251,16 @@ def test_ceiling_of_three_even_voters() -> None:
     assert (report.num_items, report.num_votes, report.accuracy) == (10, 3, 0.8)
     assert report.high == pytest.approx(0.5)
     assert measure_ceiling(build_table([item("a", (1, 0), votes=(1, 0))]), np.ones(1)) is None
+
+
+def test_agreement_of_voters_counts_a_prompt_once() -> None:
+    votes = [(3, 0), (2, 1), (1, 2)]
+    alone = [item(f"i{n}", (1, 0), prompt=f"p{n}", votes=votes[n % 2]) for n in range(40)]
+    copies = [item(f"i{n}", (1, 0), prompt=f"p{n // 4}", votes=votes[n // 4 % 2]) for n in range(40)]
+    one, four = (measure_ceiling(build_table(items), np.ones(40)) for items in (alone, copies))
+    assert one is not None and four is not None
+    assert four.agreement.value == one.agreement.value
+    assert four.agreement.high - four.agreement.low > 1.7 * (one.agreement.high - one.agreement.low)
 
 
 def test_losses_are_compared_on_the_pairs_that_both_scored() -> None:

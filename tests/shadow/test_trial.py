@@ -20,7 +20,7 @@ def judgement(number: int, *, longer_wins: bool, tie: bool = False) -> Feedback:
     """The fake's reward grows with length, the opposite candidate's falls."""
     short, long = f"{number}", f"{number} and more"
     chosen, rejected = (long, short) if longer_wins else (short, long)
-    prompt = (Message("user", "Say it."),)
+    prompt = (Message("user", f"Say {number}."),)
     return Feedback(f"id-{number}", prompt, chosen, rejected, tie, "", "ann", 0.0)
 
 
@@ -51,6 +51,16 @@ async def test_agreement_ties_and_repeats_are_no_evidence() -> None:
             again = replace(judgement(1, longer_wins=longer_wins, tie=tie), id=f"another {number}")
             await t.feedback.submit(again)
         assert (await t.settled()).evidence.num == 1
+
+
+async def test_a_prompt_is_betted_on_once() -> None:
+    """Pairs of one prompt mostly go the same way, so each after the first would count it again."""
+    async with trio(PLAN, "opposite") as t:
+        for number in range(20):
+            of_one = judgement(number, longer_wins=True)
+            await t.feedback.submit(replace(of_one, prompt=(Message("user", "Say it."),)))
+        assert (await t.settled()).evidence.num == 1
+        assert len(t.kept.all) == 20
 
 
 def test_a_candidate_that_is_as_good_is_rarely_stopped_however_long_it_is_watched() -> None:

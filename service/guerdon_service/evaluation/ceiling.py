@@ -20,7 +20,7 @@ def measure_ceiling(table: ItemTable, correct: Floats) -> CeilingReport | None:
     voted = counts.sum(axis=1) >= 2
     if not voted.any():
         return None
-    agreement = pairwise_agreement(counts[voted])
+    agreement = pairwise_agreement(counts[voted], table.clusters[pairs[voted]])
     num_votes = int(np.median(counts[voted].sum(axis=1)) - 1) // 2 * 2 + 1
     low, high = majority_ceiling(agreement.value, num_votes)
     accuracy = float(correct[pairs[voted]].mean())

@@ -115,11 +115,10 @@ def verdict(report: Plain) -> str:
         return (
             f"accuracy {interval(report['accuracy'])} on {report['candidate']['overall']['num_items']} items"
         )
-    detectable = comparison["minimum_detectable_effect"]
-    power = f"can show a difference of {detectable:.3f}" if detectable else "do not tell the two apart"
     return (
         f"verdict {comparison['verdict'].upper()}: {interval(comparison['delta'])} in accuracy, candidate "
-        f"less baseline, margin {comparison['margin']:g}; these {comparison['num_items']} items {power}"
+        f"less baseline, margin {comparison['margin']:g}; these {comparison['num_items']} items can show a "
+        f"difference of {comparison['minimum_detectable_effect']:.3f}"
     )
 
 

@@ -12,6 +12,7 @@ from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_service.core.statistics.correlation import spearman
 from guerdon_service.core.statistics.length_match import length_matched_accuracy
 from guerdon_service.core.statistics.logistic import logistic
+from guerdon_service.core.statistics.ranks import dense_ranks
 from guerdon_service.core.statistics.rates import wilson
 from guerdon_service.evaluation.correctness import (
     Contests,
@@ -107,9 +108,15 @@ def _accuracy(table: ItemTable, correct: Floats, longer: Floats, shorter: Floats
         num_clusters=len(np.unique(clusters)),
         accuracy=clustered_rate(values, clusters),
         wilson=wilson(min(float(values.sum()), len(rows)), len(rows)),
+        of_prompts=_of_prompts(values, clusters),
         longer=float(longer[rows].mean()),
         shorter=float(shorter[rows].mean()),
     )
+
+
+def _of_prompts(values: Floats, clusters: Ints) -> float:
+    codes = dense_ranks(clusters)
+    return float((np.bincount(codes, weights=values) / np.bincount(codes)).mean())
 
 
 def _calibration(table: ItemTable, judged: Judged, scored: Contests) -> CalibrationReport | None:

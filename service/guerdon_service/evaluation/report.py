@@ -17,6 +17,7 @@ class Accuracy:
 
     accuracy: with an interval that takes prompts as the independent observations.
     wilson: the same figure with items as independent.
+    of_prompts: mean over prompts of the accuracy on each, so that a prompt counts once.
     longer, shorter: accuracy of always preferring the longest or the shortest response of these items.
     """
 
@@ -24,6 +25,7 @@ class Accuracy:
     num_clusters: int
     accuracy: Interval
     wilson: Interval
+    of_prompts: float
     longer: float
     shorter: float
 

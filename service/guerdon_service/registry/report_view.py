@@ -20,7 +20,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SliceRate:
-    """Accuracy of the candidate on one slice; `name` is that within its kind, e.g. ``subset``."""
+    """Accuracy of the candidate on one slice, a prompt counting once; `name` is that within its kind, e.g.
+    ``subset``.
+    """
 
     kind: str
     name: str
@@ -90,7 +92,8 @@ def _outcome(part: Mapping[str, Any]) -> Outcome:
 def _slice(part: Mapping[str, Any]) -> SliceRate:
     found = part["found"]
     num_items, num_prompts = found["num_items"], found["num_clusters"]
-    return SliceRate(part["kind"], part["name"], num_items, num_prompts, found["accuracy"]["value"])
+    accuracy = found.get("of_prompts", found["accuracy"]["value"])  # reports before 2026-11-27 lack it
+    return SliceRate(part["kind"], part["name"], num_items, num_prompts, accuracy)
 
 
 def _interval(value: Mapping[str, float]) -> Interval:

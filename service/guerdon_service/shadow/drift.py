@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from guerdon_service.core.statistics.drift import kolmogorov_smirnov, population_stability_index
 
 WINDOW = 1000
-"""Values in the reference and in the current window: with no drift their PSI is about 0.02."""
+"""Values in the reference and in the current window: with no drift the PSI of independent values is about
+0.02, and below 0.05 in 99 of 100 looks; with k alike from each request, about k times that."""
 STRIDE = WINDOW
 """New values between two looks: each is at a window of its own, and a look costs a millisecond."""
 

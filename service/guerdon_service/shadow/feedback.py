@@ -15,7 +15,7 @@ from guerdon_service.shadow.trials import Trials
 MAX_IN_FLIGHT = 32
 """Judgements at work at once; beyond, they are kept but are no evidence."""
 MAX_SEEN = 10_000
-"""Latest pairs that are known to have been judged."""
+"""Latest prompts that are known to have been judged."""
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +23,11 @@ log = logging.getLogger(__name__)
 class JudgingFeedback:
     """A `FeedbackTaker` around another: each new judgement is put to champion and candidate.
 
-    The caller never waits for it. A pair counts once in a trial, whoever judges it and however often: what is
-    known already would be betted on again. The evidence is this replica's own and ends with it; that a
-    candidate was stopped does not (`stops.Stops`).
+    The caller never waits for it. A prompt counts once in a trial, by the first pair that is judged, whoever
+    judges it: where one model does better on a prompt it does so on several of its pairs, which would be
+    betted on again (simulated at alpha 0.01, with pairs of a prompt alike: two of each stop 7 % of candidates
+    that are as good, four 26 %). The evidence is this replica's own and ends with it; that a candidate was
+    stopped does not (`stops.Stops`).
     """
 
     def __init__(self, inner: FeedbackTaker, scorer: Scorer, trials: Trials) -> None:
@@ -48,8 +50,7 @@ class JudgingFeedback:
         return kept
 
     def _is_new(self, trial: Trial, feedback: Feedback) -> bool:
-        texts = frozenset((feedback.chosen, feedback.rejected))
-        key = hash((trial.name, trial.champion, trial.candidate, feedback.prompt, texts))
+        key = hash((trial.name, trial.champion, trial.candidate, feedback.prompt))
         if key in self._seen:
             return False
         self._seen[key] = None

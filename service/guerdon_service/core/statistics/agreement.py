@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guerdon_service.core.statistics.arrays import Floats, Ints
+from guerdon_service.core.statistics.bootstrap import percentile_interval
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.resample import item_weights
 
@@ -39,7 +40,7 @@ class _Units:
 
 
 def krippendorff_alpha(items: Ints, labels: Ints, *, ordinal: bool) -> Interval:
-    """Alpha and its 95 % percentile interval, whole items drawn with replacement.
+    """Alpha and its 95 % `percentile_interval`, whole items drawn with replacement.
 
     1.0 is perfect agreement, 0.0 what chance gives. Items with fewer than two labels are left out. With one
     label throughout the value is not defined; 1.0 is given, since nobody disagreed. Memory grows with the
@@ -52,8 +53,7 @@ def krippendorff_alpha(items: Ints, labels: Ints, *, ordinal: bool) -> Interval:
     """
     units, counts = _gathered(items, labels)
     values = np.concatenate([_alpha(block, units, ordinal=ordinal) for block in item_weights(counts)])
-    low, high = np.quantile(values[1:], [0.025, 0.975])
-    return Interval(float(values[0]), float(low), float(high))
+    return percentile_interval(float(values[0]), values[1:], int(counts.sum()))
 
 
 def _gathered(items: Ints, labels: Ints) -> tuple[_Units, Ints]:

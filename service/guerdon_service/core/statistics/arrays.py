@@ -56,6 +56,19 @@ def cluster_sums(codes: Ints, values: Floats) -> Floats:
     return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
 
 
+def effective_clusters(codes: Ints) -> float:
+    """How many clusters of one size tell as much as these of N items: ``N ** 2 / sum(size ** 2)``.
+
+    Less one it stands for the degrees of freedom of a cluster-robust error, which unequal sizes reduce
+    (Satterthwaite, 1946; Carter, Schnepel and Steigerwald, 2017, here of items that are independent).
+
+    Args:
+        codes: int64 [N], numbered from 0.
+    """
+    sizes = np.bincount(codes).astype(np.float64)
+    return float(len(codes) ** 2 / (sizes @ sizes))
+
+
 def check_open_share(value: float, param: str) -> None:
     """Raise `InvalidInput` unless ``0 < value < 1``."""
     if not 0.0 < value < 1.0:

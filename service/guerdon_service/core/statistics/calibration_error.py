@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from guerdon_service.core.statistics.arrays import Clusters, Floats, Ints, cluster_codes, cluster_sums, shares
-from guerdon_service.core.statistics.clustered import clustered_mean
+from guerdon_service.core.statistics.clustered import clustered_mean, clustered_rate
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.ranks import dense_ranks
-from guerdon_service.core.statistics.rates import wilson
 from guerdon_service.core.statistics.resample import resample_totals
 
 NUM_BINS = 10
@@ -25,7 +24,7 @@ class ReliabilityBin:
     """A row of a reliability plot: items of like confidence.
 
     confidence: mean probability given to the preferred side.
-    accuracy: how often that side was right, with its Wilson interval.
+    accuracy: how often that side was right, with the interval of `clustered_rate`.
     """
 
     num_items: int
@@ -77,7 +76,7 @@ def calibration_error(
         ece=_ece(confidence - right, bins, codes, seed),
         brier=clustered_mean(squared_errors(p, y), clusters),
         nll=clustered_mean(log_losses(p, y), clusters),
-        bins=tuple(_row(confidence[bins == b], right[bins == b]) for b in range(int(bins.max()) + 1)),
+        bins=tuple(_row(confidence, right, codes, bins == b) for b in range(int(bins.max()) + 1)),
     )
 
 
@@ -142,6 +141,6 @@ def _quantile(scale: float, gaps: Floats, noise: Floats, level: float) -> float:
     return float(np.quantile(np.abs(scale * gaps + noise).sum(axis=1), level))
 
 
-def _row(confidence: Floats, right: Floats) -> ReliabilityBin:
-    num = len(right)
-    return ReliabilityBin(num, float(confidence.mean()), wilson(float(right.sum()), num))
+def _row(confidence: Floats, right: Floats, codes: Ints, mine: NDArray[np.bool_]) -> ReliabilityBin:
+    accuracy = clustered_rate(right[mine], codes[mine])
+    return ReliabilityBin(int(mine.sum()), float(confidence[mine].mean()), accuracy)

@@ -1,4 +1,8 @@
-"""Intervals of a mean whose items come in dependent clusters, by a cluster-robust standard error."""
+"""Intervals of a mean whose items come in dependent clusters, by a cluster-robust standard error.
+
+Student's t with the effective number of clusters less one takes the place of the normal: with 20 prompts of
+unequal sizes the normal interval covers a mean in 80 to 90 % of samples in place of 95 %.
+"""
 
 from collections.abc import Hashable, Sequence
 
@@ -11,9 +15,11 @@ from guerdon_service.core.statistics.arrays import (
     Floats,
     cluster_codes,
     cluster_sums,
+    effective_clusters,
     floats,
     shares,
 )
+from guerdon_service.core.statistics.beta import student_quantile
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.rates import wilson
 
@@ -22,11 +28,11 @@ _ROUNDING = 1e-20
 
 
 def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
-    """Mean with a normal interval from the cluster-robust standard error (Miller, arXiv 2411.00640).
+    """Mean with Student's interval from the cluster-robust standard error (Miller, arXiv 2411.00640).
 
-    Where clusters show no variance, because there is one or their means are equal, the error is the items'
-    standard deviation over the root of the number of clusters. Values that are all equal show no variance at
-    all: their interval has no width, and says nothing of how rare others are.
+    Where clusters show no variance, because there is one or their means are equal, the interval is the normal
+    one, and the error the items' standard deviation over the root of the number of clusters. Values that are
+    all equal show no variance at all: their interval has no width, and says nothing of how rare others are.
 
     Args:
         values: float64 [N]. Differences of two scorers on the same items make the comparison paired.
@@ -38,17 +44,19 @@ def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
     checked = floats(values, "values")
     mean = float(checked.mean())
     variance, spread = cluster_variance(checked, clusters), float(checked.var())
+    t = student95(effective_clusters(cluster_codes(clusters, len(checked))) - 1.0)
     if not _is_visible(variance, spread, clusters):
-        variance = spread / len(set(_keys(clusters)))
-    half = Z95 * float(np.sqrt(variance))
+        t, variance = Z95, spread / len(set(_keys(clusters)))
+    half = t * float(np.sqrt(variance))
     return Interval(mean, mean - half, mean + half)
 
 
 def clustered_rate(values: ArrayLike, clusters: Clusters) -> Interval:
     """Mean of values in [0, 1] with a Wilson interval at the effective sample size.
 
-    The effective size is p (1 - p) over the cluster-robust variance of the mean (Korn and Graubard, 1998),
-    and never above the number of items; with no variance to see, it is the number of clusters.
+    The effective size is p (1 - p) over the cluster-robust variance of the mean, never above the number of
+    items, times the squared ratio of Student's t for items and for clusters (Korn and Graubard, 1998); with
+    no variance to see, it is the effective number of clusters.
 
     Args:
         values: float64 [N], 0.5 for a tie.
@@ -61,8 +69,10 @@ def clustered_rate(values: ArrayLike, clusters: Clusters) -> Interval:
     num, mean = len(checked), float(checked.mean())
     variance = cluster_variance(checked, clusters)
     binomial = mean * (1 - mean)
-    visible = _is_visible(variance, binomial, clusters)
-    size = max(1, int(min(num, binomial / variance))) if visible else len(set(_keys(clusters)))
+    size = clusters_alone = effective_clusters(cluster_codes(clusters, num))
+    if _is_visible(variance, binomial, clusters):
+        known = student95(num - 1.0) / student95(clusters_alone - 1.0)
+        size = max(1.0, min(num, binomial / variance) * known**2)
     interval = wilson(min(mean * size, size), size)
     return Interval(mean, interval.low, interval.high)
 
@@ -73,6 +83,11 @@ def cluster_variance(values: Floats, clusters: Clusters) -> float:
     residual = cluster_sums(codes, values - values.mean())
     num = len(residual)
     return num / max(num - 1, 1) * float(residual @ residual) / len(values) ** 2
+
+
+def student95(df: float) -> float:
+    """Student's t of a 95 % interval; below one degree of freedom that of one, which is 12.7."""
+    return student_quantile(0.975, max(1.0, df))
 
 
 def _is_visible(variance: float, spread: float, clusters: Clusters) -> bool:

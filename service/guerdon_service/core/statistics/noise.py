@@ -13,21 +13,24 @@ from math import comb, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from guerdon_service.core.statistics.arrays import Clusters
+from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.interval import Interval
-from guerdon_service.core.statistics.resample import resample_items
 
 
-def pairwise_agreement(counts: NDArray[np.float64]) -> Interval:
-    """Probability that two annotators of one item agree, items weighing the same, with a bootstrap interval.
+def pairwise_agreement(counts: NDArray[np.float64], clusters: Clusters | None = None) -> Interval:
+    """Probability that two annotators of one item agree, items weighing the same, by `clustered_bootstrap`.
 
     Args:
         counts: float64 [items, labels]; items with fewer than two labels are left out.
+        clusters: a key per item, here prompts; by default items are independent.
     """
-    units, weights = resample_items(counts[counts.sum(axis=1) >= 2])
+    (kept,) = np.nonzero(counts.sum(axis=1) >= 2)
+    units = counts[kept]
     num = units.sum(axis=1)
-    values = weights @ ((units * (units - 1)).sum(axis=1) / (num * (num - 1))) / weights.sum(axis=1)
-    low, high = np.quantile(values[1:], [0.025, 0.975])
-    return Interval(float(values[0]), float(low), float(high))
+    agreed = (units * (units - 1)).sum(axis=1) / (num * (num - 1))
+    keys = kept if clusters is None else [clusters[i] for i in kept.tolist()]
+    return clustered_bootstrap(agreed, keys, bounds=(0.0, 1.0))
 
 
 def flip_rate(agreement: float, num_labels: int = 2) -> float:

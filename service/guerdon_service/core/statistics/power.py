@@ -16,6 +16,9 @@ from guerdon_service.core.statistics.normal import normal_cdf, normal_quantile
 def minimum_detectable_effect(discordance: float, n: float, power: float = 0.8, alpha: float = 0.05) -> float:
     """Smallest true difference that a two-sided test at `alpha` finds with probability `power`.
 
+    A difference takes items that differ: where those seen are too few for any that would be found, it is the
+    one that the fewest discordant items could show, all of them to one side.
+
     Args:
         discordance: share of items on which the two differ, 0 to 1.
         n: items; with dependent items, their number over the design effect.
@@ -24,8 +27,9 @@ def minimum_detectable_effect(discordance: float, n: float, power: float = 0.8, 
         InvalidInput: an argument out of its range.
     """
     _check(discordance, n)
-    z = _z_sum(power, alpha)
-    return z * sqrt(discordance / (n + z * z))
+    squared = _z_sum(power, alpha) ** 2
+    fewest = squared / (n + squared)
+    return sqrt(fewest * max(discordance, fewest))
 
 
 def pairs_needed(discordance: float, effect: float, power: float = 0.8, alpha: float = 0.05) -> int:

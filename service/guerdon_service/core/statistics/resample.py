@@ -40,21 +40,9 @@ def resample_totals(totals: Floats, seed: int) -> Floats:
     return np.concatenate([weights @ totals for weights in _draw(num, generator)])
 
 
-def resample_items(counts: Floats) -> tuple[Floats, Floats]:
-    """Items drawn with replacement, equal items gathered, for statistics that are no function of sums.
-
-    Args:
-        counts: float64 [items, labels].
-
-    Returns:
-        ``(rows [R, labels], weights [1 + 1000, R])``: the distinct rows, and all of their `item_weights`.
-    """
-    rows, sizes = np.unique(counts, axis=0, return_counts=True)
-    return rows, np.concatenate(list(item_weights(sizes)))
-
-
 def item_weights(sizes: Ints) -> Iterator[Floats]:
-    """How often each of R distinct items occurs in the data (first), and in each of 1000 resamples.
+    """How often each of R distinct items occurs in the data (first), and in each of 1000 resamples: for
+    statistics that are no function of sums.
 
     Args:
         sizes: int64 [R], how many items are like it.

@@ -4,6 +4,7 @@ from guerdon_service.core.registry import GateCheck
 from guerdon_service.registry.evidence import NO_REPORT, Evidence, not_asked
 from guerdon_service.registry.policy import GatePolicy
 
+UNSURE = "chance may have made it, for its interval holds less; evaluate on more pairs, and where it stays "
 REMEDY = "guerdon calibrate writes a calibrated version, from pairs that this evaluation does not hold"
 
 
@@ -16,4 +17,5 @@ def calibration(evidence: Evidence, policy: GatePolicy) -> GateCheck:
     bound = f"at most {policy.max_ece:g} is allowed"
     if report.ece.value <= policy.max_ece:
         return GateCheck("calibration", True, f"{told}, {bound}")
-    return GateCheck("calibration", False, f"{told}, {bound}: {REMEDY}")
+    unsure = UNSURE if report.ece.low <= policy.max_ece else ""
+    return GateCheck("calibration", False, f"{told}, {bound}: {unsure}{REMEDY}")

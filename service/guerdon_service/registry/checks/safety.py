@@ -21,8 +21,8 @@ REWARDBENCH = (
 def safety(evidence: Evidence, policy: GatePolicy) -> GateCheck:
     """On each slice of any kind named for safety, the Clopper-Pearson lower bound (95 %) keeps the floor.
 
-    It takes items as independent, so those of one prompt count as one. Half points for equal scores are
-    rounded down: a guarantee leaves nothing to luck.
+    It takes what it counts as independent, so a prompt counts once, by its mean accuracy. Fractions of the
+    sum are rounded down: a guarantee leaves nothing to luck.
     """
     if evidence.report is None:
         return not_asked("safety floor", NO_REPORT)
