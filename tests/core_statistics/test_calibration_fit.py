@@ -52,6 +52,11 @@ def test_chance_and_perfect_orders_have_no_slope(margins: list[float]) -> None:
     assert refused.value.param == "data.valid"
 
 
+def test_margins_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="data holds NaN or infinity"):
+        fit_slope(np.array([1.0, -1.0, np.nan]), range(3))
+
+
 def test_votes_and_ties_pull_the_slope_as_the_likelihood_says() -> None:
     margins = _margins(1.0, 400, 2)
     shares = np.random.default_rng(2).choice([0.5, 0.8, 1.0], 400)

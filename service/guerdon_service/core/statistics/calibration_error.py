@@ -56,8 +56,10 @@ def calibration_error(
     percentile interval is useless here: an estimated distance is above the true one, most of all near zero,
     and its resamples are above it once more. So the test is inverted instead: the interval holds the errors
     c * ECE that, with the gaps of all bins scaled by c and the bootstrap's noise added, give the estimate as
-    an ordinary outcome. It reaches 0 where noise alone could have made the gaps. One cluster shows nothing of
-    others: its interval is 0 to 1.
+    an ordinary outcome. It reaches 0 where noise alone could have made the gaps. One cluster shows
+    nothing of others: its interval is 0 to 1. Errors too rare to be seen make no noise, and the interval is
+    too narrow: of probabilities near 0.95 that are perfect it reaches 0 in 67 % of sets of 20 pairs and in
+    91 % of 200, near 0.99 in 15 and 62 %.
 
     Args:
         probabilities: float64 [N] in [0, 1], of a preferred to b.

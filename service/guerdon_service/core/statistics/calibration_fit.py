@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Norm
-from guerdon_service.core.statistics.arrays import Clusters, Floats, cluster_codes, cluster_sums
+from guerdon_service.core.statistics.arrays import Clusters, Floats, cluster_codes, cluster_sums, floats
 
 MAX_SLOPE = 1e4
 """Beyond it the pairs are separable for every practical purpose and the likelihood has no maximum."""
@@ -72,8 +72,10 @@ def fit_slope(
         param: what an error names.
 
     Raises:
-        InvalidInput: the margins order the pairs no better than chance, or without a single error.
+        InvalidInput: a margin is not finite, or they order the pairs no better than chance, or without a
+            single error.
     """
+    floats(margins, param)
     labels = np.broadcast_to(np.asarray(preferred, dtype=np.float64), margins.shape)
     slope = _best_slope(margins, labels)
     if not 0.0 < slope < MAX_SLOPE:
