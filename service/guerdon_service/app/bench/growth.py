@@ -15,6 +15,10 @@ DEADLINE_MS = 3_600_000
 """10,000 mixed items are minutes of work for two cores."""
 
 
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""10,000 mixed items are 12 MB, more than is taken by default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """Items at each point (or one full request, where that is more), of so many tokens each."""
@@ -34,7 +38,8 @@ WORKLOADS = (
 
 def cost_growth(source: str, rounds: int) -> list[Figure]:
     """Items per second at each size, and the lowest of each series over its highest."""
-    with running(*service(source, dtype="bfloat16")) as process:
+    command, environ = service(source, dtype="bfloat16")
+    with running(command, {**environ, "GUERDON_LIMITS__MAX_BODY_BYTES": str(MAX_BODY_BYTES)}) as process:
         drive(process.port, [_body(_items(WORKLOADS[0], IN_FLIGHT))], 1)
         before_mib = process.rss_mib()
         figures = [figure for workload in WORKLOADS for figure in _growth_of(workload, process, rounds)]
