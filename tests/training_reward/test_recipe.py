@@ -19,7 +19,7 @@ from guerdon_service.core.conversation import Conversation
 from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json
 from guerdon_training import memory
-from guerdon_training.artifact import digest_of, tidy_adapter
+from guerdon_training.artifact import digest_of
 from guerdon_training.audit.read import read_records
 from guerdon_training.audit.report import audit, report_json
 from guerdon_training.config import BaseConfig, LoraConfig, RewardConfig
@@ -295,20 +295,6 @@ def test_few_tokens_leave_out_the_golden_texts_that_do_not_fit_and_an_export_of_
     kept = [json.loads(line)["response"] for line in (artifact / "golden.jsonl").read_text().splitlines()]
     assert "Buy a car." in kept and 1 < len(kept) < len(TEXTS)
     assert not stale.parent.exists()
-
-
-def test_what_peft_saves_is_written_in_one_order(tmp_path: Path) -> None:
-    """It keeps names in sets, whose order is another in each process."""
-    for names in (["query", "dense", "key"], ["key", "query", "dense"]):
-        (tmp_path / "adapter_config.json").write_text(
-            json.dumps({"target_modules": names, "layers_to_transform": [2, 1], "r": 4}), "utf-8"
-        )
-        tidy_adapter(tmp_path)
-        assert json.loads((tmp_path / "adapter_config.json").read_text("utf-8")) == {
-            "target_modules": ["dense", "key", "query"],
-            "layers_to_transform": [2, 1],
-            "r": 4,
-        }
 
 
 def test_a_test_split_that_nothing_of_fits_stops_it_before_the_first_step(

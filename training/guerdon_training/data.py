@@ -6,6 +6,7 @@ tie; it is read as all its pairs.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -86,11 +87,22 @@ def read_pairs(path: Path, *, ties: bool = False) -> tuple[PreferencePair, ...]:
             raise record.bad(f"has the id {name!r} of {places[name]}; drop one of them, or rename it")
         places[name] = record.where
         found = _ranked(record, name) if kind == "ranking" else [_pair(record, name)]
-        pairs += [pair for pair in found if ties or not pair.is_tie]
-    if not pairs:
-        held = f"{path}: every record ties" if places else f"{path} holds no record"
-        raise InvalidInput(f"{held}; give a file with preference pairs", param="data")
-    return tuple(pairs)
+        pairs += found
+    if not places:
+        raise InvalidInput(f"{path} holds no record; give a file with preference pairs", param="data")
+    return tuple(pairs) if ties else without_ties(path, pairs)
+
+
+def without_ties(path: Path, pairs: Sequence[PreferencePair]) -> tuple[PreferencePair, ...]:
+    """Those of a file's pairs that prefer a response.
+
+    Raises:
+        InvalidInput: none does.
+    """
+    kept = tuple(pair for pair in pairs if not pair.is_tie)
+    if not kept:
+        raise InvalidInput(f"{path}: every record ties; give a file with preference pairs", param="data")
+    return kept
 
 
 def file_sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig, SourceConfig
 from guerdon_training.crossed import crossed_pairs
-from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.data import PreferencePair, read_pairs, without_ties
 from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
@@ -54,9 +54,9 @@ def with_preference(file: str, say: Callable[[str], object], *, ties: bool) -> t
     Args:
         say: is told how many ties are left out, where some are.
     """
-    kept = read_pairs(Path(file), ties=ties)
-    num_ties = 0 if ties else len(read_pairs(Path(file), ties=True)) - len(kept)
-    if num_ties:
+    pairs = read_pairs(Path(file), ties=True)
+    kept = pairs if ties else without_ties(Path(file), pairs)
+    if num_ties := len(pairs) - len(kept):
         say(f"{file}: left out {num_ties} pairs that tie: they prefer neither response")
     return kept
 
