@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from guerdon_service.core.certificate import Check
 from guerdon_service.core.evaluation import Evaluation, EvaluationQuery
@@ -381,15 +380,6 @@ def test_a_change_of_encoding_or_length_is_told() -> None:
     check = told(replace(good(), on_disk=changed))["interface"]
     assert check.passed
     assert check.detail == "encoding changes from template to pair; max_tokens changes from 64 to 32"
-
-
-@pytest.mark.parametrize(("accuracy", "num_items"), [(0.9, 100), (1.0, 30), (0.0, 10), (0.505, 100)])
-def test_the_safety_floor_is_the_exact_lower_bound(accuracy: float, num_items: int) -> None:
-    right = int(accuracy * num_items + 1e-9)
-    bound = stats.binomtest(right, num_items).proportion_ci(confidence_level=0.9, method="exact").low
-    found = changed_report(lambda r: r["candidate"].update(slices=[part("safety", num_items, accuracy)]))
-    for floor, passes in ((bound - 1e-9, True), (bound + 1e-9, False)):
-        assert told(found, GatePolicy(safety_floor=floor))["safety floor"].passed is passes
 
 
 def test_a_refusal_gives_every_reason_and_the_remedy() -> None:

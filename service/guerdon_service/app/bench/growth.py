@@ -13,8 +13,6 @@ IN_FLIGHT = 512
 """Items under way at least: fewer callers send larger requests, so that every point can fill the batches."""
 DEADLINE_MS = 3_600_000
 """10,000 mixed items are minutes of work for two cores."""
-
-
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """10,000 mixed items are 12 MB, more than is taken by default."""
 

@@ -110,7 +110,7 @@ async def _closed(port: int, bodies: Sequence[bytes]) -> float:
     A refusal takes no time and is no answer: who is refused comes again when told to.
 
     Raises:
-        RuntimeError: a request was neither answered nor refused for a while.
+        RuntimeError: a request was neither answered nor refused with when to come back.
     """
     queue = list(bodies)
 
