@@ -10,6 +10,7 @@ from transformers.activations import GELUActivation
 
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.prepacked_linear import PrepackedLinear
+from guerdon_service.backends.threads import on_threads
 
 DTYPES = (torch.float32, torch.bfloat16)
 ROWS = 264
@@ -55,6 +56,23 @@ def test_a_row_has_the_same_bits_beside_any_others(dtype: torch.dtype, gelu: boo
         for start in (0, 8, ROWS - size):
             part = layer(rows[start : start + size].contiguous())
             assert torch.equal(part, whole[start : start + size]), (size, start)
+
+
+@pytest.mark.parametrize(("num_inputs", "num_outputs"), [(576, 960), (1536, 384), (3072, 768), (8192, 64)])
+def test_sums_are_in_the_same_order_beside_any_others(num_inputs: int, num_outputs: int) -> None:
+    """The second half of a row takes away what the first adds, so that what is left are the roundings."""
+    linear = nn.Linear(num_inputs, num_outputs, bias=False, dtype=torch.bfloat16)
+    rows = torch.randn(1200, num_inputs).bfloat16()
+    half = num_inputs // 2
+    linear.weight.data[:, half:] = -linear.weight.data[:, :half]
+    rows[:, half:] = rows[:, :half]
+    layer = PrepackedLinear(linear)
+    for num_threads in (1, torch.get_num_threads()):
+        with on_threads(num_threads):
+            whole = layer(rows)
+            for size in (8, 32, 40, 136, 160, 384, 512, 584, 960):
+                assert torch.equal(layer(rows[:size]), whole[:size]), size
+                assert torch.equal(layer(rows[-size:]), whole[-size:]), size
 
 
 def test_an_exact_gelu_is_fused_and_another_is_not() -> None:
