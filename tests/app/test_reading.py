@@ -42,6 +42,8 @@ async def test_over_rest_a_tenant_has_his_part_and_administrators_and_probes_are
         assert refused.json()["error"]["retry_after_ms"] == 1000
         dialect = await rest.post("/tei/predict", json={"inputs": "a"}, headers=_key(SCORER_KEY))
         assert dialect.status_code == 429
+        best = {"policy": "echo", "prompt": "p", "n": 1}
+        assert (await rest.post("/v1/best-of-n", json=best, headers=_key(SCORER_KEY))).status_code == 429
         assert (await rest.post("/v1/score", json=BODY, headers=_key(RIVAL_KEY))).status_code == 200
         for _ in range(3):
             assert (await rest.get("/health/live")).status_code == 200
@@ -64,6 +66,14 @@ async def test_over_grpc_calls_and_messages_of_streams_are_refused_alike() -> No
         assert refusal(err.value).code == "overloaded"
         stream = stub.ScoreStream(iter([pb.ScoreStreamRequest(id="a", request=asked)]), metadata=metadata)
         assert [(answer.id, answer.error.code) async for answer in stream] == [("a", "overloaded")]
+        for sampled in (
+            stub.BestOfN(pb.BestOfNRequest(policy="echo", prompt="p", n=1), metadata=metadata),
+            stub.EvaluatePolicy(pb.EvaluatePolicyRequest(), metadata=metadata),
+            stub.Evaluate(pb.EvaluateRequest(), metadata=metadata),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as err:
+                await sampled.read()
+            assert refusal(err.value).code == "overloaded"
         predict: Any = PredictStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as err:
             await predict.Predict(tei_pb2.PredictRequest(inputs="a"), metadata=metadata)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from guerdon_service.core.auth import Scope
 from guerdon_service.core.errors import Overloaded
 from guerdon_service.core.reading import Reading
 
@@ -18,7 +19,7 @@ def _num_read(reading: Reading, tenant: str, count: int) -> int:
     num_read = 0
     for _ in range(count):
         try:
-            reading.check(tenant)
+            reading.check(tenant, Scope.SCORE)
         except Overloaded:
             continue
         num_read += 1
@@ -52,15 +53,15 @@ def test_a_pause_refuses_nobody() -> None:
 def test_while_it_stays_late_a_tenant_is_read_at_twice_its_pace_or_at_an_equal_part() -> None:
     clock = _Clock()
     reading = Reading(clock)
-    reading.check("a")
+    reading.check("a", Scope.SCORE)
     for _ in range(3):
         _second(reading, clock, 0.3)
         for tenant in "abcd":
             _num_read(reading, tenant, 500)
         for _ in range(36):
-            reading.answered("a")
+            reading.answered("a", Scope.SCORE)
         for _ in range(4):
-            reading.answered("b")
+            reading.answered("b", Scope.SCORE)
     _second(reading, clock, 0.3)
     asked = (("a", 500), ("b", 500), ("c", 500), ("d", 5))
     assert [_num_read(reading, *one) for one in asked] == [72, 10, 10, 5]
@@ -74,14 +75,14 @@ def test_who_waits_for_answers_is_never_refused() -> None:
     for num_answered in (90, 110, 80, 150, 100):
         _second(reading, clock, 0.8)
         for _ in range(num_answered):
-            reading.answered("a")
+            reading.answered("a", Scope.SCORE)
         assert _num_read(reading, "a", num_answered) == num_answered
 
 
 def test_when_nothing_was_answered_one_of_each_is_read() -> None:
     clock = _Clock()
     reading = Reading(clock)
-    reading.check("a")
+    reading.check("a", Scope.SCORE)
     _second(reading, clock, 5.0)
     _second(reading, clock, 5.0)
     assert [_num_read(reading, tenant, 50) for tenant in "ab"] == [1, 1]
@@ -94,9 +95,23 @@ def test_it_holds_for_a_second_and_is_over_then() -> None:
     _second(reading, clock, 0.3)
     reading.lagged(0.0)
     clock.now += 0.5
-    reading.check("a")
+    reading.check("a", Scope.SCORE)
     with pytest.raises(Overloaded) as refused:
-        reading.check("a")
+        reading.check("a", Scope.SCORE)
     assert refused.value.retry_after_ms == 1000
     clock.now += 0.6
     assert _num_read(reading, "a", 100) == 100
+
+
+@pytest.mark.parametrize("scope", [None, Scope.ADMIN, Scope.READ])
+def test_what_asks_for_no_scores_is_always_read_and_buys_none(scope: Scope | None) -> None:
+    clock = _Clock()
+    reading = Reading(clock)
+    reading.check("a", Scope.SCORE)
+    _second(reading, clock, 0.3)
+    for _ in range(3):
+        _second(reading, clock, 0.3)
+        for _ in range(50):
+            reading.check("a", scope)
+            reading.answered("a", scope)
+        assert _num_read(reading, "a", 50) == 1

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from guerdon_service.core.auth import Scope
 from guerdon_service.core.errors import Overloaded
 
 LATE_S = 0.1
@@ -25,7 +26,8 @@ class Reading:
     So past some rate of arrivals forwards starve, all that is accepted is late, and nobody is answered. While
     the loop is late, a tenant's requests are read at twice the pace at which his were answered in the last
     second, or at an equal part of that of all; others are refused unread. As in CoDel (Nichols and Jacobson
-    2012) it is a delay that stays which counts, not one that passes.
+    2012) it is a delay that stays which counts, not one that passes. Only requests that need the scope
+    ``score`` count: what looks at the service, or administers it, is always read, and buys no scores.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,16 +51,19 @@ class Reading:
         elif now - self._late_since >= AFTER_S:
             self._late_until = now + HOLD_S
 
-    def answered(self, tenant: str) -> None:
-        """A request of a tenant was answered as it was asked."""
-        self._num_answered[tenant] += 1
+    def answered(self, tenant: str, scope: Scope | None) -> None:
+        """A request of a tenant, which needs `scope`, was answered as it was asked."""
+        if scope is Scope.SCORE:
+            self._num_answered[tenant] += 1
 
-    def check(self, tenant: str) -> None:
-        """Told before a request of a tenant is read.
+    def check(self, tenant: str, scope: Scope | None) -> None:
+        """Told before a request of a tenant, which needs `scope`, is read.
 
         Raises:
             Overloaded: the loop is late, and the tenant has had his part of this second.
         """
+        if scope is not Scope.SCORE:
+            return
         now = self._clock()
         if now >= self._window_until:
             self._begin_window(now)

@@ -64,12 +64,7 @@ def create_app(
     context = Context(services, limits, observer, reading or Reading())
     mounted = mount(dialects, context, taken={row.path for row in TABLE})
     routes: list[BaseRoute] = [
-        Route(
-            row.path,
-            _Answer(context, row.name, _endpoint(row), row.scope),
-            methods=[row.method],
-            name=row.name,
-        )
+        Route(row.path, _Answer(context, _endpoint(row), row.scope), methods=[row.method], name=row.name)
         for row in rows
     ]
     routes += [_document(limits, rows, mounted), *mounted.routes]
@@ -83,18 +78,15 @@ class _Answer:
     """An endpoint as the router takes it."""
 
     context: Context
-    name: str
     endpoint: Endpoint
     scope: Scope | None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         tenant, reading = scope["guerdon.caller"].tenant, self.context.reading
-        if self.scope is Scope.SCORE:
-            reading.check(tenant)
+        reading.check(tenant, self.scope)
         reply = await self.endpoint(self.context, Request(scope, receive, send))
-        if self.scope is Scope.SCORE:
-            reading.answered(tenant)
         await reply(scope, receive, send)
+        reading.answered(tenant, self.scope)
 
 
 def _endpoint(row: Row) -> Endpoint:

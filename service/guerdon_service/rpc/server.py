@@ -92,7 +92,7 @@ def _handlers(
     }
     handlers |= {
         name: grpc.unary_stream_rpc_method_handler(
-            ServerStream(verb, answer, scope, observer).handle, response_serializer=_serialise
+            ServerStream(verb, answer, scope, observer, reading).handle, response_serializer=_serialise
         )
         for name, (verb, answer, scope) in {
             "BestOfN": ("best_of_n", BestOfNVerbs(services.best_of_n).best_of_n, _to_score),

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from guerdon_service.core.auth import Scope
 from guerdon_service.core.call import Call
 from guerdon_service.core.errors import GuerdonError
+from guerdon_service.core.reading import Reading
 from guerdon_service.core.scorer import TransportObserver
 from guerdon_service.core.streams import closed_after
 from guerdon_service.rpc.attempt import attempt
@@ -27,6 +28,7 @@ class ServerStream:
     answer: Callable[[bytes, Call], AsyncIterator[Message]]
     scope: Callable[[bytes], Scope | None]
     observer: TransportObserver
+    reading: Reading
 
     async def handle(self, data: bytes, context: Context) -> None:
         """Send to the end, or abort with the error's status; a cancelled call ends the work."""
@@ -41,7 +43,10 @@ class ServerStream:
     async def _send(self, data: bytes, context: Context, request_id: str) -> GuerdonError | None:
         if (scope := self.scope(data)) is not None:
             context.caller.require(scope)
+        tenant = context.caller.tenant
+        self.reading.check(tenant, scope)
         async with closed_after(self.answer(data, call_of(context, request_id))) as messages:
             async for message in messages:
                 await context.write(message)
+        self.reading.answered(tenant, scope)
         return None

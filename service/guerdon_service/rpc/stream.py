@@ -80,7 +80,7 @@ class ScoreStream:
         self, message: pb.ScoreStreamRequest, context: Context, request_id: str
     ) -> pb.ScoreResponse:
         tenant = context.caller.tenant
-        self.reading.check(tenant)
+        self.reading.check(tenant, Scope.SCORE)
         reply = await self.verbs.score_message(message.request, call_of(context, request_id))
-        self.reading.answered(tenant)
+        self.reading.answered(tenant, Scope.SCORE)
         return reply

@@ -64,10 +64,9 @@ class Unary:
         if self.scope is not None:
             context.caller.require(self.scope)
         tenant = context.caller.tenant
-        if self.scope is Scope.SCORE:
-            self.reading.check(tenant)
+        self.reading.check(tenant, self.scope)
         reply = await self.answer(data, call_of(context, request_id))
-        self.reading.answered(tenant)
+        self.reading.answered(tenant, self.scope)
         return reply
 
     def _attempted(

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from guerdon_service.core.auth import Scope as KeyScope
 from guerdon_service.core.call import Call, wire_text
 from guerdon_service.core.errors import GuerdonError
 from guerdon_service.dialects.patient_scorer import PatientScorer
@@ -95,11 +94,10 @@ def mount(names: Sequence[str], context: Context, taken: Collection[str]) -> Mou
 def _route(context: Context, name: str, path: str, row: DialectRoute) -> Route:
     async def endpoint(request: Request) -> Response:
         tenant = request.scope["guerdon.caller"].tenant
-        if row.scope is KeyScope.SCORE:
-            context.reading.check(tenant)
+        context.reading.check(tenant, row.scope)
         ask = await _ask(context, request, row)
         reply = json_reply(dump(await while_connected(request, _answered(row, ask))))
-        context.reading.answered(tenant)
+        context.reading.answered(tenant, row.scope)
         return reply
 
     endpoint.__name__ = f"{name}_{row.answer.__name__}"  # the verb, as metrics name it
