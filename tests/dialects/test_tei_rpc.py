@@ -13,6 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from guerdon_protos.dialects import tei_pb2 as pb
 from guerdon_protos.dialects.tei_pb2_grpc import InfoStub, PredictStub, RerankStub
+from guerdon_service.core import at_work
 from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.limits import Limits
 from guerdon_service.dialects.ranked import sigmoid
@@ -85,7 +86,7 @@ async def test_a_stream_answers_before_it_ends(running: Served) -> None:
 
 async def test_what_a_compressed_stream_has_answered_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 1)
-    monkeypatch.setattr(calls, "AT_WORK_BYTES", 0)
+    monkeypatch.setattr(at_work, "LEAST_BYTES", 0)
     long = CHATML.format(prompt="x" * 40_000, response="yes")
     async with served(dialects=ALL, limits=SMALL) as it:
         call = predict(it).PredictStream(compression=grpc.Compression.Gzip)

@@ -18,6 +18,7 @@ from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
 from guerdon_service.app import doors
 from guerdon_service.app.listen import Listening
+from guerdon_service.core import at_work
 from guerdon_service.core.limits import Limits
 from guerdon_service.core.query import ScoreQuery
 from guerdon_service.core.result import ScoreResult
@@ -226,9 +227,11 @@ async def test_grpc_metadata_over_its_bytes(at: Listening) -> None:
 
 
 async def test_bodies_at_work_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On any number of connections; small ones come through, and what is answered, or refused, counts not."""
+    """On any number of connections. Small ones come through and do not count, nor does what is answered, or
+    refused.
+    """
     monkeypatch.setattr(bodies, "MOST_BODIES", 2)
-    monkeypatch.setattr(bodies, "LEAST_BYTES", 0)
+    monkeypatch.setattr(at_work, "LEAST_BYTES", 0)
     gate, observer = Gate(), Watching()
     async with served(load=gate.load, observer=observer, limits=Limits(max_body_bytes=100_000)) as it:
 
@@ -239,12 +242,12 @@ async def test_bodies_at_work_have_a_bound_together(monkeypatch: pytest.MonkeyPa
             return reply.status_code
 
         first = []
-        for num_chars in (61_000, 61_000, 61_000, 15_000, 15_000):
+        for num_chars in (*[15_000] * 14, 61_000, 61_000, 61_000, 15_000, 15_000):
             first.append(asyncio.ensure_future(ask(num_chars)))
             await observer.until(lambda: observer.num_admitted == len(first))
         assert await ask() == 429
         gate.opened.set()
-        assert await asyncio.gather(*first) == [200] * 5
+        assert await asyncio.gather(*first) == [200] * 19
         assert await asyncio.gather(*(ask() for _ in range(3))) == [200] * 3
 
 

@@ -4,21 +4,18 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive
 
+from guerdon_service.core.at_work import counted_bytes, largest_bytes
 from guerdon_service.core.errors import Overloaded
 
 MOST_BODIES = 32
 """Of the largest size, what the bodies of all requests at work hold together, as messages of gRPC do."""
-LEAST_BYTES = 8 * 1024 * 1024
-"""In that bound the largest size is no smaller: small bodies are many."""
-SMALL_BYTES = 16 * 1024
-"""What no request is refused for, however much others hold: a rollback has to come through."""
 RETRY_AFTER_MS = 1000
 """Nobody knows when others will have been answered."""
 
 
 @dataclass(slots=True)
 class Bodies:
-    """Counts the bytes of every body until its request is answered.
+    """Counts the bytes of every body that is not small until its request is answered.
 
     max_body_bytes: of one.
     """
@@ -29,7 +26,7 @@ class Bodies:
     @property
     def are_too_large(self) -> bool:
         """Together."""
-        return self.num_bytes > MOST_BODIES * max(self.max_body_bytes, LEAST_BYTES)
+        return self.num_bytes > MOST_BODIES * largest_bytes(self.max_body_bytes)
 
 
 @dataclass(slots=True)
@@ -44,9 +41,10 @@ class Counted:
         """The next message; raises `Overloaded` where it is too much beside all others."""
         message = await self.wire()
         if body := message.get("body"):
-            self.num_bytes += len(body)
-            self.bodies.num_bytes += len(body)
-            if self.num_bytes > SMALL_BYTES and self.bodies.are_too_large:
+            before, self.num_bytes = self.num_bytes, self.num_bytes + len(body)
+            more = counted_bytes(self.num_bytes) - counted_bytes(before)
+            self.bodies.num_bytes += more
+            if more and self.bodies.are_too_large:
                 raise Overloaded(
                     "bodies of requests at work are too large together; send fewer at once",
                     retry_after_ms=RETRY_AFTER_MS,
@@ -55,4 +53,4 @@ class Counted:
 
     def over(self) -> None:
         """The request is answered."""
-        self.bodies.num_bytes -= self.num_bytes
+        self.bodies.num_bytes -= counted_bytes(self.num_bytes)

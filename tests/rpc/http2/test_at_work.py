@@ -9,6 +9,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from guerdon_protos.v1 import guerdon_pb2 as pb
+from guerdon_service.core import at_work
 from guerdon_service.rpc.http2 import calls, server
 from guerdon_service.rpc.http2 import frames as f
 from tests.contract.harness import Gate, Served, served
@@ -43,7 +44,7 @@ async def statuses(peer: Peer, *streams: int) -> list[tuple[int, str]]:
 @pytest.fixture(autouse=True)
 def _small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count as what they are."""
-    monkeypatch.setattr(calls, "AT_WORK_BYTES", 0)
+    monkeypatch.setattr(at_work, "LEAST_BYTES", 0)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -152,7 +153,7 @@ async def test_watchers_without_a_key_leave_that_room_to_others(
 async def test_however_small_messages_may_be_a_stream_is_slowed_and_not_ended(
     waiting: tuple[Served, Gate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "AT_WORK_BYTES", 8 * 1024 * 1024)
+    monkeypatch.setattr(at_work, "LEAST_BYTES", 8 * 1024 * 1024)
     monkeypatch.setattr(calls, "UNFINISHED_MESSAGES", 1)
     one = sent(pb.ScoreStreamRequest(request=REQUEST).SerializeToString(), "gzip")
     it, gate = waiting

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from guerdon_service.core.at_work import counted_bytes, largest_bytes
 from guerdon_service.core.auth import Caller
 from guerdon_service.core.errors import DeadlineExceeded, GuerdonError, Overloaded
 from guerdon_service.rpc.http2.call import RpcCall, Wire
@@ -27,13 +28,6 @@ knows who sends it: more of it would hold up all others.
 
 UNFINISHED_MESSAGES = 8
 """Of the largest size, what one connection may leave unfinished at a time, and what it may have at work."""
-AT_WORK_BYTES = 8 * 1024 * 1024
-"""In that bound of those at work, the largest size is no smaller: a stream has 16 MiB at work whatever it is,
-and is slowed down beyond, not ended."""
-SMALL_BYTES = 16 * 1024
-"""Of messages at work, what is not counted of a call that has no more: a rollback must come through, and most
-calls have less.
-"""
 MAX_OPEN_BYTES = 64 * 1024
 """Of a message to a method that asks for no key: nobody unknown fills this machine's memory."""
 ARRIVAL_S = 120.0
@@ -68,9 +62,13 @@ class Bounds:
     tell: Tell
     is_open: Callable[[str], bool] = lambda path: False
 
-    def counted_bytes(self, what: Held) -> int:
-        """The size of the messages that so many may be held of."""
-        return max(self.max_message_bytes, AT_WORK_BYTES if what is Held.AT_WORK else 0)
+    def held_bytes(self, what: Held) -> int:
+        """The size of the messages that so many may be held of.
+
+        It lets a stream, which has 16 MiB at work whatever the largest size is, be slowed down and not ended.
+        """
+        max_bytes = self.max_message_bytes
+        return largest_bytes(max_bytes) if what is Held.AT_WORK else max_bytes
 
     @property
     def most_head_bytes(self) -> int:
@@ -206,7 +204,7 @@ class Calls:
     def at_work(self, call: RpcCall, num_bytes: int) -> None:
         """As `Wire.at_work`: what handlers have, and wait with for others' work, no window bounds."""
         before, call.num_at_work = call.num_at_work, call.num_at_work + num_bytes
-        more = _large(call.num_at_work) - _large(before)
+        more = counted_bytes(call.num_at_work) - counted_bytes(before)
         if more and not self._bounds.is_open(call.head.path):  # those are small, and few
             self._hold(call, Held.AT_WORK, more)
 
@@ -298,7 +296,7 @@ class Calls:
 
     def _hold(self, call: RpcCall, what: Held, more: int) -> None:
         self._num_held[what] += more
-        has_room = self._num_held[what] <= UNFINISHED_MESSAGES * self._bounds.counted_bytes(what)
+        has_room = self._num_held[what] <= UNFINISHED_MESSAGES * self._bounds.held_bytes(what)
         if not (self._host.hold(call.head, what, more) and has_room) and more > 0:
             raise Overloaded(what.value, retry_after_ms=RETRY_AFTER_MS)
 
@@ -312,10 +310,6 @@ class Calls:
             self._num_dropped -= call.is_dropped
             self.last_use = self._loop.time()
             self._host.ended(call.head)
-
-
-def _large(num_bytes: int) -> int:
-    return num_bytes if num_bytes > SMALL_BYTES else 0
 
 
 def _awaits_rest(call: RpcCall) -> bool:

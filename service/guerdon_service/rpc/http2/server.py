@@ -152,7 +152,7 @@ class Http2Server:
         """So many more bytes are held, or fewer; whether that is within bounds."""
         is_open = self._bounds.is_open(head.path)
         self._num_held[what, is_open] += num_bytes
-        most = UNFINISHED_MESSAGES * self._bounds.counted_bytes(what)
+        most = UNFINISHED_MESSAGES * self._bounds.held_bytes(what)
         return self._num_held[what, is_open] <= (most // OPEN_UNFINISHED_PART if is_open else most)
 
     def connected(self, connection: Connection) -> bool:
