@@ -1,6 +1,7 @@
 """A policy behind a URL: candidates as they finish; what stalls, dies or lies is a clear error."""
 
 import asyncio
+import json
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -59,6 +60,22 @@ async def test_streamed_candidates_come_as_they_finish() -> None:
     found, error = await collect(two_streamed, 2)
     assert error is None
     assert found == [Generated(0, "Hello", 0, "length"), Generated(1, "Good day", 0, "stop")]
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n", ""])
+async def test_a_response_may_hold_any_line_separator(end: str) -> None:
+    """Engines write what is no ASCII as it is."""
+    text = "a\u2028b\x85c\u2029d\x1ce"
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": "stop"}
+    event = f"data: {json.dumps({'choices': [choice]}, ensure_ascii=False)}"
+
+    async def reply(exchange: Exchange) -> None:
+        await exchange.start()
+        await exchange.send(event[:9])
+        await exchange.send(event[9:] + end)
+        await exchange.end()
+
+    assert await collect(reply, 1) == ([Generated(0, text, 0, "stop")], None)
 
 
 async def test_a_finished_candidate_does_not_wait_for_the_others() -> None:

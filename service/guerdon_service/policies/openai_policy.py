@@ -94,11 +94,11 @@ class OpenAIPolicy:
             for generated in completion.whole(json.loads(await response.aread())):
                 yield generated
             return
-        async for line in response.aiter_lines():  # server-sent events, one JSON object each
-            data = line.removeprefix("data:").strip()
-            if data == "[DONE]":
+        async for line in _lines(response.aiter_bytes()):  # server-sent events, one JSON object each
+            data = line.removeprefix(b"data:").strip()
+            if data == b"[DONE]":
                 return
-            if line.startswith("data:"):
+            if line.startswith(b"data:"):
                 for generated in completion.piece(json.loads(data)):
                     yield generated
 
@@ -123,3 +123,13 @@ class OpenAIPolicy:
     def _failed(self, what: str) -> BackendFailed:
         _LOG.warning("policy failed", extra={"policy": self.name, "reason": what})
         return BackendFailed(f"policy {self.name} {what}; try again, or see the log of its engine")
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Cut at line feeds alone: in JSON a response may hold whatever else Unicode, and httpx, cut at."""
+    begun = b""
+    async for chunk in chunks:
+        *whole, begun = (begun + chunk).split(b"\n")
+        for line in whole:
+            yield line
+    yield begun
