@@ -98,9 +98,12 @@ async def test_slow_requests_are_logged_without_their_texts(caplog: pytest.LogCa
             assert "canary" not in str(vars(line))
 
 
+@pytest.mark.parametrize("slow_request_s", [None, 1e-9])
 async def test_requests_that_the_back_end_failed_are_logged_by_their_ids(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, slow_request_s: float | None
 ) -> None:
+    """However long they took."""
+
     def broken() -> None:
         raise RuntimeError("a broken device")
 
@@ -108,7 +111,7 @@ async def test_requests_that_the_back_end_failed_are_logged_by_their_ids(
         backend = WeightedSumBackend(before=broken)
         return LoadedModel(spec, manifest(spec.name), CodePointEncoder(), backend)
 
-    async with served(load=load) as it:
+    async with served(load=load, observer=PrometheusObserver(slow_request_s)) as it:
         await it.rest.post("/v1/score", json=BODY, headers={"x-request-id": "find-me"})
         with pytest.raises(grpc.aio.AioRpcError):
             await it.stub.Score(REQUEST, metadata=(("x-request-id", "me-too"),))

@@ -159,9 +159,10 @@ class PrometheusObserver:
         self._requests.add((verb, transport, code), 1, trace_id)
         self._request_s.observe((verb, transport), seconds, trace_id)
         is_slow = self._slow_request_s is not None and seconds >= self._slow_request_s
-        if is_slow or code == BackendFailed.code:  # the back end's own line knows of no request
+        has_failed = code == BackendFailed.code  # the back end's own line knows of no request
+        if is_slow or has_failed:
             fields = {"verb": verb, "transport": transport, "code": code, "seconds": round(seconds, 3)}
-            told = "slow request" if is_slow else "failed request"
+            told = "failed request" if has_failed else "slow request"
             _LOG.warning(told, extra=fields | {"request_id": request_id, "trace_id": trace_id})
 
     def batch(self, model: str, report: BatchReport) -> None:
