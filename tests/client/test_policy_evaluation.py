@@ -41,9 +41,11 @@ RESULT: Payload = {
 
 
 class Parts:
-    """Each attempt yields its script: a number of steps done, an error to raise, or a wait without end."""
+    """Each attempt yields its script: a number of steps done, a part as it is, an error to raise, or a wait
+    without end.
+    """
 
-    def __init__(self, *scripts: list[int | Exception | None]) -> None:
+    def __init__(self, *scripts: list[int | Payload | Exception | None]) -> None:
         self.scripts = list(scripts)
         self.asked: list[Payload] = []
 
@@ -58,6 +60,9 @@ class Parts:
                 raise step
             if step is None:
                 await asyncio.Event().wait()
+            if isinstance(step, dict):
+                yield step
+                continue
             yield {"progress": {"done": step, "total": 3}}
             yield {"a newer service's": "news"}
         yield {"result": RESULT}
@@ -91,6 +96,11 @@ async def test_an_attempt_is_repeated_while_no_step_was_done(fake: FakeClock) ->
 async def test_silence_ends_it_and_news_does_not(fake: FakeClock) -> None:
     with pytest.raises(guerdon.DeadlineExceeded, match="no news within"):
         await evaluated(Parts([0, None]), fake, timeout_s=0.2)
+
+
+async def test_silence_after_the_result_takes_nothing_away(fake: FakeClock) -> None:
+    transport = Parts([0, 3, {"result": RESULT}, None])
+    assert (await evaluated(transport, fake, timeout_s=0.2))[0].num_prompts == 1
 
 
 async def test_the_request_is_rests(fake: FakeClock) -> None:

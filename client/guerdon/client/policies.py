@@ -52,9 +52,10 @@ async def evaluate_policy(
                     if on_progress is not None:
                         on_progress(part["progress"])
         except Silent:
-            raise DeadlineExceeded(
-                f"no news within {sender.timeout_s:.3g} s; give a longer timeout_s", param="timeout_s"
-            ) from None
+            if result is None:
+                raise DeadlineExceeded(
+                    f"no news within {sender.timeout_s:.3g} s; give a longer timeout_s", param="timeout_s"
+                ) from None
         except GuerdonError as err:
             if result is None:
                 err.retryable = err.retryable and not num_done
