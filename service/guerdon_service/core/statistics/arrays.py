@@ -56,17 +56,20 @@ def cluster_sums(codes: Ints, values: Floats) -> Floats:
     return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
 
 
-def effective_clusters(codes: Ints) -> float:
+def effective_clusters(codes: Ints, weights: Floats | None = None) -> float:
     """How many clusters of one size tell as much as these of N items: ``N ** 2 / sum(size ** 2)``.
+
+    With weights the size of a cluster, and N, are sums of theirs.
 
     Less one it stands for the degrees of freedom of a cluster-robust error, which unequal sizes reduce
     (Satterthwaite, 1946; Carter, Schnepel and Steigerwald, 2017, here of items that are independent).
 
     Args:
         codes: int64 [N], numbered from 0.
+        weights: float64 [N], > 0, where the items do not weigh the same.
     """
-    sizes = np.bincount(codes).astype(np.float64)
-    return float(len(codes) ** 2 / (sizes @ sizes))
+    sizes = np.bincount(codes, weights).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes @ sizes))
 
 
 def check_open_share(value: float, param: str) -> None:

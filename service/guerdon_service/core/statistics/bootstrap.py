@@ -53,7 +53,7 @@ def clustered_bootstrap(
         return Interval(mean, *bounds)
     totals = np.column_stack([cluster_sums(codes, weight * checked), cluster_sums(codes, weight)])
     drawn = resample_totals(totals, seed)
-    return percentile_interval(mean, drawn[:, 0] / drawn[:, 1], effective_clusters(codes))
+    return percentile_interval(mean, drawn[:, 0] / drawn[:, 1], effective_clusters(codes, weight))
 
 
 def percentile_interval(value: float, resampled: Floats, num: float) -> Interval:

@@ -16,7 +16,7 @@ from math import sqrt
 
 import numpy as np
 
-from guerdon_service.core.statistics.arrays import Floats, Ints, cluster_sums
+from guerdon_service.core.statistics.arrays import Floats, Ints, cluster_sums, effective_clusters
 from guerdon_service.core.statistics.beta import student_quantile, student_tail
 from guerdon_service.core.statistics.interval import Interval
 
@@ -74,7 +74,7 @@ def paired_mean(differences: Floats, codes: Ints) -> PairedMean:
     num, mean = len(differences), float(differences.mean())
     typical, residual, groups = _typical_size(sums, sizes), sums - mean * sizes, len(sums)
     variance = (groups / max(groups - 1, 1) * float(residual @ residual) + typical**2) / num**2
-    return PairedMean(mean, num, variance, typical, num**2 / float(sizes @ sizes) - 1.0)
+    return PairedMean(mean, num, variance, typical, effective_clusters(codes) - 1.0)
 
 
 def _typical_size(sums: Floats, sizes: Floats) -> float:
