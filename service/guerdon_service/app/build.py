@@ -115,11 +115,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     Raises:
         GuerdonError: the state database cannot be used.
     """
-    if settings.state_url is None:
-        _LOG.warning(
-            "state is kept in memory: registry, evaluations and feedback end with this process; set state_url"
-        )
-    database = await asyncio.to_thread(open_database, settings.state_url or IN_MEMORY)
+    database = await _database(settings)
     cache = open_cache(observer, redis_url=settings.redis_url, l1_bytes=settings.cache_bytes)
     catalog = build_catalog(settings, observer, cache)
     catalog.expect(spec.name for spec in specs(settings))  # before the ports open
@@ -130,14 +126,7 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
     best_of_n = BestOfNService(scoring, (), settings.limits)
     candidates = SqlCandidateStore(database)
     registry_store = SqlRegistryStore(database)
-    registry = Registry(
-        registry_store,
-        evaluations,
-        catalog,
-        ModelStore(settings.model_store),
-        ModelSpec("", "", settings.backend, settings.dtype, settings.device, devices=settings.devices),
-        policy=settings.gate,
-    )
+    registry = _registry(settings, registry_store, evaluations, catalog)
     return Domain(
         scoring=scoring,
         best_of_n=best_of_n,
@@ -155,6 +144,24 @@ async def build(settings: Settings, observer: PrometheusObserver) -> Domain:
         audit=AuditTrail(SqlAuditStore(database)),
         inspector=DebugState(catalog, cache),
         database=database,
+    )
+
+
+async def _database(settings: Settings) -> Database:
+    if settings.state_url is None:
+        _LOG.warning(
+            "state is kept in memory: registry, evaluations and feedback end with this process; set state_url"
+        )
+    return await asyncio.to_thread(open_database, settings.state_url or IN_MEMORY)
+
+
+def _registry(
+    settings: Settings, store: SqlRegistryStore, evaluations: SqlEvaluationStore, catalog: Catalog
+) -> Registry:
+    """Its versions are loaded as the settings load models, unless they name them."""
+    template = ModelSpec("", "", settings.backend, settings.dtype, settings.device, devices=settings.devices)
+    return Registry(
+        store, evaluations, catalog, ModelStore(settings.model_store), template, policy=settings.gate
     )
 
 

@@ -100,16 +100,6 @@ def _evaluations() -> tuple[Row, ...]:
     return (
         Row(
             "POST",
-            "/v1/datasets",
-            dataset.add_dataset,
-            dataset_schema.Dataset,
-            dataset_schema.DatasetRequest,
-            201,
-            (*_BODY, 503),
-            _ADMIN,
-        ),
-        Row(
-            "POST",
             "/v1/evaluations",
             here.start_evaluation,
             shape.EvaluationDetail,
@@ -150,9 +140,8 @@ def _policy_evaluations() -> tuple[Row, ...]:
     )
 
 
-def _registry() -> tuple[Row, ...]:
-    here, shape, one = registry, registry_schema, "/v1/models/{name}"
-    asked: dict[str, Any] = {"scope": _ADMIN}
+def _versions() -> tuple[Row, ...]:
+    here, shape, all_of_one = registry, registry_schema, "/v1/models/{name}/versions"
     return (
         Row(
             "GET",
@@ -163,63 +152,60 @@ def _registry() -> tuple[Row, ...]:
         ),
         Row(
             "POST",
-            f"{one}/versions",
+            all_of_one,
             here.register_model,
             shape.ModelVersion,
             shape.RegisterRequest,
             201,
             _LOAD,
-            **asked,
+            _ADMIN,
         ),
-        Row("GET", f"{one}/versions", here.get_history, shape.ModelHistory, errors=_SEEN),
+        Row("GET", all_of_one, here.get_history, shape.ModelHistory, errors=_SEEN),
         Row(
             "GET",
-            f"{one}/versions/{{version}}/card",
+            f"{all_of_one}/{{version}}/card",
             here.get_card,
             None,
             text={"text/markdown": "As its training wrote it."},
             errors=_SEEN,
         ),
-        Row(
-            "POST",
-            f"{one}/promote",
-            here.promote_model,
-            shape.AliasChange,
-            shape.PromoteRequest,
-            errors=(409, *_LOAD),
-            **asked,
-        ),
-        Row(
-            "POST",
-            f"{one}/rollback",
-            here.rollback_model,
-            shape.AliasChange,
-            shape.RollbackRequest,
-            errors=_LOAD,
-            **asked,
-        ),
-        Row(
-            "POST",
-            f"{one}/remove-alias",
-            here.remove_alias,
-            shape.AliasChange,
-            shape.RemoveAliasRequest,
-            errors=(404, *_BODY, 503),
-            **asked,
-        ),
+    )
+
+
+def _aliases() -> tuple[Row, ...]:
+    here, shape = registry, registry_schema
+    changes = (
+        ("promote", here.promote_model, shape.PromoteRequest, (409, *_LOAD)),
+        ("rollback", here.rollback_model, shape.RollbackRequest, _LOAD),
+        ("remove-alias", here.remove_alias, shape.RemoveAliasRequest, (404, *_BODY, 503)),
+    )
+    return tuple(
+        Row("POST", f"/v1/models/{{name}}/{verb}", change, shape.AliasChange, asked, 200, errors, _ADMIN)
+        for verb, change, asked, errors in changes
     )
 
 
 TABLE = (
     *_scoring(),
     Row("GET", "/v1/policies", best_of_n.list_policies, best_of_n_schema.PolicyList),
+    Row(
+        "POST",
+        "/v1/datasets",
+        dataset.add_dataset,
+        dataset_schema.Dataset,
+        dataset_schema.DatasetRequest,
+        201,
+        (*_BODY, 503),
+        _ADMIN,
+    ),
     *_evaluations(),
     *_policy_evaluations(),
     Row("GET", "/v1/models", routes.list_models, reply.ModelList),
     Row("POST", "/v1/models", routes.load_model, reply.ModelDetail, request.ModelSpec, 201, _LOAD, _ADMIN),
     Row("GET", "/v1/models/{name}", routes.get_model, reply.ModelDetail, errors=(404,)),
     Row("DELETE", "/v1/models/{name}", routes.unload_model, None, None, 204, (404, 422), _ADMIN),
-    *_registry(),
+    *_versions(),
+    *_aliases(),
     Row(
         "POST",
         "/v1/feedback",
