@@ -182,7 +182,7 @@ def test_flip_rates_come_from_an_audit(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
     report = tmp_path / "audit.json"
     report.write_text(report_json(audit(read_records([tmp_path / "pairs.jsonl"]))), "utf-8")
-    rates = read_flip_rates(report, print)
+    rates = read_flip_rates(report, {"voted"}, print)
     assert rates == {"voted": pytest.approx(0.2113, abs=1e-4)}  # (1 - e)^2 + e^2 = 2/3
 
 
@@ -200,7 +200,7 @@ def _rates_of(folder: Path, said: list[str], **found: tuple[int, float, float]) 
     ]
     report = {"checks": [{"name": "noise_ceiling", "findings": findings}]}
     (folder / "audit.json").write_text(json.dumps(report), "utf-8")
-    return read_flip_rates(folder / "audit.json", said.append)
+    return read_flip_rates(folder / "audit.json", {"s"}, said.append)
 
 
 @pytest.mark.parametrize("found", [(1, 0.5, 0.5), (19, 0.5, 0.5), (400, 0.5, 0.4), (400, 0.6, 0.55)])
@@ -214,6 +214,16 @@ def test_no_source_is_refused_on_the_word_of_few_items_or_of_many_labels(
     (line,) = said
     assert f"{found[0]} items give source s a flip rate of {found[1]:.2f}" in line
     assert line.endswith("they take optim.flip_rate")
+
+
+def test_a_report_of_nothing_that_trains_is_refused_and_one_that_is_not_sure_of_it_is_not(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InvalidInput, match=r"flip rates of t, and of nothing that trains, which is s; audit"):
+        _rates_of(tmp_path, [], t=(20, 0.2, 0.1))
+    said: list[str] = []
+    assert _rates_of(tmp_path, said, s=(5, 0.5, 0.5), t=(20, 0.2, 0.1)) == {"t": 0.2}
+    assert len(said) == 1
 
 
 def test_a_source_whose_annotators_agree_by_chance_is_refused_and_not_believed(tmp_path: Path) -> None:
@@ -231,7 +241,7 @@ def test_a_report_without_flip_rates_is_named(tmp_path: Path, text: str | None) 
     if text is not None:
         (tmp_path / "audit.json").write_text(text)
     with pytest.raises(InvalidInput, match=r"audit\.json (has no flip rate|is not an audit's report)"):
-        read_flip_rates(tmp_path / "audit.json", print)
+        read_flip_rates(tmp_path / "audit.json", {"s"}, print)
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_flip_rates_of_an_audit_reach_records_without_a_source_and_no_others_in_
     report.write_text(report_json(audit(read_records([tmp_path / "train.jsonl"]))), "utf-8")
     values = config(tiny_base, objective={"flip_rates": str(report)})
     values["heads"] = [{"name": "quality", "sources": [{"source": "", "licence": "our own"}]}]
-    rate = read_flip_rates(report, print)["train.jsonl"]
+    rate = read_flip_rates(report, {"train.jsonl"}, print)["train.jsonl"]
     assert 0 < rate < 0.5
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ MIN_ITEMS = 20
 """With fewer a source's annotators may well disagree on each by accident."""
 
 
-def read_flip_rates(path: Path, say: Callable[[str], object]) -> dict[str, float]:
+def read_flip_rates(path: Path, trained: Set[str], say: Callable[[str], object]) -> dict[str, float]:
     """Flip rate of one label of each source that several annotators judged; `CHANCE` where they surely agree
     by chance.
 
@@ -24,11 +24,12 @@ def read_flip_rates(path: Path, say: Callable[[str], object]) -> dict[str, float
 
     Args:
         path: what ``guerdon data audit FILES --json`` wrote.
+        trained: sources of what trains, by the audit's names (`targets.audited_source`).
         say: is told, a line for each, of the sources that are left out: their rate is not below `CHANCE`, and
             yet no sure sign of it, with too few items, a wide interval or more than two labels.
 
     Raises:
-        InvalidInput: no such file, no such report, or no flip rate in it.
+        InvalidInput: no such file, no such report, or no flip rate in it of what trains.
     """
     found: dict[str, dict[str, Any]] = {}
     for finding in _findings(path):
@@ -38,6 +39,13 @@ def read_flip_rates(path: Path, say: Callable[[str], object]) -> dict[str, float
         raise InvalidInput(
             f"{path} has no flip rate: no item of its files has two judgements; leave objective.flip_rates "
             "out and set optim.flip_rate",
+            param="objective.flip_rates",
+        )
+    if not trained & found.keys():
+        raise InvalidInput(
+            f"config objective.flip_rates has flip rates of {', '.join(sorted(found))}, and of nothing "
+            f"that trains, which is {', '.join(sorted(trained))}; audit these, or leave it out and set "
+            "optim.flip_rate",
             param="objective.flip_rates",
         )
     rates = {}

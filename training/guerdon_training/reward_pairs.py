@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from guerdon_service.core.errors import InvalidInput
 from guerdon_training.config import RewardConfig, SourceConfig
 from guerdon_training.crossed import crossed_pairs
 from guerdon_training.data import PreferencePair, read_pairs, without_ties
@@ -82,13 +81,6 @@ def _train_pairs(
     tagged = tag(pairs, config.heads, trained=True)
     check_usable(tagged, config.heads, config.data.train)
     every = [*tagged, *crossed]
-    flip_rates = read_flip_rates(Path(objective.flip_rates), say) if objective.flip_rates else {}
     sources = {audited_source(t.pair) for t in every}
-    if flip_rates and not sources & flip_rates.keys():
-        raise InvalidInput(
-            f"config objective.flip_rates has flip rates of {', '.join(sorted(flip_rates))}, and of nothing "
-            f"that trains, which is {', '.join(sorted(sources))}; audit these, or leave it out and set "
-            "optim.flip_rate",
-            param="objective.flip_rates",
-        )
+    flip_rates = read_flip_rates(Path(objective.flip_rates), sources, say) if objective.flip_rates else {}
     return with_targets(every, objective, flip_rate, flip_rates)
