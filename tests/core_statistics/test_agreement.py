@@ -74,10 +74,24 @@ def test_ratings_that_are_all_different_take_memory_by_their_number() -> None:
     assert peak < 64e6
 
 
-def _all_different(num_items: int) -> np.ndarray:
-    """Ranks of what three people give each item, int64 [items, 3]."""
+@pytest.mark.parametrize("num_labels", [3, 40_000])
+def test_many_people_on_few_items_take_memory_by_the_number_of_their_labels(num_labels: int) -> None:
+    """40,000 labels in each of 1000 resamples would be 305 MiB."""
+    labels = _all_different(10, 4000).ravel() % num_labels
+    tracemalloc.start()
+    try:
+        found = krippendorff_alpha(np.repeat(np.arange(10), 4000), labels, ordinal=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64e6
+    assert found.low < found.value < found.high
+
+
+def _all_different(num_items: int, num_people: int = 3) -> np.ndarray:
+    """Ranks of what people give each item, int64 [items, people]."""
     generator = np.random.default_rng(0)
-    ratings = generator.normal(size=(num_items, 1)) + generator.normal(size=(num_items, 3))
+    ratings = generator.normal(size=(num_items, 1)) + generator.normal(size=(num_items, num_people))
     return ratings.argsort(axis=None).argsort().reshape(ratings.shape)
 
 

@@ -17,26 +17,28 @@ from guerdon_service.core.statistics.resample import item_weights
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """U distinct items with N labels in all, item after item and sorted within each.
+    """U distinct items with N different labels in all, item after item and sorted within each.
 
-    labels: int64 [N], numbered in their order, each there. sizes: float64 [U], labels of each item.
-    items: int64 [N], the item of each label. starts: int64 [U], where each item begins.
+    labels: int64 [N], numbered in their order, each there. times: float64 [N], how often the item was given
+    it. items: int64 [N], the item of each label. sizes: float64 [U], of all its labels.
     """
 
     labels: Ints
-    sizes: Floats
+    times: Floats
     items: Ints
-    starts: Ints
+    sizes: Floats
 
     def sums(self, values: Floats) -> Floats:
-        """Over each item's labels: [B, N] to [B, U]."""
-        return np.asarray(np.add.reduceat(values, self.starts, axis=1))
+        """Over all labels of each item: [B, N] to [B, U]."""
+        starts = np.flatnonzero(np.diff(self.items, prepend=-1))
+        return np.asarray(np.add.reduceat(values * self.times, starts, axis=1))
 
     def totals(self, weights: Floats) -> Floats:
         """How often each label was given, with items weighted: [B, U] to [B, labels]."""
         order = np.argsort(self.labels, kind="stable")
         starts = np.flatnonzero(np.diff(self.labels[order], prepend=-1))
-        return np.asarray(np.add.reduceat(weights[:, self.items[order]], starts, axis=1))
+        given = weights[:, self.items[order]] * self.times[order]
+        return np.asarray(np.add.reduceat(given, starts, axis=1))
 
 
 def krippendorff_alpha(items: Ints, labels: Ints, *, ordinal: bool) -> Interval:
@@ -44,7 +46,7 @@ def krippendorff_alpha(items: Ints, labels: Ints, *, ordinal: bool) -> Interval:
 
     1.0 is perfect agreement, 0.0 what chance gives. Items with fewer than two labels are left out. With one
     label throughout the value is not defined; 1.0 is given, since nobody disagreed. Memory grows with the
-    number of labels given, and of items, however many of them differ.
+    number of labels given, however many of them, or of the items, differ.
 
     Args:
         items, labels: int64 [N], what was labelled, and how; ordinal labels are numbered in order. At least
@@ -52,20 +54,20 @@ def krippendorff_alpha(items: Ints, labels: Ints, *, ordinal: bool) -> Interval:
         ordinal: distance between ranks, as Krippendorff defines it, in place of equal or not.
     """
     units, counts = _gathered(items, labels)
-    values = np.concatenate([_alpha(block, units, ordinal=ordinal) for block in item_weights(counts)])
+    blocks = item_weights(counts, len(units.labels))
+    values = np.concatenate([_alpha(block, units, ordinal=ordinal) for block in blocks])
     return percentile_interval(float(values[0]), values[1:], int(counts.sum()))
 
 
 def _gathered(items: Ints, labels: Ints) -> tuple[_Units, Ints]:
     """Distinct items with two labels or more, and how many items are like each: int64 [U]."""
-    order = np.lexsort((labels, items))
-    given = np.split(labels[order], np.flatnonzero(np.diff(items[order])) + 1)
-    alike = Counter(tuple(own.tolist()) for own in given if len(own) >= 2)
-    sizes = np.array([len(own) for own in alike])
-    flat = np.array([label for own in alike for label in own])
-    numbered = np.unique(flat, return_inverse=True)[1]
-    of_item = np.repeat(np.arange(len(sizes)), sizes)
-    units = _Units(numbered, sizes.astype(np.float64), of_item, np.cumsum(sizes) - sizes)
+    (items, labels), times = np.unique(np.stack([items, labels]), axis=1, return_counts=True)
+    given = np.split(np.stack([labels, times], axis=1), np.flatnonzero(np.diff(items)) + 1)
+    alike = Counter(tuple(map(tuple, own.tolist())) for own in given if own[:, 1].sum() >= 2)
+    of_item = np.repeat(np.arange(len(alike)), [len(own) for own in alike])
+    flat, times = np.array([label for own in alike for label in own]).T
+    numbered, weights = np.unique(flat, return_inverse=True)[1], times.astype(np.float64)
+    units = _Units(numbered, weights, of_item, np.bincount(of_item, weights))
     return units, np.array(list(alike.values()))
 
 
@@ -93,9 +95,7 @@ def _alpha(weights: Floats, units: _Units, *, ordinal: bool) -> Floats:
 
 def _unequal(units: _Units) -> Floats:
     """Pairs of different labels on each item: [U]."""
-    (starts,) = np.nonzero(np.diff(units.labels, prepend=-1) | np.diff(units.items, prepend=-1))
-    equal = np.square(np.diff(starts, append=len(units.labels)))
-    return (np.square(units.sizes) - np.bincount(units.items[starts], weights=equal)) / 2
+    return np.asarray(np.square(units.sizes) - np.bincount(units.items, np.square(units.times))) / 2
 
 
 def _middle_ranks(totals: Floats) -> Floats:

@@ -40,21 +40,22 @@ def resample_totals(totals: Floats, seed: int) -> Floats:
     return np.concatenate([weights @ totals for weights in _draw(num, generator)])
 
 
-def item_weights(sizes: Ints) -> Iterator[Floats]:
+def item_weights(sizes: Ints, num_held: int) -> Iterator[Floats]:
     """How often each of R distinct items occurs in the data (first), and in each of 1000 resamples: for
     statistics that are no function of sums.
 
     Args:
         sizes: int64 [R], how many items are like it.
+        num_held: numbers that a resample is turned into, R or more.
 
     Yields:
-        float64 [block, R], few enough to be held whatever R is.
+        float64 [block, R], few enough to be held, and turned into those, whatever R is.
     """
     num, generator = int(sizes.sum()), np.random.default_rng(0)
     yield sizes[None].astype(np.float64)
     left = NUM_ITEM_RESAMPLES
     while left:
-        block = min(left, max(1, _BLOCK // len(sizes)))
+        block = min(left, max(1, _BLOCK // num_held))
         yield generator.multinomial(num, sizes / num, block).astype(np.float64)
         left -= block
 
