@@ -34,6 +34,7 @@ def trained(tiny_lm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder where the recipe ran through the command, with adapters."""
     folder = tmp_path_factory.mktemp("sft")
     config = prepare_sft(folder, tiny_lm)
+    (folder / "artifact/onnx").mkdir(parents=True)  # as an export of an earlier run leaves it
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert train_command(["sft", config.name]) == 0
@@ -75,6 +76,7 @@ def test_the_service_s_digest_seals_the_folder(trained: Path, manifest: Manifest
     digests = file_digests(trained / "artifact") | {"manifest.json": manifest_digest(manifest)}
     assert manifest.digest == artifact_digest(digests)
     assert {"config.yaml", "metrics.jsonl", "model.safetensors", "tokenizer.json"} <= digests.keys()
+    assert not (trained / "artifact/onnx").exists()
 
 
 def test_it_says_what_it_was_made_from(manifest: Manifest) -> None:
