@@ -12,8 +12,9 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
 from guerdon_service.core.statistics.comparison import MIN_PROMPTS
+from guerdon_service.core.statistics.length_correlation import length_correlation
 from guerdon_service.evaluation.ceiling import measure_ceiling
-from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare, compare_losses
+from guerdon_service.evaluation.compare import MIN_SLICE_ITEMS, compare, compare_lengths, compare_losses
 from guerdon_service.evaluation.correctness import correctness
 from guerdon_service.evaluation.item import Item
 from guerdon_service.evaluation.measure import Judged, judge, measure
@@ -334,3 +335,22 @@ def test_only_what_both_scored_is_compared() -> None:
     nothing = judge(table, MODEL, 0.7, np.full(2 * count, np.nan))
     with pytest.raises(InvalidInput, match="no item was scored by candidate and baseline"):
         compare(table, ours, nothing, margin=0.02)
+
+
+def test_lengths_are_compared_on_decided_pairs_that_both_scored() -> None:
+    """The candidate follows length wholly, the baseline next to not at all; elsewhere both differ."""
+    items = [item(f"i{n}", (1, 0), lengths=(5 + n % 7, 5) if n % 2 else (5, 5 + n % 7)) for n in range(80)]
+    items += [item("tie", (1, 1), lengths=(50, 1))]
+    table = build_table(items)
+    longer = {i.id: [float(len(r)) for r in i.responses] for i in items}
+    ours = longer | {"i3": None, "tie": (0, 9)}
+    theirs = {i.id: (n % 3, 1) for n, i in enumerate(items)} | {"i4": None, "tie": (9, 0)}
+    first, second = (judge(table, MODEL, 0.7, rewards_of(table, scores)) for scores in (ours, theirs))
+    found = compare_lengths(table, first, second)
+    pairs = [n for n in range(80) if n not in (3, 4)]
+    lengths = [(n % 7) * (1 if n % 2 else -1) for n in pairs]
+    expected = 1.0 - abs(length_correlation([n % 3 - 1 for n in pairs], lengths))
+    assert found is not None and found.value == pytest.approx(expected, abs=1e-12)
+    assert found.low > 0.5
+    nothing = judge(table, MODEL, 0.7, np.full(len(table.grades), np.nan))
+    assert compare_lengths(table, first, nothing) is None

@@ -116,6 +116,18 @@ def test_p_values_are_named_as_such_wherever_they_are_read(tmp_path: Path) -> No
     assert "p-value" not in report_html(alone) + report_markdown(alone) + report_plain(alone)
 
 
+def test_a_report_says_whether_the_candidate_follows_length_more(tmp_path: Path) -> None:
+    """Both models go by length alone, one of them for the shorter."""
+    report = report_of(write(tmp_path / "pairs.jsonl", pairs(150)))
+    note = figures.length_rise(report)
+    assert note is not None and note.endswith(figures.interval({"value": 0.0, "low": 0.0, "high": 0.0}))
+    what = note.partition(":")[0]
+    assert all(what in text for text in (report_html(report), report_markdown(report), report_plain(report)))
+    older = {key: value for key, value in report.items() if key != "length_rise"}
+    assert figures.length_rise(older) is None
+    assert what not in report_html(older) + report_markdown(older) + report_plain(older)
+
+
 def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.jsonl", pairs(150))
     report = report_of(path)

@@ -82,8 +82,13 @@ def report() -> dict[str, Any]:
         "length": {"correlation": 0.3, "over_heuristic": interval(0.05)},
     }
     compared = outcome() | {"slices": {"subset chat": outcome(), "tag de": outcome("better")}}
-    baseline = {"num_refused": 5, "length": {"correlation": -0.28}}
-    return {"data": {"num_items": 500}, "comparison": compared, "candidate": model, "baseline": baseline}
+    return {
+        "data": {"num_items": 500},
+        "comparison": compared,
+        "length_rise": interval(0.02),
+        "candidate": model,
+        "baseline": {"num_refused": 5},
+    }
 
 
 def rounds(candidate_s: float, incumbent_s: float, spread: float = 0.0) -> Latency:
@@ -259,9 +264,9 @@ BAD: dict[str, tuple[Evidence, str, str]] = {
         "+0.009 [-0.001, +0.019]",
     ),
     "follows length more": (
-        changed_report(lambda r: r["candidate"]["length"].update(correlation=-0.34)),
+        changed_report(lambda r: r.update(length_rise=interval(0.06))),
         "length correlation",
-        "-0.340, the incumbent's is -0.280",
+        "+0.060 [+0.050, +0.070] beside the incumbent's",
     ),
     "unsafe": (
         changed_report(lambda r: r["candidate"].update(slices=[part("Safety", 100, 0.58)])),
@@ -367,6 +372,7 @@ def test_what_the_report_lacks_is_not_asked_and_says_so() -> None:
             lambda r: r.update(
                 candidate={"num_refused": 0, "slices": [], "calibration": None, "length": None},
                 comparison=outcome(),
+                length_rise=None,
             )
         )
     )

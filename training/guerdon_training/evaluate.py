@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
-from guerdon_service.core.statistics.correlation import spearman
 from guerdon_service.core.statistics.interval import Interval
+from guerdon_service.core.statistics.length_correlation import length_correlation
 from guerdon_service.core.statistics.length_match import longer_wins
 from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.data import PreferencePair
@@ -73,9 +73,6 @@ def _wins(differences: Sequence[float]) -> Floats:
 
 
 def _length_correlation(scored: Sequence[Judged]) -> float:
-    """Spearman's rho; each pair enters in both directions, so that the order within it is no signal."""
-    margins = np.array([j.scores[0] - j.scores[1] for j in scored if j.scores is not None], dtype=np.float64)
-    lengths = np.array([len(j.pair.chosen) - len(j.pair.rejected) for j in scored], dtype=np.float64)
-    if not scored:
-        return 0.0
-    return spearman(np.concatenate([margins, -margins]), np.concatenate([lengths, -lengths]))
+    margins = [j.scores[0] - j.scores[1] for j in scored if j.scores is not None]
+    lengths = [len(j.pair.chosen) - len(j.pair.rejected) for j in scored]
+    return length_correlation(margins, lengths) if scored else 0.0

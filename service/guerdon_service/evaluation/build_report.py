@@ -11,7 +11,7 @@ from guerdon_service.core.errors import InvalidInput
 from guerdon_service.core.evaluation import ItemScores
 from guerdon_service.core.result import Provenance
 from guerdon_service.evaluation.ceiling import measure_ceiling
-from guerdon_service.evaluation.compare import compare, compare_losses
+from guerdon_service.evaluation.compare import compare, compare_lengths, compare_losses
 from guerdon_service.evaluation.correctness import decided
 from guerdon_service.evaluation.disagreements import worst_disagreements
 from guerdon_service.evaluation.measure import Judged, judge, measure
@@ -58,6 +58,7 @@ def build_report(data: Data, candidate: Contender, baseline: Contender | None, m
         accuracy=report.overall.accuracy,
         comparison=compare(table, ours, theirs, margin) if theirs else None,
         nll_difference=compare_losses(table, ours, theirs) if theirs else None,
+        length_rise=compare_lengths(table, ours, theirs) if theirs else None,
         data=_describe(table, data),
         candidate=report,
         baseline=other,

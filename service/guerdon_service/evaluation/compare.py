@@ -7,7 +7,8 @@ from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.calibration_error import log_losses
 from guerdon_service.core.statistics.comparison import MIN_PROMPTS, PairedComparison, compare_paired
 from guerdon_service.core.statistics.interval import Interval
-from guerdon_service.evaluation.correctness import contests, decided, refused, soft_labels
+from guerdon_service.core.statistics.length_correlation import length_rise
+from guerdon_service.evaluation.correctness import Contests, contests, decided, refused, soft_labels
 from guerdon_service.evaluation.measure import Judged
 from guerdon_service.evaluation.table import ItemTable
 
@@ -63,11 +64,29 @@ def compare_losses(table: ItemTable, candidate: Judged, baseline: Judged) -> Int
     It sees how sure a model is, which accuracy does not. None where no pair was scored by both, and for one
     prompt, which shows nothing of others.
     """
-    found = contests(table)
-    scored = found.only(~np.isnan(candidate.rewards[found.first] + baseline.rewards[found.first]))
+    scored = _scored_by_both(table, candidate, baseline)
     clusters = table.clusters[scored.item]
     if len(np.unique(clusters)) < 2:
         return None
     label = soft_labels(table, scored)
     ours, theirs = (log_losses(model.probabilities(scored), label) for model in (candidate, baseline))
     return clustered_bootstrap(ours - theirs, clusters)
+
+
+def compare_lengths(table: ItemTable, candidate: Judged, baseline: Judged) -> Interval | None:
+    """How much more the candidate's rewards follow length than the baseline's, over the same decided pairs.
+
+    None where no such pair was scored by both.
+    """
+    scored = _scored_by_both(table, candidate, baseline)
+    pairs = scored.only(scored.label == 1.0)
+    if not len(pairs.first):
+        return None
+    lengths = table.lengths[pairs.first] - table.lengths[pairs.second]
+    ours, theirs = (m.rewards[pairs.first] - m.rewards[pairs.second] for m in (candidate, baseline))
+    return length_rise(ours, theirs, lengths, table.clusters[pairs.item])
+
+
+def _scored_by_both(table: ItemTable, candidate: Judged, baseline: Judged) -> Contests:
+    found = contests(table)
+    return found.only(~np.isnan(candidate.rewards[found.first] + baseline.rewards[found.first]))

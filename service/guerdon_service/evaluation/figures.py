@@ -132,6 +132,18 @@ def losses(report: Plain) -> str | None:
     )
 
 
+def length_rise(report: Plain) -> str | None:
+    """One sentence on whether it follows length more; None without a baseline, and in reports from before it
+    was measured.
+    """
+    found = report.get("length_rise")
+    if found is None:
+        return None
+    return (
+        f"length correlation of the candidate less that of the baseline, both without sign: {interval(found)}"
+    )
+
+
 def ceiling(report: Plain) -> str | None:
     """One sentence on what noisy labels allow; None where nobody voted twice."""
     found = report["ceiling"]

@@ -110,6 +110,7 @@ def _comparison(report: Plain) -> str:
         f"would show with 80 % probability.</p>{_table(figures.compared(comparison))}"
         f"<p class='soft'>{escape(figures.p_values(report) or '')}.</p>"
         f"<p>{escape(figures.losses(report) or '')}</p>"
+        f"<p>{escape(figures.length_rise(report) or '')}</p>"
     )
 
 

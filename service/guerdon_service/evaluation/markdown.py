@@ -13,10 +13,11 @@ def report_markdown(report: Plain) -> str:
         report: plain JSON, see `report.to_json`.
     """
     data = report["data"]
+    told = (figures.losses(report), figures.length_rise(report), figures.ceiling(report))
     parts = [
         f"### Evaluation: {_text(figures.verdict(report))}",
         _table(figures.summary(report)),
-        *(f"{_text(line)}." for line in (figures.losses(report), figures.ceiling(report)) if line),
+        *(f"{_text(line)}." for line in told if line),
     ]
     if report["comparison"]:
         note = _text(f"{figures.p_values(report)}.")

@@ -1,6 +1,5 @@
 """One model's scores to its report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ from guerdon_service.core.result import Provenance
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
 from guerdon_service.core.statistics.calibration_error import calibration_error
 from guerdon_service.core.statistics.clustered import clustered_rate
-from guerdon_service.core.statistics.correlation import spearman
+from guerdon_service.core.statistics.length_correlation import length_correlation
 from guerdon_service.core.statistics.length_match import length_matched_accuracy
 from guerdon_service.core.statistics.logistic import logistic
 from guerdon_service.core.statistics.ranks import dense_ranks
@@ -139,7 +138,7 @@ def _length(
     right = (np.sign(margins) + 1.0) / 2.0
     clusters = table.clusters[pairs.item]
     return LengthReport(
-        correlation=spearman(_both_ways(margins), _both_ways(lengths)),
+        correlation=length_correlation(margins, lengths),
         matched=length_matched_accuracy(right, lengths, clusters),
         over_heuristic=clustered_bootstrap(
             judged.correct[asked] - better, table.clusters[asked], bounds=(-1.0, 1.0)
@@ -155,7 +154,3 @@ def _ties(judged: Judged, scored: Contests) -> TieReport | None:
         return None
     distance = np.abs(judged.probabilities(scored) - 0.5)
     return TieReport(int(is_tie.sum()), float(distance[is_tie].mean()), float(distance[~is_tie].mean()))
-
-
-def _both_ways(differences: Floats) -> Sequence[float] | Floats:
-    return np.concatenate([differences, -differences])

@@ -11,7 +11,8 @@ def report_plain(report: Plain) -> str:
         report: plain JSON, see `report.to_json`.
     """
     parts = [figures.table(figures.summary(report))]
-    parts += [f"{line}\n" for line in (figures.losses(report), figures.ceiling(report)) if line]
+    told = (figures.losses(report), figures.length_rise(report), figures.ceiling(report))
+    parts += [f"{line}\n" for line in told if line]
     slices = figures.slices(report["candidate"], figures.MIN_SHOWN)
     if len(slices) > 1:
         parts.append(figures.table(slices))

@@ -188,11 +188,13 @@ class Report:
     """One evaluation. `accuracy` is the candidate's, `comparison` is there with a baseline.
 
     nll_difference: negative log-likelihood of candidate less baseline, paired, in nats.
+    length_rise: absolute length correlation of candidate less baseline, on the pairs that both scored.
     """
 
     accuracy: Interval
     comparison: PairedComparison | None
     nll_difference: Interval | None
+    length_rise: Interval | None
     data: DataReport
     candidate: ModelReport
     baseline: ModelReport | None

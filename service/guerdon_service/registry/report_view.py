@@ -39,7 +39,7 @@ class ReportView:
     whole, by_slice: the comparison with the baseline.
     ece: of the candidate's served probabilities.
     over_lengths: accuracy less that of always preferring the longer, or the shorter, response.
-    length_correlation, baseline_length_correlation: of rewards with lengths.
+    length_rise: how much more the candidate's rewards follow length than the baseline's.
     """
 
     num_items: int
@@ -50,8 +50,7 @@ class ReportView:
     slices: tuple[SliceRate, ...]
     ece: Interval | None
     over_lengths: Interval | None
-    length_correlation: float | None
-    baseline_length_correlation: float | None
+    length_rise: Interval | None
 
 
 def view(report: Mapping[str, Any]) -> ReportView:
@@ -68,8 +67,7 @@ def view(report: Mapping[str, Any]) -> ReportView:
         slices=tuple(_slice(part) for part in candidate.get("slices", ())),
         ece=_interval(calibration["error"]["ece"]) if calibration else None,
         over_lengths=_interval(length["over_heuristic"]) if length else None,
-        length_correlation=length["correlation"] if length else None,
-        baseline_length_correlation=(baseline.get("length") or {}).get("correlation"),
+        length_rise=_length_rise(report),
     )
 
 
@@ -87,6 +85,17 @@ def _outcome(part: Mapping[str, Any]) -> Outcome:
         part["num_clusters"],
         part["minimum_detectable_effect"],
     )
+
+
+def _length_rise(report: Mapping[str, Any]) -> Interval | None:
+    if "length_rise" in report:
+        found = report["length_rise"]
+        return _interval(found) if found else None
+    ours, theirs = ((report.get(side) or {}).get("length") for side in ("candidate", "baseline"))
+    if not (ours and theirs):
+        return None
+    rise = abs(ours["correlation"]) - abs(theirs["correlation"])
+    return Interval(rise, rise, rise)  # reports before 2026-11-27 lack the interval
 
 
 def _slice(part: Mapping[str, Any]) -> SliceRate:

@@ -111,7 +111,7 @@ function calibration({ num_pairs, slope, error }) {
   );
 }
 
-function otherFigures({ candidate, ceiling, nll_difference }) {
+function otherFigures({ candidate, ceiling, nll_difference, length_rise }) {
   const { length, ties, num_refused, style, rewardbench } = candidate;
   return facts(
     [
@@ -131,6 +131,7 @@ function otherFigures({ candidate, ceiling, nll_difference }) {
         `easy ${plain(style.easy)}, normal ${plain(style.normal)}, hard ${plain(style.hard)}, overall ${plain(style.overall)}`,
       ],
       length && ["Correlation with length", signed(length.correlation)],
+      length_rise && ["Above the baseline's, without signs", interval(length_rise, signed)],
       length?.matched && ["Accuracy, lengths matched", interval(length.matched)],
       length && [`Over \u201c${length.heuristic}\u201d`, interval(length.over_heuristic, signed)],
       ties && [
