@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, ParamSpec, TypeVar
@@ -118,3 +118,19 @@ def check_refused(train: Train, config: Path, match: str, settings: Sequence[str
     with pytest.raises(InvalidInput, match=match):
         train(config, settings)
     assert not (config.parent / "artifact").exists()
+
+
+def with_ties(config: Path, counts: Mapping[str, int]) -> list[str]:
+    """Lengthen files by pairs that tie; gives what a run says of them."""
+    for split, num in counts.items():
+        path = config.parent / f"{split}.jsonl"
+        lines = path.read_text("utf-8").splitlines()
+        ties = [
+            json.loads(line) | {"id": f"tie {i}", "votes": {"tie": 3}} for i, line in enumerate(lines[:num])
+        ]
+        write_jsonl(path, [*map(json.loads, lines), *ties])
+    return [
+        f"{split}.jsonl: left out {num} pairs that tie: they prefer neither response"
+        for split, num in counts.items()
+        if num
+    ]

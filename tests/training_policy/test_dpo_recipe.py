@@ -35,6 +35,7 @@ from tests.training_policy.runs import (
     check_refused,
     prepare_dpo,
     replaced,
+    with_ties,
 )
 from tests.training_policy.tiny_lm import build_lm, pairs, write_jsonl
 
@@ -207,6 +208,15 @@ def test_only_the_named_sources_are_used(here: Path, tiny_lm: Path, monkeypatch:
 
 def test_what_is_too_long_is_counted(here: Path, tiny_lm: Path) -> None:
     check_counts_what_is_too_long(train_dpo, prepare_dpo(here, tiny_lm))
+
+
+def test_ties_are_counted_and_told(here: Path, tiny_lm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, counts = prepare_dpo(here, tiny_lm), {"train": 3, "valid": 0, "test": 2}
+    told = with_ties(config, counts)
+    metrics = train_dpo(config, ["optim.epochs=1"]).metrics
+    assert {split: metrics[f"num_{split}_ties"] for split in counts} == counts
+    assert metrics["num_train"] == 26
+    assert [line for line in capsys.readouterr().err.splitlines() if "that tie" in line] == told
 
 
 def test_a_prompt_in_two_splits_stops_it(here: Path, tiny_lm: Path) -> None:

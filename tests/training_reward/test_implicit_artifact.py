@@ -26,7 +26,7 @@ from guerdon_training.policy.implicit_source import open_implicit_reward
 from guerdon_training.ppo.local_reward import open_local_reward
 from tests.training_policy.conftest import tiny_lm
 from tests.training_policy.gguf_package import build_gguf_package
-from tests.training_policy.runs import LORA, prepare_dpo
+from tests.training_policy.runs import LORA, prepare_dpo, with_ties
 from tests.training_policy.tiny_lm import pairs, write_jsonl
 from tests.training_ppo.served import running
 
@@ -121,6 +121,20 @@ def test_served_scores_are_the_trained_ones(artifact: Path) -> None:
 
 def _messages(conversation: Conversation) -> list[dict[str, str]]:
     return [{"role": m.role, "content": m.content} for m in conversation.prompt]
+
+
+def test_ties_are_counted_and_told(merged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(merged.parent / "artifact", tmp_path / "artifact")
+    config = tmp_path / "implicit.yaml"
+    shutil.copy(merged.parent / "implicit.yaml", config)
+    for split in ("held_valid", "held_test"):
+        shutil.copy(merged.parent / f"{split}.jsonl", tmp_path)
+    told = with_ties(config, {"held_valid": 3, "held_test": 2})
+    _train(tmp_path, "implicit", config)
+    assert [line for line in capsys.readouterr().err.splitlines() if "that tie" in line] == told
+    assert _manifest(tmp_path / "reward").metrics == _manifest(merged).metrics
+    card = (tmp_path / "reward/MODEL_CARD.md").read_text("utf-8")
+    assert "Ties, which prefer neither response, are left out: 3 of valid, 2 of test." in card
 
 
 def test_plain_transformers_gives_the_served_score(merged: Path, tiny_lm: Path) -> None:

@@ -28,7 +28,7 @@ from guerdon_training.reward_lm import reward_terms, train_reward_lm
 from guerdon_training.reward_lm_config import RewardLoss
 from tests.tiny import DECODERS, tiny
 from tests.training_policy.conftest import here, tiny_lm
-from tests.training_policy.runs import check_goes_on
+from tests.training_policy.runs import check_goes_on, with_ties
 from tests.training_policy.tiny_lm import build_lm
 from tests.training_reward.lm_runs import prepare, run
 
@@ -202,3 +202,13 @@ def test_a_run_in_half_precision_is_measured_as_it_is_served(
     loaded = _load(here / "artifact")  # its certificate replays the golden scores in fp32
     loaded.backend.close()
     assert loaded.certificate.passed
+
+
+def test_ties_are_counted_and_told(here: Path, tiny_lm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, counts = prepare(here, tiny_lm), {"train": 3, "valid": 1, "test": 0}
+    told = with_ties(config, counts)
+    training = train_reward_lm(config, ["optim.epochs=1"]).metrics["training"]
+    assert {split: training[f"num_{split}_ties"] for split in counts} == counts
+    assert [line for line in capsys.readouterr().err.splitlines() if "that tie" in line] == told
+    card = (here / "artifact/MODEL_CARD.md").read_text("utf-8")
+    assert "Ties, which prefer neither response, are left out: 3 of train, 1 of valid." in card

@@ -77,6 +77,17 @@ one prompt are not independent. *Length correlation* is Spearman's, between diff
 length. What is missing to 100 % may be disagreement among people as well as mistakes of the model."""
 
 
+def ties_left_out(counts: Mapping[str, Any]) -> str:
+    """A sentence about pairs that prefer neither response, or none.
+
+    Args:
+        counts: ``num_SPLIT_ties``, which the metrics of older runs, and of demonstrations, lack.
+    """
+    found = {split: counts.get(f"num_{split}_ties", 0) for split in ("train", "valid", "test")}
+    told = ", ".join(f"{num} of {split}" for split, num in found.items() if num)
+    return f" Ties, which prefer neither response, are left out: {told}." if told else ""
+
+
 def _summary(config: RewardConfig, config_file: str) -> str:
     heads = " and ".join(f"`{h.name}`" for h in config.heads)
     kind = "heads" if config.heads[1:] else "head"

@@ -6,7 +6,7 @@ tie; it is read as all its pairs.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -103,6 +103,23 @@ def without_ties(path: Path, pairs: Sequence[PreferencePair]) -> tuple[Preferenc
     if not kept:
         raise InvalidInput(f"{path}: every record ties; give a file with preference pairs", param="data")
     return kept
+
+
+def read_decided(file: str, say: Callable[[str], object]) -> tuple[tuple[PreferencePair, ...], int]:
+    """Pairs of a file that prefer a response, and the number of those that tie.
+
+    Args:
+        say: is told of the ties, where there are some.
+
+    Raises:
+        InvalidInput: see `read_pairs`.
+    """
+    pairs = read_pairs(Path(file), ties=True)
+    kept = without_ties(Path(file), pairs)
+    num_ties = len(pairs) - len(kept)
+    if num_ties:
+        say(f"{file}: left out {num_ties} pairs that tie: they prefer neither response")
+    return kept, num_ties
 
 
 def file_sha256(path: Path) -> str:

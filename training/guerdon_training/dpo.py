@@ -34,12 +34,13 @@ from guerdon_training.policy.pairs import (
     num_targets,
     pair_batch,
     pair_logprobs,
-    read_split,
+    read_splits,
 )
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import Recipe, begin, num_too_long, publish, whole_model
 from guerdon_training.policy.reference import as_reference, reference_digest, stored_reference
 from guerdon_training.splits import check_splits
+from guerdon_training.standard_error import said_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     optim = config.optim
 
     # 1. Data: both responses of a pair as token ids, after the same prompt tokens.
-    records = {split: read_split(config, split) for split in config.data.splits}
+    records, num_ties = read_splits(config, said_by(recipe.accelerator))
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     pairs = {split: encode_split(recipe, split, found) for split, found in records.items()}
     prompts = held_out_prompts(recipe, records["test"], config.drift)
@@ -128,6 +129,7 @@ def train_dpo(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
         "epoch": progress.best_epoch,
         "num_train": len(pairs["train"]),
         **num_too_long(records, pairs),
+        **num_ties,
         **{split: evaluate(model, split) for split in ("valid", "test")},
     }
     accuracy = wilson(metrics["test"]["accuracy"] * len(pairs["test"]), len(pairs["test"]))

@@ -6,17 +6,14 @@ differences, whose one optimum takes Newton's method a few steps.
 """
 
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head, Manifest, Profile
@@ -25,7 +22,7 @@ from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import MANIFEST, remove_exports, seal
 from guerdon_training.config import BaseConfig, DataConfig, HeadConfig
 from guerdon_training.config_file import config_yaml, read_config
-from guerdon_training.data import PreferencePair, file_sha256
+from guerdon_training.data import PreferencePair, file_sha256, read_decided
 from guerdon_training.directions import OF_PROFILES
 from guerdon_training.distributed import check_alone
 from guerdon_training.environment import environment
@@ -42,13 +39,12 @@ from guerdon_training.pooled import Pooled
 from guerdon_training.ppo.local_reward import open_local_reward
 from guerdon_training.problems import refuse_first
 from guerdon_training.report.interval_text import interval_text
-from guerdon_training.reward_pairs import with_preference
 from guerdon_training.splits import check_splits
+from guerdon_training.standard_error import say
 from guerdon_training.tagging import Tagged
 from guerdon_training.usable import check_calibration, check_usable
 
 Floats = NDArray[np.float64]
-_say = partial(tqdm.write, file=sys.stderr)
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
@@ -165,7 +161,7 @@ def _check_artifact(config: HeadModeConfig, manifest: Manifest) -> None:
 
 def _read_pairs(config: HeadModeConfig) -> dict[str, tuple[PreferencePair, ...]]:
     files, heads = asdict(config.data), [HeadConfig(config.attribute, ())]
-    pairs = {split: with_preference(file, _say, ties=False) for split, file in files.items()}
+    pairs = {split: read_decided(file, say)[0] for split, file in files.items()}
     for split, found in pairs.items():
         check_usable([Tagged(pair, 0) for pair in found], heads, files[split])
     check_calibration(pairs["valid"], files["valid"])

@@ -21,7 +21,7 @@ from guerdon_service.core.statistics.calibration_fit import check_prompts, fit_n
 from guerdon_service.core.whole_file import whole_folder
 from guerdon_training.artifact import seal
 from guerdon_training.config_file import config_yaml, read_config
-from guerdon_training.data import file_sha256, read_pairs
+from guerdon_training.data import PreferencePair, file_sha256, read_decided
 from guerdon_training.distributed import check_alone
 from guerdon_training.environment import environment
 from guerdon_training.evaluate import Judged, measure
@@ -34,6 +34,7 @@ from guerdon_training.policy.implicit_source import ImplicitSource, open_implici
 from guerdon_training.policy.select import select
 from guerdon_training.problems import refuse_first
 from guerdon_training.splits import check_splits
+from guerdon_training.standard_error import say
 
 WEIGHTS = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
 
@@ -88,7 +89,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     _check(config, source)
 
     # 1. The scores of held-out pairs.
-    pairs = {split: _pairs(config, file) for split, file in config.data.files.items()}
+    pairs, num_ties = _read_pairs(config)
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in pairs[split]) for split in pairs})
     judged = {split: judge(source, found) for split, found in pairs.items()}
 
@@ -120,7 +121,7 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     with whole_folder(folder):
         (folder / "config.yaml").write_text(config_yaml(config), "utf-8")
         (folder / "golden.jsonl").write_text(golden, "utf-8")
-        (folder / "MODEL_CARD.md").write_text(render_card(manifest), "utf-8")
+        (folder / "MODEL_CARD.md").write_text(render_card(manifest, num_ties), "utf-8")
         source.tokenizer.save_pretrained(folder)
         _copy_weights(Path(config.policy), folder, source)
         if manifest.base is None:
@@ -151,8 +152,15 @@ def _check(config: ImplicitConfig, source: ImplicitSource) -> None:
     refuse_first(problems)
 
 
-def _pairs(config: ImplicitConfig, file: str) -> list[Any]:
-    return select(read_pairs(Path(file)), config.data.sources, config.data.max_pairs, config.seed, file)
+def _read_pairs(config: ImplicitConfig) -> tuple[dict[str, list[PreferencePair]], dict[str, int]]:
+    """By split, those that the config asks for; and ``num_SPLIT_ties``, the ties in its file."""
+    data = config.data
+    pairs: dict[str, list[PreferencePair]] = {}
+    num_ties: dict[str, int] = {}
+    for split, file in data.files.items():
+        found, num_ties[f"num_{split}_ties"] = read_decided(file, say)
+        pairs[split] = select(found, data.sources, data.max_pairs, config.seed, file)
+    return pairs, num_ties
 
 
 def _scores(judged: Sequence[Judged], file: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -7,17 +7,13 @@ writes.
 
 import hashlib
 import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import peft
 import torch
-from accelerate import Accelerator
-from tqdm import tqdm
 
 from guerdon_service.core.manifest import Manifest, PackageBase, Profile, from_json
 from guerdon_service.core.whole_file import whole_folder
@@ -55,6 +51,7 @@ from guerdon_training.reward_pairs import crossed_sources, served_by_default, ta
 from guerdon_training.reward_runs import fit_run, model_of_runs
 from guerdon_training.rows import build_rows
 from guerdon_training.run_identity import run_identity
+from guerdon_training.standard_error import said_by
 from guerdon_training.usable import check_calibration, check_fits
 
 
@@ -76,7 +73,7 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     names = [head.name for head in config.heads]
 
     # 1. Data: every pair is tagged with the head that it trains, and with what it says.
-    pairs = tagged_splits(config, _said_by(accelerator))
+    pairs = tagged_splits(config, said_by(accelerator))
 
     # 2. Model: frozen base, LoRA on the upper layers; fit, keep the epoch with the lowest log loss on valid.
     base, pooling = base_folder(config.base), check_pooling(config.pooling)
@@ -147,11 +144,6 @@ def train_reward(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
     shutil.rmtree(folder / RUN)
     accelerator.wait_for_everyone()
     return sealed
-
-
-def _said_by(accelerator: Accelerator) -> Callable[[str], object]:
-    """One process of several speaks."""
-    return partial(tqdm.write, file=sys.stderr) if accelerator.is_main_process else lambda line: None
 
 
 def _save_adapter(model: peft.PeftModel, folder: Path) -> None:

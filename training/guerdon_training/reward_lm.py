@@ -33,7 +33,7 @@ from guerdon_training.measure import (
 )
 from guerdon_training.policy.artifact import write_policy
 from guerdon_training.policy.fit import Job, Terms, fit
-from guerdon_training.policy.pairs import ExamplePair, read_split
+from guerdon_training.policy.pairs import ExamplePair, read_splits
 from guerdon_training.policy.plan import epoch_steps, num_steps, packed
 from guerdon_training.policy.recipe import begin, whole_model
 from guerdon_training.policy.reward_model import check_reward_base, load_reward_lm
@@ -54,6 +54,7 @@ from guerdon_training.reward_lm_config import (
 )
 from guerdon_training.reward_lm_measure import score_alone, score_split
 from guerdon_training.splits import check_splits
+from guerdon_training.standard_error import said_by
 from guerdon_training.usable import check_calibration
 
 
@@ -76,7 +77,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
 
     # 1. Data: both conversations of a pair as the tokens that the service will read.
     encode = service_encoder(served_form(config), recipe.tokenizer)
-    records = {split: read_split(config, split) for split in config.data.splits}
+    records, num_ties = read_splits(config, said_by(recipe.accelerator))
     check_splits(config.data.files, {split: ((p.id, p.prompt) for p in records[split]) for split in records})
     encoded = {split: [encode_pair(encode, pair) for pair in found] for split, found in records.items()}
     train, valid, _ = (fitting(config, found, split) for split, found in encoded.items())
@@ -129,6 +130,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
         "epoch": progress.best_epoch,
         "num_train": len(train),
         "num_train_too_long": len(records["train"]) - len(train),
+        **num_ties,
     }
 
     # 5. Write the artifact: golden scores, card, whole weights; the manifest's digest seals it.

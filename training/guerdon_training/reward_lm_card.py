@@ -1,7 +1,7 @@
 """The model card of a reward model on a language model, written from measured figures only."""
 
 from guerdon_service.core.manifest import Manifest
-from guerdon_training.card import facts, measured
+from guerdon_training.card import facts, measured, ties_left_out
 from guerdon_training.reward_lm_config import RewardLmConfig
 
 
@@ -33,5 +33,5 @@ def _training(config: RewardLmConfig, config_file: str, manifest: Manifest) -> s
         f"Bradley-Terry loss, {trained}, {training['num_train']} pairs, learning rate "
         f"{optim.learning_rate:g}, {optim.examples_per_step} pairs a step, assumed flip rate "
         f"{config.loss.flip_rate:g}; epoch {training['epoch']} of {optim.epochs} is kept, by the log loss on "
-        "valid."
+        f"valid.{ties_left_out(training)}"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from guerdon_training.config import RewardConfig, SourceConfig
 from guerdon_training.crossed import crossed_pairs
-from guerdon_training.data import PreferencePair, read_pairs, without_ties
+from guerdon_training.data import PreferencePair, read_decided, read_pairs
 from guerdon_training.flip_rates import read_flip_rates
 from guerdon_training.splits import check_splits
 from guerdon_training.tagging import Tagged, tag
@@ -27,7 +27,9 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
     """
     files = asdict(config.data)
     train, valid, test = (
-        with_preference(file, say, ties=config.objective.uses_ties and split == "train")
+        read_pairs(Path(file), ties=True)
+        if config.objective.uses_ties and split == "train"
+        else read_decided(file, say)[0]
         for split, file in files.items()
     )
     crossed = [
@@ -45,19 +47,6 @@ def tagged_splits(config: RewardConfig, say: Callable[[str], object]) -> dict[st
         check_usable(tagged[split], config.heads, files[split])
     check_splits(files, {split: ((t.pair.id, t.pair.prompt) for t in own) for split, own in tagged.items()})
     return tagged
-
-
-def with_preference(file: str, say: Callable[[str], object], *, ties: bool) -> tuple[PreferencePair, ...]:
-    """As `read_pairs`.
-
-    Args:
-        say: is told how many ties are left out, where some are.
-    """
-    pairs = read_pairs(Path(file), ties=True)
-    kept = pairs if ties else without_ties(Path(file), pairs)
-    if num_ties := len(pairs) - len(kept):
-        say(f"{file}: left out {num_ties} pairs that tie: they prefer neither response")
-    return kept
 
 
 def crossed_sources(config: RewardConfig) -> list[tuple[int, SourceConfig]]:

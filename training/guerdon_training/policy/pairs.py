@@ -1,14 +1,13 @@
 """Comparisons from files, as token ids, as packed rows and as log-probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.data import PreferencePair, read_decided
 from guerdon_training.policy.config import PolicyConfig
 from guerdon_training.policy.encode import Example, encode_examples
 from guerdon_training.policy.logprobs import example_logprobs
@@ -47,16 +46,24 @@ class PairBatch:
         return len(self.reference)
 
 
-def read_split(config: PolicyConfig, split: str) -> list[PreferencePair]:
-    """Pairs of one file, those that the config asks for.
+def read_splits(
+    config: PolicyConfig, say: Callable[[str], object]
+) -> tuple[dict[str, list[PreferencePair]], Mapping[str, int]]:
+    """Pairs of each split, those that the config asks for, and ``num_SPLIT_ties``: the ties in its file.
+
+    Args:
+        say: is told of the ties of each file.
 
     Raises:
-        InvalidInput: the file, or a line, cannot be used.
+        InvalidInput: a file, or a line, cannot be used.
     """
-    file, limit = config.data.splits[split]
-    kept = select(read_pairs(Path(file)), config.data.sources, limit, config.seed, file)
-    check_classes(kept, file)
-    return kept
+    kept: dict[str, list[PreferencePair]] = {}
+    num_ties: dict[str, int] = {}
+    for split, (file, limit) in config.data.splits.items():
+        pairs, num_ties[f"num_{split}_ties"] = read_decided(file, say)
+        kept[split] = select(pairs, config.data.sources, limit, config.seed, file)
+        check_classes(kept[split], file)
+    return kept, num_ties
 
 
 def encode_pairs(

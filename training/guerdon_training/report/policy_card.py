@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon_service.core.manifest import Manifest
-from guerdon_training.card import limits_section
+from guerdon_training.card import limits_section, ties_left_out
 from guerdon_training.report.table import Table, interval
 
 Figures = Mapping[str, Any]
@@ -117,7 +117,7 @@ def _training(method: str, manifest: Manifest, log: Sequence[Figures]) -> str:
     kept = f"{metrics['num_train']} records; epoch {metrics['epoch']} is kept, by the loss on valid."
     ordered = metrics.get("test_accuracy_interval")
     as_people = f"\n\nTest pairs that it orders as people did: {interval(ordered)}." if ordered else ""
-    return f"{kept}{left_out(metrics)}\n\n{table}{as_people}"
+    return f"{kept}{left_out(metrics)}{ties_left_out(metrics)}\n\n{table}{as_people}"
 
 
 def left_out(metrics: Figures) -> str:
