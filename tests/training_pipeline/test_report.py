@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
@@ -13,19 +13,23 @@ import pytest
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.manifest import Head, Manifest, Norm, Profile
+from guerdon_training.card import ties_left_out
 from guerdon_training.config import HeadConfig, SourceConfig
-from guerdon_training.data import PreferencePair
+from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.measure import accuracies, by_attribute, read_scores
 from guerdon_training.pipeline.cards import noise_ceilings
 from guerdon_training.report.measured import Measured, read_measured, write_measured
 from guerdon_training.report.pipeline_report import verdict
 from guerdon_training.report.plots import Series, line_plot
 from guerdon_training.report.policy_card import compared, left_out, policy_card
 from guerdon_training.report.reward_quality import measure_reward
+from guerdon_training.report.reward_tables import accuracy_table
 from guerdon_training.report.robustness import measure_robustness
 from guerdon_training.report.slices import measure_slices
 from guerdon_training.report.table import Table
 from guerdon_training.report.training_curves import over_optimisation
 from guerdon_training.report.transforms import REFUSAL, TRANSFORMS
+from guerdon_training.tagging import tag
 
 HEADS = (HeadConfig("quality", (SourceConfig("votes", "our own"), SourceConfig("crowd", "our own"))),)
 
@@ -146,6 +150,37 @@ def test_quality_is_that_of_the_stored_scores(tmp_path: Path) -> None:
     assert quality.calibration.brier.value == pytest.approx(7 / 64)
 
 
+def test_refused_pairs_count_as_in_the_recipe(tmp_path: Path) -> None:
+    """One half of each subset's pairs, though no calibration nor correlation with length knows them."""
+    manifest, test = _artifact(tmp_path, 80)
+    before = measure_reward(tmp_path, manifest, HEADS, test, {})
+    for i in range(80, 120):  # every other one of crowd, all of which were right
+        prompt = [{"role": "user", "content": f"prompt {i}"}]
+        pair = {"id": str(i), "prompt": prompt, "chosen": "x", "rejected": "yes", "source": "crowd"}
+        scores = {"split": "test", "id": str(i), "head": 0, "raw": None}
+        for path, line in ((test, pair), (tmp_path / "scores.jsonl", scores)):
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+    quality = measure_reward(tmp_path, manifest, HEADS, test, {})
+    found = {a.name: a for a in quality.accuracies}
+    tagged = tag(read_pairs(test), HEADS, trained=False)
+    stored = by_attribute(read_scores(tmp_path / "scores.jsonl", "test", tagged), manifest.heads)
+    of_recipe = accuracies(stored, ["quality"])["quality"]
+    for name, subset in (("pooled", found["all"]), ("votes", found["votes"]), ("crowd", found["crowd"])):
+        expected = of_recipe[name]
+        assert (subset.num_pairs, subset.num_refused) == (expected["num_pairs"], expected["num_refused"])
+        assert asdict(subset.accuracy) == expected["accuracy"]
+        assert (subset.longer, subset.shorter) == (expected["longer"]["value"], expected["shorter"]["value"])
+    assert (found["crowd"].num_refused, found["crowd"].accuracy.value) == (40, 0.75)
+    assert quality.calibration == before.calibration
+    assert (
+        quality.length_correlation
+        == before.length_correlation
+        == {"quality": of_recipe["pooled"]["length_correlation"]}
+    )
+    assert accuracy_table(quality).rows[0][-1] == "40"
+
+
 def test_a_profile_is_judged_on_the_pairs_that_it_is_meant_for(tmp_path: Path) -> None:
     """Pairs of an attribute that it does not weigh, all of which it orders wrongly, change nothing of it."""
     manifest, test = _artifact(tmp_path, 80)
@@ -232,6 +267,9 @@ def test_a_card_says_what_was_too_long() -> None:
     counted = {"num_train_too_long": 3, "num_valid_too_long": 0, "num_test_too_long": 1}
     assert left_out(counted) == " Too long for `max_tokens`, and left out: 3 of train, 1 of test."
     assert left_out({"num_train_too_long": 0}) == left_out({}) == ""
+    ties = {"num_train_ties": 0, "num_valid_ties": 2, "num_test_ties": 1}
+    said = " Ties, which prefer neither response, are left out: 2 of valid, 1 of test."
+    assert (ties_left_out(ties), ties_left_out(counted)) == (said, "")
 
 
 def test_points_are_drawn_where_they_belong() -> None:

@@ -16,7 +16,7 @@ from guerdon_training.report.directions_table import DIRECTIONS, directions_tabl
 from guerdon_training.report.measured import Measured, read_measured
 from guerdon_training.report.page import Section, bullets, page, paragraph, plots, subtitle
 from guerdon_training.report.policy_card import NOT_TESTED, compared, comparison_table
-from guerdon_training.report.reward_card import GROUPS, ROBUSTNESS
+from guerdon_training.report.reward_card import GROUPS, ROBUSTNESS, SUBSETS
 from guerdon_training.report.reward_tables import NOT_TESTED as REWARD_NOT_TESTED
 from guerdon_training.report.reward_tables import (
     accuracy_table,
@@ -144,6 +144,7 @@ def _reward(name: str, title: str, outcome: Outcome) -> Section:
     found = outcome.measured[name]
     blocks = [
         accuracy_table(found.quality).html(),
+        paragraph(SUBSETS),
         subtitle("Calibration"),
         calibration_table(found.quality).html(),
         plots([reliability_plot(found.quality)]),

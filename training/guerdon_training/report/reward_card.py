@@ -22,7 +22,7 @@ def reward_card(
     parts = [
         "## Accuracy by subset, on test pairs",
         accuracy_table(quality).markdown(),
-        "*Of ceiling*: accuracy over the best that the annotators' disagreement allows, where several voted.",
+        SUBSETS,
         "## Calibration, on test pairs",
         calibration_table(quality).markdown(),
         reliability_table(quality).markdown(),
@@ -37,6 +37,10 @@ def reward_card(
     ]
     return "\n\n".join(parts) + "\n"
 
+
+SUBSETS = """\
+A tie, or a pair with a response too long for the model, counts one half; *refused* counts the latter. *Of
+ceiling*: accuracy over the best that the annotators' disagreement allows, where several voted."""
 
 ROBUSTNESS = """\
 Each transform is applied to the rejected response of test pairs. *Change* is in units of the reward, whose

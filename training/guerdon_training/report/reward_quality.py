@@ -12,12 +12,11 @@ from guerdon_service.core.combine import combine
 from guerdon_service.core.manifest import Manifest
 from guerdon_service.core.result import Score
 from guerdon_service.core.statistics.calibration_error import CalibrationError, calibration_error
-from guerdon_service.core.statistics.correlation import spearman
 from guerdon_service.core.statistics.interval import Interval
-from guerdon_service.core.statistics.rates import wilson
 from guerdon_training.card import NO_SOURCE
 from guerdon_training.config import HeadConfig
 from guerdon_training.data import PreferencePair, read_pairs
+from guerdon_training.evaluate import Accuracy, Judged, measure
 from guerdon_training.tagging import tag
 
 MIN_SUBSET = 20
@@ -26,7 +25,9 @@ MIN_SUBSET = 20
 
 @dataclass(frozen=True, slots=True)
 class SubsetAccuracy:
-    """Accuracy of one attribute on one subset, beside what needs no model. A tie counts one half.
+    """Accuracy of one attribute on one subset, beside what needs no model.
+
+    A tie, or a refused pair, counts one half, as in `evaluate.Accuracy`.
 
     name: ``source`` or ``source / subset``. ceiling: the best that the votes' noise allows; None unknown.
     longer, shorter: accuracy of preferring by characters alone. Guessing is right half of the time.
@@ -39,6 +40,7 @@ class SubsetAccuracy:
     longer: float
     shorter: float
     ceiling: float | None
+    num_refused: int = 0  # files from before 2026-11-27 lack it: they left these pairs out
 
     @property
     def share_of_ceiling(self) -> float | None:
@@ -61,18 +63,12 @@ class RewardQuality:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _Scored:
+    """A pair and the scores of its two responses; None where the model refused it."""
+
     pair: PreferencePair
     attribute: str
-    chosen: Score
-    rejected: Score
-
-    @property
-    def length_difference(self) -> float:
-        return float(len(self.pair.chosen) - len(self.pair.rejected))
-
-    def margin(self, attribute: str) -> float:
-        return self.chosen.attributes[attribute] - self.rejected.attributes[attribute]
+    scores: tuple[Score, Score] | None
 
 
 def measure_reward(
@@ -87,65 +83,73 @@ def measure_reward(
     Args:
         ceilings: best possible accuracy by source, from the audit of the votes.
     """
-    judged = _read(folder, manifest, heads, test)
+    scored = _read(folder, manifest, heads, test)
     found: list[SubsetAccuracy] = []
     for head in heads:
-        own = [j for j in judged if j.attribute == head.name]
+        own = [s for s in scored if s.attribute == head.name]
         found.append(_accuracy(head.name, "all", own, None))
-        for source in dict.fromkeys(j.pair.source for j in own):
-            of_source = [j for j in own if j.pair.source == source]
+        for source in dict.fromkeys(s.pair.source for s in own):
+            of_source = [s for s in own if s.pair.source == source]
             found.append(_accuracy(head.name, source or NO_SOURCE, of_source, ceilings.get(source)))
-            subsets = dict.fromkeys(j.pair.subset for j in of_source)
-            parts = {s: [j for j in of_source if j.pair.subset == s] for s in subsets}
+            subsets = dict.fromkeys(s.pair.subset for s in of_source)
+            parts = {name: [s for s in of_source if s.pair.subset == name] for name in subsets}
             found += [
-                _accuracy(head.name, f"{source or NO_SOURCE} / {s}", part, None)
-                for s, part in parts.items()
-                if s and len(parts) > 1 and len(part) >= MIN_SUBSET
+                _accuracy(head.name, f"{source or NO_SOURCE} / {name}", part, None)
+                for name, part in parts.items()
+                if name and len(parts) > 1 and len(part) >= MIN_SUBSET
             ]
-    name, profile = manifest.profile(None)
-    meant = [j for j in judged if profile.weights.get(j.attribute, 0.0) != 0.0] or judged
-    margins = [j.chosen.reward - j.rejected.reward for j in meant]
-    chances = [probability(m, 0.0, manifest.calibration)[0] for m in margins]
     return RewardQuality(
-        name,
+        manifest.profile(None)[0],
         tuple(found),
-        calibration_error(chances, [1.0] * len(meant), [j.pair.cluster for j in meant]),
-        {head.name: _length_correlation(judged, head.name) for head in heads},
+        _calibration(scored, manifest),
+        {
+            h.name: _measured(h.name, [s for s in scored if s.attribute == h.name]).length_correlation
+            for h in heads
+        },
     )
 
 
-def _read(folder: Path, manifest: Manifest, heads: Sequence[HeadConfig], test: Path) -> list[_Judged]:
-    """Pairs that were scored; what the model refused is left out."""
+def _read(folder: Path, manifest: Manifest, heads: Sequence[HeadConfig], test: Path) -> list[_Scored]:
     lines = map(json.loads, (folder / "scores.jsonl").read_text("utf-8").splitlines())
-    raw = {(x["id"], x["head"]): x["raw"] for x in lines if x["split"] == "test" and x["raw"] is not None}
+    raw = {(x["id"], x["head"]): x["raw"] for x in lines if x["split"] == "test"}
     profile = manifest.profile(None)[1]
 
     def scored(values: Sequence[float]) -> Score:
         row = np.array(values, np.float32)
         return combine(row, manifest, profile, tokens=0, truncated=False, cached=False)
 
+    def scores(sides: Sequence[Sequence[float]] | None) -> tuple[Score, Score] | None:
+        return None if sides is None else (scored(sides[0]), scored(sides[1]))
+
     return [
-        _Judged(t.pair, heads[t.head].name, *map(scored, raw[t.pair.id, t.head]))
+        _Scored(t.pair, heads[t.head].name, scores(raw[t.pair.id, t.head]))
         for t in tag(read_pairs(test), heads, trained=False)
         if (t.pair.id, t.head) in raw
     ]
 
 
-def _accuracy(attribute: str, name: str, judged: Sequence[_Judged], ceiling: float | None) -> SubsetAccuracy:
-    longer = _win_rate([j.length_difference for j in judged])
-    right = _win_rate([j.margin(attribute) for j in judged])
-    n = len(judged)
-    return SubsetAccuracy(attribute, name, n, wilson(right * n, n), longer, 1.0 - longer, ceiling)
+def _calibration(scored: Sequence[_Scored], manifest: Manifest) -> CalibrationError:
+    """Of the default profile, on the scored pairs that it is meant for; on all where it weighs none."""
+    weights = manifest.profile(None)[1].weights
+    known = [(s.attribute, s.pair.cluster, *s.scores) for s in scored if s.scores is not None]
+    meant = [k for k in known if weights.get(k[0], 0.0) != 0.0] or known
+    margins = [chosen.reward - rejected.reward for _, _, chosen, rejected in meant]
+    chances = [probability(m, 0.0, manifest.calibration)[0] for m in margins]
+    return calibration_error(chances, [1.0] * len(meant), [cluster for _, cluster, _, _ in meant])
 
 
-def _win_rate(differences: Sequence[float]) -> float:
-    return float(np.mean((np.sign(differences) + 1.0) / 2.0))
+def _accuracy(attribute: str, name: str, scored: Sequence[_Scored], ceiling: float | None) -> SubsetAccuracy:
+    found = _measured(attribute, scored)
+    longer, shorter = found.longer.value, found.shorter.value
+    return SubsetAccuracy(
+        attribute, name, found.num_pairs, found.accuracy, longer, shorter, ceiling, found.num_refused
+    )
 
 
-def _length_correlation(judged: Sequence[_Judged], attribute: str) -> float:
-    """Each pair in both directions, so that the order within it is no signal."""
-    own = [j for j in judged if j.attribute == attribute]
-    margins = [j.margin(attribute) for j in own]
-    lengths = [j.length_difference for j in own]
-    both = [[*values, *(-v for v in values)] for values in (margins, lengths)]
-    return 0.0 if any(len(set(values)) == 1 for values in both) else spearman(*both)
+def _measured(attribute: str, scored: Sequence[_Scored]) -> Accuracy:
+    """What the recipe measures too, of the attribute in its normalised units."""
+
+    def of(scores: tuple[Score, Score]) -> tuple[float, float]:
+        return scores[0].attributes[attribute], scores[1].attributes[attribute]
+
+    return measure([Judged(s.pair, None if s.scores is None else of(s.scores)) for s in scored])

@@ -25,6 +25,7 @@ def accuracy_table(quality: RewardQuality) -> Table:
         "shorter wins",
         "random",
         "of ceiling",
+        "refused",
     )
     rows = [
         (
@@ -35,6 +36,7 @@ def accuracy_table(quality: RewardQuality) -> Table:
             f"{a.shorter:.3f}",
             "0.500",
             "no votes" if a.share_of_ceiling is None else f"{a.share_of_ceiling:.0%} of {a.ceiling:.3f}",
+            str(a.num_refused),
         )
         for a in quality.accuracies
     ]
