@@ -10,9 +10,17 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from guerdon_service.core.calibration import Z95, sigmoid
+from guerdon_service.core.calibration import sigmoid
 from guerdon_service.core.errors import InvalidInput
-from guerdon_service.core.statistics.arrays import Clusters, Floats, Ints, shares
+from guerdon_service.core.statistics.arrays import (
+    Clusters,
+    Floats,
+    Ints,
+    cluster_codes,
+    effective_clusters,
+    shares,
+)
+from guerdon_service.core.statistics.clustered import student95
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.logistic import fit_logistic
 
@@ -23,16 +31,18 @@ class BradleyTerry:
 
     Multiply by ``400 / log(10)`` for differences of Elo.
     covariance: float64 [K, K], cluster-robust.
+    df: effective number of clusters less one, for Student's t in place of the normal.
     """
 
     players: tuple[Hashable, ...]
     strengths: Floats
     covariance: Floats
+    df: float
 
     def strength(self, player: Hashable) -> Interval:
         """One strength, against the mean of all."""
         i = self.players.index(player)
-        value, half = float(self.strengths[i]), Z95 * sqrt(self.covariance[i, i])
+        value, half = float(self.strengths[i]), student95(self.df) * sqrt(self.covariance[i, i])
         return Interval(value, value - half, value + half)
 
     def win_rate(self, player: Hashable, opponent: Hashable) -> Interval:
@@ -40,7 +50,7 @@ class BradleyTerry:
         i, j = self.players.index(player), self.players.index(opponent)
         value = float(self.strengths[i] - self.strengths[j])
         variance = self.covariance[i, i] + self.covariance[j, j] - 2 * self.covariance[i, j]
-        half = Z95 * sqrt(max(0.0, variance))
+        half = student95(self.df) * sqrt(max(0.0, variance))
         return Interval(sigmoid(value), sigmoid(value - half), sigmoid(value + half))
 
 
@@ -72,9 +82,11 @@ def fit_bradley_terry(
     features = np.zeros((len(won), len(players)))
     rows = np.arange(len(won))
     features[rows, left], features[rows, right] = 1.0, -1.0
-    fit = fit_logistic(features[:, :-1], won, clusters=rows if clusters is None else clusters)
+    keys = rows if clusters is None else clusters
+    fit = fit_logistic(features[:, :-1], won, clusters=keys)
     centre = (np.eye(len(players)) - 1.0 / len(players))[:, :-1]
-    return BradleyTerry(players, centre @ fit.coefficients, centre @ fit.covariance @ centre.T)
+    df = effective_clusters(cluster_codes(keys, len(won))) - 1.0
+    return BradleyTerry(players, centre @ fit.coefficients, centre @ fit.covariance @ centre.T, df)
 
 
 def _check_connected(left: Ints, right: Ints, won: Floats, num: int) -> None:

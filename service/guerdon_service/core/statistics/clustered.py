@@ -34,6 +34,10 @@ def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
     one, and the error the items' standard deviation over the root of the number of clusters. Values that are
     all equal show no variance at all: their interval has no width, and says nothing of how rare others are.
 
+    Where three to five prompts hold four fifths of the items, or more, and each is of one kind, the interval
+    is too narrow: it holds the mean of normal values in 89 to 92 % of samples, of exponential ones in 81 to
+    84 %, of rates near 0.7 in 83 to 88 % (`clustered_rate` in 87 to 91 %) and near 0.95 in 54 to 64 %.
+
     Args:
         values: float64 [N]. Differences of two scorers on the same items make the comparison paired.
         clusters: N keys.

@@ -51,7 +51,11 @@ def _shares_of_bins(edges: Floats, values: Floats) -> Floats:
 
 
 def kolmogorov_smirnov(reference: ArrayLike, current: ArrayLike) -> KolmogorovSmirnov:
-    """Two-sample test with the limiting distribution's p-value; with ties it is conservative.
+    """Two-sample test with the limiting distribution's p-value, of independent values.
+
+    At a nominal 5 % it finds drift where there is none in 1 % of windows of 10 values, 2.5 % of 20 and 3 to
+    5 % from 50 on; with ties in fewer. Of values that come four alike, as those of one request can, it finds
+    some in 66 % of windows of a thousand.
 
     Args:
         reference: float64 [N]. current: float64 [M].
