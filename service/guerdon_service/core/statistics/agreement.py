@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guerdon_service.core.statistics.arrays import Floats, Ints
+from guerdon_service.core.statistics.arrays import Floats, Ints, cluster_sums
 from guerdon_service.core.statistics.bootstrap import percentile_interval
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.resample import item_weights
@@ -71,7 +71,7 @@ def _gathered(items: Ints, labels: Ints) -> tuple[_Units, Ints]:
     of_item = np.repeat(np.arange(len(alike)), [len(own) for own in alike])
     flat, times = np.array([label for own in alike for label in own]).T
     numbered, weights = np.unique(flat, return_inverse=True)[1], times.astype(np.float64)
-    units = _Units(numbered, weights, of_item, np.bincount(of_item, weights))
+    units = _Units(numbered, weights, of_item, cluster_sums(of_item, weights))
     return units, np.array(list(alike.values()))
 
 
@@ -99,7 +99,7 @@ def _alpha(weights: Floats, units: _Units, *, ordinal: bool) -> Floats:
 
 def _unequal(units: _Units) -> Floats:
     """Pairs of different labels on each item: [U]."""
-    return np.asarray(np.square(units.sizes) - np.bincount(units.items, np.square(units.times))) / 2
+    return (np.square(units.sizes) - cluster_sums(units.items, np.square(units.times))) / 2
 
 
 def _middle_ranks(totals: Floats) -> Floats:
