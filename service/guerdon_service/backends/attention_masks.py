@@ -66,7 +66,10 @@ class PackedMasks:
         return self._tiles
 
     def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:
-        """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen."""
+        """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen.
+
+        One row [1, keys] where all queries see the same.
+        """
         key = (like.dtype, sight, queries, keys)
         if key not in self._masks:
             self._masks[key] = _mask(like, sight, queries, keys)
@@ -91,12 +94,16 @@ class Sight:
 
 def _mask(like: Tensor, sight: Sight, queries: int, keys: int) -> Tensor | None:
     key = torch.arange(keys, device=like.device)
+    if not sight.causal and sight.window is None:
+        return None if keys == sight.seen else _additive(like, (key >= sight.seen)[None])
     distance = torch.arange(sight.first, sight.first + queries, device=like.device)[:, None] - key
     hidden = (key >= sight.seen).expand_as(distance)
     if sight.causal:
         hidden = hidden | (distance < 0)
     if sight.window is not None:
         hidden = hidden | (distance.abs() >= sight.window)
-    if not hidden.any():
-        return None
+    return _additive(like, hidden) if hidden.any() else None
+
+
+def _additive(like: Tensor, hidden: Tensor) -> Tensor:
     return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))

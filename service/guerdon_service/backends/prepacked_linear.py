@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends.steady_rows import LAYOUT_ROWS, Steady, is_unsteady, steady_rows
+from guerdon_service.backends.steady_rows import Steady, is_unsteady, steady_rows
 from guerdon_service.backends.threads import on_threads
 
 TYPICAL_ROWS = 1024
@@ -35,9 +35,8 @@ class PrepackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear, *, after: Activation = "none") -> None:
         super().__init__()
         weight = linear.weight.data
-        unsteady = is_unsteady(weight)
-        self._steady = steady_rows(*weight.shape, torch.get_num_threads()) if unsteady else None
-        layout_rows = LAYOUT_ROWS if unsteady else TYPICAL_ROWS
+        self._steady = steady_rows(*weight.shape, torch.get_num_threads()) if is_unsteady(weight) else None
+        layout_rows = self._steady.layout_rows if self._steady else TYPICAL_ROWS
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, layout_rows)
         self._bias = None if linear.bias is None else linear.bias.data
         self._after = _ATTRIBUTES[after]
@@ -52,9 +51,13 @@ class PrepackedLinear(nn.Module):
         return self._in_pieces(rows, self._steady)
 
     def _in_pieces(self, rows: Tensor, steady: Steady) -> Tensor:
-        if rows.shape[-2] <= steady.num_rows:
-            return self._product(rows)
-        return torch.cat([self._product(piece) for piece in rows.split(steady.num_rows, -2)], -2)
+        num_rows = rows.shape[-2]
+        pieces = steady.pieces(num_rows)
+        missing = sum(pieces) - num_rows
+        padded = nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+        products = [self._product(piece) for piece in padded.split(pieces, -2)]
+        product = torch.cat(products, -2) if len(products) > 1 else products[0]
+        return product[..., :num_rows, :]
 
     def _product(self, rows: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]

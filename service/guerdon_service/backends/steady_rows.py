@@ -1,9 +1,9 @@
-"""How a bf16 product on AMX is cut so that a row's bits depend on no other row.
+"""How a bf16 product on AMX is cut into pieces so that a row's bits depend on no other row.
 
-oneDNN adds up long rows in parts there, and the number of rows and of threads decides where a part ends
+oneDNN adds up long rows in parts there, and the numbers of rows and of threads decide where a part ends
 (`src/cpu/x64/matmul/amx_blocking_heuristics.cpp`, seen in 3.12): 6 of 24 scores of the default model changed
-with their batch. Up to some number of rows, which depends on the layer's shape, the parts are the same; what
-it is is tried out when a model is loaded.
+with their batch. Which numbers of rows give the same bits depends on the layer's shape and on the layout of
+its weight. It is tried out when a model is loaded, and products are put together from pieces of such sizes.
 """
 
 import functools
@@ -14,22 +14,49 @@ from torch import Tensor
 
 from guerdon_service.backends.threads import on_threads
 
-LAYOUT_ROWS = 1
-"""Rows that the weight's layout is chosen for. That of one row has blocks of 64 columns, and with it rows of
-1,024 inputs and fewer are always one part; with blocks of 32 (eight rows and more) they are not."""
+_LAYOUTS = (1024, 1)
+"""Rows that a weight's layout may be chosen for. That of 1,024 has blocks of 32 columns and is the faster in
+large pieces; that of one has blocks of 64, and any number of rows adds up 1,024 inputs in one part."""
 _SHORT = 480
-"""Inputs that are one part in any layout: 32 rows and 32 columns of so many fill a core's 48 KiB."""
+"""Inputs that are one part always: 32 rows and 32 columns of so many fill a core's 48 KiB."""
 _MULTIPLE = 8
 """Of rows, as `packed.ROW_MULTIPLE`."""
-_MOST = 512
+_SIZES = (*range(1024, 64, -128), *range(64, 0, -_MULTIPLE))
+_TYPICAL_ROWS = (300, 1000)
+_COST_OF_PIECE = 32
+"""In rows: two products of 32 take as long as one of 96."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """Up to `num_rows` rows at a time, in multiples of `_MULTIPLE`; `one_thread`: on no more than one."""
+    """What a layer's products are put together from.
 
-    num_rows: int
+    layout_rows: what the weight's layout is chosen for.
+    sizes: of pieces, largest first.
+    one_thread: on more, bits would differ.
+    """
+
+    layout_rows: int
+    sizes: tuple[int, ...]
     one_thread: bool
+
+    def pieces(self, num_rows: int) -> tuple[int, ...]:
+        """Sizes that hold `num_rows` rows; the last may hold more."""
+        return _pieces(self.sizes, num_rows)
+
+
+@functools.cache
+def _pieces(sizes: tuple[int, ...], num_rows: int) -> tuple[int, ...]:
+    holding = min((size for size in sizes if size >= num_rows), default=None)
+    largest = max((size for size in sizes if size <= num_rows), default=None)
+    if largest is None or largest == num_rows:
+        return (holding or sizes[-1],)
+    apart = (largest, *_pieces(sizes, num_rows - largest))
+    return (holding,) if holding is not None and _cost((holding,)) <= _cost(apart) else apart
+
+
+def _cost(pieces: tuple[int, ...]) -> int:
+    return sum(pieces) + _COST_OF_PIECE * len(pieces)
 
 
 def is_unsteady(weight: Tensor) -> bool:
@@ -40,35 +67,39 @@ def is_unsteady(weight: Tensor) -> bool:
 
 @functools.cache
 def steady_rows(num_outputs: int, num_inputs: int, num_threads: int) -> Steady:
-    """What holds of a weight [num_outputs, num_inputs] laid out for `LAYOUT_ROWS`.
+    """What holds of a weight [num_outputs, num_inputs].
 
     Forwards run on one thread, on half of `num_threads` or on all.
     """
+    layouts = [_steady_in(layout, num_outputs, num_inputs, num_threads) for layout in _LAYOUTS]
+    return min(layouts, key=lambda steady: sum(_cost(steady.pieces(n)) / n for n in _TYPICAL_ROWS))
+
+
+def _steady_in(layout_rows: int, num_outputs: int, num_inputs: int, num_threads: int) -> Steady:
     weight, rows = _telling(num_outputs, num_inputs)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, LAYOUT_ROWS)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, layout_rows)
     with on_threads(1):
-        expected = _product(rows[:_MULTIPLE], packed)
-    alone = _steady_on(1, rows, packed, expected)
-    others = [_steady_on(n, rows, packed, expected) for n in {-(-num_threads // 2), num_threads} - {1}]
-    shared = min([alone, *others])
-    one_thread = shared < min(alone, _MULTIPLE * 4)
-    return Steady(alone if one_thread else shared, one_thread)
+        expected = _product(rows, packed)
+        alone = [size for size in _SIZES if _gives(expected, rows, packed, size)]
+    shared = alone
+    for threads in {-(-num_threads // 2), num_threads} - {1}:
+        with on_threads(threads):
+            shared = [size for size in shared if _gives(expected, rows, packed, size)]
+    one_thread = _MULTIPLE not in shared
+    return Steady(layout_rows, tuple(alone if one_thread else shared), one_thread)
 
 
-def _steady_on(num_threads: int, rows: Tensor, packed: Tensor, expected: Tensor) -> int:
-    """The most rows up to which the first ones are as expected."""
-    with on_threads(num_threads):
-        for size in range(_MULTIPLE, len(rows) + 1, _MULTIPLE):
-            if not torch.equal(_product(rows[:size], packed)[:_MULTIPLE], expected):
-                return size - _MULTIPLE
-    return len(rows)
+def _gives(expected: Tensor, rows: Tensor, packed: Tensor, size: int) -> bool:
+    """Whether `size` rows, the same few again and again, come out as expected everywhere."""
+    times = size // _MULTIPLE
+    return torch.equal(_product(rows.repeat(times, 1), packed), expected.repeat(times, 1))
 
 
 def _telling(num_outputs: int, num_inputs: int) -> tuple[Tensor, Tensor]:
-    """A weight and rows whose second half takes away what the first adds: what is left are the roundings."""
+    """A weight, and eight rows whose second half takes away what the first adds: roundings are left."""
     half = num_inputs // 2
     made = torch.Generator().manual_seed(0)
-    weight, rows = (torch.randn(n, num_inputs, generator=made).bfloat16() for n in (num_outputs, _MOST))
+    weight, rows = (torch.randn(n, num_inputs, generator=made).bfloat16() for n in (num_outputs, _MULTIPLE))
     weight[:, half : 2 * half] = -weight[:, :half]
     rows[:, half : 2 * half] = rows[:, :half]
     return weight, rows
