@@ -5,9 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from guerdon_service.core.calibration import Z95
-from guerdon_service.core.statistics.arrays import Clusters, Floats, floats, shares
-from guerdon_service.core.statistics.clustered import clustered_rate
+from guerdon_service.core.statistics.arrays import (
+    Clusters,
+    Floats,
+    cluster_codes,
+    effective_clusters,
+    floats,
+    shares,
+)
+from guerdon_service.core.statistics.clustered import clustered_rate, student95
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.logistic import fit_logistic, logistic
 
@@ -37,7 +43,8 @@ def length_controlled_win_rate(
     """Fit ``logit P(win) = strength + length * tanh(x) + slope * difficulty``, predict with ``length = 0``.
 
     x is the difference in length over its standard deviation. The intervals are cluster-robust; that of the
-    controlled rate is the delta method on its logit. Where every comparison is won (or lost) there is nothing
+    controlled rate is the delta method on its logit, with Student's t of the effective number of clusters
+    less one. Where every comparison is won (or lost) there is nothing
     to control for: the raw rate is given.
 
     Args:
@@ -61,15 +68,17 @@ def length_controlled_win_rate(
     penalty = RIDGE * (np.arange(len(columns)) > 0)
     fit = fit_logistic(features, wins, l2=penalty, clusters=clusters)
     features[:, 1] = 0.0
-    win_rate = _mean_probability(features, fit.coefficients, fit.covariance)
+    t = student95(effective_clusters(cluster_codes(clusters, len(wins))) - 1.0)
+    win_rate = _mean_probability(features, fit.coefficients, fit.covariance, t)
     return LengthControlled(raw, win_rate, float(fit.coefficients[1]))
 
 
-def _mean_probability(features: Floats, coefficients: Floats, covariance: Floats) -> Interval:
+def _mean_probability(features: Floats, coefficients: Floats, covariance: Floats, t: float) -> Interval:
+    """With `t` standard errors to each side."""
     p = logistic(features @ coefficients)
     mean = float(p.mean())
     gradient = (features * (p * (1.0 - p))[:, None]).mean(axis=0) / (mean * (1.0 - mean))
-    half = Z95 * float(np.sqrt(gradient @ covariance @ gradient))
+    half = t * float(np.sqrt(gradient @ covariance @ gradient))
     logit = np.log(mean) - np.log1p(-mean)
     low, high = logistic(np.array([logit - half, logit + half]))
     return Interval(mean, float(low), float(high))
