@@ -115,3 +115,16 @@ def test_what_asks_for_no_scores_is_always_read_and_buys_none(scope: Scope | Non
             reading.check("a", scope)
             reading.answered("a", scope)
         assert _num_read(reading, "a", 50) == 1
+
+
+def test_who_waits_for_answers_is_read_after_a_second_without_any() -> None:
+    """64 callers of a service that stood still, or made its kernels first."""
+    clock = _Clock()
+    reading = Reading(clock)
+    assert _num_read(reading, "a", 64) == 64
+    for _ in range(3):
+        _second(reading, clock, 0.8)
+        reading.check("probe", Scope.SCORE)
+    for _ in range(64):
+        reading.answered("a", Scope.SCORE)
+        assert _num_read(reading, "a", 1) == 1

@@ -1,5 +1,6 @@
 """Attention of a packed row: inside each segment, nothing across."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ QUERY_MULTIPLE = 8
 threads."""
 
 _MATMUL_KEYS = range(48, 2048)
-"""Numbers of keys for which an encoder's two bf16 products beat the fused kernel (1.3-1.9 times), which on AMX
-beats them (1.5 to 2 times, a decoder's too)."""
+"""Numbers of keys for which an encoder's two bf16 products beat the fused kernel (1.3-1.9 times) without AMX;
+with it, that beats them (1.5 to 2 times, a decoder's too)."""
 
 
 def register_packed_attention() -> None:
@@ -73,21 +74,22 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
         tiles = packed.tiles(query, query.shape[2], causal=rule.causal)
         return attend_tiles(query, key, value, tiles, rule, packed.kernel)
     kv_heads, length, groups, head_dim = query.shape
-    out = query.new_zeros(length, kv_heads, groups, head_dim)
+    answers = []
     earlier = key.shape[1] - length
     for segment in packed.segments:
         rows = slice(segment.start - earlier, segment.end - earlier)
         own = segment.end - segment.start
         seen = own + (segment.prompt[1] - segment.prompt[0] if segment.prompt else 0)
         sight = Sight(seen - own, seen, rule.causal, rule.window)
-        # equal segments reach the kernels in equal form: contiguous
         run = by_products if _prefers_matmul(query, rule, seen) else _fused
         query_multiple, key_multiple = _multiples(query, rule, run is by_products)
-        queries = _padded([query[:, rows]], query_multiple)
-        keys, values = (_padded(_seen(x, segment), key_multiple) for x in (key, value))
+        queries = _padded([query[:, rows]], query_multiple, rule)
+        keys, values = (_padded(_seen(x, segment), key_multiple, rule) for x in (key, value))
         answer = run(queries, keys, values, packed, sight, rule)
-        out[rows] = answer[:, :own].transpose(0, 1)
-    return out.flatten(1, 2)
+        answers.append(answer[:, :own].transpose(0, 1))
+    padding = length + earlier - packed.segments[-1].end
+    answers.append(query.new_zeros(padding, kv_heads, groups, head_dim))
+    return torch.cat(answers).flatten(1, 2)
 
 
 def _seen(tensor: Tensor, segment: Segment) -> list[Tensor]:
@@ -96,13 +98,18 @@ def _seen(tensor: Tensor, segment: Segment) -> list[Tensor]:
     return parts if segment.prompt is None else [tensor[:, slice(*segment.prompt)], *parts]
 
 
-def _padded(parts: list[Tensor], multiple: int) -> Tensor:
-    """The parts joined along axis 1, contiguous, then zeros up to a multiple of `multiple`."""
+def _padded(parts: list[Tensor], multiple: int, rule: Rule) -> Tensor:
+    """The parts joined along axis 1, then zeros up to a multiple of `multiple`.
+
+    Equal segments reach the kernels in equal form: contiguous, but where the kernel packs its operands.
+    """
     missing = -sum(part.shape[1] for part in parts) % multiple
     if missing:
         first = parts[0]
         parts = [*parts, first.new_zeros(first.shape[0], missing, *first.shape[2:])]
-    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0].contiguous()
+    if len(parts) > 1:
+        return torch.cat(parts, dim=1)
+    return parts[0] if _on_amx(parts[0]) and not rule.causal else parts[0].contiguous()
 
 
 def _multiples(query: Tensor, rule: Rule, by_products: bool) -> tuple[int, int]:
@@ -134,11 +141,13 @@ def _fused(
 ) -> Tensor:
     queries, keys = query.shape[1], key.shape[1]
     plain = sight.causal and sight.first == 0 and (sight.window is None or queries <= sight.window)
-    return scaled_dot_product_attention(
-        query.transpose(1, 2),
-        key[:, None].expand(-1, query.shape[2], -1, -1),
-        value[:, None].expand(-1, query.shape[2], -1, -1),
+    run = partial(
+        scaled_dot_product_attention,
         attn_mask=None if plain else packed.mask(query, sight, queries, keys),
         is_causal=plain,
         scale=rule.scale,
-    ).transpose(1, 2)
+    )
+    if query.shape[2] == 1:  # so that the answers of a query's heads lie side by side
+        return run(query[None, :, :, 0], key[None], value[None])[0, :, :, None]
+    each = (x[:, None].expand(-1, query.shape[2], -1, -1) for x in (key, value))
+    return run(query.transpose(1, 2), *each).transpose(1, 2)

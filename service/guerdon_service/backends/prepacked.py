@@ -9,12 +9,13 @@ from transformers.activations import GELUActivation
 from guerdon_service.backends.attention import PACKED
 from guerdon_service.backends.decoder_layer import DecoderLayer
 from guerdon_service.backends.decoder_parts import is_decoder_layer
+from guerdon_service.backends.encoder_layer import EncoderLayer, is_encoder_layer
 from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
 
 def prepack(trunk: nn.Module) -> None:
-    """Put a `DecoderLayer` in the place of each decoder's layer whose attention is packed, and a
-    `PrepackedLinear` in that of each other linear layer; the old weights are freed.
+    """Put a `DecoderLayer` or an `EncoderLayer` in the place of each such layer whose attention is packed,
+    and a `PrepackedLinear` in that of each other linear layer; the old weights are freed.
 
     Layers in a dtype that this machine's oneDNN does not multiply stay as they are.
     """
@@ -25,6 +26,8 @@ def prepack(trunk: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if attention == PACKED and is_decoder_layer(child, dtypes):
                 setattr(module, name, DecoderLayer(child))
+            elif attention == PACKED and is_encoder_layer(child, dtypes):
+                setattr(module, name, EncoderLayer(child))
             elif isinstance(child, nn.Linear) and child.weight.dtype in dtypes:
                 fused = fuses_gelu and name == "dense"
                 setattr(module, name, PrepackedLinear(child, after="gelu" if fused else "none"))

@@ -43,26 +43,39 @@ class PrepackedLinear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The layer's outputs."""
+        return self._on_its_threads(rows, None)
+
+    def plus(self, rows: Tensor, residual: Tensor) -> Tensor:
+        """The outputs of a layer without activation, with `residual` [..., out] added and rounded once."""
+        return self._on_its_threads(rows, residual)
+
+    def _on_its_threads(self, rows: Tensor, residual: Tensor | None) -> Tensor:
         if self._steady is None:
-            return self._product(rows)
+            return self._product(rows, residual)
         if self._steady.one_thread:
             with on_threads(1):
-                return self._in_pieces(rows, self._steady)
-        return self._in_pieces(rows, self._steady)
+                return self._in_pieces(rows, residual, self._steady)
+        return self._in_pieces(rows, residual, self._steady)
 
-    def _in_pieces(self, rows: Tensor, steady: Steady) -> Tensor:
+    def _in_pieces(self, rows: Tensor, residual: Tensor | None, steady: Steady) -> Tensor:
         num_rows = rows.shape[-2]
-        pieces = steady.pieces(num_rows)
-        missing = sum(pieces) - num_rows
-        padded = nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
-        products = [self._product(piece) for piece in padded.split(pieces, -2)]
-        product = torch.cat(products, -2) if len(products) > 1 else products[0]
-        return product[..., :num_rows, :]
+        sizes = steady.pieces(num_rows)
+        if sizes == (num_rows,):
+            return self._product(rows, residual)
+        missing = (0, 0, 0, sum(sizes) - num_rows)
+        pieces = nn.functional.pad(rows, missing).split(sizes, -2)
+        if residual is None:
+            products = [self._product(piece, None) for piece in pieces]
+        else:
+            sums = nn.functional.pad(residual, missing).split(sizes, -2)
+            products = [self._product(*both) for both in zip(pieces, sums, strict=True)]
+        return torch.cat(products, -2)[..., :num_rows, :]
 
-    def _product(self, rows: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
-            rows, self._weight, self._bias, *self._after
-        )
+    def _product(self, rows: Tensor, residual: Tensor | None) -> Tensor:
+        linear = torch.ops.mkldnn._linear_pointwise
+        if residual is None:
+            return linear(rows, self._weight, self._bias, *self._after)  # type: ignore[no-any-return]
+        return linear.binary(rows, residual, self._weight, self._bias, "add")  # type: ignore[no-any-return]
 
 
 def joined(layers: Sequence[nn.Linear]) -> nn.Linear:

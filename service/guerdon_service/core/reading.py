@@ -25,9 +25,10 @@ class Reading:
     What admission refuses has been read by then, which takes the one thread that everything else waits for.
     So past some rate of arrivals forwards starve, all that is accepted is late, and nobody is answered. While
     the loop is late, a tenant's requests are read at twice the pace at which his were answered in the last
-    second, or at an equal part of that of all; others are refused unread. As in CoDel (Nichols and Jacobson
-    2012) it is a delay that stays which counts, not one that passes. Only requests that need the scope
-    ``score`` count: what looks at the service, or administers it, is always read, and buys no scores.
+    second or are in this one, or at an equal part of that of all; others are refused unread. As in CoDel
+    (Nichols and Jacobson 2012) it is a delay that stays which counts, not one that passes. Only requests that
+    need the scope ``score`` count: what looks at the service, or administers it, is always read, and buys no
+    scores.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +68,8 @@ class Reading:
         now = self._clock()
         if now >= self._window_until:
             self._begin_window(now)
-        is_over = self._num_read[tenant] >= max(self._share, HEADROOM * self._pace[tenant])
+        pace = max(self._pace[tenant], self._num_answered[tenant])
+        is_over = self._num_read[tenant] >= max(self._share, HEADROOM * pace)
         if is_over and now < self._late_until:
             wait_ms = max(1, math.ceil(1000 * (self._window_until - now)))
             raise Overloaded(
