@@ -1,6 +1,7 @@
 """Encoders' own layers: which models get them, and what they compute beside `transformers`' own."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -64,8 +65,8 @@ def test_bits_depend_neither_on_threads_nor_on_others(arch: str, dtype: torch.dt
 
 def test_layers_with_another_activation_are_left() -> None:
     register_packed_attention()
-    small = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 2}
-    config = BertConfig(**small, hidden_act="relu", attn_implementation=PACKED)
+    small: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
+    config = BertConfig(**small, num_hidden_layers=2, hidden_act="relu", attn_implementation=PACKED)
     trunk = BertModel(config, add_pooling_layer=False).eval()
     prepack(trunk)
     assert not [m for m in trunk.modules() if isinstance(m, EncoderLayer)]

@@ -62,14 +62,19 @@ class PrepackedLinear(nn.Module):
         sizes = steady.pieces(num_rows)
         if sizes == (num_rows,):
             return self._product(rows, residual)
-        missing = (0, 0, 0, sum(sizes) - num_rows)
-        pieces = nn.functional.pad(rows, missing).split(sizes, -2)
+        pieces = self._pieces(rows, sizes)
         if residual is None:
             products = [self._product(piece, None) for piece in pieces]
         else:
-            sums = nn.functional.pad(residual, missing).split(sizes, -2)
-            products = [self._product(*both) for both in zip(pieces, sums, strict=True)]
+            both = zip(pieces, self._pieces(residual, sizes), strict=True)
+            products = [self._product(piece, more) for piece, more in both]
         return torch.cat(products, -2)[..., :num_rows, :]
+
+    @staticmethod
+    def _pieces(rows: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """The rows in pieces of these sizes, the last with zeros at its end."""
+        *pieces, last = rows.split([*sizes[:-1], rows.shape[-2] - sum(sizes[:-1])], -2)
+        return [*pieces, nn.functional.pad(last, (0, 0, 0, sizes[-1] - last.shape[-2]))]
 
     def _product(self, rows: Tensor, residual: Tensor | None) -> Tensor:
         linear = torch.ops.mkldnn._linear_pointwise

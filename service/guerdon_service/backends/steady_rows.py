@@ -21,10 +21,12 @@ _SHORT = 480
 """Inputs that are one part always: 32 rows and 32 columns of so many fill a core's 48 KiB."""
 _MULTIPLE = 8
 """Of rows, as `packed.ROW_MULTIPLE`."""
-_SIZES = (*range(1024, 64, -128), *range(64, 0, -_MULTIPLE))
+_SIZES = (2048, *range(1024, 64, -32), *range(64, 0, -_MULTIPLE))
 _TYPICAL_ROWS = (300, 1000)
 _COST_OF_PIECE = 32
 """In rows: two products of 32 take as long as one of 96."""
+_PADDING_SHARE = 8
+"""Of a product's time is what a copy of its rows takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ def _pieces(sizes: tuple[int, ...], num_rows: int) -> tuple[int, ...]:
     if largest is None or largest == num_rows:
         return (holding or sizes[-1],)
     apart = (largest, *_pieces(sizes, num_rows - largest))
-    return (holding,) if holding is not None and _cost((holding,)) <= _cost(apart) else apart
+    if holding is None or _cost((holding,)) + holding // _PADDING_SHARE > _cost(apart):
+        return apart
+    return (holding,)
 
 
 def _cost(pieces: tuple[int, ...]) -> int:
