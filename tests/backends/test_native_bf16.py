@@ -25,10 +25,10 @@ def test_the_kernel_says_the_same_of_this_cpu() -> None:
     assert has_native_bf16() == ("avx512_bf16" in flags)
 
 
-@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(("native", "amx"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize(("arch", "dtype"), [("bert", "bfloat16"), ("llama", "bfloat16"), ("bert", "int8")])
 def test_products_attend_only_where_the_machine_has_them(
-    arch: str, dtype: str, native: bool, monkeypatch: pytest.MonkeyPatch
+    arch: str, dtype: str, native: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -37,11 +37,12 @@ def test_products_attend_only_where_the_machine_has_them(
         return by_products(query, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
+    monkeypatch.setattr(native_bf16, "has_amx", lambda: amx)
     monkeypatch.setattr(attention, "by_products", counted)
     artifact = ranged(arch) if dtype == "int8" else tiny_artifact(arch)
     backend = TorchBackend.load(artifact, dtype)
     together = backend.forward(MIX)[0]
-    assert set(asked) == ({torch.bfloat16} if native else set())
+    assert set(asked) == ({torch.bfloat16} if native and not amx else set())
     assert [backend.forward([encoded])[0].tobytes() for encoded in MIX] == [row.tobytes() for row in together]
     expected = TorchBackend.load(artifact).forward(MIX)[0]
     assert np.abs(together - expected).max() <= 0.1 * np.ptp(expected)

@@ -106,7 +106,7 @@ def test_candidates_of_one_prompt_share_it_and_keep_their_bits(arch: str, dtype:
     singles = [loaded.forward([c])[0].tobytes() for c in candidates]
     assert [row.tobytes() for row in scores[: len(candidates)]] == singles
     assert stats.num_tokens == sum(c.num_tokens for c in candidates) + 50
-    assert stats.num_computed == 90 + 121 + 50 + 3  # one prompt, five answers, a stranger, up to 8 | 264
+    assert stats.num_computed == 90 + 121 + 50 + 11  # one prompt, five answers, a stranger, up to 16 | 264
     assert loaded.shares_prefix
 
 

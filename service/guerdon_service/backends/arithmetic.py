@@ -5,7 +5,7 @@ import platform
 import torch
 import transformers
 
-from guerdon_service.backends.native_bf16 import has_native_bf16
+from guerdon_service.backends.native_bf16 import has_amx, has_native_bf16
 
 
 def torch_arithmetic(device: torch.device, num_threads: int | None = None) -> str:
@@ -32,7 +32,7 @@ def instruction_sets() -> str:
     has = {
         "vnni": torch.cpu._is_vnni_supported(),
         "bf16": has_native_bf16(),
-        "amx": torch.cpu._is_amx_tile_supported(),
+        "amx": has_amx(),
     }
     sets = [name for name, there in has.items() if there]
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *sets])

@@ -1,4 +1,4 @@
-"""Whether this CPU multiplies bf16 itself, and what is computed in where it does not."""
+"""Whether this CPU multiplies bf16 itself, and how, and what is computed in where it does not."""
 
 import functools
 import platform
@@ -16,6 +16,12 @@ def has_native_bf16() -> bool:
     if platform.machine().lower() in ("x86_64", "amd64"):
         return torch.cpu._is_avx512_bf16_supported()
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@functools.cache
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of bf16, and the kernel lets this process."""
+    return torch.cpu._is_amx_tile_supported()
 
 
 def computed_in(dtype: torch.dtype, device: str) -> torch.dtype:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.threads import on_threads
 
 _LAYOUTS = (1024, 1)
@@ -66,7 +67,7 @@ def _cost(pieces: tuple[int, ...]) -> int:
 def is_unsteady(weight: Tensor) -> bool:
     """Whether a row's bits may depend on others in products with `weight` [out, in]."""
     is_long = weight.shape[1] > _SHORT
-    return weight.dtype == torch.bfloat16 and is_long and torch.cpu._is_amx_tile_supported()
+    return weight.dtype == torch.bfloat16 and is_long and native_bf16.has_amx()
 
 
 @functools.cache
