@@ -66,7 +66,8 @@ def test_bits_depend_neither_on_threads_nor_on_others(arch: str, dtype: torch.dt
 def test_layers_with_another_activation_are_left() -> None:
     register_packed_attention()
     small: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
-    config = BertConfig(**small, num_hidden_layers=2, hidden_act="relu", attn_implementation=PACKED)
+    small |= {"num_hidden_layers": 2, "hidden_act": "relu", "attn_implementation": PACKED}
+    config = BertConfig(**small)
     trunk = BertModel(config, add_pooling_layer=False).eval()
     prepack(trunk)
     assert not [m for m in trunk.modules() if isinstance(m, EncoderLayer)]
