@@ -1,5 +1,6 @@
 """While the event loop stays late, what asks for scores is refused unread, over every transport."""
 
+from contextlib import suppress
 from typing import Any
 
 import grpc.aio
@@ -10,18 +11,22 @@ from guerdon_protos.dialects import tei_pb2
 from guerdon_protos.dialects.tei_pb2_grpc import PredictStub
 from guerdon_protos.v1 import guerdon_pb2 as pb
 from guerdon_protos.v1.guerdon_pb2_grpc import RewardServiceStub
+from guerdon_service.core.auth import Scope
+from guerdon_service.core.errors import Overloaded
 from guerdon_service.core.reading import Reading
 from tests.contract.harness import ADMIN_KEY, RIVAL_KEY, SCORER_KEY, refusal
 from tests.security.doors import BODY, opened
 
 
 def drowning() -> Reading:
-    """Late for a second, on a clock that stands still from then on: one request of a tenant is read."""
+    """Late for a second, on a clock that stands still then: of a tenant's that fail one is read."""
     now = 0.0
     reading = Reading(lambda: now)
     reading.lagged(1.0)
     now = 1.0
     reading.lagged(1.0)
+    with suppress(Overloaded), reading.request("somebody else", Scope.SCORE):
+        raise Overloaded("no room", retry_after_ms=1)
     return reading
 
 
@@ -35,7 +40,8 @@ async def test_over_rest_a_tenant_has_his_part_and_administrators_and_probes_are
         opened(locked=True, reading=drowning(), dialects=dialects) as at,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{at.port}", trust_env=False) as rest,
     ):
-        assert (await rest.post("/v1/score", json=BODY, headers=_key(SCORER_KEY))).status_code == 200
+        wrong = await rest.post("/v1/score", json={"items": []}, headers=_key(SCORER_KEY))
+        assert wrong.status_code == 422, "it was read"
         refused = await rest.post("/v1/score", content=b"not even JSON", headers=_key(SCORER_KEY))
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert refused.json()["error"]["code"] == "overloaded"
@@ -59,7 +65,9 @@ async def test_over_grpc_calls_and_messages_of_streams_are_refused_alike() -> No
         grpc.aio.insecure_channel(f"127.0.0.1:{at.grpc_port}") as channel,
     ):
         stub: Any = RewardServiceStub(channel)
-        await stub.Score(asked, metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as err:
+            await stub.Score(pb.ScoreRequest(), metadata=metadata)
+        assert err.value.code() == grpc.StatusCode.INVALID_ARGUMENT, "it was read"
         with pytest.raises(grpc.aio.AioRpcError) as err:
             await stub.Score(asked, metadata=metadata)
         assert err.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -82,11 +82,9 @@ class _Answer:
     scope: Scope | None
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        tenant, reading = scope["guerdon.caller"].tenant, self.context.reading
-        reading.check(tenant, self.scope)
-        reply = await self.endpoint(self.context, Request(scope, receive, send))
-        await reply(scope, receive, send)
-        reading.answered(tenant, self.scope)
+        with self.context.reading.request(scope["guerdon.caller"].tenant, self.scope):
+            reply = await self.endpoint(self.context, Request(scope, receive, send))
+            await reply(scope, receive, send)
 
 
 def _endpoint(row: Row) -> Endpoint:

@@ -43,10 +43,8 @@ class ServerStream:
     async def _send(self, data: bytes, context: Context, request_id: str) -> GuerdonError | None:
         if (scope := self.scope(data)) is not None:
             context.caller.require(scope)
-        tenant = context.caller.tenant
-        self.reading.check(tenant, scope)
-        async with closed_after(self.answer(data, call_of(context, request_id))) as messages:
-            async for message in messages:
-                await context.write(message)
-        self.reading.answered(tenant, scope)
+        with self.reading.request(context.caller.tenant, scope):
+            async with closed_after(self.answer(data, call_of(context, request_id))) as messages:
+                async for message in messages:
+                    await context.write(message)
         return None

@@ -79,8 +79,5 @@ class ScoreStream:
     async def _score(
         self, message: pb.ScoreStreamRequest, context: Context, request_id: str
     ) -> pb.ScoreResponse:
-        tenant = context.caller.tenant
-        self.reading.check(tenant, Scope.SCORE)
-        reply = await self.verbs.score_message(message.request, call_of(context, request_id))
-        self.reading.answered(tenant, Scope.SCORE)
-        return reply
+        with self.reading.request(context.caller.tenant, Scope.SCORE):
+            return await self.verbs.score_message(message.request, call_of(context, request_id))

@@ -63,11 +63,8 @@ class Unary:
         """
         if self.scope is not None:
             context.caller.require(self.scope)
-        tenant = context.caller.tenant
-        self.reading.check(tenant, self.scope)
-        reply = await self.answer(data, call_of(context, request_id))
-        self.reading.answered(tenant, self.scope)
-        return reply
+        with self.reading.request(context.caller.tenant, self.scope):
+            return await self.answer(data, call_of(context, request_id))
 
     def _attempted(
         self, data: bytes, context: Context, request_id: str

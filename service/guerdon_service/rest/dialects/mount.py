@@ -93,12 +93,9 @@ def mount(names: Sequence[str], context: Context, taken: Collection[str]) -> Mou
 
 def _route(context: Context, name: str, path: str, row: DialectRoute) -> Route:
     async def endpoint(request: Request) -> Response:
-        tenant = request.scope["guerdon.caller"].tenant
-        context.reading.check(tenant, row.scope)
-        ask = await _ask(context, request, row)
-        reply = json_reply(dump(await while_connected(request, _answered(row, ask))))
-        context.reading.answered(tenant, row.scope)
-        return reply
+        with context.reading.request(request.scope["guerdon.caller"].tenant, row.scope):
+            ask = await _ask(context, request, row)
+            return json_reply(dump(await while_connected(request, _answered(row, ask))))
 
     endpoint.__name__ = f"{name}_{row.answer.__name__}"  # the verb, as metrics name it
     return Route(path, endpoint, methods=[row.method])
