@@ -58,21 +58,38 @@ def test_a_row_has_the_same_bits_beside_any_others(dtype: torch.dtype, gelu: boo
             assert torch.equal(part, whole[start : start + size]), (size, start)
 
 
+@pytest.mark.parametrize("most_rows", [None, 512])
 @pytest.mark.parametrize(("num_inputs", "num_outputs"), [(576, 960), (1536, 384), (3072, 768), (8192, 64)])
-def test_sums_are_in_the_same_order_beside_any_others(num_inputs: int, num_outputs: int) -> None:
+def test_sums_are_in_the_same_order_beside_any_others(
+    num_inputs: int, num_outputs: int, most_rows: int | None
+) -> None:
     """The second half of a row takes away what the first adds, so that what is left are the roundings."""
     linear = nn.Linear(num_inputs, num_outputs, bias=False, dtype=torch.bfloat16)
     rows = torch.randn(1200, num_inputs).bfloat16()
     half = num_inputs // 2
     linear.weight.data[:, half:] = -linear.weight.data[:, :half]
     rows[:, half:] = rows[:, :half]
-    layer = PrepackedLinear(linear)
+    layer = PrepackedLinear(linear, most_rows=most_rows)
     for num_threads in (1, torch.get_num_threads()):
         with on_threads(num_threads):
             whole = layer(rows)
             for size in (8, 32, 40, 136, 160, 384, 512, 584, 960):
                 assert torch.equal(layer(rows[:size]), whole[:size]), size
                 assert torch.equal(layer(rows[-size:]), whole[-size:]), size
+
+
+@pytest.mark.parametrize("num_inputs", [48, 576, 1536])
+def test_what_follows_a_product_is_rounded_once_and_depends_on_no_other_row(num_inputs: int) -> None:
+    layer = PrepackedLinear(nn.Linear(num_inputs, 576, dtype=torch.bfloat16), most_rows=512)
+    rows, other = torch.randn(1200, num_inputs).bfloat16(), torch.randn(1200, 576).bfloat16()
+    products = layer(rows).float()
+    for run, expected in ((layer.plus, products + other), (layer.times, products * other)):
+        torch.testing.assert_close(run(rows, other).float(), expected, atol=0.02, rtol=0.02)
+        for num_threads in (1, torch.get_num_threads()):
+            with on_threads(num_threads):
+                whole = run(rows, other)
+                for size in (8, 40, 160, 512, 584):
+                    assert torch.equal(run(rows[:size], other[:size]), whole[:size]), size
 
 
 def test_an_exact_gelu_is_fused_and_another_is_not() -> None:

@@ -15,6 +15,11 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.decoder_parts import Norm, decoder_parts
 from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
+_BLOCK = 128
+"""Rows that norms and rotations take at a time: what they write stays in a core's cache until it is read."""
+_PIECE = 512
+"""Rows that go through what follows attention together: on AMX products of so many are cut alike."""
+
 
 class DecoderLayer(nn.Module):
     """What a layer of Llama, Mistral, Qwen or Gemma computes, from its own weights.
@@ -29,9 +34,11 @@ class DecoderLayer(nn.Module):
         self._head_dim = parts.head_dim
         self._num_heads, self._num_kv_heads = parts.num_heads, parts.num_kv_heads
         self._rule = parts.rule
-        self._qkv, self._out = PrepackedLinear(parts.qkv), PrepackedLinear(parts.out)
-        self._gate = PrepackedLinear(parts.gate, after=parts.activation)
-        self._up, self._down = PrepackedLinear(parts.up), PrepackedLinear(parts.down)
+        self._qkv = PrepackedLinear(parts.qkv)
+        self._gate = PrepackedLinear(parts.gate, after=parts.activation, most_rows=_PIECE)
+        self._out, self._up, self._down = (
+            PrepackedLinear(linear, most_rows=_PIECE) for linear in (parts.out, parts.up, parts.down)
+        )
         self._head_norms = [_Norm(norm) for norm in parts.head_norms] if parts.head_norms else None
         self._before, self._before_mlp = _Norm(parts.before), _Norm(parts.before_mlp)
         self._after_attention, self._after_mlp = (
@@ -56,7 +63,9 @@ class DecoderLayer(nn.Module):
         cos, sin = (angles[0, :, None, : self._head_dim // 2] for angles in position_embeddings)
         query, key, value = self._projected(rows, cos, sin)
         seen = attend(query, *packed.keys_and_values(self, key, value), packed, self._rule)
-        return self._after(rows, seen.flatten(1))[None]
+        pieces = zip(rows.split(_PIECE), seen.flatten(1).split(_PIECE), strict=True)
+        after = [self._after(*piece) for piece in pieces]
+        return (torch.cat(after) if len(after) > 1 else after[0])[None]
 
     def _projected(self, rows: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [kv_heads, T, groups, head_dim], keys and values [kv_heads, T, head_dim]."""
@@ -77,7 +86,7 @@ class DecoderLayer(nn.Module):
         """What follows attention, of rows [T, hidden] and what they saw [T, heads * head_dim]."""
         rows = _added(rows, seen, self._out, self._after_attention)
         normed = self._before_mlp(rows)
-        gated = self._gate(normed).mul_(self._up(normed))
+        gated = self._up.times(normed, self._gate(normed))
         return _added(rows, gated, self._down, self._after_mlp)
 
 
@@ -89,20 +98,25 @@ class _Norm:
         self._eps = torch.tensor(norm.eps)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        exact = rows.float()
-        length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
-        scale = torch.addcmul(self._eps, length, length, value=1 / rows.shape[-1]).rsqrt_()
-        return (exact * scale).mul_(self._weight).to(rows.dtype)
+        normed = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        for some, out in zip(rows.split(_BLOCK), normed.split(_BLOCK), strict=True):
+            exact = some.float()
+            length = torch.linalg.vector_norm(exact, dim=-1, keepdim=True)
+            scale = torch.addcmul(self._eps, length, length, value=1 / rows.shape[-1]).rsqrt_()
+            out.copy_((exact * scale).mul_(self._weight))
+        return normed
 
 
 def _rotate(heads: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
     """Rotary embedding (arXiv:2104.09864) of [T, heads, head_dim] by angles [T, 1, head_dim / 2]."""
-    (x, y), (out_x, out_y) = heads.chunk(2, dim=-1), out.chunk(2, dim=-1)
-    torch.mul(x, cos, out=out_x).addcmul_(y, sin, value=-1)
-    torch.mul(y, cos, out=out_y).addcmul_(x, sin)
+    for some, its_cos, its_sin, its_out in zip(
+        *(tensor.split(_BLOCK) for tensor in (heads, cos, sin, out)), strict=True
+    ):
+        (x, y), (out_x, out_y) = some.chunk(2, dim=-1), its_out.chunk(2, dim=-1)
+        torch.mul(x, its_cos, out=out_x).addcmul_(y, its_sin, value=-1)
+        torch.mul(y, its_cos, out=out_y).addcmul_(x, its_sin)
 
 
 def _added(rows: Tensor, inputs: Tensor, product: PrepackedLinear, norm: _Norm | None) -> Tensor:
     """The residual sum of `rows` and the product's outputs, normed if there is a norm."""
-    outputs = product(inputs)
-    return (outputs if norm is None else norm(outputs)).add_(rows)
+    return product.plus(inputs, rows) if norm is None else norm(product(inputs)).add_(rows)

@@ -8,7 +8,7 @@ oneDNN's would, rows are multiplied some at a time (`steady_rows`).
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +30,19 @@ _ATTRIBUTES: dict[Activation, tuple[str, list[None], str]] = {
 
 
 class PrepackedLinear(nn.Module):
-    """What `linear` computes, then the activation: [..., in] to [..., out] in its weight's dtype."""
+    """What `linear` computes, then the activation: [..., in] to [..., out] in its weight's dtype.
 
-    def __init__(self, linear: nn.Linear, *, after: Activation = "none") -> None:
+    Args:
+        most_rows: that it is given at a time; None: as many as a forward has.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, *, after: Activation = "none", most_rows: int | None = None
+    ) -> None:
         super().__init__()
         weight = linear.weight.data
-        self._steady = steady_rows(*weight.shape, torch.get_num_threads()) if is_unsteady(weight) else None
+        threads = torch.get_num_threads()
+        self._steady = steady_rows(*weight.shape, threads, most_rows) if is_unsteady(weight) else None
         layout_rows = self._steady.layout_rows if self._steady else TYPICAL_ROWS
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, layout_rows)
         self._bias = None if linear.bias is None else linear.bias.data
@@ -43,31 +50,35 @@ class PrepackedLinear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The layer's outputs."""
-        return self._on_its_threads(rows, None)
+        return self._on_its_threads(rows)
 
     def plus(self, rows: Tensor, residual: Tensor) -> Tensor:
         """The outputs of a layer without activation, with `residual` [..., out] added and rounded once."""
-        return self._on_its_threads(rows, residual)
+        return self._on_its_threads(rows, residual, "add")
 
-    def _on_its_threads(self, rows: Tensor, residual: Tensor | None) -> Tensor:
+    def times(self, rows: Tensor, factor: Tensor) -> Tensor:
+        """The outputs of a layer without activation, multiplied by `factor` [..., out] and rounded once."""
+        return self._on_its_threads(rows, factor, "mul")
+
+    def _on_its_threads(self, rows: Tensor, *then: Any) -> Tensor:
         if self._steady is None:
-            return self._product(rows, residual)
+            return self._product(rows, *then)
         if self._steady.one_thread:
             with on_threads(1):
-                return self._in_pieces(rows, residual, self._steady)
-        return self._in_pieces(rows, residual, self._steady)
+                return self._in_pieces(self._steady, rows, *then)
+        return self._in_pieces(self._steady, rows, *then)
 
-    def _in_pieces(self, rows: Tensor, residual: Tensor | None, steady: Steady) -> Tensor:
+    def _in_pieces(self, steady: Steady, rows: Tensor, other: Tensor | None = None, by: str = "") -> Tensor:
         num_rows = rows.shape[-2]
         sizes = steady.pieces(num_rows)
         if sizes == (num_rows,):
-            return self._product(rows, residual)
+            return self._product(rows, other, by)
         pieces = self._pieces(rows, sizes)
-        if residual is None:
-            products = [self._product(piece, None) for piece in pieces]
+        if other is None:
+            products = [self._product(piece) for piece in pieces]
         else:
-            both = zip(pieces, self._pieces(residual, sizes), strict=True)
-            products = [self._product(piece, more) for piece, more in both]
+            both = zip(pieces, self._pieces(other, sizes), strict=True)
+            products = [self._product(piece, more, by) for piece, more in both]
         return torch.cat(products, -2)[..., :num_rows, :]
 
     @staticmethod
@@ -76,11 +87,11 @@ class PrepackedLinear(nn.Module):
         *pieces, last = rows.split([*sizes[:-1], rows.shape[-2] - sum(sizes[:-1])], -2)
         return [*pieces, nn.functional.pad(last, (0, 0, 0, sizes[-1] - last.shape[-2]))]
 
-    def _product(self, rows: Tensor, residual: Tensor | None) -> Tensor:
+    def _product(self, rows: Tensor, other: Tensor | None = None, by: str = "") -> Tensor:
         linear = torch.ops.mkldnn._linear_pointwise
-        if residual is None:
+        if other is None:
             return linear(rows, self._weight, self._bias, *self._after)  # type: ignore[no-any-return]
-        return linear.binary(rows, residual, self._weight, self._bias, "add")  # type: ignore[no-any-return]
+        return linear.binary(rows, other, self._weight, self._bias, by)  # type: ignore[no-any-return]
 
 
 def joined(layers: Sequence[nn.Linear]) -> nn.Linear:

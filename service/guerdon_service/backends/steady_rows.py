@@ -15,9 +15,12 @@ from torch import Tensor
 from guerdon_service.backends import native_bf16
 from guerdon_service.backends.threads import on_threads
 
-_LAYOUTS = (1024, 1)
-"""Rows that a weight's layout may be chosen for. That of 1,024 has blocks of 32 columns and is the faster in
-large pieces; that of one has blocks of 64, and any number of rows adds up 1,024 inputs in one part."""
+_LAYOUTS = {1024: 1.0, 1: 1.25}
+"""Rows that a weight's layout may be chosen for, and what a row costs in it. That of 1,024 has blocks of 32
+columns; that of one has blocks of 64, and any number of rows adds up 1,024 inputs in one part."""
+
+_LEAST = 64
+"""In the layout of 1,024, some 40 to 500 rows are cut alike, and fewer or more in other ways."""
 _SHORT = 480
 """Inputs that are one part always: 32 rows and 32 columns of so many fill a core's 48 KiB."""
 _MULTIPLE = 8
@@ -28,6 +31,9 @@ _COST_OF_PIECE = 32
 """In rows: two products of 32 take as long as one of 96."""
 _PADDING_SHARE = 8
 """Of a product's time is what a copy of its rows takes."""
+
+_Bits = dict[int, bytes]
+"""Of a few rows, by the number of rows of the product; none where they differ from their repetitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +77,55 @@ def is_unsteady(weight: Tensor) -> bool:
 
 
 @functools.cache
-def steady_rows(num_outputs: int, num_inputs: int, num_threads: int) -> Steady:
+def steady_rows(num_outputs: int, num_inputs: int, num_threads: int, most_rows: int | None = None) -> Steady:
     """What holds of a weight [num_outputs, num_inputs].
 
     Forwards run on one thread, on half of `num_threads` or on all.
+
+    Args:
+        most_rows: of a product; None: as many as a forward has, in pieces as large as can be.
     """
-    layouts = [_steady_in(layout, num_outputs, num_inputs, num_threads) for layout in _LAYOUTS]
-    return min(layouts, key=lambda steady: sum(_cost(steady.pieces(n)) / n for n in _TYPICAL_ROWS))
+    typical = [min(rows, most_rows or rows) for rows in _TYPICAL_ROWS]
+    choices = []
+    for layout in _LAYOUTS:
+        bits = _tried_out(layout, num_outputs, num_inputs, num_threads)
+        choices.append(_like(layout, _MULTIPLE, bits))
+        if most_rows is not None and bits[0][_LEAST]:
+            other = _like(layout, _LEAST, bits)
+            choices += [] if other.one_thread else [other]
+    return min(choices, key=lambda steady: sum(_typical_cost(steady, rows) for rows in typical))
 
 
-def _steady_in(layout_rows: int, num_outputs: int, num_inputs: int, num_threads: int) -> Steady:
+def _typical_cost(steady: Steady, num_rows: int) -> float:
+    return _cost(steady.pieces(num_rows)) * _LAYOUTS[steady.layout_rows] / num_rows
+
+
+def _tried_out(layout_rows: int, num_outputs: int, num_inputs: int, num_threads: int) -> list[_Bits]:
+    """Bits on one thread, then on others that forwards run on."""
     weight, rows = _telling(num_outputs, num_inputs)
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, layout_rows)
-    with on_threads(1):
-        expected = _product(rows, packed)
-        alone = [size for size in _SIZES if _gives(expected, rows, packed, size)]
-    shared = alone
-    for threads in {-(-num_threads // 2), num_threads} - {1}:
+    bits = []
+    for threads in sorted({1, -(-num_threads // 2), num_threads}):
         with on_threads(threads):
-            shared = [size for size in shared if _gives(expected, rows, packed, size)]
-    one_thread = _MULTIPLE not in shared
-    return Steady(layout_rows, tuple(alone if one_thread else shared), one_thread)
+            bits.append({size: _bits(rows, packed, size) for size in _SIZES})
+    return bits
 
 
-def _gives(expected: Tensor, rows: Tensor, packed: Tensor, size: int) -> bool:
-    """Whether `size` rows, the same few again and again, come out as expected everywhere."""
-    times = size // _MULTIPLE
-    return torch.equal(_product(rows.repeat(times, 1), packed), expected.repeat(times, 1))
+def _like(layout_rows: int, least: int, bits: list[_Bits]) -> Steady:
+    """Pieces of sizes that give the bits of `least` rows."""
+    alone, *_ = bits
+    one_thread = any(of[least] != alone[least] for of in bits)
+    asked = bits[:1] if one_thread else bits
+    sizes = [size for size in _SIZES if all(of[size] == alone[least] for of in asked)]
+    return Steady(layout_rows, tuple(sizes), one_thread)
+
+
+def _bits(rows: Tensor, packed: Tensor, size: int) -> bytes:
+    """Of a few outputs among `size`, the same again and again; none where those differ among themselves."""
+    outputs = _product(rows.repeat(size // _MULTIPLE, 1), packed)
+    few = outputs[:_MULTIPLE]
+    same = torch.equal(outputs, few.repeat(size // _MULTIPLE, 1))
+    return few.view(torch.int16).numpy().tobytes() if same else b""
 
 
 def _telling(num_outputs: int, num_inputs: int) -> tuple[Tensor, Tensor]:
