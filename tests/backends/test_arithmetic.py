@@ -4,6 +4,7 @@ import onnxruntime
 import pytest
 import torch
 
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.arithmetic import instruction_sets, torch_arithmetic
 from guerdon_service.backends.onnx_backend import OnnxBackend
 from guerdon_service.backends.process.engine_process import Launch
@@ -33,6 +34,14 @@ def test_torch_tells_versions_and_instruction_sets(monkeypatch: pytest.MonkeyPat
 def test_threads_count_where_bits_depend_on_them() -> None:
     unpacked = TorchBackend.load(tiny_artifact("deberta_v2"))
     assert arithmetic_of(unpacked) == torch_arithmetic(CPU, torch.get_num_threads()) != torch_arithmetic(CPU)
+
+
+@pytest.mark.parametrize("amx", [False, True])
+def test_threads_count_where_bf16_comes_in_pieces(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_bf16, "has_amx", lambda: amx)
+    told = arithmetic_of(TorchBackend.load(tiny_artifact("bert"), "bfloat16"))
+    assert (f"{torch.get_num_threads()} threads" in told) == amx
+    assert "threads" not in arithmetic_of(TorchBackend.load(tiny_artifact("bert")))
 
 
 def test_onnxruntime_tells_its_version_and_provider() -> None:
