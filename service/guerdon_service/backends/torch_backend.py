@@ -107,7 +107,7 @@ class TorchBackend:
         # What does not pack may keep what one forward told it, as rotary scalings do.
         most_parallel = min(NUM_PARALLEL, self._num_threads) if on_cpu else NUM_PARALLEL
         self.num_parallel = most_parallel if self._packs else 1
-        # Of pieces that keep a row's bits on one thread and on all, some machines have others (`steady_rows`).
+        # Pieces whose bits are one on any thread may be others elsewhere (`steady_rows`).
         on_threads_too = not self._packs or (on_cpu and dtype == "bfloat16" and native_bf16.has_amx())
         self.arithmetic = torch_arithmetic(model.device, self._num_threads if on_threads_too else None)
         # one forward on all threads, and as many again and some for those that begin meanwhile
