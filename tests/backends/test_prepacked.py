@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers.activations import GELUActivation
 
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.prepacked_linear import PrepackedLinear
 from guerdon_service.backends.threads import on_threads
@@ -78,8 +79,11 @@ def test_sums_are_in_the_same_order_beside_any_others(
                 assert torch.equal(layer(rows[-size:]), whole[-size:]), size
 
 
-@pytest.mark.parametrize("num_inputs", [48, 576, 1536])
-def test_what_follows_a_product_is_rounded_once_and_depends_on_no_other_row(num_inputs: int) -> None:
+@pytest.mark.parametrize(("num_inputs", "amx"), [(48, False), (48, True), (576, True), (1536, True)])
+def test_what_follows_a_product_depends_on_no_other_row(
+    num_inputs: int, amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_bf16, "has_amx", lambda: amx)
     layer = PrepackedLinear(nn.Linear(num_inputs, 576, dtype=torch.bfloat16), most_rows=512)
     rows, other = torch.randn(1200, num_inputs).bfloat16(), torch.randn(1200, 576).bfloat16()
     products = layer(rows).float()

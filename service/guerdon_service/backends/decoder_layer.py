@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.attention import attend
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.decoder_parts import Norm, decoder_parts
@@ -18,7 +19,7 @@ from guerdon_service.backends.prepacked_linear import PrepackedLinear
 _BLOCK = 128
 """Rows that norms and rotations take at a time: what they write stays in a core's cache until it is read."""
 _PIECE = 512
-"""Rows that go through what follows attention together: on AMX products of so many are cut alike."""
+"""Rows that go through what follows attention together on AMX, where products of so many are cut alike."""
 
 
 class DecoderLayer(nn.Module):
@@ -63,7 +64,8 @@ class DecoderLayer(nn.Module):
         cos, sin = (angles[0, :, None, : self._head_dim // 2] for angles in position_embeddings)
         query, key, value = self._projected(rows, cos, sin)
         seen = attend(query, *packed.keys_and_values(self, key, value), packed, self._rule)
-        pieces = zip(rows.split(_PIECE), seen.flatten(1).split(_PIECE), strict=True)
+        piece = _PIECE if native_bf16.has_amx() else max(len(rows), 1)
+        pieces = zip(rows.split(piece), seen.flatten(1).split(piece), strict=True)
         after = [self._after(*piece) for piece in pieces]
         return (torch.cat(after) if len(after) > 1 else after[0])[None]
 

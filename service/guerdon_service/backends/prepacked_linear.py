@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from guerdon_service.backends import native_bf16
 from guerdon_service.backends.steady_rows import Steady, is_unsteady, steady_rows
 from guerdon_service.backends.threads import on_threads
 
@@ -53,11 +54,11 @@ class PrepackedLinear(nn.Module):
         return self._on_its_threads(rows)
 
     def plus(self, rows: Tensor, residual: Tensor) -> Tensor:
-        """The outputs of a layer without activation, with `residual` [..., out] added and rounded once."""
+        """The outputs of a layer without activation, with `residual` [..., out] added."""
         return self._on_its_threads(rows, residual, "add")
 
     def times(self, rows: Tensor, factor: Tensor) -> Tensor:
-        """The outputs of a layer without activation, multiplied by `factor` [..., out] and rounded once."""
+        """The outputs of a layer without activation, multiplied by `factor` [..., out]."""
         return self._on_its_threads(rows, factor, "mul")
 
     def _on_its_threads(self, rows: Tensor, *then: Any) -> Tensor:
@@ -91,7 +92,10 @@ class PrepackedLinear(nn.Module):
         linear = torch.ops.mkldnn._linear_pointwise
         if other is None:
             return linear(rows, self._weight, self._bias, *self._after)  # type: ignore[no-any-return]
-        return linear.binary(rows, other, self._weight, self._bias, by)  # type: ignore[no-any-return]
+        if native_bf16.has_amx():
+            return linear.binary(rows, other, self._weight, self._bias, by)  # type: ignore[no-any-return]
+        product = linear(rows, self._weight, self._bias, *self._after)  # in registers it takes longer there
+        return product.add_(other) if by == "add" else product.mul_(other)  # type: ignore[no-any-return]
 
 
 def joined(layers: Sequence[nn.Linear]) -> nn.Linear:
