@@ -61,6 +61,19 @@ def packed_attention(
     return attend(grouped, *packed.keys_and_values(module, key[0], value[0]), packed, rule)[None], None
 
 
+def attend_joint(qkv: Tensor, heads: int, packed: PackedMasks, rule: Rule) -> Tensor:
+    """`attend`, of an encoder's queries, keys and values in one.
+
+    Args:
+        qkv: [T, 3 * hidden].
+
+    Returns:
+        [T, hidden].
+    """
+    query, key, value = qkv.unflatten(1, (3, heads, -1)).permute(1, 2, 0, 3).unbind()
+    return attend(query[:, :, None], key, value, packed, rule).flatten(1)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule: Rule) -> Tensor:
     """Attention inside each segment.
 
@@ -119,22 +132,22 @@ def _multiples(query: Tensor, rule: Rule, by_products: bool) -> tuple[int, int]:
         return 1, 1
     if rule.causal:
         return QUERY_MULTIPLE, KEY_MULTIPLE
-    if by_products:
-        return SHAPE_MULTIPLE, SHAPE_MULTIPLE
-    return (SHAPE_MULTIPLE, SHAPE_MULTIPLE) if _on_amx(query) else (1, 1)
+    return (SHAPE_MULTIPLE, SHAPE_MULTIPLE) if by_products or _on_amx(query) else (1, 1)
 
 
 def _prefers_matmul(query: Tensor, rule: Rule, seen: int) -> bool:
     if rule.softcap is not None:
         return True
-    in_bf16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
-    return in_bf16 and not _on_amx(query) and (rule.causal or seen in _MATMUL_KEYS)
+    return _in_bf16(query) and not native_bf16.has_amx() and (rule.causal or seen in _MATMUL_KEYS)
 
 
 def _on_amx(query: Tensor) -> bool:
     """Whether the fused kernel multiplies by tiles: for whole ones 1.2 to 1.6 times as fast."""
-    in_bf16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
-    return in_bf16 and native_bf16.has_amx()
+    return _in_bf16(query) and native_bf16.has_amx()
+
+
+def _in_bf16(query: Tensor) -> bool:
+    return query.dtype == torch.bfloat16 and query.device.type == "cpu"
 
 
 def _fused(

@@ -13,7 +13,7 @@ from transformers.models.bert.modeling_bert import BertLayer
 from transformers.models.roberta.modeling_roberta import RobertaLayer
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
-from guerdon_service.backends.attention import attend
+from guerdon_service.backends.attention import attend_joint
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.prepacked_linear import PrepackedLinear, joined
@@ -23,9 +23,14 @@ def is_encoder_layer(module: Any, dtypes: tuple[torch.dtype, ...]) -> bool:
     """True for layers that an `EncoderLayer` computes: with the exact GELU, in one of `dtypes`."""
     if not isinstance(module, BertLayer | RobertaLayer | XLMRobertaLayer):
         return False
-    act: Any = module.intermediate.intermediate_act_fn
-    is_exact = isinstance(act, GELUActivation) and act.act is nn.functional.gelu
-    return is_exact and module.output.dense.weight.dtype in dtypes
+    return (
+        is_exact_gelu(module.intermediate.intermediate_act_fn) and module.output.dense.weight.dtype in dtypes
+    )
+
+
+def is_exact_gelu(act: object) -> bool:
+    """True for the activation of `transformers` that `PrepackedLinear` does after a product."""
+    return isinstance(act, GELUActivation) and act.act is nn.functional.gelu
 
 
 class EncoderLayer(nn.Module):
@@ -49,8 +54,6 @@ class EncoderLayer(nn.Module):
     def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:
         """Hidden states [1, T, hidden] after the layer."""
         rows = hidden[0]
-        qkv = self._qkv(rows).unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3)
-        query, key, value = qkv.unbind()
-        seen = attend(query[:, :, None], key, value, packed, self._rule).flatten(1)
+        seen = attend_joint(self._qkv(rows), self._heads, packed, self._rule)
         middle = self._norms[0](self._out.plus(seen, rows))
         return self._norms[1](self._down.plus(self._up(middle), middle))[None]  # type: ignore[no-any-return]

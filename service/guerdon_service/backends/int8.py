@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from guerdon_service.backends.attention import packed_attention
+from guerdon_service.backends.attention import attend_joint
 from guerdon_service.backends.attention_masks import PackedMasks
+from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
@@ -80,12 +81,11 @@ class Int8Layer(nn.Module):
         ranges: lowest and highest value of each channel, as `int8_ranges.LayerRanges`.
     """
 
-    is_causal = False
-
     def __init__(self, layer: Any, ranges: Mapping[str, Tensor]) -> None:
         super().__init__()
         own, out = layer.attention.self, layer.attention.output
-        self._heads, self._scaling = own.num_attention_heads, own.scaling
+        self._heads = own.num_attention_heads
+        self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
         self._norms = nn.ModuleList([out.LayerNorm, layer.output.LayerNorm])
         joint = joined([own.query, own.key, own.value])
         weight, bias = joint.weight, joint.bias
@@ -102,9 +102,8 @@ class Int8Layer(nn.Module):
         """The next layer's input."""
         rows = hidden[0]
         qkv = self._qkv(quantised(rows, self._input), _attention_dtype())
-        query, key, value = (t.unflatten(1, (self._heads, -1)).transpose(0, 1)[None] for t in qkv.chunk(3, 1))
-        context, _none = packed_attention(self, query, key, value, None, packed=packed, scaling=self._scaling)
-        middle = self._norms[0](self._out.plus(quantised(context[0].flatten(1)), rows))
+        context = attend_joint(qkv, self._heads, packed, self._rule)
+        middle = self._norms[0](self._out.plus(quantised(context), rows))
         return self._norms[1](self._feed_forward(middle))[None]  # type: ignore[no-any-return]
 
 

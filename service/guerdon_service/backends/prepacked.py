@@ -4,12 +4,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.activations import GELUActivation
 
 from guerdon_service.backends.attention import PACKED
 from guerdon_service.backends.decoder_layer import DecoderLayer
 from guerdon_service.backends.decoder_parts import is_decoder_layer
-from guerdon_service.backends.encoder_layer import EncoderLayer, is_encoder_layer
+from guerdon_service.backends.encoder_layer import EncoderLayer, is_encoder_layer, is_exact_gelu
 from guerdon_service.backends.prepacked_linear import PrepackedLinear
 
 
@@ -44,5 +43,4 @@ def _dtypes() -> tuple[torch.dtype, ...]:
 
 def _is_gelu_after_dense(module: Any) -> bool:
     """BERT's `intermediate`, and its descendants': `intermediate_act_fn(dense(x))` with the exact GELU."""
-    act = getattr(module, "intermediate_act_fn", None)
-    return isinstance(act, GELUActivation) and act.act is nn.functional.gelu
+    return is_exact_gelu(getattr(module, "intermediate_act_fn", None))

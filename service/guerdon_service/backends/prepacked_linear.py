@@ -8,13 +8,13 @@ oneDNN's would, rows are multiplied some at a time (`steady_rows`).
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from guerdon_service.backends import native_bf16
-from guerdon_service.backends.steady_rows import Steady, is_unsteady, steady_rows
+from guerdon_service.backends.steady_rows import is_unsteady, steady_rows
 from guerdon_service.backends.threads import on_threads
 
 TYPICAL_ROWS = 1024
@@ -51,42 +51,28 @@ class PrepackedLinear(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The layer's outputs."""
-        return self._on_its_threads(rows)
+        return self._in_pieces(rows)
 
     def plus(self, rows: Tensor, residual: Tensor) -> Tensor:
         """The outputs of a layer without activation, with `residual` [..., out] added."""
-        return self._on_its_threads(rows, residual, "add")
+        return self._in_pieces(rows, residual, "add")
 
     def times(self, rows: Tensor, factor: Tensor) -> Tensor:
         """The outputs of a layer without activation, multiplied by `factor` [..., out]."""
-        return self._on_its_threads(rows, factor, "mul")
+        return self._in_pieces(rows, factor, "mul")
 
-    def _on_its_threads(self, rows: Tensor, *then: Any) -> Tensor:
+    def _in_pieces(self, rows: Tensor, other: Tensor | None = None, by: str = "") -> Tensor:
         if self._steady is None:
-            return self._product(rows, *then)
-        if self._steady.one_thread:
-            with on_threads(1):
-                return self._in_pieces(self._steady, rows, *then)
-        return self._in_pieces(self._steady, rows, *then)
-
-    def _in_pieces(self, steady: Steady, rows: Tensor, other: Tensor | None = None, by: str = "") -> Tensor:
-        num_rows = rows.shape[-2]
-        sizes = steady.pieces(num_rows)
-        if sizes == (num_rows,):
             return self._product(rows, other, by)
-        pieces = self._pieces(rows, sizes)
-        if other is None:
-            products = [self._product(piece) for piece in pieces]
-        else:
-            both = zip(pieces, self._pieces(other, sizes), strict=True)
+        num_rows = rows.shape[-2]
+        sizes = self._steady.pieces(num_rows)
+        with on_threads(1 if self._steady.one_thread else torch.get_num_threads()):
+            if sizes == (num_rows,):
+                return self._product(rows, other, by)
+            others = [None] * len(sizes) if other is None else _pieces(other, sizes)
+            both = zip(_pieces(rows, sizes), others, strict=True)
             products = [self._product(piece, more, by) for piece, more in both]
         return torch.cat(products, -2)[..., :num_rows, :]
-
-    @staticmethod
-    def _pieces(rows: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-        """The rows in pieces of these sizes, the last with zeros at its end."""
-        *pieces, last = rows.split([*sizes[:-1], rows.shape[-2] - sum(sizes[:-1])], -2)
-        return [*pieces, nn.functional.pad(last, (0, 0, 0, sizes[-1] - last.shape[-2]))]
 
     def _product(self, rows: Tensor, other: Tensor | None = None, by: str = "") -> Tensor:
         linear = torch.ops.mkldnn._linear_pointwise
@@ -96,6 +82,12 @@ class PrepackedLinear(nn.Module):
             return linear.binary(rows, other, self._weight, self._bias, by)  # type: ignore[no-any-return]
         product = linear(rows, self._weight, self._bias, *self._after)  # in registers it takes longer there
         return product.add_(other) if by == "add" else product.mul_(other)  # type: ignore[no-any-return]
+
+
+def _pieces(rows: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The rows in pieces of these sizes, the last with zeros at its end."""
+    *pieces, last = rows.split([*sizes[:-1], rows.shape[-2] - sum(sizes[:-1])], -2)
+    return [*pieces, nn.functional.pad(last, (0, 0, 0, sizes[-1] - last.shape[-2]))]
 
 
 def joined(layers: Sequence[nn.Linear]) -> nn.Linear:

@@ -13,19 +13,17 @@ import torch
 from torch import Tensor
 
 from guerdon_service.backends import native_bf16
+from guerdon_service.backends.packed import ROW_MULTIPLE
 from guerdon_service.backends.threads import on_threads
 
 _LAYOUTS = {1024: 1.0, 1: 1.25}
 """Rows that a weight's layout may be chosen for, and what a row costs in it. That of 1,024 has blocks of 32
 columns; that of one has blocks of 64, and any number of rows adds up 1,024 inputs in one part."""
-
 _LEAST = 64
 """In the layout of 1,024, some 40 to 500 rows are cut alike, and fewer or more in other ways."""
 _SHORT = 480
 """Inputs that are one part always: 32 rows and 32 columns of so many fill a core's 48 KiB."""
-_MULTIPLE = 8
-"""Of rows, as `packed.ROW_MULTIPLE`."""
-_SIZES = (2048, *range(1024, 64, -32), *range(64, 0, -_MULTIPLE))
+_SIZES = (2048, *range(1024, 64, -32), *range(64, 0, -ROW_MULTIPLE))
 _TYPICAL_ROWS = (300, 1000)
 _COST_OF_PIECE = 32
 """In rows: two products of 32 take as long as one of 96."""
@@ -89,7 +87,7 @@ def steady_rows(num_outputs: int, num_inputs: int, num_threads: int, most_rows: 
     choices = []
     for layout in _LAYOUTS:
         bits = _tried_out(layout, num_outputs, num_inputs, num_threads)
-        choices.append(_like(layout, _MULTIPLE, bits))
+        choices.append(_like(layout, ROW_MULTIPLE, bits))
         if most_rows is not None and bits[0][_LEAST]:
             other = _like(layout, _LEAST, bits)
             choices += [] if other.one_thread else [other]
@@ -122,9 +120,9 @@ def _like(layout_rows: int, least: int, bits: list[_Bits]) -> Steady:
 
 def _bits(rows: Tensor, packed: Tensor, size: int) -> bytes:
     """Of a few outputs among `size`, the same again and again; none where those differ among themselves."""
-    outputs = _product(rows.repeat(size // _MULTIPLE, 1), packed)
-    few = outputs[:_MULTIPLE]
-    same = torch.equal(outputs, few.repeat(size // _MULTIPLE, 1))
+    outputs = _product(rows.repeat(size // ROW_MULTIPLE, 1), packed)
+    few = outputs[:ROW_MULTIPLE]
+    same = torch.equal(outputs, few.repeat(size // ROW_MULTIPLE, 1))
     return few.view(torch.int16).numpy().tobytes() if same else b""
 
 
@@ -132,7 +130,9 @@ def _telling(num_outputs: int, num_inputs: int) -> tuple[Tensor, Tensor]:
     """A weight, and eight rows whose second half takes away what the first adds: roundings are left."""
     half = num_inputs // 2
     made = torch.Generator().manual_seed(0)
-    weight, rows = (torch.randn(n, num_inputs, generator=made).bfloat16() for n in (num_outputs, _MULTIPLE))
+    weight, rows = (
+        torch.randn(n, num_inputs, generator=made).bfloat16() for n in (num_outputs, ROW_MULTIPLE)
+    )
     weight[:, half : 2 * half] = -weight[:, :half]
     rows[:, half : 2 * half] = rows[:, :half]
     return weight, rows
