@@ -66,9 +66,9 @@ def test_soft_labels_are_the_mean_over_the_votes() -> None:
     p, votes = np.array([0.2, 0.7, 0.9]), np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]])
     for loss in (log_losses, squared_errors):
         by_vote = np.mean([loss(p, column) for column in votes.T], axis=0)
-        soft = loss(p, votes.mean(axis=1))
-        spread = 0.0 if loss is log_losses else votes.var(axis=1)
-        np.testing.assert_allclose(soft + spread, by_vote, atol=1e-12)
+        np.testing.assert_allclose(loss(p, votes.mean(axis=1)), by_vote, atol=1e-12)
+    coin = np.full(3, 0.5)
+    assert squared_errors(coin, votes.mean(axis=1)).tolist() == [0.25] * 3
 
 
 @settings(max_examples=15, deadline=None)

@@ -68,6 +68,15 @@ def test_votes_and_ties_pull_the_slope_as_the_likelihood_says() -> None:
     assert got.slope_se == pytest.approx(found.bse[0], rel=1e-6)
 
 
+def test_the_log_loss_of_shares_is_the_mean_over_the_votes() -> None:
+    margins = _margins(1.0, 100, 3)
+    votes = np.random.default_rng(3).random((100, 4)) < 0.8
+    each = [(m, v) for m, row in zip(margins, votes, strict=True) for v in row]
+    signed = np.array([m if v else -m for m, v in each])
+    found = calibrated_log_loss(margins, votes.mean(axis=1))
+    assert found == pytest.approx(calibrated_log_loss(signed), abs=1e-12)
+
+
 def test_a_slope_without_contradiction_is_refused_though_labels_go_both_ways() -> None:
     """Negative margins whose second response was chosen are no errors."""
     with pytest.raises(InvalidInput, match=r"1e\+04; held-out pairs"):

@@ -120,7 +120,7 @@ def test_calibration_uses_votes_and_the_served_slope() -> None:
     assert report.calibration is not None
     p, q = sigmoid(0.7 * 0.5), sigmoid(0.7 * (1.0 - 3.0))
     soft = (2 + 0.5) / 4
-    brier = ((p - soft) ** 2 + (q - 1) ** 2) / 2
+    brier = (soft * (1 - p) ** 2 + (1 - soft) * p**2 + (q - 1) ** 2) / 2
     nll = -(soft * log(p) + (1 - soft) * log(1 - p) + log(q)) / 2
     assert report.calibration.error.brier.value == pytest.approx(brier, abs=1e-12)
     assert report.calibration.error.nll.value == pytest.approx(nll, abs=1e-12)

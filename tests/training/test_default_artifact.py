@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,13 @@ from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
 from guerdon_training.encode import encode_pair
 from guerdon_training.forward import collate
-from guerdon_training.measure import accuracies, read_scores, score_pairs
+from guerdon_training.measure import (
+    accuracies,
+    fit_calibration,
+    normalised_heads,
+    read_scores,
+    score_pairs,
+)
 from guerdon_training.model import base_folder, load_classifier, load_tokenizer
 from guerdon_training.pooled import Pooled
 from guerdon_training.tagging import tag
@@ -30,7 +37,9 @@ from guerdon_training.tagging import tag
 ROOT = Path(__file__).parents[2]
 CONFIG = "training/configs/default_reward.yaml"
 FOLDER = ROOT / "service" / "guerdon_service" / "models" / "default"
-TEST_PAIRS = ROOT.parent / "shared" / "data" / "pairs_test.jsonl.gz"
+VALID_PAIRS, TEST_PAIRS = (
+    ROOT.parent / "shared" / "data" / f"pairs_{split}.jsonl.gz" for split in ("valid", "test")
+)
 SAMPLE_EVERY = 30
 """Every 30th test pair is scored again: enough to catch another model, few enough for a unit test."""
 
@@ -133,6 +142,25 @@ def test_both_directions_of_refusing_are_on_the_card(manifest: Manifest) -> None
 
 def test_harmlessness_beats_the_better_length_baseline(manifest: Manifest) -> None:
     assert manifest.metrics["harmlessness"]["test"]["pooled"]["over_baseline"]["low"] > 0
+
+
+def test_norms_slope_and_valid_figures_are_those_of_the_recorded_scores(manifest: Manifest) -> None:
+    """But for roundings, where the data is at hand."""
+    if not VALID_PAIRS.is_file():
+        assert (FOLDER / "scores.jsonl").read_text("utf-8").count('"split": "valid"') > 600
+        return
+    assert manifest.parents["data_sha256"]["valid"] == file_sha256(VALID_PAIRS)
+    config = read_config(ROOT / CONFIG, RewardConfig)
+    names = [h.name for h in config.heads]
+    stored = read_scores(
+        FOLDER / "scores.jsonl", "valid", tag(read_pairs(VALID_PAIRS), config.heads, trained=False)
+    )
+    for found, head in zip(normalised_heads(names, stored), manifest.heads, strict=True):
+        assert asdict(found.norm) == pytest.approx(asdict(head.norm), rel=1e-11)
+    slope = fit_calibration(stored, manifest.heads, manifest.profile(None)[1].weights)
+    assert asdict(slope) == pytest.approx(asdict(manifest.calibration), rel=1e-11)
+    for name, figures in accuracies(stored, names).items():
+        assert figures == manifest.metrics[name]["valid"]
 
 
 def test_the_recorded_figures_are_those_of_the_data(

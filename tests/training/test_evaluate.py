@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from guerdon_service.core.conversation import Message
+from guerdon_service.core.statistics.interval import Interval
 from guerdon_training.data import PreferencePair
 from guerdon_training.evaluate import Judged, measure
 
@@ -50,6 +51,15 @@ def test_a_clear_signal_beats_the_baseline_and_noise_does_not() -> None:
     assert signal.over_baseline.low > 0.05
     coin = measure([Judged(p, (float(s), 0.5)) for p, s in zip(pairs, generator.random(600), strict=True)])
     assert coin.over_baseline.low < 0
+
+
+def test_the_interval_over_prompts_is_that_of_a_rate() -> None:
+    """A model that is right on 20 pairs of 20 prompts may be wrong on others; a bootstrap saw no error."""
+    judged = [Judged(_pair(str(i), "a", "b"), (1.0, 0.0)) for i in range(20)]
+    got = measure(judged)
+    assert got.clustered.low < 0.9 and got.clustered.high == 1.0
+    pairs = [Judged(_pair("one", "aa", "b"), (0.0, 1.0)) for _ in range(9)]
+    assert measure(pairs).over_baseline == Interval(-1.0, -1.0, 1.0), "one prompt shows nothing of others"
 
 
 def test_length_correlation_is_spearmans_over_both_directions() -> None:

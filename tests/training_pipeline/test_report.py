@@ -13,11 +13,13 @@ import pytest
 from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.manifest import Head, Manifest, Norm, Profile
+from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_training.card import ties_left_out
 from guerdon_training.config import HeadConfig, SourceConfig
 from guerdon_training.data import PreferencePair, read_pairs
 from guerdon_training.measure import accuracies, by_attribute, read_scores
 from guerdon_training.pipeline.cards import noise_ceilings
+from guerdon_training.pipeline.compare import Answer, summary
 from guerdon_training.report.measured import Measured, read_measured, write_measured
 from guerdon_training.report.pipeline_report import verdict
 from guerdon_training.report.plots import Series, line_plot
@@ -148,6 +150,12 @@ def test_quality_is_that_of_the_stored_scores(tmp_path: Path) -> None:
     assert (found["all"].longer, found["all"].shorter) == (1.0, 0.0)
     assert quality.calibration.ece.value == pytest.approx(0.0, abs=1e-9)  # sigmoid(log 7 / 2 * 2) is 7 / 8
     assert quality.calibration.brier.value == pytest.approx(7 / 64)
+
+
+def test_how_many_responses_end_has_the_interval_of_a_rate() -> None:
+    """Of 20 that all ended a bootstrap would be certain."""
+    answers = [Answer("sft", i, "s", "text", 3, True, 0.0, 0.0, {"gold": 1.0}) for i in range(20)]
+    assert summary(answers)["policies"]["sft"]["finished"] == asdict(clustered_rate([1.0] * 20, range(20)))
 
 
 def test_refused_pairs_count_as_in_the_recipe(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from guerdon_service.core.artifact import LoadedModel, ModelSpec
 from guerdon_service.core.conversation import Conversation, Message
 from guerdon_service.core.errors import InputTooLong, InvalidInput
 from guerdon_service.core.manifest import Manifest, from_json, to_json
+from guerdon_service.core.statistics.calibration_fit import fit_slope
 from guerdon_training.cli import train_command
+from guerdon_training.data import read_pairs
+from guerdon_training.judge import judge
 from guerdon_training.policy.encode import encode_example
 from guerdon_training.policy.implicit_source import open_implicit_reward
 from guerdon_training.ppo.local_reward import open_local_reward
@@ -135,6 +138,23 @@ def test_ties_are_counted_and_told(merged: Path, tmp_path: Path, capsys: pytest.
     assert _manifest(tmp_path / "reward").metrics == _manifest(merged).metrics
     card = (tmp_path / "reward/MODEL_CARD.md").read_text("utf-8")
     assert "Ties, which prefer neither response, are left out: 3 of valid, 2 of test." in card
+
+
+def test_the_slope_is_of_shares_of_votes(merged: Path, tmp_path: Path) -> None:
+    shutil.copytree(merged.parent / "artifact", tmp_path / "artifact")
+    for name in ("implicit.yaml", "held_valid.jsonl", "held_test.jsonl"):
+        shutil.copy(merged.parent / name, tmp_path)
+    valid = tmp_path / "held_valid.jsonl"
+    records = [json.loads(line) for line in valid.read_text("utf-8").splitlines()]
+    write_jsonl(valid, [r | {"votes": {"chosen": 2, "rejected": 1}} for r in records])
+    _train(tmp_path, "implicit", tmp_path / "implicit.yaml")
+    found, hard = _manifest(tmp_path / "reward"), _manifest(merged)
+    judged = judge(open_implicit_reward(tmp_path / "artifact", CPU), read_pairs(valid))
+    margins = np.array([j.scores[0] - j.scores[1] for j in judged if j.scores is not None])
+    clusters = [j.pair.cluster for j in judged]
+    expected = fit_slope(margins / found.heads[0].norm.std, clusters, 2 / 3)
+    assert found.calibration.slope == pytest.approx(expected.slope, rel=1e-6)
+    assert found.calibration.slope < 0.9 * hard.calibration.slope
 
 
 def test_plain_transformers_gives_the_served_score(merged: Path, tiny_lm: Path) -> None:

@@ -72,9 +72,9 @@ _EXPLANATION = """\
 No choice was made on the test pairs. *Pooled* is every test pair of the head's sources, also of the parts
 that were not trained on. A tie, or a pair with a response too long for the model, counts one half; *refused*
 counts the latter. *Longer wins* and *shorter wins* prefer by characters alone. The difference to the better
-of the two is paired; its interval, like that above each table, is a bootstrap over prompts, because pairs of
-one prompt are not independent. *Length correlation* is Spearman's, between differences of score and of
-length. What is missing to 100 % may be disagreement among people as well as mistakes of the model."""
+of the two is paired. Its interval, a bootstrap, and that above each table take prompts as the independent
+observations, as pairs of one prompt are not. *Length correlation* is Spearman's, between differences of score
+and of length. What is missing to 100 % may be disagreement among people as well as mistakes of the model."""
 
 
 def ties_left_out(counts: Mapping[str, Any]) -> str:
@@ -154,7 +154,8 @@ def facts(manifest: Manifest, base: str) -> str:
         [
             f"- Normalised on the valid responses: {norms}.",
             f"- Calibrated on {slope.num_pairs} valid pairs, profile `{min(manifest.profiles)}`: "
-            f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}. "
+            f"P(a preferred) = sigmoid({slope.slope:.3f} x margin), standard error {slope.slope_se:.3f}; "
+            "labels are shares of votes where several people judged. "
             f"On {on_test['num_pairs']} test pairs: expected calibration error "
             f"{interval_text(on_test['ece'])}, Brier score {interval_text(on_test['brier'])} "
             "(0.25 is a coin).",

@@ -57,6 +57,12 @@ class PreferencePair:
         return opening(self.prompt)
 
     @property
+    def share(self) -> float:
+        """Share of votes for the chosen response, those for neither split evenly; 1.0 where nobody voted."""
+        votes = self.votes
+        return 1.0 if votes is None else (votes.chosen + votes.tie / 2.0) / votes.num
+
+    @property
     def is_tie(self) -> bool:
         """Whether its votes prefer neither response."""
         votes = self.votes

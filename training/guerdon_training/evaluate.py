@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_service.core.statistics.interval import Interval
 from guerdon_service.core.statistics.length_correlation import length_correlation
 from guerdon_service.core.statistics.length_match import longer_wins
@@ -29,7 +30,7 @@ class Accuracy:
     """How often the preferred response scores higher. A tie, or a refused pair, counts one half.
 
     accuracy: with a Wilson interval (pairs as independent).
-    clustered: the same with a bootstrap interval over prompts.
+    clustered: the same with an interval that takes prompts as the independent observations.
     longer, shorter: accuracy of preferring the longer or the shorter response, in characters.
     over_baseline: accuracy less the better of the two, paired, bootstrap over prompts.
     length_correlation: Spearman, between score differences and length differences.
@@ -60,10 +61,10 @@ def measure(judged: Sequence[Judged]) -> Accuracy:
         num_prompts=len(set(clusters)),
         num_refused=n - len(scored),
         accuracy=wilson(float(correct.sum()), n),
-        clustered=clustered_bootstrap(correct, clusters),
+        clustered=clustered_rate(correct, clusters),
         longer=wilson(float(longer.sum()), n),
         shorter=wilson(float(shorter.sum()), n),
-        over_baseline=clustered_bootstrap(correct - better, clusters),
+        over_baseline=clustered_bootstrap(correct - better, clusters, bounds=(-1.0, 1.0)),
         length_correlation=_length_correlation(scored),
     )
 

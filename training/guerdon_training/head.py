@@ -92,13 +92,14 @@ def train_head(config_path: Path, overrides: Sequence[str] = ()) -> Manifest:
 
     # 2. Fit; the penalty with the lowest log loss on the valid pairs.
     candidates = [fit_differences(train.differences, l2) for l2 in config.l2]
-    weights = min(candidates, key=lambda w: calibrated_log_loss(valid.differences @ w))
+    shares = [p.share for p in valid.pairs]
+    weights = min(candidates, key=lambda w: calibrated_log_loss(valid.differences @ w, shares))
 
     # 3. Normalise and calibrate on valid; measure on test, once, with the signs of the served float32 model.
     test = with_sure_signs(reward, test, weights)
     head = Head(config.attribute, config.attribute, fit_norm((valid.features @ weights).ravel()))
     clusters = [p.cluster for p in valid.pairs]
-    slope = fit_slope(valid.differences @ weights / head.norm.std, clusters, param="data.valid")
+    slope = fit_slope(valid.differences @ weights / head.norm.std, clusters, shares, param="data.valid")
     figures = {name: {"pooled": _figures(s, weights)} for name, s in (("valid", valid), ("test", test))}
     manifest = replace(
         reward.manifest,

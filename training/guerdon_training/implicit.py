@@ -96,9 +96,10 @@ def train_implicit(config_path: Path, overrides: Sequence[str] = ()) -> Manifest
     # 2. Normalise and calibrate on valid; measure on test.
     chosen, rejected = _scores(judged["valid"], config.data.valid)
     norm = fit_norm(np.concatenate([chosen, rejected]))
-    clusters = [j.pair.cluster for j in judged["valid"] if j.scores is not None]
+    fitted = [j.pair for j in judged["valid"] if j.scores is not None]
+    clusters, shares = [p.cluster for p in fitted], [p.share for p in fitted]
     check_prompts(len(clusters), len(set(clusters)), config.data.valid, param="data.valid")
-    calibration = fit_slope((chosen - rejected) / norm.std, clusters, param="data.valid")
+    calibration = fit_slope((chosen - rejected) / norm.std, clusters, shares, param="data.valid")
     figures = {split: {"pooled": asdict(measure(found))} for split, found in judged.items()}
     description = source.description
     manifest = Manifest(

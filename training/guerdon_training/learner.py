@@ -93,7 +93,7 @@ class Learner:
 
     @torch.no_grad()
     def log_losses(self, states: Sequence[Any], rows: Rows, max_batch_tokens: int) -> list[float]:
-        """Calibrated log loss of each head on its own comparisons, in nats.
+        """Calibrated log loss of each head on its own comparisons, against their labels, in nats.
 
         Raises:
             GuerdonError: a score is not finite: training has destroyed the weights.
@@ -111,11 +111,11 @@ class Learner:
                 "checkpoint is intact",
                 param="optim.learning_rate",
             )
-        margins: dict[int, list[float]] = {}
+        found: dict[int, list[tuple[float, float]]] = {}
         for c in rows.comparisons:
             margin = outputs[c.chosen][c.head] - outputs[c.rejected][c.head]
-            margins.setdefault(c.head, []).append(float(margin))
-        return [calibrated_log_loss(np.array(margins[head])) for head in sorted(margins)]
+            found.setdefault(c.head, []).append((float(margin), c.target.label))
+        return [calibrated_log_loss(*np.array(found[head]).T) for head in sorted(found)]
 
 
 def build_learner(

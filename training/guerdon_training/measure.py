@@ -16,6 +16,7 @@ from guerdon_service.core.calibration import Calibration
 from guerdon_service.core.manifest import Head
 from guerdon_service.core.statistics.calibration_error import calibration_error
 from guerdon_service.core.statistics.calibration_fit import fit_norm, fit_slope
+from guerdon_service.core.statistics.logistic import logistic
 from guerdon_training.evaluate import Judged, measure
 from guerdon_training.forward import score_rows
 from guerdon_training.rows import build_rows
@@ -65,7 +66,7 @@ def write_scores(path: Path, by_split: Mapping[str, Sequence[Scored]]) -> None:
 
 
 def read_scores(path: Path, split: str, tagged: Sequence[Tagged]) -> list[Scored]:
-    """What `write_scores` wrote, joined to the pairs it was measured on.
+    """What `write_scores` wrote, bit for bit, joined to the pairs it was measured on.
 
     Raises:
         KeyError: a pair that was not measured.
@@ -73,7 +74,8 @@ def read_scores(path: Path, split: str, tagged: Sequence[Tagged]) -> list[Scored
     records = map(json.loads, path.read_text("utf-8").splitlines())
     raw = {(r["id"], r["head"]): r["raw"] for r in records if r["split"] == split}
     found = [(t, raw[t.pair.id, t.head]) for t in tagged]
-    return [Scored(t, None if values is None else np.array(values)) for t, values in found]
+    # as float32 first: the few digits of one name another float64
+    return [Scored(t, None if v is None else np.array(v, np.float32).astype(np.float64)) for t, v in found]
 
 
 def _plain(raw: NDArray[np.float64] | None) -> list[list[float]] | None:
@@ -112,19 +114,18 @@ def profile_slopes(heads: Sequence[Head], weights: Mapping[str, float]) -> NDArr
 def calibration_figures(
     scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float], calibration: Calibration
 ) -> dict[str, Any]:
-    """How far a profile's calibrated probabilities are from what people preferred, as plain JSON values:
+    """How far a profile's calibrated probabilities are from the shares of votes, as plain JSON values:
     ``num_pairs``, and ``ece`` and ``brier`` with their intervals over prompts.
     """
-    margins, clusters = _margins(scored, heads, weights)
-    probabilities = 1.0 / (1.0 + np.exp(-calibration.slope * margins))
-    found = calibration_error(probabilities, np.ones(len(margins)), clusters)
+    margins, clusters, shares = _margins(scored, heads, weights)
+    found = calibration_error(logistic(calibration.slope * margins), shares, clusters)
     return {"num_pairs": len(margins), "ece": asdict(found.ece), "brier": asdict(found.brier)}
 
 
 def fit_calibration(
     scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
 ) -> Calibration:
-    """Slope from a profile's margin to a probability.
+    """Slope from a profile's margin to a probability, by the shares of votes.
 
     Raises:
         InvalidInput: the margins order the pairs no better than chance.
@@ -134,15 +135,17 @@ def fit_calibration(
 
 def _margins(
     scored: Sequence[Scored], heads: Sequence[Head], weights: Mapping[str, float]
-) -> tuple[NDArray[np.float64], list[str]]:
-    """A profile's margins, and the prompts, of the pairs that it is meant for: those of attributes that it
-    weighs. What people prefer for another reason says nothing about its probabilities.
+) -> tuple[NDArray[np.float64], list[str], list[float]]:
+    """A profile's margins, the prompts, and the shares of votes for the chosen response, of the pairs that it
+    is meant for: those of attributes that it weighs. What people prefer for another reason says nothing about
+    its probabilities.
     """
     attributes = tuple(dict.fromkeys(h.attribute for h in heads))
     kept = [s for s in scored if s.raw is not None and weights.get(attributes[s.tagged.head], 0.0) != 0.0]
     slopes = profile_slopes(heads, weights)
     margins = [float((s.raw[0] - s.raw[1]) @ slopes) for s in kept if s.raw is not None]
-    return np.array(margins), [s.tagged.pair.cluster for s in kept]
+    pairs = [s.tagged.pair for s in kept]
+    return np.array(margins), [p.cluster for p in pairs], [p.share for p in pairs]
 
 
 def accuracies(scored: Sequence[Scored], head_names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -101,7 +101,7 @@ def train_reward_lm(config_path: Path, overrides: Sequence[str] = ()) -> Manifes
         num_steps=num_steps(len(train), optim.examples_per_step),
         plan=plan,
         terms=lambda scorer, batch: reward_terms(scorer, batch, config.loss),
-        evaluate=lambda scorer: evaluate(scorer, valid, optim.max_row_tokens),
+        evaluate=lambda scorer: evaluate(scorer, valid, [p.share for p in fitted], optim.max_row_tokens),
         identity=recipe.identity,
         folder=recipe.run,
     )
@@ -184,12 +184,18 @@ def reward_terms(model: nn.Module, batch: ScoreBatch, loss: RewardLoss) -> Terms
     return Terms(total, {name: value.sum() for name, value in watched.items()})
 
 
-def evaluate(model: nn.Module, pairs: Sequence[ExamplePair], max_row_tokens: int) -> dict[str, float]:
-    """Log loss at the best temperature, accuracy (a tie is half) and mean margin."""
+def evaluate(
+    model: nn.Module, pairs: Sequence[ExamplePair], shares: Sequence[float], max_row_tokens: int
+) -> dict[str, float]:
+    """Log loss at the best temperature, accuracy (a tie is half) and mean margin.
+
+    Args:
+        shares: of each pair's votes, those for the chosen response.
+    """
     scores = pair_scores(model, pairs, max_row_tokens).double()
     margins = (scores[:, 0] - scores[:, 1]).numpy()
     return {
-        "loss": calibrated_log_loss(margins),
+        "loss": calibrated_log_loss(margins, shares),
         "accuracy": float(np.mean((np.sign(margins) + 1.0) / 2.0)),
         "margin": float(margins.mean()),
     }

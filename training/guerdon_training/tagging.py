@@ -22,7 +22,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A pair, the number of the head that it belongs to, and what it says."""
+    """A pair, the number of the head that it belongs to, and what it says to an objective."""
 
     pair: PreferencePair
     head: int
@@ -31,6 +31,8 @@ class Tagged:
 
 def tag(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig], *, trained: bool) -> list[Tagged]:
     """Pairs of each head's sources; `trained` keeps only the subsets that the head may learn from.
+
+    Each says the share of its votes; for those that train `targets.with_targets` says what the config asks.
 
     Raises:
         InvalidInput: a record without a source, where no head takes such: which one it trains is unknown.
@@ -48,5 +50,5 @@ def tag(pairs: Sequence[PreferencePair], heads: Sequence[HeadConfig], *, trained
         for pair in pairs:
             kept = subsets.get(pair.source)
             if kept is not None and (not trained or not kept or pair.subset in kept):
-                found.append(Tagged(pair, number))
+                found.append(Tagged(pair, number, Target(pair.share)))
     return found

@@ -51,7 +51,7 @@ def _label(pair: PreferencePair, objective: ObjectiveConfig, flip_rate: float) -
             )
         if objective.uses_ties:
             return votes.chosen / votes.num, votes.tie / votes.num
-        return (votes.chosen + votes.tie / 2) / votes.num, 0.0
+        return pair.share, 0.0
     if pair.is_tie:
         return 0.0, 1.0
     if flip_rate >= CHANCE:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from guerdon_service.app.calibration_scores import HeldOut
 from guerdon_service.core.calibration import Z95, Calibration
@@ -20,7 +21,8 @@ from guerdon_service.evaluation.correctness import contests, soft_labels
 class Fitted:
     """What was fitted, and how it does on the pairs that it was fitted on.
 
-    accuracy: share of people's votes that the order of the rewards agrees with; an equal reward counts half.
+    accuracy: share of the pairs of which people preferred one that the rewards order alike; equal ones count
+        half.
     ece: expected calibration error, before and after.
     """
 
@@ -37,11 +39,13 @@ class _Pairs:
 
     margins: float64 [M], reward of the preferred response less that of the other.
     labels: float64 [M], share of people that preferred it: 1.0 unless votes were counted, 0.5 for a tie.
+    is_tie: bool [M].
     clusters: int64 [M], the prompt of each.
     """
 
     margins: Floats
     labels: Floats
+    is_tie: NDArray[np.bool_]
     clusters: Ints
 
 
@@ -64,7 +68,7 @@ def fit(held_out: HeldOut, manifest: Manifest) -> Fitted:
             "better model",
             param="data",
         )
-    right = 0.5 + np.sign(after.margins) * (after.labels - 0.5)
+    right = (np.sign(after.margins[~after.is_tie]) + 1.0) / 2.0
     errors = (_ece(before, manifest.calibration.slope), _ece(after, calibration.slope))
     return Fitted(heads, calibration, num_prompts, float(right.mean()), errors)
 
@@ -94,4 +98,4 @@ def _pairs(held_out: HeldOut, manifest: Manifest) -> _Pairs:
     rewards = np.array([combined(row, 0, False, False).reward for row in held_out.raw])
     found = contests(table)
     margins = rewards[found.first] - rewards[found.second]
-    return _Pairs(margins, soft_labels(table, found), table.clusters[found.item])
+    return _Pairs(margins, soft_labels(table, found), found.label == 0.5, table.clusters[found.item])

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from guerdon_service.core.statistics.bootstrap import clustered_bootstrap
+from guerdon_service.core.statistics.clustered import clustered_rate
 from guerdon_training.pipeline.config import CompareConfig, PipelineConfig
 from guerdon_training.policy.config import PolicyLora
 from guerdon_training.policy.load import load_policy, load_tokenizer
@@ -76,7 +77,7 @@ def summary(answers: Sequence[Answer]) -> dict[str, Any]:
     """``{"num_prompts", "policies": {policy: figures}}``.
 
     Each judge's figure is the mean reward, and its difference to the reference on the same prompts; intervals
-    are 95 %, a bootstrap over prompts.
+    are 95 %, over prompts: a bootstrap of means, Wilson's of ``finished``, which is a rate.
     """
     by_policy = {
         name: [a for a in answers if a.policy == name] for name in dict.fromkeys(a.policy for a in answers)
@@ -101,8 +102,9 @@ def _figures(found: Sequence[Answer], base: Sequence[Answer]) -> dict[str, Any]:
         "rewards": rewards,
         **{
             name: asdict(clustered_bootstrap(np.array([float(getattr(a, name)) for a in found]), prompts))
-            for name in ("kl", "kl_k3", "tokens", "finished")
+            for name in ("kl", "kl_k3", "tokens")
         },
+        "finished": asdict(clustered_rate([float(a.finished) for a in found], prompts)),
         "distinct": len({a.response for a in found}) / len(found),
     }
 

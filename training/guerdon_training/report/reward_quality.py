@@ -131,11 +131,12 @@ def _read(folder: Path, manifest: Manifest, heads: Sequence[HeadConfig], test: P
 def _calibration(scored: Sequence[_Scored], manifest: Manifest) -> CalibrationError:
     """Of the default profile, on the scored pairs that it is meant for; on all where it weighs none."""
     weights = manifest.profile(None)[1].weights
-    known = [(s.attribute, s.pair.cluster, *s.scores) for s in scored if s.scores is not None]
+    known = [(s.attribute, s.pair, *s.scores) for s in scored if s.scores is not None]
     meant = [k for k in known if weights.get(k[0], 0.0) != 0.0] or known
     margins = [chosen.reward - rejected.reward for _, _, chosen, rejected in meant]
     chances = [probability(m, 0.0, manifest.calibration)[0] for m in margins]
-    return calibration_error(chances, [1.0] * len(meant), [cluster for _, cluster, _, _ in meant])
+    pairs = [pair for _, pair, _, _ in meant]
+    return calibration_error(chances, [p.share for p in pairs], [p.cluster for p in pairs])
 
 
 def _accuracy(attribute: str, name: str, scored: Sequence[_Scored], ceiling: float | None) -> SubsetAccuracy:

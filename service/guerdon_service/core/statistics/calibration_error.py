@@ -83,13 +83,17 @@ def calibration_error(
 
 
 def squared_errors(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """Brier's (1950) loss of each item; the mean of both sides of a pair is the same."""
+    """Brier's (1950) loss of each item; the mean of both sides of a pair is the same.
+
+    Of a soft label it is the mean over the votes, as `log_losses` is: a coin has 0.25 whatever people say.
+    """
     p = shares(probabilities, "probabilities")
-    return (p - shares(labels, "labels", size=len(p))) ** 2
+    y = shares(labels, "labels", size=len(p))
+    return np.asarray(y * (1.0 - p) ** 2 + (1.0 - y) * p**2)
 
 
 def log_losses(probabilities: ArrayLike, labels: ArrayLike) -> Floats:
-    """Negative log likelihood of each item, in nats; labels may be soft."""
+    """Negative log likelihood of each item, in nats; of a soft label the mean over the votes."""
     p = np.clip(shares(probabilities, "probabilities"), _LEAST, 1.0 - _LEAST)
     y = shares(labels, "labels", size=len(p))
     return np.asarray(-(y * np.log(p) + (1.0 - y) * np.log1p(-p)))

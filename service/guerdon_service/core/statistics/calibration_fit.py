@@ -90,14 +90,17 @@ def fit_slope(
     return Calibration(slope, float(np.sqrt((scores**2).sum()) / information), len(margins))
 
 
-def calibrated_log_loss(margins: Floats) -> float:
+def calibrated_log_loss(margins: Floats, preferred: ArrayLike = 1.0) -> float:
     """Mean negative log likelihood at the best slope >= 0, in nats: log 2 for what orders by chance.
 
     Args:
-        margins: float64 [N], finite; of the chosen less the rejected.
+        margins, preferred: as for `fit_slope`; finite.
     """
-    slope = _best_slope(margins, np.ones_like(margins))
-    return log(2.0) if slope == 0.0 else float(np.logaddexp(0.0, -slope * margins).mean())
+    labels = np.broadcast_to(np.asarray(preferred, dtype=np.float64), margins.shape)
+    slope = _best_slope(margins, labels)
+    logits = slope * margins
+    losses = labels * np.logaddexp(0.0, -logits) + (1.0 - labels) * np.logaddexp(0.0, logits)
+    return log(2.0) if slope == 0.0 else float(losses.mean())
 
 
 def _best_slope(margins: Floats, labels: Floats) -> float:
