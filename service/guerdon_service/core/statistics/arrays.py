@@ -61,15 +61,24 @@ def effective_clusters(codes: Ints, weights: Floats | None = None) -> float:
 
     With weights the size of a cluster, and N, are sums of theirs.
 
-    Less one it stands for the degrees of freedom of a cluster-robust error, which unequal sizes reduce
-    (Satterthwaite, 1946; Carter, Schnepel and Steigerwald, 2017, here of items that are independent).
-
     Args:
         codes: int64 [N], numbered from 0.
         weights: float64 [N], > 0, where the items do not weigh the same.
     """
     sizes = np.bincount(codes, weights).astype(np.float64)
     return float(sizes.sum() ** 2 / (sizes @ sizes))
+
+
+def cluster_freedom(clusters: Clusters, size: int) -> float:
+    """Degrees of freedom of a cluster-robust error: the effective number of clusters less one.
+
+    Unequal sizes reduce them (Satterthwaite, 1946; Carter, Schnepel and Steigerwald, 2017, here of items that
+    are independent).
+
+    Raises:
+        InvalidInput: not one key per item.
+    """
+    return effective_clusters(cluster_codes(clusters, size)) - 1.0
 
 
 def check_open_share(value: float, param: str) -> None:

@@ -16,8 +16,7 @@ from guerdon_service.core.statistics.arrays import (
     Clusters,
     Floats,
     Ints,
-    cluster_codes,
-    effective_clusters,
+    cluster_freedom,
     shares,
 )
 from guerdon_service.core.statistics.clustered import student95
@@ -85,8 +84,8 @@ def fit_bradley_terry(
     keys = rows if clusters is None else clusters
     fit = fit_logistic(features[:, :-1], won, clusters=keys)
     centre = (np.eye(len(players)) - 1.0 / len(players))[:, :-1]
-    df = effective_clusters(cluster_codes(keys, len(won))) - 1.0
-    return BradleyTerry(players, centre @ fit.coefficients, centre @ fit.covariance @ centre.T, df)
+    covariance = centre @ fit.covariance @ centre.T
+    return BradleyTerry(players, centre @ fit.coefficients, covariance, cluster_freedom(keys, len(won)))
 
 
 def _check_connected(left: Ints, right: Ints, won: Floats, num: int) -> None:

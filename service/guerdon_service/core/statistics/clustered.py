@@ -14,6 +14,7 @@ from guerdon_service.core.statistics.arrays import (
     Clusters,
     Floats,
     cluster_codes,
+    cluster_freedom,
     cluster_sums,
     effective_clusters,
     floats,
@@ -48,7 +49,7 @@ def clustered_mean(values: ArrayLike, clusters: Clusters) -> Interval:
     checked = floats(values, "values")
     mean = float(checked.mean())
     variance, spread = cluster_variance(checked, clusters), float(checked.var())
-    t = student95(effective_clusters(cluster_codes(clusters, len(checked))) - 1.0)
+    t = student95(cluster_freedom(clusters, len(checked)))
     if not _is_visible(variance, spread, clusters):
         t, variance = Z95, spread / len(set(_keys(clusters)))
     half = t * float(np.sqrt(variance))

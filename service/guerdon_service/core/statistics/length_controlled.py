@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike
 from guerdon_service.core.statistics.arrays import (
     Clusters,
     Floats,
-    cluster_codes,
-    effective_clusters,
+    cluster_freedom,
     floats,
     shares,
 )
@@ -68,7 +67,7 @@ def length_controlled_win_rate(
     penalty = RIDGE * (np.arange(len(columns)) > 0)
     fit = fit_logistic(features, wins, l2=penalty, clusters=clusters)
     features[:, 1] = 0.0
-    t = student95(effective_clusters(cluster_codes(clusters, len(wins))) - 1.0)
+    t = student95(cluster_freedom(clusters, len(wins)))
     win_rate = _mean_probability(features, fit.coefficients, fit.covariance, t)
     return LengthControlled(raw, win_rate, float(fit.coefficients[1]))
 
