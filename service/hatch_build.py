@@ -51,7 +51,7 @@ def compile_library(folder: Path) -> Path:
     Raises:
         RuntimeError: The compiler refused; with what it said.
     """
-    new = folder / f"{LIBRARY}.{os.getpid()}"  # the old one may be mapped: it is replaced, never written to
+    new = folder / f"{LIBRARY}.{os.getpid()}"  # a linker removes what it replaces: others would find none
     sources = sorted(path.name for path in folder.glob("*.c"))
     command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, "-o", new.name, *sources]
     with tempfile.TemporaryDirectory() as cache:

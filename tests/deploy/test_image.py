@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import yaml
 from guerdon import Client
 from guerdon.cli.service_process import running_service
 from guerdon_service.app.load_settings import load_settings
+from hatch_build import LIBRARY, NATIVE
 from tests.deploy.clean_install import clean_install
 from tests.security.doors import opened
 
@@ -148,6 +150,8 @@ def test_the_dockerfile_copies_all_that_it_installs(tmp_path: Path) -> None:
     """The wheel made from nothing but what the image copies is the whole service, its data included."""
     guerdon = clean_install(tmp_path)
     assert image_bytes(guerdon.parents[1]) < MAX_CPU_IMAGE_BYTES
+    if (platform.system(), platform.machine()) == ("Linux", "x86_64"):
+        assert list(guerdon.parents[1].glob(f"lib/python3*/site-packages/{NATIVE}/{LIBRARY}"))
     run = subprocess.run(
         [guerdon, "migrate"],
         cwd=tmp_path,

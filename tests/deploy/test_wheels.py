@@ -1,17 +1,23 @@
 """What `pip install guerdon` brings, and that the three wheels together are the whole tree."""
 
+import ctypes
+import platform
 import subprocess
 import sys
 import tomllib
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from email.parser import Parser
-from importlib.metadata import requires
+from hashlib import sha256
+from importlib.metadata import distributions, requires
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
 from packaging.requirements import Requirement
+
+from hatch_build import LIBRARY, NATIVE, TAG
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"guerdon": ROOT, "guerdon-service": ROOT / "service", "guerdon-training": ROOT / "training"}
@@ -70,6 +76,21 @@ def test_together_they_are_the_whole_tree(wheels: dict[str, Path]) -> None:
         if path.split("/")[0] in ("client", "protos", "service", "training") and (ROOT / path).exists()
     }
     assert tracked - set(packed) == set()
+
+
+def test_the_service_carries_its_kernels_compiled(wheels: dict[str, Path], tmp_path: Path) -> None:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("kernels are of Linux on x86-64")
+    assert wheels["guerdon-service"].name.endswith(f"-{TAG}.whl")
+    with ZipFile(wheels["guerdon-service"]) as archive:
+        archive.extractall(tmp_path)
+    (installed,) = distributions(path=[str(tmp_path)])
+    about = Parser().parsestr(installed.read_text("WHEEL") or "")
+    assert (about["Tag"], about["Root-Is-Purelib"]) == (TAG, "false")
+    (recorded,) = [file for file in installed.files or () if str(file) == f"{NATIVE}/{LIBRARY}"]
+    digest = urlsafe_b64encode(sha256((tmp_path / recorded).read_bytes()).digest()).decode().rstrip("=")
+    assert vars(recorded.hash) == {"mode": "sha256", "value": digest}
+    assert ctypes.CDLL(str(tmp_path / recorded)).guerdon_kernels_version() >= 1
 
 
 def test_a_client_alone_works_and_names_what_is_missing(wheels: dict[str, Path], tmp_path: Path) -> None:
