@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from guerdon_training.audit.check import Check, Verdict
@@ -59,6 +60,24 @@ def test_labels_of_ones_own_items_neither_judge_nor_excuse(tmp_path: Path, key: 
     assert check.reason.endswith(": careless")
     assert "(500 of 1610 labels)" in check.reason
     assert {f.num for f in check.findings if f.group == "annotator=rare"} == {10}
+
+
+@pytest.mark.parametrize("num", [20, 50])
+def test_who_is_just_good_enough_is_rarely_called_poor(tmp_path: Path, num: int) -> None:
+    """2.5 % by the upper end of a 95 % interval: 400 annotators whose true correlation is 0.2."""
+    chance = np.random.default_rng(num)
+    truth = chance.normal(size=(400, num, 1))
+    skill = np.array([0.245, 0.8, 0.8])  # of five points; the first one's correlation with the others is 0.2
+    felt = skill * truth + np.sqrt(1.0 - skill**2) * chance.normal(size=(400, num, 3))
+    ratings = np.digitize(felt, [-1.5, -0.5, 0.5, 1.5])
+    rows = [
+        _row(f"i{i}", f"{who}{group}", "rating", float(ratings[group, i, column])) | {"source": f"s{group}"}
+        for group in range(400)
+        for i in range(num)
+        for column, who in enumerate("pqr")
+    ]
+    num_poor = int(_check(tmp_path, rows).reason.split()[0])
+    assert 4 <= num_poor <= 18  # 10 are expected, with a standard deviation of 3
 
 
 def test_three_who_share_nothing_cannot_be_compared(tmp_path: Path) -> None:
