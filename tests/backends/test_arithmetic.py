@@ -4,8 +4,8 @@ import onnxruntime
 import pytest
 import torch
 
-from guerdon_service.backends import native_bf16
 from guerdon_service.backends.arithmetic import instruction_sets, torch_arithmetic
+from guerdon_service.backends.native.library import tiles
 from guerdon_service.backends.onnx_backend import OnnxBackend
 from guerdon_service.backends.process.engine_process import Launch
 from guerdon_service.backends.process.pool import EnginePool
@@ -36,12 +36,8 @@ def test_threads_count_where_bits_depend_on_them() -> None:
     assert arithmetic_of(unpacked) == torch_arithmetic(CPU, torch.get_num_threads()) != torch_arithmetic(CPU)
 
 
-@pytest.mark.parametrize("amx", [False, True])
-def test_threads_count_where_bf16_comes_in_pieces(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_bf16, "has_amx", lambda: amx)
-    told = arithmetic_of(TorchBackend.load(tiny_artifact("bert"), "bfloat16"))
-    assert (f"{torch.get_num_threads()} threads" in told) == amx
-    assert "threads" not in arithmetic_of(TorchBackend.load(tiny_artifact("bert")))
+def test_kernels_of_our_own_count_where_they_are() -> None:
+    assert ("tiles" in instruction_sets()) == (tiles() is not None)
 
 
 def test_onnxruntime_tells_its_version_and_provider() -> None:

@@ -10,6 +10,7 @@ import torch
 from guerdon_service.backends import attention, native_bf16
 from guerdon_service.backends.attention_products import by_products
 from guerdon_service.backends.load import load_reference
+from guerdon_service.backends.native.library import tiles
 from guerdon_service.backends.native_bf16 import has_native_bf16
 from guerdon_service.backends.torch_backend import DTYPES, TorchBackend
 from tests.backends.artifacts import sequence, tiny_artifact
@@ -23,12 +24,21 @@ def test_the_kernel_says_the_same_of_this_cpu() -> None:
         pytest.skip(f"no list of {platform.machine()}'s flags to compare with")
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("flags", 1)[1].split("\n", 1)[0].split()
     assert has_native_bf16() == ("avx512_bf16" in flags)
+    assert (tiles() is not None) == ("amx_bf16" in flags)
 
 
-@pytest.mark.parametrize(("native", "amx"), [(False, False), (True, False), (True, True)])
+def test_on_amx_bf16_needs_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for library, there in ((None, False), (object(), True)):
+        monkeypatch.setattr(native_bf16, "tiles", lambda its=library: its)
+        assert has_native_bf16.__wrapped__() == there
+
+
+@pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize(("arch", "dtype"), [("bert", "bfloat16"), ("llama", "bfloat16"), ("bert", "int8")])
 def test_products_attend_only_where_the_machine_has_them(
-    arch: str, dtype: str, native: bool, amx: bool, monkeypatch: pytest.MonkeyPatch
+    arch: str, dtype: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -37,12 +47,11 @@ def test_products_attend_only_where_the_machine_has_them(
         return by_products(query, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
-    monkeypatch.setattr(native_bf16, "has_amx", lambda: amx)
     monkeypatch.setattr(attention, "by_products", counted)
     artifact = ranged(arch) if dtype == "int8" else tiny_artifact(arch)
     backend = TorchBackend.load(artifact, dtype)
     together = backend.forward(MIX)[0]
-    assert set(asked) == ({torch.bfloat16} if native and not amx else set())
+    assert set(asked) == ({torch.bfloat16} if native else set())
     assert [backend.forward([encoded])[0].tobytes() for encoded in MIX] == [row.tobytes() for row in together]
     expected = TorchBackend.load(artifact).forward(MIX)[0]
     assert np.abs(together - expected).max() <= 0.1 * np.ptp(expected)

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers.activations import GELUActivation
 
-from guerdon_service.backends import native_bf16
 from guerdon_service.backends.prepacked import prepack
-from guerdon_service.backends.prepacked_linear import PrepackedLinear
+from guerdon_service.backends.prepacked_linear import gate_of, linear_of
 from guerdon_service.backends.threads import on_threads
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -43,14 +42,14 @@ def test_a_layer_computes_what_torch_does(gelu: bool, bias: bool) -> None:
     rows = torch.randn(2, 13, 48)
     expected = linear.double()(rows.double())
     expected = nn.functional.gelu(expected) if gelu else expected
-    found = PrepackedLinear(linear.float(), after="gelu" if gelu else "none")(rows)
+    found = linear_of(linear.float(), after="gelu" if gelu else "none")(rows)
     torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("gelu", [True, False])
 def test_a_row_has_the_same_bits_beside_any_others(dtype: torch.dtype, gelu: bool) -> None:
-    layer = PrepackedLinear(nn.Linear(384, 1536, dtype=dtype), after="gelu" if gelu else "none")
+    layer = linear_of(nn.Linear(384, 1536, dtype=dtype), after="gelu" if gelu else "none")
     rows = torch.randn(ROWS, 384, dtype=dtype)
     whole = layer(rows)
     for size in (8, 16, 40, 72, 136, ROWS - 8):
@@ -59,18 +58,15 @@ def test_a_row_has_the_same_bits_beside_any_others(dtype: torch.dtype, gelu: boo
             assert torch.equal(part, whole[start : start + size]), (size, start)
 
 
-@pytest.mark.parametrize("most_rows", [None, 512])
 @pytest.mark.parametrize(("num_inputs", "num_outputs"), [(576, 960), (1536, 384), (3072, 768), (8192, 64)])
-def test_sums_are_in_the_same_order_beside_any_others(
-    num_inputs: int, num_outputs: int, most_rows: int | None
-) -> None:
+def test_sums_are_in_the_same_order_beside_any_others(num_inputs: int, num_outputs: int) -> None:
     """The second half of a row takes away what the first adds, so that what is left are the roundings."""
     linear = nn.Linear(num_inputs, num_outputs, bias=False, dtype=torch.bfloat16)
     rows = torch.randn(1200, num_inputs).bfloat16()
     half = num_inputs // 2
     linear.weight.data[:, half:] = -linear.weight.data[:, :half]
     rows[:, half:] = rows[:, :half]
-    layer = PrepackedLinear(linear, most_rows=most_rows)
+    layer = linear_of(linear)
     for num_threads in (1, torch.get_num_threads()):
         with on_threads(num_threads):
             whole = layer(rows)
@@ -79,21 +75,24 @@ def test_sums_are_in_the_same_order_beside_any_others(
                 assert torch.equal(layer(rows[-size:]), whole[-size:]), size
 
 
-@pytest.mark.parametrize(("num_inputs", "amx"), [(48, False), (48, True), (576, True), (1536, True)])
-def test_what_follows_a_product_depends_on_no_other_row(
-    num_inputs: int, amx: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(native_bf16, "has_amx", lambda: amx)
-    layer = PrepackedLinear(nn.Linear(num_inputs, 576, dtype=torch.bfloat16), most_rows=512)
+@pytest.mark.parametrize("num_inputs", [48, 576, 1536])
+def test_what_follows_a_product_depends_on_no_other_row(num_inputs: int) -> None:
+    layer = linear_of(nn.Linear(num_inputs, 576, dtype=torch.bfloat16))
+    gate, up = (nn.Linear(num_inputs, 576, bias=False, dtype=torch.bfloat16) for _ in range(2))
+    gated = gate_of(gate, up, "silu")
     rows, other = torch.randn(1200, num_inputs).bfloat16(), torch.randn(1200, 576).bfloat16()
-    products = layer(rows).float()
-    for run, expected in ((layer.plus, products + other), (layer.times, products * other)):
-        torch.testing.assert_close(run(rows, other).float(), expected, atol=0.02, rtol=0.02)
+    opened = nn.functional.silu(gate(rows).float()) * up(rows).float()
+    runs = (
+        (lambda n: layer.plus(rows[:n], other[:n]), layer(rows).float() + other),
+        (lambda n: gated(rows[:n]), opened),
+    )
+    for run, expected in runs:
+        torch.testing.assert_close(run(1200).float(), expected, atol=0.02, rtol=0.02)
         for num_threads in (1, torch.get_num_threads()):
             with on_threads(num_threads):
-                whole = run(rows, other)
+                whole = run(1200)
                 for size in (8, 40, 160, 512, 584):
-                    assert torch.equal(run(rows[:size], other[:size]), whole[:size]), size
+                    assert torch.equal(run(size), whole[:size]), size
 
 
 def test_an_exact_gelu_is_fused_and_another_is_not() -> None:

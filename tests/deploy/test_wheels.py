@@ -90,7 +90,7 @@ def test_the_service_carries_its_kernels_compiled(wheels: dict[str, Path], tmp_p
     (recorded,) = [file for file in installed.files or () if str(file) == f"{NATIVE}/{LIBRARY}"]
     digest = urlsafe_b64encode(sha256((tmp_path / recorded).read_bytes()).digest()).decode().rstrip("=")
     assert vars(recorded.hash) == {"mode": "sha256", "value": digest}
-    assert ctypes.CDLL(str(tmp_path / recorded)).guerdon_kernels_version() >= 1
+    assert ctypes.CDLL(str(tmp_path / recorded)).guerdon_take
 
 
 def test_a_client_alone_works_and_names_what_is_missing(wheels: dict[str, Path], tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """What forwards are computed by: by another processor or version, the last bits of a score may differ."""
 
+import functools
+import hashlib
 import platform
 
 import torch
 import transformers
 
-from guerdon_service.backends.native_bf16 import has_amx, has_native_bf16
+from guerdon_service.backends.native.library import LIBRARY, tiles
+from guerdon_service.backends.native_bf16 import has_native_bf16
 
 
 def torch_arithmetic(device: torch.device, num_threads: int | None = None) -> str:
@@ -32,7 +35,14 @@ def instruction_sets() -> str:
     has = {
         "vnni": torch.cpu._is_vnni_supported(),
         "bf16": has_native_bf16(),
-        "amx": has_amx(),
     }
     sets = [name for name, there in has.items() if there]
+    if tiles() is not None:
+        sets.append(f"tiles {_kernels()}")
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *sets])
+
+
+@functools.cache
+def _kernels() -> str:
+    """Which kernels the library holds: the same sources give the same bytes."""
+    return hashlib.sha256(LIBRARY.read_bytes()).hexdigest()[:8]

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from guerdon_service.backends import native_bf16
 from guerdon_service.backends.attention_masks import PackedMasks, Sight
 from guerdon_service.backends.attention_products import KEY_MULTIPLE, SHAPE_MULTIPLE, by_products
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.attention_tiles import attend_tiles
 from guerdon_service.backends.layout import Segment
+from guerdon_service.backends.native.attention import attend_tiled, attends_tiled
 
 PACKED = "guerdon_packed"
 """Name under which `transformers` finds the attention function. No mask function is registered under it,
@@ -24,8 +24,7 @@ QUERY_MULTIPLE = 8
 threads."""
 
 _MATMUL_KEYS = range(48, 2048)
-"""Numbers of keys for which an encoder's two bf16 products beat the fused kernel (1.3-1.9 times) without AMX;
-with it, that beats them (1.5 to 2 times, a decoder's too)."""
+"""Numbers of keys for which an encoder's two bf16 products beat the fused kernel (1.3 to 1.9 times)."""
 
 
 def register_packed_attention() -> None:
@@ -87,6 +86,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
     if packed.kernel is not None:
         tiles = packed.tiles(query, query.shape[2], causal=rule.causal)
         return attend_tiles(query, key, value, tiles, rule, packed.kernel)
+    if attends_tiled(query):
+        return attend_tiled(query, key, value, packed.table, rule)
     kv_heads, length, groups, head_dim = query.shape
     answers = []
     earlier = key.shape[1] - length
@@ -97,8 +98,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
         sight = Sight(seen - own, seen, rule.causal, rule.window)
         run = by_products if _prefers_matmul(query, rule, seen) else _fused
         query_multiple, key_multiple = _multiples(query, rule, run is by_products)
-        queries = _padded([query[:, rows]], query_multiple, rule)
-        keys, values = (_padded(_seen(x, segment), key_multiple, rule) for x in (key, value))
+        queries = _padded([query[:, rows]], query_multiple)
+        keys, values = (_padded(_seen(x, segment), key_multiple) for x in (key, value))
         answer = run(queries, keys, values, packed, sight, rule)
         answers.append(answer[:, :own].transpose(0, 1))
     padding = length + earlier - packed.segments[-1].end
@@ -112,18 +113,16 @@ def _seen(tensor: Tensor, segment: Segment) -> list[Tensor]:
     return parts if segment.prompt is None else [tensor[:, slice(*segment.prompt)], *parts]
 
 
-def _padded(parts: list[Tensor], multiple: int, rule: Rule) -> Tensor:
+def _padded(parts: list[Tensor], multiple: int) -> Tensor:
     """The parts joined along axis 1, then zeros up to a multiple of `multiple`.
 
-    Equal segments reach the kernels in equal form: contiguous, but where the kernel packs its operands.
+    Equal segments reach the kernels in equal form: contiguous.
     """
     missing = -sum(part.shape[1] for part in parts) % multiple
     if missing:
         first = parts[0]
         parts = [*parts, first.new_zeros(first.shape[0], missing, *first.shape[2:])]
-    if len(parts) > 1:
-        return torch.cat(parts, dim=1)
-    return parts[0] if _on_amx(parts[0]) and not rule.causal else parts[0].contiguous()
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0].contiguous()
 
 
 def _multiples(query: Tensor, rule: Rule, by_products: bool) -> tuple[int, int]:
@@ -132,22 +131,14 @@ def _multiples(query: Tensor, rule: Rule, by_products: bool) -> tuple[int, int]:
         return 1, 1
     if rule.causal:
         return QUERY_MULTIPLE, KEY_MULTIPLE
-    return (SHAPE_MULTIPLE, SHAPE_MULTIPLE) if by_products or _on_amx(query) else (1, 1)
+    return (SHAPE_MULTIPLE, SHAPE_MULTIPLE) if by_products else (1, 1)
 
 
 def _prefers_matmul(query: Tensor, rule: Rule, seen: int) -> bool:
     if rule.softcap is not None:
         return True
-    return _in_bf16(query) and not native_bf16.has_amx() and (rule.causal or seen in _MATMUL_KEYS)
-
-
-def _on_amx(query: Tensor) -> bool:
-    """Whether the fused kernel multiplies by tiles: for whole ones 1.2 to 1.6 times as fast."""
-    return _in_bf16(query) and native_bf16.has_amx()
-
-
-def _in_bf16(query: Tensor) -> bool:
-    return query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    in_bf16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    return in_bf16 and (rule.causal or seen in _MATMUL_KEYS)
 
 
 def _fused(

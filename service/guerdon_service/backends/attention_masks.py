@@ -1,5 +1,6 @@
 """What each query of a packed row sees: segments, masks, and rows that another forward computed."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,13 @@ class PackedMasks:
             plan = plan_tiles(self.segments, query.shape[-3], rows=rows, causal=causal)
             self._tiles = placed(plan, query.device)
         return self._tiles
+
+    @functools.cached_property
+    def table(self) -> Tensor:
+        """int32 [N, 4]: begin and end of each segment, then of the prompt that it sees, or zeros."""
+        return torch.tensor(
+            [(s.start, s.end, *(s.prompt or (0, 0))) for s in self.segments], dtype=torch.int32
+        )
 
     def mask(self, like: Tensor, sight: "Sight", queries: int, keys: int) -> Tensor | None:
         """Additive mask [queries, keys] in the dtype of `like`, or None where every key is seen.

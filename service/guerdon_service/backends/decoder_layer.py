@@ -10,16 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends import native_bf16
 from guerdon_service.backends.attention import attend
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.decoder_parts import Norm, decoder_parts
-from guerdon_service.backends.prepacked_linear import PrepackedLinear
+from guerdon_service.backends.native.linear import TiledLinear
+from guerdon_service.backends.prepacked_linear import PrepackedLinear, gate_of, linear_of
 
 _BLOCK = 128
 """Rows that norms and rotations take at a time: what they write stays in a core's cache until it is read."""
-_PIECE = 512
-"""Rows that go through what follows attention together on AMX, where products of so many are cut alike."""
 
 
 class DecoderLayer(nn.Module):
@@ -35,11 +33,8 @@ class DecoderLayer(nn.Module):
         self._head_dim = parts.head_dim
         self._num_heads, self._num_kv_heads = parts.num_heads, parts.num_kv_heads
         self._rule = parts.rule
-        self._qkv = PrepackedLinear(parts.qkv)
-        self._gate = PrepackedLinear(parts.gate, after=parts.activation, most_rows=_PIECE)
-        self._out, self._up, self._down = (
-            PrepackedLinear(linear, most_rows=_PIECE) for linear in (parts.out, parts.up, parts.down)
-        )
+        self._qkv, self._out, self._down = (linear_of(each) for each in (parts.qkv, parts.out, parts.down))
+        self._gated = gate_of(parts.gate, parts.up, parts.activation)
         self._head_norms = [_Norm(norm) for norm in parts.head_norms] if parts.head_norms else None
         self._before, self._before_mlp = _Norm(parts.before), _Norm(parts.before_mlp)
         self._after_attention, self._after_mlp = (
@@ -64,10 +59,8 @@ class DecoderLayer(nn.Module):
         cos, sin = (angles[0, :, None, : self._head_dim // 2] for angles in position_embeddings)
         query, key, value = self._projected(rows, cos, sin)
         seen = attend(query, *packed.keys_and_values(self, key, value), packed, self._rule)
-        piece = _PIECE if native_bf16.has_amx() else max(len(rows), 1)
-        pieces = zip(rows.split(piece), seen.flatten(1).split(piece), strict=True)
-        after = [self._after(*piece) for piece in pieces]
-        return (torch.cat(after) if len(after) > 1 else after[0])[None]
+        rows = _added(rows, seen.flatten(1), self._out, self._after_attention)
+        return _added(rows, self._gated(self._before_mlp(rows)), self._down, self._after_mlp)[None]
 
     def _projected(self, rows: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [kv_heads, T, groups, head_dim], keys and values [kv_heads, T, head_dim]."""
@@ -83,13 +76,6 @@ class DecoderLayer(nn.Module):
         queries, keys = heads.split(sizes[:2])
         values = projected[:, num_turned:].transpose(0, 1)
         return queries.unflatten(0, (self._num_kv_heads, -1)).transpose(1, 2), keys, values
-
-    def _after(self, rows: Tensor, seen: Tensor) -> Tensor:
-        """What follows attention, of rows [T, hidden] and what they saw [T, heads * head_dim]."""
-        rows = _added(rows, seen, self._out, self._after_attention)
-        normed = self._before_mlp(rows)
-        gated = self._up.times(normed, self._gate(normed))
-        return _added(rows, gated, self._down, self._after_mlp)
 
 
 class _Norm:
@@ -119,6 +105,8 @@ def _rotate(heads: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
         torch.mul(y, its_cos, out=out_y).addcmul_(x, its_sin)
 
 
-def _added(rows: Tensor, inputs: Tensor, product: PrepackedLinear, norm: _Norm | None) -> Tensor:
+def _added(
+    rows: Tensor, inputs: Tensor, product: PrepackedLinear | TiledLinear, norm: _Norm | None
+) -> Tensor:
     """The residual sum of `rows` and the product's outputs, normed if there is a norm."""
     return product.plus(inputs, rows) if norm is None else norm(product(inputs)).add_(rows)

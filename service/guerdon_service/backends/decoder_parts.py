@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from transformers.activations import GELUTanh, SiLUActivation
 
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.prepacked_linear import Activation, joined
+from guerdon_service.backends.prepacked_linear import GateActivation, joined
 
 _LAYERS = frozenset(f"{f}DecoderLayer" for f in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"))
-_ACTIVATIONS: dict[type, Activation] = {SiLUActivation: "silu", GELUTanh: "gelu_tanh"}
+_ACTIVATIONS: dict[type, GateActivation] = {SiLUActivation: "silu", GELUTanh: "gelu_tanh"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class DecoderParts:
     gate: nn.Linear
     up: nn.Linear
     down: nn.Linear
-    activation: Activation
+    activation: GateActivation
     head_norms: tuple[Norm, Norm] | None
     before: Norm
     after_attention: Norm | None

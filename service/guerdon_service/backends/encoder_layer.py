@@ -16,7 +16,7 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 from guerdon_service.backends.attention import attend_joint
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.prepacked_linear import PrepackedLinear, joined
+from guerdon_service.backends.prepacked_linear import joined, linear_of
 
 
 def is_encoder_layer(module: Any, dtypes: tuple[torch.dtype, ...]) -> bool:
@@ -29,7 +29,7 @@ def is_encoder_layer(module: Any, dtypes: tuple[torch.dtype, ...]) -> bool:
 
 
 def is_exact_gelu(act: object) -> bool:
-    """True for the activation of `transformers` that `PrepackedLinear` does after a product."""
+    """True for the activation of `transformers` that `linear_of` does after a product."""
     return isinstance(act, GELUActivation) and act.act is nn.functional.gelu
 
 
@@ -45,10 +45,10 @@ class EncoderLayer(nn.Module):
         own, out = layer.attention.self, layer.attention.output
         self._heads = own.num_attention_heads
         self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
-        self._qkv = PrepackedLinear(joined([own.query, own.key, own.value]))
-        self._out = PrepackedLinear(out.dense)
-        self._up = PrepackedLinear(layer.intermediate.dense, after="gelu")
-        self._down = PrepackedLinear(layer.output.dense)
+        self._qkv = linear_of(joined([own.query, own.key, own.value]))
+        self._out = linear_of(out.dense)
+        self._up = linear_of(layer.intermediate.dense, after="gelu")
+        self._down = linear_of(layer.output.dense)
         self._norms = nn.ModuleList([out.LayerNorm, layer.output.LayerNorm])
 
     def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:

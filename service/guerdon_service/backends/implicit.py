@@ -27,6 +27,7 @@ from guerdon_service.backends.load import WEIGHT_ERRORS, read_weights
 from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.packed import padded_rows
 from guerdon_service.backends.placed import placed
+from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.safe import read_config, weight_files
 from guerdon_service.backends.torch_backend import DTYPES, check_placement, rows_on
 from guerdon_service.core.artifact import Artifact
@@ -88,6 +89,8 @@ class ImplicitBackend:
                 rounded = parameter.data.to(device=device, dtype=DTYPES[dtype])
                 parameter.data = rounded.to(computed_in(DTYPES[dtype], device))
             model.eval().requires_grad_(False).to(device)
+            if device == "cpu":
+                prepack(model)
         rule = artifact.manifest.implicit
         return ImplicitBackend(policy, reference, rule, dtype, rows_on(device, artifact.manifest))
 

@@ -1,9 +1,11 @@
-"""Whether this CPU multiplies bf16 itself, and how, and what is computed in where it does not."""
+"""Whether this CPU multiplies bf16 itself, and what is computed in where it does not."""
 
 import functools
 import platform
 
 import torch
+
+from guerdon_service.backends.native.library import tiles
 
 
 @functools.cache
@@ -11,17 +13,14 @@ def has_native_bf16() -> bool:
     """False where products of bf16 are done in fp32, with conversions before and after.
 
     oneDNN says that it takes bf16 on every CPU with AVX-512. On one without AVX512-BF16 attention
-    by two such products took two to three times as long as the fused kernel of an encoder.
+    by two such products took two to three times as long as the fused kernel of an encoder. On AMX its sums
+    depend on the numbers of rows and threads, so that only kernels of our own take bf16 there.
     """
+    if torch.cpu._is_amx_tile_supported() and tiles() is None:
+        return False
     if platform.machine().lower() in ("x86_64", "amd64"):
         return torch.cpu._is_avx512_bf16_supported()
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-@functools.cache
-def has_amx() -> bool:
-    """Whether this CPU multiplies tiles of bf16, and the kernel lets this process."""
-    return torch.cpu._is_amx_tile_supported()
 
 
 def computed_in(dtype: torch.dtype, device: str) -> torch.dtype:

@@ -9,12 +9,14 @@ from guerdon_service.backends.attention import PACKED
 from guerdon_service.backends.decoder_layer import DecoderLayer
 from guerdon_service.backends.decoder_parts import is_decoder_layer
 from guerdon_service.backends.encoder_layer import EncoderLayer, is_encoder_layer, is_exact_gelu
-from guerdon_service.backends.prepacked_linear import PrepackedLinear
+from guerdon_service.backends.native.decoder_layer import TiledDecoderLayer, is_tiled_decoder
+from guerdon_service.backends.native.encoder_layer import TiledEncoderLayer, is_tiled_encoder
+from guerdon_service.backends.prepacked_linear import linear_of
 
 
 def prepack(trunk: nn.Module) -> None:
     """Put a `DecoderLayer` or an `EncoderLayer` in the place of each such layer whose attention is packed,
-    and a `PrepackedLinear` in that of each other linear layer; the old weights are freed.
+    and one of `linear_of` in that of each other linear layer; the old weights are freed.
 
     Layers in a dtype that this machine's oneDNN does not multiply stay as they are.
     """
@@ -24,12 +26,14 @@ def prepack(trunk: nn.Module) -> None:
         fuses_gelu = _is_gelu_after_dense(module)
         for name, child in list(module.named_children()):
             if attention == PACKED and is_decoder_layer(child, dtypes):
-                setattr(module, name, DecoderLayer(child))
+                tiled = is_tiled_decoder(child)
+                setattr(module, name, TiledDecoderLayer(child) if tiled else DecoderLayer(child))
             elif attention == PACKED and is_encoder_layer(child, dtypes):
-                setattr(module, name, EncoderLayer(child))
+                tiled = is_tiled_encoder(child)
+                setattr(module, name, TiledEncoderLayer(child) if tiled else EncoderLayer(child))
             elif isinstance(child, nn.Linear) and child.weight.dtype in dtypes:
                 fused = fuses_gelu and name == "dense"
-                setattr(module, name, PrepackedLinear(child, after="gelu" if fused else "none"))
+                setattr(module, name, linear_of(child, after="gelu" if fused else "none"))
                 if fused:
                     module.intermediate_act_fn = nn.Identity()
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from guerdon_service.backends import native_bf16
 from guerdon_service.backends.arithmetic import torch_arithmetic
 from guerdon_service.backends.attention_tiles import TileKernel, head_dim_of, kernel_for
 from guerdon_service.backends.families import family_of, runs_packed
@@ -107,9 +106,7 @@ class TorchBackend:
         # What does not pack may keep what one forward told it, as rotary scalings do.
         most_parallel = min(NUM_PARALLEL, self._num_threads) if on_cpu else NUM_PARALLEL
         self.num_parallel = most_parallel if self._packs else 1
-        # Pieces whose bits are one on any thread may be others elsewhere (`steady_rows`).
-        on_threads_too = not self._packs or (on_cpu and dtype == "bfloat16" and native_bf16.has_amx())
-        self.arithmetic = torch_arithmetic(model.device, self._num_threads if on_threads_too else None)
+        self.arithmetic = torch_arithmetic(model.device, None if self._packs else self._num_threads)
         # one forward on all threads, and as many again and some for those that begin meanwhile
         self._pool = ThreadPoolExecutor(
             2 * self._num_threads + NUM_PARALLEL, "guerdon-forward", initializer=give_way if on_cpu else None

@@ -1,0 +1,39 @@
+"""The C kernels of this package, where this machine can run them."""
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from guerdon_service.backends.priority import give_way
+
+LIBRARY = Path(__file__).with_name("libguerdon.so")
+"""Made when the package is built, on Linux x86-64."""
+
+
+@functools.cache
+def tiles() -> ctypes.CDLL | None:
+    """The library, where this CPU multiplies tiles of bf16 (AMX) and Linux lets this process; else None."""
+    if not torch.cpu._is_amx_tile_supported() or not LIBRARY.exists():
+        return None
+    library = ctypes.CDLL(str(LIBRARY))
+    return library if library.guerdon_allow_tiles() == 0 else None
+
+
+def in_parts(count: int, run: Callable[[int, int], None]) -> None:
+    """Call `run(begin, end)` for all of `count`, in a part for each thread that torch has here."""
+    num_parts = min(torch.get_num_threads(), count)
+    bounds = [count * i // num_parts for i in range(num_parts + 1)]
+    others = [_helpers().submit(run, *bounds[i : i + 2]) for i in range(1, num_parts)]
+    run(*bounds[:2])
+    for other in others:
+        other.result()
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "guerdon-kernel", initializer=give_way)
