@@ -4,6 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import peft
@@ -21,8 +23,11 @@ from guerdon_training.config import BaseConfig, RewardConfig
 from guerdon_training.config_file import config_yaml, read_config
 from guerdon_training.data import file_sha256, read_pairs
 from guerdon_training.directions import profile_metrics
+from guerdon_training.distributed import begin_processes
 from guerdon_training.encode import encode_pair
 from guerdon_training.forward import collate
+from guerdon_training.head_layout import head_layout
+from guerdon_training.learner import build_learner
 from guerdon_training.measure import (
     accuracies,
     fit_calibration,
@@ -30,9 +35,13 @@ from guerdon_training.measure import (
     read_scores,
     score_pairs,
 )
-from guerdon_training.model import base_folder, load_classifier, load_tokenizer
+from guerdon_training.model import base_folder, build_model, load_classifier, load_tokenizer
 from guerdon_training.pooled import Pooled
+from guerdon_training.reward_pairs import tagged_splits
+from guerdon_training.rows import build_rows
+from guerdon_training.steps import epoch_steps
 from guerdon_training.tagging import tag
+from guerdon_training.trunk import SplitEncoder
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "training/configs/default_reward.yaml"
@@ -183,3 +192,53 @@ def test_the_recorded_figures_are_those_of_the_data(
         assert (new.raw is None) == (old.raw is None)
         if new.raw is not None and old.raw is not None:
             np.testing.assert_allclose(new.raw, old.raw, atol=1e-5)
+
+
+def test_but_for_the_start_of_its_heads_the_config_makes_the_recorded_first_step(
+    base: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs, their order, what they say, features and objective are those of the recorded run, to the
+    rounding of bf16. Its heads began as transformers makes them: see ``docs/models.md``.
+    """
+    recorded = json.loads((FOLDER / "metrics.jsonl").read_text("utf-8").splitlines()[0])
+    monkeypatch.chdir(ROOT)
+    config = read_config(Path(CONFIG), RewardConfig)
+    if not TEST_PAIRS.is_file():
+        assert recorded["learning_rate"] < config.optim.learning_rate
+        return
+    pairs = tagged_splits(config, lambda line: None)["train"]
+    rows = build_rows(pairs, tokenizer, config.max_tokens)
+    (step, *_) = epoch_steps(
+        rows, config.optim.pairs_per_step, config.optim.max_batch_tokens, Random(config.seed)
+    )
+    model = _begun_as_recorded(base, config)
+    encoder = SplitEncoder(model.get_base_model(), None, tokenizer.pad_token_id, pooling="response")
+    needed = [row for batch in step for row in batch.rows]
+    states: list[Any] = [None] * len(rows.tokens)
+    found = encoder.lower([rows.tokens[row] for row in needed], config.optim.max_batch_tokens, "step")
+    for row, state in zip(needed, found, strict=True):
+        states[row] = state
+    loss = build_learner(encoder, rows, config, begin_processes(cpu=True)).backward(states, step)
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert loss == pytest.approx(recorded["loss"], abs=5e-4)
+    norm = float(torch.nn.utils.get_total_norm(gradients))
+    assert norm == pytest.approx(recorded["gradient_norm"], rel=0.01)
+
+
+def _begun_as_recorded(base: Path, config: RewardConfig) -> peft.PeftModel:
+    num_outputs, num_layers = head_layout(config).num_outputs, config.base.num_layers
+    model = build_model(
+        base,
+        config.base.package,
+        num_outputs,
+        config.lora,
+        config.seed,
+        num_layers=num_layers,
+        pooling="response",
+    ).eval()
+    torch.manual_seed(config.seed)
+    head: Any = model.get_base_model().classifier
+    head.modules_to_save["default"].load_state_dict(
+        load_classifier(base, num_outputs, num_layers).classifier.state_dict()
+    )
+    return model
