@@ -5,10 +5,12 @@
 #include "multiply.h"
 #include "norms.h"
 
-enum { TOGETHER = 256 };  // rows
+// Rows that go together: what they take through the steps stays in L2, unless more than that of weights goes
+// through with them: then it pays to read those more seldom.
+enum { TOGETHER = 256, MOST = 512, LARGE_WEIGHTS = 4 << 20 };
 
 // Rows of 32 columns lie so far apart that those of other columns lie in other sets of the cache.
-enum { APART = (TOGETHER + 8) * CHUNK };
+enum { APART = (MOST + 8) * CHUNK };
 
 // Mirrored in rows.py.
 enum { MULTIPLY, NORM, ROTATE };
@@ -44,17 +46,27 @@ TILES static void take(const Step *s, const Rows *rows, int64_t num_rows, bf16 *
                 norm_row(&n, s->begin + i * s->size, &rows[s->from], other, &rows[s->to], row);
 }
 
+// Rows of parts that are about equal, whole blocks and at most `most`.
+static int64_t even_parts(int64_t num_rows, int64_t most) {
+    int64_t parts = num_rows > most ? (num_rows + most - 1) / most : 1;
+    return ((num_rows + parts - 1) / parts + BLOCK - 1) / BLOCK * BLOCK;
+}
+
 // Take rows `begin` to `end` through the steps. Answers 0, or -1: out of memory.
 TILES EXPORT int guerdon_take(const Step *steps, int64_t num_steps, const Given *given, int64_t num_given,
                               int64_t begin, int64_t end) {
-    int64_t widest = 0, chunks = 0;
+    int64_t widest = 0, chunks = 0, weights = 0;
     for (int64_t i = 0; i < num_steps; i++)
-        if (steps[i].kind == MULTIPLY && steps[i].inputs > widest) widest = steps[i].inputs;
+        if (steps[i].kind == MULTIPLY) {
+            if (steps[i].inputs > widest) widest = steps[i].inputs;
+            weights += steps[i].inputs * steps[i].outputs * sizeof(bf16);
+        }
     for (int64_t i = 0; i < num_given; i++) chunks += given[i].rows.first ? 0 : (given[i].columns + CHUNK - 1) / CHUNK;
     bf16 *memory = aligned_alloc(64, (BLOCK * widest + APART * chunks) * sizeof(bf16));
     if (!memory) return -1;
     TileShapes before = tiles_begin();
-    for (int64_t row = begin; row < end; row += TOGETHER) {
+    int64_t together = even_parts(end - begin, weights > LARGE_WEIGHTS ? MOST : TOGETHER);
+    for (int64_t row = begin; row < end; row += together) {
         Rows rows[num_given];
         bf16 *next = memory + BLOCK * widest;
         for (int64_t i = 0; i < num_given; i++) {
@@ -63,7 +75,7 @@ TILES EXPORT int guerdon_take(const Step *steps, int64_t num_steps, const Given 
             if (!its->first) next += (given[i].columns + CHUNK - 1) / CHUNK * APART;
         }
         for (int64_t i = 0; i < num_steps; i++)
-            take(&steps[i], rows, end - row < TOGETHER ? end - row : TOGETHER, memory);
+            take(&steps[i], rows, end - row < together ? end - row : together, memory);
     }
     tiles_end(&before);
     free(memory);
