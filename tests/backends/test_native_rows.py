@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, Qwen3Config, Qwen3Model
+from transformers import (
+    BertConfig,
+    BertModel,
+    Gemma2Config,
+    Gemma2Model,
+    LlamaConfig,
+    LlamaModel,
+    MistralConfig,
+    MistralModel,
+    Qwen2Config,
+    Qwen2Model,
+    Qwen3Config,
+    Qwen3Model,
+)
 
 from guerdon_service.backends.attention import PACKED, register_packed_attention
 from guerdon_service.backends.attention_masks import PackedMasks
@@ -32,6 +45,23 @@ SIZES: dict[str, Any] = {
 CONFIGS: dict[str, tuple[Any, Any]] = {
     "bert": (BertModel, BertConfig(**SIZES)),
     "llama": (LlamaModel, LlamaConfig(**SIZES, num_key_value_heads=1)),
+    "llama, biases": (LlamaModel, LlamaConfig(**SIZES, mlp_bias=True, attention_bias=True)),
+    "mistral": (
+        MistralModel,
+        MistralConfig(**SIZES, num_key_value_heads=1, head_dim=32, sliding_window=50),
+    ),
+    "qwen2": (Qwen2Model, Qwen2Config(**SIZES, num_key_value_heads=1)),
+    "gemma2": (
+        Gemma2Model,
+        Gemma2Config(
+            **SIZES,
+            num_key_value_heads=1,
+            head_dim=32,
+            query_pre_attn_scalar=32,
+            sliding_window=50,
+            attn_logit_softcapping=5.0,
+        ),
+    ),
     "qwen3": (Qwen3Model, Qwen3Config(**SIZES, num_key_value_heads=3, head_dim=32)),
 }
 
@@ -59,16 +89,34 @@ def test_a_layer_computes_what_torch_does(num_rows: int, inputs: int, outputs: i
     near(TiledLinear(linear).plus(rows, other), expected + other)
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("spread", [0.01, 1.0, 30.0])
 @pytest.mark.parametrize("activation", ["silu", "gelu_tanh"])
-def test_gates_let_through_what_torch_does(activation: str, spread: float) -> None:
-    gate, up = (nn.Linear(64, 48, bias=False, dtype=torch.bfloat16) for _ in range(2))
+def test_gates_let_through_what_torch_does(activation: str, spread: float, bias: bool) -> None:
+    gate, up = (nn.Linear(64, 40, bias=bias, dtype=torch.bfloat16) for _ in range(2))
     rows = (torch.randn(70, 64) * spread).bfloat16()
-    opened, passed = (rows.double() @ layer.weight.double().T for layer in (gate, up))
+    opened, passed = (copy.deepcopy(layer).double()(rows.double()) for layer in (gate, up))
     act = (
         nn.functional.silu(opened) if activation == "silu" else nn.functional.gelu(opened, approximate="tanh")
     )
-    near(TiledGate(gate, up, activation)(rows) / spread**2, act * passed / spread**2)  # type: ignore[arg-type]
+    size = max(spread, 0.1) ** 2
+    near(TiledGate(gate, up, activation)(rows) / size, act * passed / size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("after", ["gelu", "silu", "gelu_tanh"])
+def test_what_is_not_a_number_stays_so_and_in_its_row(after: Any) -> None:
+    layer = nn.Linear(32, 32, dtype=torch.bfloat16)
+    tiled = TiledLinear(layer, after="gelu") if after == "gelu" else TiledGate(layer, layer, after)
+    rows = torch.randn(40, 32).bfloat16()
+    rows[[3, 35]] = torch.nan
+    spoilt = tiled(rows).isnan()
+    assert spoilt[[3, 35]].all()
+    assert spoilt.any(1).sum() == 2
+
+
+def test_no_rows_are_no_work() -> None:
+    layer = TiledLinear(nn.Linear(32, 64, dtype=torch.bfloat16))
+    assert layer(torch.zeros(0, 32, dtype=torch.bfloat16)).shape == (0, 64)
 
 
 def test_the_exact_gelu_is_right_far_from_zero_too() -> None:
@@ -114,6 +162,9 @@ def test_layers_compute_what_transformers_own_do_whoever_is_beside(arch: str) ->
     register_packed_attention()
     kind, config = CONFIGS[arch]
     exact = kind._from_config(copy.deepcopy(config), attn_implementation="eager").eval()
+    for name, parameter in exact.named_parameters():
+        if name.endswith("bias"):  # zeros, as they begin, would tell nothing
+            parameter.data.normal_(std=0.3)
     lengths = (5, 40, 64, 300)
     ids = [torch.randint(0, 50, (n,)) for n in lengths]
     tiled = kind._from_config(copy.deepcopy(config), attn_implementation=PACKED).eval()

@@ -20,8 +20,8 @@ typedef struct {
 
 // x Phi(x). Phi is a minimax polynomial between -4 and 4, 1.3e-5 off at most; beyond, 3e-5.
 WIDE INLINE __m512 gelu(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-4.0f));
-    __m512 z = _mm512_min_ps(x, _mm512_set1_ps(4.0f));
+    x = _mm512_max_ps(_mm512_set1_ps(-4.0f), x);  // the second is handed on where it is NaN
+    __m512 z = _mm512_min_ps(_mm512_set1_ps(4.0f), x);
     __m512 u = _mm512_mul_ps(_mm512_mul_ps(z, z), _mm512_set1_ps(0.0625f));
     __m512 p = _mm512_set1_ps(2.894984471e-1f);
     p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(-1.628575807f));

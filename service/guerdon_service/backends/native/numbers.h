@@ -46,7 +46,7 @@ INLINE bf16 *at(const Rows *rows, int64_t row, int64_t column) {
     return rows->first + row * rows->row + column / CHUNK * rows->chunk + column % CHUNK;
 }
 
-// 2^x, with a relative error of at most 2.6e-6 (bf16 keeps 2e-3).
+// 2^x, with a relative error of at most 2.7e-6 (bf16 keeps 2e-3).
 WIDE INLINE __m512 exp2_of(__m512 x) {
     __m512 f = _mm512_reduce_ps(x, 1);  // x - floor(x)
     __m512 p = _mm512_set1_ps(1.35341677e-2f);
@@ -57,15 +57,15 @@ WIDE INLINE __m512 exp2_of(__m512 x) {
     return _mm512_scalef_ps(p, x);
 }
 
-// 1 / x with a relative error of 2e-8: the instruction's, and one step of Newton's.
+// 1 / x with a relative error of 1.2e-7: the instruction's, and one step of Newton's.
 WIDE INLINE __m512 inverse(__m512 x) {
     __m512 r = _mm512_rcp14_ps(x);
     return _mm512_mul_ps(r, _mm512_fnmadd_ps(x, r, _mm512_set1_ps(2.0f)));
 }
 
-// 1 / (1 + 2^x); of x above 126 it is 0.
+// 1 / (1 + 2^x); of x above 126 it is 2^-126. NaN stays NaN, as it is the second that minimum and maximum hand on.
 WIDE INLINE __m512 logistic2(__m512 x) {
-    __m512 e = exp2_of(_mm512_min_ps(x, _mm512_set1_ps(126.0f)));
+    __m512 e = exp2_of(_mm512_min_ps(_mm512_set1_ps(126.0f), x));
     return inverse(_mm512_add_ps(e, _mm512_set1_ps(1.0f)));
 }
 

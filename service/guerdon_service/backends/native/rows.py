@@ -45,10 +45,16 @@ class TiledWeight:
 
     @staticmethod
     def gated(gate: nn.Linear, up: nn.Linear) -> "TiledWeight":
-        """Of two layers without bias: half of a block's outputs are gates, half what they let through."""
-        half = BLOCK // 2
-        padded = [pad(layer.weight.data, (0, 0, 0, -layer.weight.shape[0] % half)) for layer in (gate, up)]
-        return TiledWeight(torch.stack([w.unflatten(0, (-1, half)) for w in padded], dim=1).flatten(0, 2))
+        """Of two layers: half of a block's outputs are gates, half what they let through."""
+        bias = None if gate.bias is None else _by_halves(gate.bias.data, up.bias.data)
+        return TiledWeight(_by_halves(gate.weight.data, up.weight.data), bias)
+
+
+def _by_halves(*both: Tensor) -> Tensor:
+    """[2n, ...] of two [n, ...]: half a block of the first, half a block of the second, and so on."""
+    half = BLOCK // 2
+    padded = [pad(x, (0, 0) * (x.dim() - 1) + (0, -len(x) % half)) for x in both]
+    return torch.stack([x.unflatten(0, (-1, half)) for x in padded], dim=1).flatten(0, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
