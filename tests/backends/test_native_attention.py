@@ -103,3 +103,26 @@ def test_padding_is_zero_and_rows_of_an_earlier_forward_are_seen() -> None:
     expected = attended(query, key, value, segment, rule)
     torch.testing.assert_close(found[:190].double(), expected, atol=0.02, rtol=0.01)
     assert not found[190:].any()
+    whole = attend_tiled(query, key, value, PackedMasks((Segment(0, 100), segment)).table, rule)
+    assert torch.equal(found, whole[100:])
+
+
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_what_is_not_a_number_stays_so_and_in_its_row(softcap: float | None) -> None:
+    query, key, value = tensors(2, 1, 32, rows=70)
+    query[:, 7] = torch.nan
+    rule = Rule(1.0, causal=False, window=None, softcap=softcap)
+    spoilt = attend_tiled(query, key, value, PackedMasks((Segment(0, 70),)).table, rule).isnan()
+    assert spoilt[7].all()
+    assert spoilt.any(-1).any(-1).sum() == 1
+
+
+@pytest.mark.parametrize("window", [70, 2**31 - 1, 2**32])
+def test_a_window_wider_than_a_segment_hides_nothing(window: int) -> None:
+    tensor = tensors(2, 1, 32, rows=70)
+    table = PackedMasks((Segment(0, 70),)).table
+    none, wide = (
+        attend_tiled(*tensor, table, Rule(1.0, causal=False, window=each, softcap=None))
+        for each in (None, window)
+    )
+    assert torch.equal(none, wide)

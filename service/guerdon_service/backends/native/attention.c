@@ -210,7 +210,7 @@ WIDE static float softmax(const Attention *a, float *scores, bf16 *weights, int 
 // Queries of one head from `first` on, QUERIES of them at most.
 WIDE static void attend_block(const Attention *a, const Part *part, int first, const Scratch *s) {
     int seen = part->prompt + part->own, place = part->prompt + first;
-    int num = lesser(part->own - first, QUERIES), window = a->window ? (int)a->window : seen;
+    int num = lesser(part->own - first, QUERIES), window = a->window && a->window < seen ? a->window : seen;
     int begin = place + 1 > window ? place + 1 - window : 0;
     int end = lesser(seen, place + num + (a->is_causal ? 0 : window - 1));
     int from = begin / TERMS, to = (end + TERMS - 1) / TERMS;
@@ -266,10 +266,9 @@ TILES EXPORT int guerdon_attend(const Attention *a) {
     for (int i = 0; i < 6; i++) total += sizes[i];
     char *memory = aligned_alloc(64, total);
     if (!memory) return -1;
-    Scratch s = {.stride = stride};
-    void **parts[] = {(void **)&s.keys, (void **)&s.values, (void **)&s.queries, (void **)&s.weights, (void **)&s.scores, (void **)&s.sums};
-    char *next = memory;
-    for (int i = 0; i < 6; next += sizes[i++]) *parts[i] = next;
+    void *parts[6] = {memory};
+    for (int i = 1; i < 6; i++) parts[i] = (char *)parts[i - 1] + sizes[i - 1];
+    Scratch s = {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], stride};
     memset(s.weights, 0, sizes[3]);
     TileShapes before = tiles_begin();
     for (int64_t i = 0; i < a->num_segments; i++) attend_segment(a, a->segments + 4 * i, &s);
