@@ -2,9 +2,10 @@
 
 import ctypes
 import functools
+import itertools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -25,11 +26,19 @@ def tiles() -> ctypes.CDLL | None:
 
 
 def in_parts(count: int, run: Callable[[int, int], None]) -> None:
-    """Call `run(begin, end)` for all of `count`, in a part for each thread that torch has here."""
-    num_parts = min(torch.get_num_threads(), count)
-    bounds = [count * i // num_parts for i in range(num_parts + 1)]
-    others = [_helpers().submit(run, *bounds[i : i + 2]) for i in range(1, num_parts)]
-    run(*bounds[:2])
+    """Call `run(begin, end)` for all of `count`, in a part for each thread that torch has here.
+
+    When it returns or raises no part runs any more: parts write where the caller may free.
+    """
+    num_parts = max(1, min(torch.get_num_threads(), count))
+    first, *rest = itertools.pairwise(count * i // num_parts for i in range(num_parts + 1))
+    others: list[Future[None]] = []
+    try:
+        for part in rest:
+            others.append(_helpers().submit(run, *part))
+        run(*first)
+    finally:
+        wait(others)
     for other in others:
         other.result()
 
