@@ -4,8 +4,9 @@ import os
 
 CAPACITY = 256
 """Products at a time. An encoder in int8 has some 60 shapes of attention and six products a batch: with 64
-kept, short items take a seventh more CPU time. In bf16 on AMX it has four products for each of 96 numbers of
-rows, whose code takes 3 to 14 ms to make: with 512 kept, a few percent less than with 128."""
+kept, short items take a seventh more CPU time. In bf16 on AMX, by oneDNN, it had four products for each of 96
+numbers of rows, whose code took 3 to 14 ms to make: with 512 kept, a few percent less than with 128. Kernels
+of our own make none; fp32 has as many numbers of rows."""
 _VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """oneDNN's own cache, one in the process, and that of torch's layer above it (ideep), one in each thread."""
 
