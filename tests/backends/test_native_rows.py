@@ -8,20 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import (
-    BertConfig,
-    BertModel,
-    Gemma2Config,
-    Gemma2Model,
-    LlamaConfig,
-    LlamaModel,
-    MistralConfig,
-    MistralModel,
-    Qwen2Config,
-    Qwen2Model,
-    Qwen3Config,
-    Qwen3Model,
-)
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, Qwen3Config, Qwen3Model
+from transformers.models.gemma2 import Gemma2Config, Gemma2Model
+from transformers.models.mistral import MistralConfig, MistralModel
+from transformers.models.qwen2 import Qwen2Config, Qwen2Model
 
 from guerdon_service.backends.attention import PACKED, register_packed_attention
 from guerdon_service.backends.attention_masks import PackedMasks
@@ -29,7 +19,7 @@ from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.native.decoder_layer import TiledDecoderLayer
 from guerdon_service.backends.native.encoder_layer import TiledEncoderLayer
 from guerdon_service.backends.native.linear import TiledGate, TiledLinear
-from guerdon_service.backends.native.rows import Norm, Rotate, RowSteps
+from guerdon_service.backends.native.rows import Multiply, Norm, Rotate, RowSteps, TiledWeight
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.threads import on_threads
 from tests.backends.tiles import needs_tiles
@@ -155,6 +145,27 @@ def test_heads_are_turned_in_place_and_what_follows_them_is_left() -> None:
     RowSteps([Rotate("rows", 2, 64)], {"rows": 192, "cos": 64, "sin": 64})(rows=rows, cos=cos, sin=sin)
     near(rows[:, :128], turned.flatten(1))
     assert torch.equal(rows[:, 128:].double(), before[:, 2].double())
+
+
+@pytest.mark.parametrize("inner", [64, 2080])
+def test_rows_between_two_steps_keep_apart_however_many_go_together(inner: int) -> None:
+    up, down = (torch.randn(*shape).bfloat16() / 32 for shape in ((inner, 1024), (1024, inner)))
+    steps = RowSteps(
+        [Multiply(TiledWeight(up), "rows", "middle"), Multiply(TiledWeight(down), "middle", "out")],
+        {"rows": 1024},
+    )
+
+    def taken(rows: Tensor) -> Tensor:
+        out = torch.empty_like(rows)
+        steps(rows=rows, out=out)
+        return out
+
+    rows = torch.randn(1100, 1024).bfloat16()
+    with on_threads(1):
+        whole = taken(rows)
+        near(whole, rows.double() @ up.double().T @ down.double().T)
+        for place in (0, 255, 256, 511, 512, 600, 1099):
+            assert torch.equal(taken(rows[place : place + 1])[0], whole[place]), place
 
 
 @pytest.mark.parametrize("arch", CONFIGS)
