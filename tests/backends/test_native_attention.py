@@ -53,7 +53,8 @@ def attended(query: Tensor, key: Tensor, value: Tensor, segment: Segment, rule: 
 
 
 @pytest.mark.parametrize(
-    ("kv_heads", "groups", "head_dim"), [(4, 1, 32), (2, 3, 64), (1, 2, 128), (1, 2, 256)]
+    ("kv_heads", "groups", "head_dim"),
+    [(4, 1, 32), (2, 3, 64), (1, 2, 128), (1, 2, 256), (2, 2, 24), (1, 3, 80)],
 )
 @pytest.mark.parametrize("name", RULES)
 def test_answers_are_those_of_the_formula(name: str, kv_heads: int, groups: int, head_dim: int) -> None:

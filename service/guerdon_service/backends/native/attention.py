@@ -4,12 +4,13 @@ import ctypes
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.native.library import in_parts, tiles
 
 _MULTIPLE = 32
-"""Of a head's columns."""
+"""Columns of a head; others are padded with zeros."""
 
 
 class _Heads(ctypes.Structure):
@@ -32,8 +33,7 @@ class _Attention(ctypes.Structure):
 
 def attends_tiled(query: Tensor) -> bool:
     """Whether `attend_tiled` takes queries [kv_heads, T, groups, head_dim] of this kind."""
-    suits = query.dtype == torch.bfloat16 and query.device.type == "cpu" and query.shape[3] % _MULTIPLE == 0
-    return suits and tiles() is not None
+    return query.dtype == torch.bfloat16 and query.device.type == "cpu" and tiles() is not None
 
 
 def attend_tiled(query: Tensor, key: Tensor, value: Tensor, segments: Tensor, rule: Rule) -> Tensor:
@@ -50,6 +50,9 @@ def attend_tiled(query: Tensor, key: Tensor, value: Tensor, segments: Tensor, ru
     Raises:
         MemoryError: what a segment's scores take is not to be had.
     """
+    own_dim = query.shape[3]
+    if own_dim % _MULTIPLE:
+        query, key, value = (pad(x, (0, -own_dim % _MULTIPLE)) for x in (query, key, value))
     kv_heads, length, groups, head_dim = query.shape
     earlier = key.shape[1] - length
     out = query.new_empty(length, kv_heads, groups, head_dim)
@@ -71,4 +74,4 @@ def attend_tiled(query: Tensor, key: Tensor, value: Tensor, segments: Tensor, ru
             raise MemoryError("no memory for the scores of a segment")
 
     in_parts(kv_heads, run)
-    return out.flatten(1, 2)
+    return out.flatten(1, 2)[..., :own_dim]
