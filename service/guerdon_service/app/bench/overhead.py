@@ -1,6 +1,7 @@
 """What the service costs besides the model: its CPU time for items that the cache answers."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
@@ -12,6 +13,8 @@ from guerdon_service.app.bench.texts import mixed_items
 
 SINGLES, LARGE_ITEMS, LARGE = 2_000, 512, 20
 """Requests of one item, items of a large request, and large requests, per round."""
+CALLERS = 4
+"""Of single items. With a lone one the service sleeps before each request, and waking costs as much again."""
 
 
 def cached_overhead(source: str, rounds: int) -> list[Figure]:
@@ -24,11 +27,14 @@ def cached_overhead(source: str, rounds: int) -> list[Figure]:
     with (
         running(*service(source, cache=True)) as process,
         grpc.insecure_channel(f"127.0.0.1:{process.grpc_port}") as channel,
+        ThreadPoolExecutor(CALLERS) as callers,
     ):
         stub = guerdon_pb2_grpc.RewardServiceStub(channel)
+        requests = [request] * SINGLES
         ways: dict[str, tuple[int, float, Callable[[], object]]] = {
-            "REST, one": (SINGLES, 250, lambda: drive(process.port, one * SINGLES, 4)),
-            "gRPC, one": (SINGLES, 200, lambda: [stub.Score(request) for _ in range(SINGLES)]),
+            "REST, one": (SINGLES, 250, lambda: drive(process.port, one * SINGLES, CALLERS)),
+            "gRPC, one": (SINGLES, 200, lambda: list(callers.map(stub.Score, requests))),
+            "gRPC, one, a caller who waits": (SINGLES, 200, lambda: [*map(stub.Score, requests)]),
             "REST, 512": (LARGE * LARGE_ITEMS, 15, lambda: drive(process.port, [all_items] * LARGE, 1)),
         }
         drive(process.port, [all_items], 1)
