@@ -9,7 +9,8 @@ from torch import Tensor
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.layout import Segment
-from guerdon_service.backends.native.attention import attend_tiled, attends_tiled
+from guerdon_service.backends.native.attention import attend_tiled
+from guerdon_service.backends.native.library import takes_tiles
 from guerdon_service.backends.threads import on_threads
 from tests.backends.tiles import needs_tiles
 
@@ -60,7 +61,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, segment: Segment, rule: 
 def test_answers_are_those_of_the_formula(name: str, kv_heads: int, groups: int, head_dim: int) -> None:
     segments, rule = RULES[name]
     query, key, value = tensors(kv_heads, groups, head_dim)
-    assert attends_tiled(query)
+    assert takes_tiles(query)
     found = attend_tiled(query, key, value, PackedMasks(segments).table, rule)
     for segment in segments:
         expected = attended(query, key, value, segment, rule)

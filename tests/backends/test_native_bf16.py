@@ -48,7 +48,7 @@ def test_products_attend_only_where_the_machine_has_them(
 
     monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
     monkeypatch.setattr(attention, "by_products", counted)
-    monkeypatch.setattr(attention, "attends_tiled", lambda query: False)
+    monkeypatch.setattr(attention, "takes_tiles", lambda query: False)
     artifact = ranged(arch) if dtype == "int8" else tiny_artifact(arch)
     backend = TorchBackend.load(artifact, dtype)
     together = backend.forward(MIX)[0]

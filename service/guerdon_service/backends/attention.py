@@ -13,7 +13,8 @@ from guerdon_service.backends.attention_products import KEY_MULTIPLE, SHAPE_MULT
 from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.attention_tiles import attend_tiles
 from guerdon_service.backends.layout import Segment
-from guerdon_service.backends.native.attention import attend_tiled, attends_tiled
+from guerdon_service.backends.native.attention import attend_tiled
+from guerdon_service.backends.native.library import takes_tiles
 
 PACKED = "guerdon_packed"
 """Name under which `transformers` finds the attention function. No mask function is registered under it,
@@ -86,7 +87,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule:
     if packed.kernel is not None:
         tiles = packed.tiles(query, query.shape[2], causal=rule.causal)
         return attend_tiles(query, key, value, tiles, rule, packed.kernel)
-    if attends_tiled(query):
+    if takes_tiles(query):
         return attend_tiled(query, key, value, packed.table, rule)
     kv_heads, length, groups, head_dim = query.shape
     answers = []

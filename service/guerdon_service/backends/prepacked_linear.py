@@ -13,13 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends.native.linear import TiledGate, TiledLinear, is_tiled
+from guerdon_service.backends.native.library import takes_tiles
+from guerdon_service.backends.native.linear import TiledGate, TiledLinear
+from guerdon_service.backends.native.rows import GateActivation
 
 TYPICAL_ROWS = 1024
 """Rows that the layout is chosen for; others are right as well."""
 
-GateActivation = Literal["gelu_tanh", "silu"]
-Activation = Literal["none", "gelu", "gelu_tanh", "silu"]
+Activation = Literal["none", "gelu", GateActivation]
 
 _ATTRIBUTES: dict[Activation, tuple[str, list[None], str]] = {
     "none": ("none", [], ""),
@@ -62,16 +63,20 @@ class PrepackedGate(nn.Module):
         return self._up(rows).mul_(self._gate(rows))  # type: ignore[no-any-return]
 
 
-def linear_of(
-    linear: nn.Linear, *, after: Literal["none", "gelu"] = "none"
-) -> "PrepackedLinear | TiledLinear":
+def linear_of(linear: nn.Linear, *, after: Literal["none", "gelu"] = "none") -> PrepackedLinear | TiledLinear:
     """What `linear` computes, as this machine is quick at it."""
-    return TiledLinear(linear, after=after) if is_tiled(linear) else PrepackedLinear(linear, after=after)
+    return (
+        TiledLinear(linear, after=after)
+        if takes_tiles(linear.weight)
+        else PrepackedLinear(linear, after=after)
+    )
 
 
-def gate_of(gate: nn.Linear, up: nn.Linear, activation: GateActivation) -> "PrepackedGate | TiledGate":
+def gate_of(gate: nn.Linear, up: nn.Linear, activation: GateActivation) -> PrepackedGate | TiledGate:
     """``activation(gate(x)) * up(x)``, as this machine is quick at it."""
-    return TiledGate(gate, up, activation) if is_tiled(gate) else PrepackedGate(gate, up, activation)
+    return (
+        TiledGate(gate, up, activation) if takes_tiles(gate.weight) else PrepackedGate(gate, up, activation)
+    )
 
 
 def joined(layers: Sequence[nn.Linear]) -> nn.Linear:

@@ -2,12 +2,11 @@
 
 import ctypes
 
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.native.library import in_parts, tiles
+from guerdon_service.backends.native.library import in_parts, library
 
 _MULTIPLE = 32
 """Columns of a head; others are padded with zeros."""
@@ -31,16 +30,11 @@ class _Attention(ctypes.Structure):
     )
 
 
-def attends_tiled(query: Tensor) -> bool:
-    """Whether `attend_tiled` takes queries [kv_heads, T, groups, head_dim] of this kind."""
-    return query.dtype == torch.bfloat16 and query.device.type == "cpu" and tiles() is not None
-
-
 def attend_tiled(query: Tensor, key: Tensor, value: Tensor, segments: Tensor, rule: Rule) -> Tensor:
     """Attention inside each segment.
 
     Args:
-        query: [kv_heads, T, groups, head_dim]; `attends_tiled` is true of it.
+        query: [kv_heads, T, groups, head_dim]; `takes_tiles` is true of it.
         key, value: [kv_heads, rows before the first segment + T, head_dim].
         segments: int32 [N, 4], rows of keys: begin and end of a segment, then of the prompt that it sees.
 
@@ -68,9 +62,7 @@ def attend_tiled(query: Tensor, key: Tensor, value: Tensor, segments: Tensor, ru
     def run(begin: int, end: int) -> None:
         sizes = (len(segments), groups, head_dim, earlier, begin, end)
         asked = _Attention(*heads, segments.data_ptr(), *sizes, *rules)
-        library = tiles()
-        assert library is not None, "tiles are there once and for all"
-        if library.guerdon_attend(ctypes.byref(asked)):
+        if library().guerdon_attend(ctypes.byref(asked)):
             raise MemoryError("no memory for the scores of a segment")
 
     in_parts(kv_heads, run)

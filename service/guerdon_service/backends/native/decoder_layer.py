@@ -9,7 +9,7 @@ from guerdon_service.backends.attention import attend
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.decoder_parts import DecoderParts, decoder_parts
 from guerdon_service.backends.decoder_parts import Norm as PlainNorm
-from guerdon_service.backends.native.linear import is_tiled
+from guerdon_service.backends.native.library import takes_tiles
 from guerdon_service.backends.native.rows import BLOCK, Multiply, Norm, Rotate, RowSteps, Step, TiledWeight
 
 
@@ -17,7 +17,7 @@ def is_tiled_decoder(layer: Any) -> bool:
     """Whether `TiledDecoderLayer` takes a layer of which `is_decoder_layer` is true."""
     attention = layer.self_attn
     sizes = (*layer.mlp.up_proj.weight.shape, *attention.q_proj.weight.shape, attention.head_dim)
-    return is_tiled(layer.mlp.up_proj) and not any(size % BLOCK for size in sizes)
+    return takes_tiles(layer.mlp.up_proj.weight) and not any(size % BLOCK for size in sizes)
 
 
 class TiledDecoderLayer(nn.Module):
@@ -49,7 +49,7 @@ class TiledDecoderLayer(nn.Module):
             position_embeddings: cosines and sines [1, T, head_dim].
         """
         rows = hidden_states[0]
-        cos, sin = (angles.expand(1, len(rows), -1)[0].contiguous() for angles in position_embeddings)
+        cos, sin = (angles[0].contiguous() for angles in position_embeddings)
         heads = self._num_heads + 2 * self._num_kv_heads
         qkv = rows.new_empty(len(rows), heads * self._head_dim)
         self._before(rows=rows, cos=cos, sin=sin, qkv=qkv)

@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from guerdon_service.backends.attention import attend_joint
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.native.linear import TiledLinear, is_tiled
+from guerdon_service.backends.native.library import takes_tiles
+from guerdon_service.backends.native.linear import TiledLinear
 from guerdon_service.backends.native.rows import BLOCK, Multiply, Norm, RowSteps, TiledWeight
 from guerdon_service.backends.prepacked_linear import joined
 
 
 def is_tiled_encoder(layer: Any) -> bool:
     """Whether `TiledEncoderLayer` takes a layer of which `is_encoder_layer` is true."""
-    up = layer.intermediate.dense
-    return is_tiled(up) and not any(size % BLOCK for size in up.weight.shape)
+    weight = layer.intermediate.dense.weight
+    return takes_tiles(weight) and not any(size % BLOCK for size in weight.shape)
 
 
 class TiledEncoderLayer(nn.Module):

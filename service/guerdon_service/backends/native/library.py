@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from guerdon_service.backends.priority import give_way
 
@@ -23,6 +24,18 @@ def tiles() -> ctypes.CDLL | None:
         return None
     library = ctypes.CDLL(str(LIBRARY))
     return library if library.guerdon_allow_tiles() == 0 else None
+
+
+def library() -> ctypes.CDLL:
+    """The library, where `tiles` is known to have it."""
+    found = tiles()
+    assert found is not None, "kernels of tiles where there are none"
+    return found
+
+
+def takes_tiles(tensor: Tensor) -> bool:
+    """Whether the library computes with a tensor of this dtype and device."""
+    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and tiles() is not None
 
 
 def in_parts(count: int, run: Callable[[int, int], None]) -> None:

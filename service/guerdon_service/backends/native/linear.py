@@ -2,19 +2,10 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from guerdon_service.backends.native.library import tiles
-from guerdon_service.backends.native.rows import After, Multiply, RowSteps, TiledWeight
-
-
-def is_tiled(linear: nn.Linear) -> bool:
-    """Whether a layer of this dtype is multiplied by tiles here."""
-    return (
-        linear.weight.dtype == torch.bfloat16 and linear.weight.device.type == "cpu" and tiles() is not None
-    )
+from guerdon_service.backends.native.rows import After, GateActivation, Multiply, RowSteps, TiledWeight
 
 
 class TiledLinear(nn.Module):
@@ -39,7 +30,7 @@ class TiledLinear(nn.Module):
 class TiledGate(nn.Module):
     """``activation(gate(x)) * up(x)`` of two layers in bf16: [..., in] to [..., out]."""
 
-    def __init__(self, gate: nn.Linear, up: nn.Linear, activation: Literal["silu", "gelu_tanh"]) -> None:
+    def __init__(self, gate: nn.Linear, up: nn.Linear, activation: GateActivation) -> None:
         super().__init__()
         self._outputs = gate.weight.shape[0]
         self._gated = _Product(TiledWeight.gated(gate, up), activation)
@@ -54,7 +45,7 @@ class _Product:
         step = Multiply(weight, "rows", "out", after, "other" if after == "plus" else None)
         self._widths = {"rows": weight.inputs} | ({"other": weight.outputs} if after == "plus" else {})
         self._steps = RowSteps([step], self._widths)
-        self._columns = weight.outputs // (2 if after in ("silu", "gelu_tanh") else 1)
+        self._columns = step.columns
 
     def __call__(self, rows: Tensor, *other: Tensor) -> Tensor:
         given = {

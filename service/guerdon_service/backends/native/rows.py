@@ -7,20 +7,20 @@ other row, nor on the number of rows or threads: each sum is over all its terms 
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from guerdon_service.backends.native.library import in_parts, tiles
+from guerdon_service.backends.native.library import in_parts, library
 
 BLOCK = 32
 """Rows and outputs that are multiplied together; inputs and outputs are a multiple of it."""
 
-After = Literal["none", "gelu", "plus", "silu", "gelu_tanh"]
-GATED: tuple[After, ...] = ("silu", "gelu_tanh")
-_AFTER: tuple[After, ...] = ("none", "gelu", "plus", *GATED)
+GateActivation = Literal["silu", "gelu_tanh"]
+After = Literal["none", "gelu", "plus", GateActivation]
+"""What follows a product, in the order of multiply.h."""
 
 
 class TiledWeight:
@@ -67,6 +67,11 @@ class Multiply:
     after: After = "none"
     other: str | None = None
 
+    @property
+    def columns(self) -> int:
+        """Of what it writes: gates leave half of the outputs."""
+        return self.weight.outputs // (2 if self.after in get_args(GateActivation) else 1)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Norm:
@@ -109,7 +114,7 @@ class RowSteps:
     """
 
     def __init__(self, steps: Sequence[Step], widths: dict[str, int]) -> None:
-        made = {s.to: s.weight.outputs // (1 + (s.after in GATED)) for s in steps if isinstance(s, Multiply)}
+        made = {s.to: s.columns for s in steps if isinstance(s, Multiply)}
         self._widths = {**made, **widths}
         self._steps = tuple(steps)  # what the addresses below point to
         names = list(self._widths)
@@ -135,11 +140,8 @@ class RowSteps:
         in_parts(-(-num_rows // BLOCK), run)
 
 
-def library() -> ctypes.CDLL:
-    """The kernels, where they are known to be."""
-    found = tiles()
-    assert found is not None, "steps of tiles where there are none"
-    return found
+_MULTIPLY, _NORM, _ROTATE = range(3)
+"""Kinds of steps in rows.c."""
 
 
 class _Given(ctypes.Structure):
@@ -160,19 +162,19 @@ def _coded(step: Step, names: list[str]) -> _Step:
         return -1 if name is None else names.index(name)
 
     if isinstance(step, Rotate):
-        return _Step(2, -1, place(step.to), place("cos"), place("sin"), size=step.head_dim, count=step.count)
-    code = _Step(int(isinstance(step, Norm)), place(step.source), place(step.to), place(step.other))
-    if isinstance(step, Norm):
+        return _Step(
+            _ROTATE, -1, place(step.to), place("cos"), place("sin"), size=step.head_dim, count=step.count
+        )
+    kind = _MULTIPLY if isinstance(step, Multiply) else _NORM
+    code = _Step(kind, place(step.source), place(step.to), place(step.other))
+    if isinstance(step, Multiply):
+        weight = step.weight
+        code.tiles, code.bias = weight.tiles.data_ptr(), weight.bias.data_ptr()
+        code.inputs, code.outputs = weight.inputs, weight.outputs
+        code.after = get_args(After).index(step.after)
+    else:
         code.weight = step.weight.data_ptr()
         code.bias = None if step.bias is None else step.bias.data_ptr()
-        code.begin, code.size, code.count, code.epsilon = (
-            step.begin,
-            len(step.weight),
-            step.count,
-            step.epsilon,
-        )
-        return code
-    weight = step.weight
-    code.tiles, code.bias = weight.tiles.data_ptr(), weight.bias.data_ptr()
-    code.inputs, code.outputs, code.after = weight.inputs, weight.outputs, _AFTER.index(step.after)
+        code.begin, code.size, code.count = step.begin, len(step.weight), step.count
+        code.epsilon = step.epsilon
     return code
