@@ -61,17 +61,21 @@ def packed_attention(
     return attend(grouped, *packed.keys_and_values(module, key[0], value[0]), packed, rule)[None], None
 
 
-def attend_joint(qkv: Tensor, heads: int, packed: PackedMasks, rule: Rule) -> Tensor:
+class JointAttention:
     """`attend`, of an encoder's queries, keys and values in one.
 
     Args:
-        qkv: [T, 3 * hidden].
-
-    Returns:
-        [T, hidden].
+        own: what a layer of BERT, RoBERTa or XLM-R attends with, of `transformers`.
     """
-    query, key, value = qkv.unflatten(1, (3, heads, -1)).permute(1, 2, 0, 3).unbind()
-    return attend(query[:, :, None], key, value, packed, rule).flatten(1)
+
+    def __init__(self, own: Any) -> None:
+        self._heads = own.num_attention_heads
+        self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
+
+    def __call__(self, qkv: Tensor, packed: PackedMasks) -> Tensor:
+        """[T, hidden] of queries, keys and values [T, 3 * hidden]."""
+        query, key, value = qkv.unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unbind()
+        return attend(query[:, :, None], key, value, packed, self._rule).flatten(1)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule: Rule) -> Tensor:

@@ -13,9 +13,8 @@ from transformers.models.bert.modeling_bert import BertLayer
 from transformers.models.roberta.modeling_roberta import RobertaLayer
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
-from guerdon_service.backends.attention import attend_joint
+from guerdon_service.backends.attention import JointAttention
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.prepacked_linear import joined, linear_of
 
 
@@ -43,8 +42,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         own, out = layer.attention.self, layer.attention.output
-        self._heads = own.num_attention_heads
-        self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
+        self._attend = JointAttention(own)
         self._qkv = linear_of(joined([own.query, own.key, own.value]))
         self._out = linear_of(out.dense)
         self._up = linear_of(layer.intermediate.dense, after="gelu")
@@ -54,6 +52,6 @@ class EncoderLayer(nn.Module):
     def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:
         """Hidden states [1, T, hidden] after the layer."""
         rows = hidden[0]
-        seen = attend_joint(self._qkv(rows), self._heads, packed, self._rule)
+        seen = self._attend(self._qkv(rows), packed)
         middle = self._norms[0](self._out.plus(seen, rows))
         return self._norms[1](self._down.plus(self._up(middle), middle))[None]  # type: ignore[no-any-return]

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from guerdon_service.backends.attention import attend_joint
+from guerdon_service.backends.attention import JointAttention
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
@@ -84,8 +83,7 @@ class Int8Layer(nn.Module):
     def __init__(self, layer: Any, ranges: Mapping[str, Tensor]) -> None:
         super().__init__()
         own, out = layer.attention.self, layer.attention.output
-        self._heads = own.num_attention_heads
-        self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
+        self._attend = JointAttention(own)
         self._norms = nn.ModuleList([out.LayerNorm, layer.output.LayerNorm])
         joint = joined([own.query, own.key, own.value])
         weight, bias = joint.weight, joint.bias
@@ -102,7 +100,7 @@ class Int8Layer(nn.Module):
         """The next layer's input."""
         rows = hidden[0]
         qkv = self._qkv(quantised(rows, self._input), _attention_dtype())
-        context = attend_joint(qkv, self._heads, packed, self._rule)
+        context = self._attend(qkv, packed)
         middle = self._norms[0](self._out.plus(quantised(context), rows))
         return self._norms[1](self._feed_forward(middle))[None]  # type: ignore[no-any-return]
 

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from guerdon_service.backends.attention import attend_joint
+from guerdon_service.backends.attention import JointAttention
 from guerdon_service.backends.attention_masks import PackedMasks
-from guerdon_service.backends.attention_rule import Rule
 from guerdon_service.backends.native.library import takes_tiles
 from guerdon_service.backends.native.linear import TiledLinear
 from guerdon_service.backends.native.rows import BLOCK, Multiply, Norm, RowSteps, TiledWeight
@@ -30,8 +29,7 @@ class TiledEncoderLayer(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         own, out = layer.attention.self, layer.attention.output
-        self._heads = own.num_attention_heads
-        self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
+        self._attend = JointAttention(own)
         self._qkv = TiledLinear(joined([own.query, own.key, own.value]))
         up, down = (TiledWeight.of(each.dense) for each in (layer.intermediate, layer.output))
         steps = (
@@ -46,7 +44,7 @@ class TiledEncoderLayer(nn.Module):
     def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:
         """Hidden states [1, T, hidden] after the layer."""
         rows = hidden[0]
-        seen = attend_joint(self._qkv(rows), self._heads, packed, self._rule)
+        seen = self._attend(self._qkv(rows), packed)
         out = torch.empty_like(rows)
         self._steps(seen=seen, rows=rows, out=out)
         return out[None]
