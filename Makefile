@@ -58,7 +58,7 @@ serve: setup ## serve the default model on :8080 (REST) and :8081 (gRPC)
 	$(BIN)/guerdon serve
 
 test: setup ## run every test, real Redis included, a file at a time to each of two workers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 25
 
 lint: setup ## ruff, mypy, import-linter, generated code is current
 	$(BIN)/ruff check .

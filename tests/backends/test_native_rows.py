@@ -19,7 +19,9 @@ from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.native.decoder_layer import TiledDecoderLayer
 from guerdon_service.backends.native.encoder_layer import TiledEncoderLayer
 from guerdon_service.backends.native.linear import TiledGate, TiledLinear
-from guerdon_service.backends.native.rows import Multiply, Norm, Rotate, RowSteps, TiledWeight
+from guerdon_service.backends.native.rows import RowSteps
+from guerdon_service.backends.native.steps import Multiply, Norm, Rotate
+from guerdon_service.backends.native.weight import TiledWeight
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.threads import on_threads
 from tests.backends.tiles import needs_tiles
@@ -151,7 +153,7 @@ def test_heads_are_turned_in_place_and_what_follows_them_is_left() -> None:
 def test_rows_between_two_steps_keep_apart_however_many_go_together(inner: int) -> None:
     up, down = (torch.randn(*shape).bfloat16() / 32 for shape in ((inner, 1024), (1024, inner)))
     steps = RowSteps(
-        [Multiply(TiledWeight(up), "rows", "middle"), Multiply(TiledWeight(down), "middle", "out")],
+        [Multiply(TiledWeight.bf16(up), "rows", "middle"), Multiply(TiledWeight.bf16(down), "middle", "out")],
         {"rows": 1024},
     )
 

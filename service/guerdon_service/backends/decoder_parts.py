@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.activations import GELUTanh, SiLUActivation
 
 from guerdon_service.backends.attention_rule import Rule
-from guerdon_service.backends.native.rows import GateActivation
+from guerdon_service.backends.native.steps import GateActivation
 from guerdon_service.backends.prepacked_linear import joined
 
 _LAYERS = frozenset(f"{f}DecoderLayer" for f in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3"))

@@ -42,6 +42,12 @@ def quantised(rows: Tensor, inverse: Tensor | None = None, offset: Tensor | None
     return answer.view(torch.uint8).add_(zero)
 
 
+def narrowed(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 [out, in] and fp32 [out]: a weight's values, and what each output's are multiplied by."""
+    scales = (weight.abs().amax(1) / _WEIGHT_LIMIT).clamp_min(torch.finfo(torch.float32).tiny)
+    return (weight / scales[:, None]).round_().to(torch.int8), scales
+
+
 class Int8Linear:
     """``(rows - zero) * scale @ weight.T + bias`` for uint8 rows [T, in].
 
@@ -51,8 +57,7 @@ class Int8Linear:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, scale: float = 1.0, zero: int | None = None) -> None:
-        scales = (weight.abs().amax(1) / _WEIGHT_LIMIT).clamp_min(torch.finfo(torch.float32).tiny)
-        values = (weight / scales[:, None]).round_().to(torch.int8)
+        values, scales = narrowed(weight)
         packed = torch.ops.onednn.qlinear_prepack(values, [TYPICAL_ROWS, weight.shape[1]])
         zeros = torch.zeros(len(scales), dtype=torch.int32)
         self._rows = (scale, zero_point() if zero is None else zero)

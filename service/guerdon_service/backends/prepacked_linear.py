@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from guerdon_service.backends.native.library import takes_tiles
 from guerdon_service.backends.native.linear import TiledGate, TiledLinear
-from guerdon_service.backends.native.rows import GateActivation
+from guerdon_service.backends.native.steps import GateActivation
 
 TYPICAL_ROWS = 1024
 """Rows that the layout is chosen for; others are right as well."""

@@ -10,7 +10,9 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.decoder_parts import DecoderParts, decoder_parts
 from guerdon_service.backends.decoder_parts import Norm as PlainNorm
 from guerdon_service.backends.native.library import takes_tiles
-from guerdon_service.backends.native.rows import BLOCK, Multiply, Norm, Rotate, RowSteps, Step, TiledWeight
+from guerdon_service.backends.native.rows import RowSteps
+from guerdon_service.backends.native.steps import Multiply, Norm, Rotate, Step
+from guerdon_service.backends.native.weight import BLOCK, TiledWeight
 
 
 def is_tiled_decoder(layer: Any) -> bool:

@@ -9,7 +9,9 @@ from guerdon_service.backends.attention import JointAttention
 from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.native.library import takes_tiles
 from guerdon_service.backends.native.linear import TiledLinear
-from guerdon_service.backends.native.rows import BLOCK, Multiply, Norm, RowSteps, TiledWeight
+from guerdon_service.backends.native.rows import RowSteps
+from guerdon_service.backends.native.steps import Multiply, Norm
+from guerdon_service.backends.native.weight import BLOCK, TiledWeight
 from guerdon_service.backends.prepacked_linear import joined
 
 
@@ -34,10 +36,10 @@ class TiledEncoderLayer(nn.Module):
         up, down = (TiledWeight.of(each.dense) for each in (layer.intermediate, layer.output))
         steps = (
             Multiply(TiledWeight.of(out.dense), "seen", "middle", "plus", other="rows"),
-            _norm(out.LayerNorm, "middle", "middle"),
+            norm_step(out.LayerNorm, "middle", "middle"),
             Multiply(up, "middle", "active", "gelu"),
             Multiply(down, "active", "out", "plus", other="middle"),
-            _norm(layer.output.LayerNorm, "out", "out"),
+            norm_step(layer.output.LayerNorm, "out", "out"),
         )
         self._steps = RowSteps(steps, {"seen": up.inputs, "rows": up.inputs})
 
@@ -50,5 +52,6 @@ class TiledEncoderLayer(nn.Module):
         return out[None]
 
 
-def _norm(norm: nn.LayerNorm, source: str, to: str) -> Norm:
+def norm_step(norm: nn.LayerNorm, source: str, to: str) -> Norm:
+    """A layer norm of rows."""
     return Norm(norm.weight.data.float(), norm.bias.data.float(), norm.eps, source, to)

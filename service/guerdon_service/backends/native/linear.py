@@ -5,7 +5,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from guerdon_service.backends.native.rows import After, GateActivation, Multiply, RowSteps, TiledWeight
+from guerdon_service.backends.native.rows import RowSteps
+from guerdon_service.backends.native.steps import After, GateActivation, Multiply
+from guerdon_service.backends.native.weight import TiledWeight
 
 
 class TiledLinear(nn.Module):

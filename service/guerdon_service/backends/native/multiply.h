@@ -1,4 +1,6 @@
-// Products of bf16 rows with a weight; what follows a product is done on its fp32 sums.
+// Products of bf16 rows, or of uint8 ones, with a weight; what follows a product is done on its sums in fp32.
+//
+// uint8 rows and int8 weights go two to a bf16's place: `inputs` and strides count those.
 #pragma once
 #include <string.h>
 
@@ -7,7 +9,7 @@
 enum { BLOCK = 2 * TILE };  // rows and outputs at a time: four tiles of sums
 
 // What follows: mirrored in rows.py.
-enum { PLAIN, GELU, PLUS, SILU_GATED, GELU_TANH_GATED };
+enum { PLAIN, GELU, PLUS, SILU_GATED, GELU_TANH_GATED, GELU_UINT8 };
 
 typedef struct {
     Rows rows;           // [num_rows, inputs]
@@ -16,6 +18,8 @@ typedef struct {
     const bf16 *weight;  // as guerdon_pack_weight leaves it
     const float *bias;   // [outputs]
     int64_t num_rows, inputs, outputs;
+    const float *scales;       // [outputs]: of sums of int8; NULL where rows are bf16
+    float out_scale, out_zero;  // GELU_UINT8 answers gelu * out_scale + out_zero
 } Product;
 
 // x Phi(x). Phi is a minimax polynomial between -4 and 4, 1.3e-5 off at most; beyond, 3e-5.
@@ -46,8 +50,17 @@ WIDE INLINE __m512 gelu_tanh(__m512 x) {
     return _mm512_mul_ps(x, logistic2(_mm512_mul_ps(x, inner)));
 }
 
-// Sums [BLOCK][BLOCK] of a block of rows with a block of outputs.
-TILES INLINE void multiply_block(const Rows *rows, int64_t inputs, const bf16 *weight, float *sums) {
+// The tile `to` plus a product of tiles; numbers of tiles are part of instructions.
+#define ADD_PRODUCT(to, rows, weight)                         \
+    do {                                                      \
+        if (is_int8)                                          \
+            _tile_dpbusd(to, rows, weight);                   \
+        else                                                  \
+            _tile_dpbf16ps(to, rows, weight);                 \
+    } while (0)
+
+// Sums [BLOCK][BLOCK] of a block of rows with a block of outputs: fp32, or int32 of int8.
+TILES INLINE void multiply_block(const Rows *rows, int64_t inputs, const bf16 *weight, float *sums, int is_int8) {
     const bf16 *from = rows->first;
     _tile_zero(0);
     _tile_zero(1);
@@ -57,11 +70,11 @@ TILES INLINE void multiply_block(const Rows *rows, int64_t inputs, const bf16 *w
         _tile_loadd(4, from, rows->row * 2);
         _tile_loadd(6, weight, 64);
         _tile_loadd(7, weight + TILE_SIZE, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
+        ADD_PRODUCT(0, 4, 6);
+        ADD_PRODUCT(1, 4, 7);
         _tile_loadd(5, from + TILE * rows->row, rows->row * 2);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        ADD_PRODUCT(2, 5, 6);
+        ADD_PRODUCT(3, 5, 7);
     }
     _tile_stored(0, sums, BLOCK * 4);
     _tile_stored(1, sums + TILE, BLOCK * 4);
@@ -69,19 +82,32 @@ TILES INLINE void multiply_block(const Rows *rows, int64_t inputs, const bf16 *w
     _tile_stored(3, sums + TILE * BLOCK + TILE, BLOCK * 4);
 }
 
-WIDE INLINE void finish_block(const Product *p, const float *sums, int64_t row, int num, int64_t column, int after) {
-    int is_gated = after == SILU_GATED || after == GELU_TANH_GATED;
-    bf16 *out = at(&p->out, row, is_gated ? column / 2 : column);
+WIDE INLINE __m512 whole_sum(const Product *p, const float *sums, int64_t column, __m512 bias, int is_int8) {
+    if (!is_int8) return _mm512_add_ps(_mm512_load_ps(sums), bias);
+    __m512 whole = _mm512_cvtepi32_ps(_mm512_load_si512(sums));
+    return _mm512_fmadd_ps(whole, _mm512_loadu_ps(p->scales + column), bias);
+}
+
+WIDE INLINE void finish_block(const Product *p, const float *sums, int64_t row, int num, int64_t column, int after,
+                              int is_int8) {
+    int is_narrow = after == SILU_GATED || after == GELU_TANH_GATED || after == GELU_UINT8;
+    bf16 *out = at(&p->out, row, is_narrow ? column / 2 : column);
     const bf16 *other = after == PLUS ? at(&p->other, row, column) : NULL;
     __m512 bias = _mm512_loadu_ps(p->bias + column), more = _mm512_loadu_ps(p->bias + column + TILE);
     for (int i = 0; i < num; i++, sums += BLOCK, out += p->out.row) {
-        __m512 x = _mm512_add_ps(_mm512_load_ps(sums), bias);
-        __m512 y = _mm512_add_ps(_mm512_load_ps(sums + TILE), more);
-        if (is_gated) {
+        __m512 x = whole_sum(p, sums, column, bias, is_int8);
+        __m512 y = whole_sum(p, sums + TILE, column + TILE, more, is_int8);
+        if (after == SILU_GATED || after == GELU_TANH_GATED) {
             store(out, _mm512_mul_ps(after == SILU_GATED ? silu(x) : gelu_tanh(x), y));
             continue;
         }
-        if (after == GELU) x = gelu(x), y = gelu(y);
+        if (after == GELU || after == GELU_UINT8) x = gelu(x), y = gelu(y);
+        if (after == GELU_UINT8) {
+            __m512 scale = _mm512_set1_ps(p->out_scale), zero = _mm512_set1_ps(p->out_zero);
+            store_uint8((uint8_t *)out, _mm512_fmadd_ps(x, scale, zero), 0);
+            store_uint8((uint8_t *)out + TILE, _mm512_fmadd_ps(y, scale, zero), 0);
+            continue;
+        }
         if (after == PLUS) {
             x = _mm512_add_ps(x, load(other + i * p->other.row));
             y = _mm512_add_ps(y, load(other + i * p->other.row + TILE));
@@ -97,7 +123,7 @@ INLINE void fetch(const bf16 *weight, int64_t size, int64_t part, int64_t num_pa
 }
 
 // Every block of the weight is read once; the rows lie in L2. `spare` holds BLOCK rows of inputs.
-TILES INLINE void multiply_all(const Product *p, bf16 *spare, int after) {
+TILES INLINE void multiply_all(const Product *p, bf16 *spare, int after, int is_int8) {
     float sums[BLOCK * BLOCK] __attribute__((aligned(64)));
     int64_t whole = p->num_rows / BLOCK * BLOCK, size = BLOCK * p->inputs;
     int64_t num_blocks = (p->num_rows + BLOCK - 1) / BLOCK;
@@ -114,18 +140,23 @@ TILES INLINE void multiply_all(const Product *p, bf16 *spare, int after) {
             int64_t row = block * BLOCK;
             if (column + BLOCK < p->outputs) fetch(weight + size, size, block, num_blocks);
             Rows rows = row < whole ? (Rows){at(&p->rows, row, 0), p->rows.row, p->rows.chunk} : last;
-            multiply_block(&rows, p->inputs, weight, sums);
-            finish_block(p, sums, row, row < whole ? BLOCK : rest, column, after);
+            multiply_block(&rows, p->inputs, weight, sums, is_int8);
+            finish_block(p, sums, row, row < whole ? BLOCK : rest, column, after, is_int8);
         }
     }
 }
 
 TILES static void multiply(const Product *p, bf16 *spare, int64_t after) {
+    if (p->scales) switch (after) {
+        case PLAIN: multiply_all(p, spare, PLAIN, 1); return;
+        case PLUS: multiply_all(p, spare, PLUS, 1); return;
+        case GELU_UINT8: multiply_all(p, spare, GELU_UINT8, 1); return;
+    }
     switch (after) {
-        case PLAIN: multiply_all(p, spare, PLAIN); break;
-        case GELU: multiply_all(p, spare, GELU); break;
-        case PLUS: multiply_all(p, spare, PLUS); break;
-        case SILU_GATED: multiply_all(p, spare, SILU_GATED); break;
-        case GELU_TANH_GATED: multiply_all(p, spare, GELU_TANH_GATED); break;
+        case PLAIN: multiply_all(p, spare, PLAIN, 0); return;
+        case GELU: multiply_all(p, spare, GELU, 0); return;
+        case PLUS: multiply_all(p, spare, PLUS, 0); return;
+        case SILU_GATED: multiply_all(p, spare, SILU_GATED, 0); return;
+        case GELU_TANH_GATED: multiply_all(p, spare, GELU_TANH_GATED, 0); return;
     }
 }

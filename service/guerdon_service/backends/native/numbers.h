@@ -29,6 +29,12 @@ WIDE INLINE void store_some(bf16 *to, __mmask16 some, __m512 x) {
     _mm256_mask_storeu_epi16(to, some, (__m256i)_mm512_cvtneps_pbh(x));
 }
 
+// Rounded, within `least` and 255. What is not a number becomes `least`.
+WIDE INLINE void store_uint8(uint8_t *to, __m512 x, int least) {
+    __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(least));
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(whole));
+}
+
 // Of the lanes that a row of `size` has left at `at`.
 INLINE __mmask16 left(int at, int size) {
     return size - at >= LANES ? 0xffff : (__mmask16)((1u << (size - at)) - 1);
@@ -44,6 +50,11 @@ enum { CHUNK = 32 };
 
 INLINE bf16 *at(const Rows *rows, int64_t row, int64_t column) {
     return rows->first + row * rows->row + column / CHUNK * rows->chunk + column % CHUNK;
+}
+
+// Of rows of bytes, two to a bf16's place.
+INLINE uint8_t *byte_at(const Rows *rows, int64_t row, int64_t column) {
+    return (uint8_t *)at(rows, row, column / 2) + column % 2;
 }
 
 // 2^x, with a relative error of at most 2.7e-6 (bf16 keeps 2e-3).

@@ -4,6 +4,7 @@
 
 #include "multiply.h"
 #include "norms.h"
+#include "quantise.h"
 
 // Rows that go together: what they take through the steps stays in L2, unless more than that of weights goes
 // through with them: then it pays to read those more seldom.
@@ -13,15 +14,17 @@ enum { TOGETHER = 256, MOST = 512, LARGE_WEIGHTS = 4 << 20 };
 enum { APART = (MOST + 8) * CHUNK };
 
 // Mirrored in rows.py.
-enum { MULTIPLY, NORM, ROTATE };
+enum { MULTIPLY, NORM, ROTATE, QUANTISE };
 
 typedef struct {
     int64_t kind, from, to, other, more;  // places among the rows, or -1
     const bf16 *tiles;                    // MULTIPLY
-    const float *weight, *bias;           // NORM's, and MULTIPLY's bias
+    const float *weight, *bias;           // NORM's, QUANTISE's factor and offset, MULTIPLY's scales and bias
     int64_t inputs, outputs, after;       // MULTIPLY
-    int64_t begin, size, count;           // NORM and ROTATE
+    double out_scale, out_zero;           // MULTIPLY
+    int64_t begin, size, count;           // NORM and ROTATE; QUANTISE's size and number of columns again
     double epsilon;                       // NORM
+    const int32_t *again;                 // QUANTISE
 } Step;
 
 // What a call is given; rows that begin nowhere are kept for a chunk of rows alone.
@@ -33,13 +36,17 @@ typedef struct {
 TILES static void take(const Step *s, const Rows *rows, int64_t num_rows, bf16 *spare) {
     const Rows none = {NULL, 0, 0}, *other = s->other < 0 ? &none : &rows[s->other];
     if (s->kind == MULTIPLY) {
-        Product p = {rows[s->from], *other, rows[s->to], s->tiles, s->bias, num_rows, s->inputs, s->outputs};
+        Product p = {rows[s->from], *other, rows[s->to], s->tiles, s->bias, num_rows, s->inputs, s->outputs,
+                     s->weight, s->out_scale, s->out_zero};
         multiply(&p, spare, s->after);
         return;
     }
     Norm n = {s->weight, s->bias, s->size, s->epsilon};
+    Quantise q = {s->weight, s->bias, s->again, s->size, s->count};
     for (int64_t row = 0; row < num_rows; row++)
-        if (s->kind == ROTATE)
+        if (s->kind == QUANTISE)
+            quantise_row(&q, &rows[s->from], &rows[s->to], row);
+        else if (s->kind == ROTATE)
             rotate_row(&rows[s->to], other, &rows[s->more], s->count, s->size, row);
         else
             for (int64_t i = 0; i < s->count; i++)

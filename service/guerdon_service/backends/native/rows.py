@@ -1,4 +1,4 @@
-"""What each row of a packed forward goes through by itself, in bf16 on AMX: steps of rows.c.
+"""What each row of a packed forward goes through by itself, on AMX: steps of rows.c.
 
 All steps of a layer between two attentions are one call, a chunk of rows at a time. A row's bits depend on no
 other row, nor on the number of rows or threads: each sum is over all its terms in one order.
@@ -6,102 +6,14 @@ other row, nor on the number of rows or threads: each sum is over all its terms 
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch import Tensor
 
 from guerdon_service.backends.native.library import in_parts, library
-
-BLOCK = 32
-"""Rows and outputs that are multiplied together; inputs and outputs are a multiple of it."""
-
-GateActivation = Literal["silu", "gelu_tanh"]
-After = Literal["none", "gelu", "plus", GateActivation]
-"""What follows a product, in the order of multiply.h."""
-
-
-class TiledWeight:
-    """A weight [out, in] and a bias [out] as the kernels read them, padded with zeros to whole tiles."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        padded = pad(weight, (0, -weight.shape[1] % BLOCK, 0, -weight.shape[0] % BLOCK)).contiguous()
-        self.outputs, self.inputs = padded.shape
-        self.tiles = torch.empty_like(padded)
-        pack = library().guerdon_pack_weight
-        pack(
-            *(ctypes.c_void_p(x.data_ptr()) for x in (padded, self.tiles)), *map(ctypes.c_int64, padded.shape)
-        )
-        self.bias = torch.zeros(self.outputs)
-        if bias is not None:
-            self.bias[: len(bias)] = bias.data
-
-    @staticmethod
-    def of(linear: nn.Linear) -> "TiledWeight":
-        """A linear layer's."""
-        return TiledWeight(linear.weight.data, linear.bias)
-
-    @staticmethod
-    def gated(gate: nn.Linear, up: nn.Linear) -> "TiledWeight":
-        """Of two layers: half of a block's outputs are gates, half what they let through."""
-        bias = None if gate.bias is None else _by_halves(gate.bias.data, up.bias.data)
-        return TiledWeight(_by_halves(gate.weight.data, up.weight.data), bias)
-
-
-def _by_halves(*both: Tensor) -> Tensor:
-    """[2n, ...] of two [n, ...]: half a block of the first, half a block of the second, and so on."""
-    half = BLOCK // 2
-    padded = [pad(x, (0, 0) * (x.dim() - 1) + (0, -len(x) % half)) for x in both]
-    return torch.stack([x.unflatten(0, (-1, half)) for x in padded], dim=1).flatten(0, 2)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Multiply:
-    """Products of `source` with a weight; `after` may add `other`."""
-
-    weight: TiledWeight
-    source: str
-    to: str
-    after: After = "none"
-    other: str | None = None
-
-    @property
-    def columns(self) -> int:
-        """Of what it writes: gates leave half of the outputs."""
-        return self.weight.outputs // (2 if self.after in get_args(GateActivation) else 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Norm:
-    """A norm of `count` parts of `source` from column `begin` on, `other` added.
-
-    With a bias it is a layer norm, without a root-mean-square norm.
-
-    weight, bias: fp32 [size of a part].
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    epsilon: float
-    source: str
-    to: str
-    other: str | None = None
-    begin: int = 0
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Rotate:
-    """A rotary embedding, in place, of the first `count` heads of `to` by angles ``cos`` and ``sin``."""
-
-    to: str
-    count: int
-    head_dim: int
-
-
-Step = Multiply | Norm | Rotate
+from guerdon_service.backends.native.steps import After, Multiply, Norm, Quantise, Rotate, Step
+from guerdon_service.backends.native.weight import BLOCK
 
 
 class RowSteps:
@@ -114,7 +26,7 @@ class RowSteps:
     """
 
     def __init__(self, steps: Sequence[Step], widths: dict[str, int]) -> None:
-        made = {s.to: s.columns for s in steps if isinstance(s, Multiply)}
+        made = {s.to: s.columns for s in steps if isinstance(s, Multiply | Quantise)}
         self._widths = {**made, **widths}
         self._steps = tuple(steps)  # what the addresses below point to
         names = list(self._widths)
@@ -140,7 +52,7 @@ class RowSteps:
         in_parts(-(-num_rows // BLOCK), run)
 
 
-_MULTIPLY, _NORM, _ROTATE = range(3)
+_MULTIPLY, _NORM, _ROTATE, _QUANTISE = range(4)
 """Kinds of steps in rows.c."""
 
 
@@ -152,8 +64,11 @@ class _Step(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("kind", "source", "to", "other", "more")),
         *((name, ctypes.c_void_p) for name in ("tiles", "weight", "bias")),
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "after", "begin", "size", "count")),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "after")),
+        *((name, ctypes.c_double) for name in ("out_scale", "out_zero")),
+        *((name, ctypes.c_int64) for name in ("begin", "size", "count")),
         ("epsilon", ctypes.c_double),
+        ("again", ctypes.c_void_p),
     )
 
 
@@ -161,20 +76,27 @@ def _coded(step: Step, names: list[str]) -> _Step:
     def place(name: str | None) -> int:
         return -1 if name is None else names.index(name)
 
-    if isinstance(step, Rotate):
-        return _Step(
-            _ROTATE, -1, place(step.to), place("cos"), place("sin"), size=step.head_dim, count=step.count
-        )
-    kind = _MULTIPLY if isinstance(step, Multiply) else _NORM
-    code = _Step(kind, place(step.source), place(step.to), place(step.other))
-    if isinstance(step, Multiply):
-        weight = step.weight
-        code.tiles, code.bias = weight.tiles.data_ptr(), weight.bias.data_ptr()
-        code.inputs, code.outputs = weight.inputs, weight.outputs
-        code.after = get_args(After).index(step.after)
-    else:
-        code.weight = step.weight.data_ptr()
-        code.bias = None if step.bias is None else step.bias.data_ptr()
-        code.begin, code.size, code.count = step.begin, len(step.weight), step.count
-        code.epsilon = step.epsilon
+    match step:
+        case Multiply(weight=weight):
+            code = _Step(_MULTIPLY, place(step.source), place(step.to), place(step.other))
+            code.tiles, code.weight, code.bias = map(_address, (weight.tiles, weight.scales, weight.bias))
+            code.inputs, code.outputs = weight.inputs, weight.outputs
+            code.after = get_args(After).index(step.after)
+            code.out_scale, code.out_zero = 1 / step.out_scale, step.out_zero
+        case Norm():
+            code = _Step(_NORM, place(step.source), place(step.to), place(step.other))
+            code.weight, code.bias = map(_address, (step.weight, step.bias))
+            code.begin, code.size, code.count = step.begin, len(step.weight), step.count
+            code.epsilon = step.epsilon
+        case Rotate():
+            code = _Step(_ROTATE, -1, place(step.to), place("cos"), place("sin"))
+            code.size, code.count = step.head_dim, step.count
+        case Quantise():
+            code = _Step(_QUANTISE, place(step.source), place(step.to), -1)
+            code.weight, code.bias, code.again = map(_address, (step.factor, step.offset, step.again))
+            code.size, code.count = step.size, 0 if step.again is None else len(step.again)
     return code
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()

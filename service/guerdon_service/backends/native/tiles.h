@@ -4,7 +4,7 @@
 
 #include "numbers.h"
 
-#define TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")))
+#define TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16,amx-int8")))
 
 enum { TILE = 16, TERMS = 32, TILE_SIZE = TILE * TERMS };
 
