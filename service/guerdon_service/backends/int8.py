@@ -54,10 +54,9 @@ def load_int8(artifact: Artifact, device: str) -> PreTrainedModel:
             param="dtype",
         )
     layers: Any = model.base_model.encoder.layer  # type: ignore[union-attr]
-    tiled, last = is_tiled_int8(model.config), len(layers) - 1
+    make = TiledInt8Layer if is_tiled_int8(model.config) else Int8Layer
     for i, ranges in enumerate(read_ranges(artifact, model.config)):
-        own = layers[i]
-        layers[i] = TiledInt8Layer(own, ranges, is_last=i == last) if tiled else Int8Layer(own, ranges)
+        layers[i] = make(layers[i], ranges)
     return model
 
 

@@ -105,25 +105,33 @@ WIDE static void pack_values(const Attention *a, const int32_t *segment, int64_t
         }
 }
 
-// Queries as tiles: [2][head_dim / 32][16 queries][32 columns], zeros after the last.
-WIDE static void pack_queries(const Attention *a, const bf16 *query, int num, bf16 *packed) {
+// Queries of a block as tiles are read: where they lie if it is whole, else packed with zeros after the last.
+typedef struct {
+    const bf16 *first;
+    int64_t row, chunk, tile;  // strides: of a query, of 32 columns, of 16 queries
+} Queries;
+
+// [2][head_dim / 32][16 queries][32 columns].
+WIDE static Queries block_of(const Attention *a, const bf16 *query, int num, bf16 *packed) {
+    if (num == QUERIES) return (Queries){query, a->query.row, TERMS, TILE * a->query.row};
     for (int i = 0; i < QUERIES; i++)
         for (int at = 0; at < a->head_dim; at += TERMS) {
             int64_t tile = i / TILE * (a->head_dim / TERMS) + at / TERMS;
             __m512i row = i < num ? _mm512_loadu_si512(query + i * a->query.row + at) : _mm512_setzero_si512();
             _mm512_storeu_si512(packed + tile * TILE_SIZE + i % TILE * TERMS, row);
         }
+    return (Queries){packed, TERMS, TILE_SIZE, a->head_dim * TILE};
 }
 
 // Scores of the queries with tiles of keys from `from` to `to`.
-TILES static void score(const Scratch *s, int64_t chunks, int from, int to) {
+TILES static void score(const Scratch *s, const Queries *queries, int64_t chunks, int from, int to) {
     for (int tile = from; tile < to; tile++) {
-        const bf16 *key = s->keys + tile * chunks * TILE_SIZE, *query = s->queries;
+        const bf16 *key = s->keys + tile * chunks * TILE_SIZE, *query = queries->first;
         _tile_zero(0);
         _tile_zero(1);
-        for (int64_t i = 0; i < chunks; i++, key += TILE_SIZE, query += TILE_SIZE) {
-            _tile_loadd(4, query, 64);
-            _tile_loadd(5, query + chunks * TILE_SIZE, 64);
+        for (int64_t i = 0; i < chunks; i++, key += TILE_SIZE, query += queries->chunk) {
+            _tile_loadd(4, query, queries->row * 2);
+            _tile_loadd(5, query + queries->tile, queries->row * 2);
             _tile_loadd(6, key, 64);
             _tile_dpbf16ps(0, 4, 6);
             _tile_dpbf16ps(1, 5, 6);
@@ -173,15 +181,25 @@ INLINE __mmask16 within(int at, int begin, int end) {
 }
 
 // Weights [begin, end) are 2^(score * factor - shift); answers their sum.
-WIDE INLINE float exponentials(const float *scores, bf16 *weights, int begin, int end, float factor, float shift) {
-    __m512 sum = _mm512_setzero_ps();
-    for (int i = begin & -LANES; i < end; i += LANES) {
-        __m512 x = _mm512_fmsub_ps(_mm512_loadu_ps(scores + i), _mm512_set1_ps(factor), _mm512_set1_ps(shift));
-        __m512 e = _mm512_maskz_mov_ps(within(i, begin, end), exp2_of(x));
+WIDE static float exponentials(const float *scores, bf16 *weights, int begin, int end, float factor, float shift) {
+    const __m512 by = _mm512_set1_ps(factor), off = _mm512_set1_ps(shift);
+    __m512 sum = _mm512_setzero_ps(), more = sum;
+    for (int i = begin & -LANES; i < end;) {
+        __m512 e = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i), by, off));
+        if (i < begin || i + 2 * LANES > end) {
+            e = _mm512_maskz_mov_ps(within(i, begin, end), e);
+            sum = _mm512_add_ps(sum, e);
+            store(weights + i, e);
+            i += LANES;
+            continue;
+        }
+        __m512 next = exp2_of(_mm512_fmsub_ps(_mm512_loadu_ps(scores + i + LANES), by, off));
         sum = _mm512_add_ps(sum, e);
-        store(weights + i, e);
+        more = _mm512_add_ps(more, next);
+        _mm512_storeu_si512(weights + i, (__m512i)_mm512_cvtne2ps_pbh(next, e));
+        i += 2 * LANES;
     }
-    return _mm512_reduce_add_ps(sum);
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum, more));
 }
 
 WIDE static float most_of(const float *scores, int begin, int end) {
@@ -215,8 +233,8 @@ WIDE static void attend_block(const Attention *a, const Part *part, int first, c
     int end = lesser(seen, place + num + (a->is_causal ? 0 : window - 1));
     int from = begin / TERMS, to = (end + TERMS - 1) / TERMS;
     float sums[QUERIES];
-    pack_queries(a, part->query + first * a->query.row, num, s->queries);
-    score(s, a->head_dim / TERMS, 2 * from, (end + TILE - 1) / TILE);
+    Queries queries = block_of(a, part->query + first * a->query.row, num, s->queries);
+    score(s, &queries, a->head_dim / TERMS, 2 * from, (end + TILE - 1) / TILE);
     for (int i = 0; i < num; i++) {
         int at = place + i, own_begin = at + 1 > window ? at + 1 - window : 0;
         int own_end = lesser(seen, at + (a->is_causal ? 1 : window));

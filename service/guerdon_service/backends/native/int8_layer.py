@@ -30,19 +30,17 @@ def is_tiled_int8(config: PreTrainedConfig) -> bool:
 
 
 class TiledInt8Layer(nn.Module):
-    """What one layer of the trunk computes: [1, T, hidden] to the same, in bf16 but for the last.
+    """What one layer of the trunk computes: [1, T, hidden] to bf16 of the same.
 
     Between its products rows are bf16, as are the inner channels that are multiplied apart.
 
     Args:
         layer: of BERT, RoBERTa or XLM-R, in fp32, with the exact GELU.
         ranges: lowest and highest value of each channel, as `int8_ranges.LayerRanges`.
-        is_last: fp32 is answered, which the head takes.
     """
 
-    def __init__(self, layer: Any, ranges: Mapping[str, Tensor], *, is_last: bool) -> None:
+    def __init__(self, layer: Any, ranges: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self._dtype = torch.float32 if is_last else torch.bfloat16
         self._attend = JointAttention(layer.attention.self)
         folded, inner = folded_attention(layer, ranges), folded_feed_forward(layer, ranges)
         size = len(folded.factor)
@@ -67,7 +65,7 @@ class TiledInt8Layer(nn.Module):
         seen = self._attend(qkv, packed)
         out = torch.empty_like(rows)
         self._after(rows=rows, seen=seen, out=out)
-        return out[None].to(self._dtype)
+        return out[None]
 
 
 def _feed_forward(inner: FoldedFeedForward, size: int) -> tuple[Step, ...]:
