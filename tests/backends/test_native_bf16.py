@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from guerdon_service.backends import attention, native_bf16
+from guerdon_service.backends import attention, int8, native_bf16, torch_backend
 from guerdon_service.backends.attention_products import by_products
 from guerdon_service.backends.load import load_reference
 from guerdon_service.backends.native.library import tiles
@@ -49,6 +49,8 @@ def test_products_attend_only_where_the_machine_has_them(
     monkeypatch.setattr(native_bf16, "has_native_bf16", lambda: native)
     monkeypatch.setattr(attention, "by_products", counted)
     monkeypatch.setattr(attention, "takes_tiles", lambda query: False)
+    monkeypatch.setattr(int8, "is_tiled_int8", lambda config: False)
+    monkeypatch.setattr(torch_backend, "encoder_trunk", lambda trunk: None)
     artifact = ranged(arch) if dtype == "int8" else tiny_artifact(arch)
     backend = TorchBackend.load(artifact, dtype)
     together = backend.forward(MIX)[0]

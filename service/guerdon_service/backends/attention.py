@@ -69,13 +69,13 @@ class JointAttention:
     """
 
     def __init__(self, own: Any) -> None:
-        self._heads = own.num_attention_heads
-        self._rule = Rule(own.scaling, causal=False, window=None, softcap=None)
+        self.num_heads, self.head_dim = own.num_attention_heads, own.attention_head_size
+        self.rule = Rule(own.scaling, causal=False, window=None, softcap=None)
 
     def __call__(self, qkv: Tensor, packed: PackedMasks) -> Tensor:
         """[T, hidden] of queries, keys and values [T, 3 * hidden]."""
-        query, key, value = qkv.unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unbind()
-        return attend(query[:, :, None], key, value, packed, self._rule).flatten(1)
+        query, key, value = qkv.unflatten(1, (3, self.num_heads, -1)).permute(1, 2, 0, 3).unbind()
+        return attend(query[:, :, None], key, value, packed, self.rule).flatten(1)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, packed: PackedMasks, rule: Rule) -> Tensor:

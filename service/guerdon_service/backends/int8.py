@@ -19,7 +19,8 @@ from guerdon_service.backends.int8_folding import FoldedFeedForward, folded_atte
 from guerdon_service.backends.int8_linear import Int8Linear, quantised, zero_point
 from guerdon_service.backends.int8_ranges import read_ranges
 from guerdon_service.backends.load import load_classifier
-from guerdon_service.backends.native.int8_layer import TiledInt8Layer, is_tiled_int8
+from guerdon_service.backends.native.embeddings import TiledEmbeddings
+from guerdon_service.backends.native.int8_layer import is_tiled_int8, tiled_int8_layer
 from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.prepacked_linear import TYPICAL_ROWS
 from guerdon_service.core.artifact import Artifact
@@ -54,9 +55,12 @@ def load_int8(artifact: Artifact, device: str) -> PreTrainedModel:
             param="dtype",
         )
     layers: Any = model.base_model.encoder.layer  # type: ignore[union-attr]
-    make = TiledInt8Layer if is_tiled_int8(model.config) else Int8Layer
+    is_tiled = is_tiled_int8(model.config)
     for i, ranges in enumerate(read_ranges(artifact, model.config)):
-        layers[i] = make(layers[i], ranges)
+        layers[i] = tiled_int8_layer(layers[i], ranges) if is_tiled else Int8Layer(layers[i], ranges)
+    if is_tiled:
+        trunk: Any = model.base_model
+        trunk.embeddings = TiledEmbeddings(trunk.embeddings)
     return model
 
 

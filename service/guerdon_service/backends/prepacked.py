@@ -10,7 +10,8 @@ from guerdon_service.backends.decoder_layer import DecoderLayer
 from guerdon_service.backends.decoder_parts import is_decoder_layer
 from guerdon_service.backends.encoder_layer import EncoderLayer, is_encoder_layer, is_exact_gelu
 from guerdon_service.backends.native.decoder_layer import TiledDecoderLayer, is_tiled_decoder
-from guerdon_service.backends.native.encoder_layer import TiledEncoderLayer, is_tiled_encoder
+from guerdon_service.backends.native.embeddings import TiledEmbeddings, is_tiled_embeddings
+from guerdon_service.backends.native.encoder_layer import is_tiled_encoder, tiled_encoder_layer
 from guerdon_service.backends.prepacked_linear import linear_of
 
 
@@ -31,7 +32,9 @@ def prepack(trunk: nn.Module) -> None:
                 setattr(module, name, TiledDecoderLayer(child) if tiled else DecoderLayer(child))
             elif attention == PACKED and is_encoder_layer(child, dtypes):
                 tiled = is_tiled_encoder(child)
-                setattr(module, name, TiledEncoderLayer(child) if tiled else EncoderLayer(child))
+                setattr(module, name, tiled_encoder_layer(child) if tiled else EncoderLayer(child))
+            elif attention == PACKED and is_tiled_embeddings(child):
+                setattr(module, name, TiledEmbeddings(child))
             elif isinstance(child, nn.Linear) and child.weight.dtype in dtypes:
                 fused = fuses_gelu and name == "dense"
                 setattr(module, name, linear_of(child, after="gelu" if fused else "none"))

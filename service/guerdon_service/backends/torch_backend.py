@@ -19,6 +19,7 @@ from guerdon_service.backends.freed_memory import return_freed_memory
 from guerdon_service.backends.int8 import INT8, load_int8
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
+from guerdon_service.backends.native.encoder_trunk import encoder_trunk
 from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.packed import Trunk, packed_logits
 from guerdon_service.backends.prepacked import prepack
@@ -76,7 +77,8 @@ class TorchBackend:
         fixed_rows: rows of every packed forward, at least the longest conversation's; None: as many as
             the batch needs.
         kernel: attends to all conversations of a packed forward at once; None: one by one.
-        trunk: of packed forwards, recorded ones on CUDA; None: the model's own.
+        trunk: of packed forwards, recorded ones on CUDA; None: by tiles where it is made of them, else the
+            model's own.
     """
 
     name = "torch"
@@ -98,8 +100,8 @@ class TorchBackend:
         self._manifest = manifest
         self._fixed_rows = fixed_rows
         self._kernel = kernel
-        self._trunk = trunk
         on_cpu = model.device.type == "cpu"
+        self._trunk = trunk or (encoder_trunk(model.base_model) if on_cpu and self._packs else None)
         self._num_threads = torch.get_num_threads()
         # Packed forwards have the same bits on any number of threads; `row_logits` has not.
         self._shares_out = self._packs and on_cpu

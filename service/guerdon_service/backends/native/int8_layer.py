@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedConfig
 
-from guerdon_service.backends.attention import JointAttention
-from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.int8_folding import (
     Affine,
     FoldedFeedForward,
@@ -16,21 +14,20 @@ from guerdon_service.backends.int8_folding import (
     folded_feed_forward,
 )
 from guerdon_service.backends.int8_linear import narrowed, zero_point
-from guerdon_service.backends.native.encoder_layer import norm_step
-from guerdon_service.backends.native.library import tiles
-from guerdon_service.backends.native.rows import RowSteps
+from guerdon_service.backends.native.encoder_layer import TiledEncoderLayer, norm_step
+from guerdon_service.backends.native.library import has_tiles
 from guerdon_service.backends.native.steps import ZERO, Multiply, Quantise, Step
 from guerdon_service.backends.native.weight import BLOCK, TiledWeight
 
 
 def is_tiled_int8(config: PreTrainedConfig) -> bool:
-    """Whether `TiledInt8Layer` takes the layers of a model that `int8.takes_int8`."""
+    """Whether `tiled_int8_layer` takes the layers of a model that `int8.takes_int8`."""
     sizes = (config.hidden_size, config.intermediate_size)
-    return tiles() is not None and zero_point() == ZERO and not any(size % BLOCK for size in sizes)
+    return has_tiles() and zero_point() == ZERO and not any(size % BLOCK for size in sizes)
 
 
-class TiledInt8Layer(nn.Module):
-    """What one layer of the trunk computes: [1, T, hidden] to bf16 of the same.
+def tiled_int8_layer(layer: Any, ranges: Mapping[str, Tensor]) -> TiledEncoderLayer:
+    """What one layer of the trunk computes.
 
     Between its products rows are bf16, as are the inner channels that are multiplied apart.
 
@@ -38,34 +35,20 @@ class TiledInt8Layer(nn.Module):
         layer: of BERT, RoBERTa or XLM-R, in fp32, with the exact GELU.
         ranges: lowest and highest value of each channel, as `int8_ranges.LayerRanges`.
     """
-
-    def __init__(self, layer: Any, ranges: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self._attend = JointAttention(layer.attention.self)
-        folded, inner = folded_attention(layer, ranges), folded_feed_forward(layer, ranges)
-        size = len(folded.factor)
-        qkv = _weight(folded.qkv)
-        self._num_qkv = qkv.outputs
-        before = (Quantise("rows", "entering", size, folded.factor), Multiply(qkv, "entering", "qkv"))
-        self._before = RowSteps(before, {"rows": size})
-        after = (
-            Quantise("seen", "context", size),
-            Multiply(_weight(folded.out), "context", "middle", "plus", other="rows"),
-            norm_step(layer.attention.output.LayerNorm, "middle", "middle"),
-            *_feed_forward(inner, size),
-            norm_step(layer.output.LayerNorm, "out", "out"),
-        )
-        self._after = RowSteps(after, {"rows": size, "seen": size})
-
-    def forward(self, hidden: Tensor, *_: Any, packed: PackedMasks, **__: Any) -> Tensor:
-        """The next layer's input."""
-        rows = hidden[0].bfloat16()
-        qkv = rows.new_empty(len(rows), self._num_qkv)
-        self._before(rows=rows, qkv=qkv)
-        seen = self._attend(qkv, packed)
-        out = torch.empty_like(rows)
-        self._after(rows=rows, seen=seen, out=out)
-        return out[None]
+    folded, inner = folded_attention(layer, ranges), folded_feed_forward(layer, ranges)
+    size = len(folded.factor)
+    before = (
+        Quantise("rows", "entering", size, folded.factor),
+        Multiply(_weight(folded.qkv), "entering", "qkv"),
+    )
+    after = (
+        Quantise("seen", "context", size),
+        Multiply(_weight(folded.out), "context", "middle", "plus", other="rows"),
+        norm_step(layer.attention.output.LayerNorm, "middle", "middle"),
+        *_feed_forward(inner, size),
+        norm_step(layer.output.LayerNorm, "out", "out"),
+    )
+    return TiledEncoderLayer(layer.attention.self, before, after)
 
 
 def _feed_forward(inner: FoldedFeedForward, size: int) -> tuple[Step, ...]:

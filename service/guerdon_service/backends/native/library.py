@@ -33,9 +33,14 @@ def library() -> ctypes.CDLL:
     return found
 
 
+def has_tiles() -> bool:
+    """Whether there are kernels here."""
+    return tiles() is not None
+
+
 def takes_tiles(tensor: Tensor) -> bool:
     """Whether the library computes with a tensor of this dtype and device."""
-    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and tiles() is not None
+    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and has_tiles()
 
 
 def in_parts(count: int, run: Callable[[int, int], None]) -> None:

@@ -5,6 +5,7 @@
 #include "multiply.h"
 #include "norms.h"
 #include "quantise.h"
+#include "rows.h"
 
 // Rows that go together: what they take through the steps stays in L2, unless more than that of weights goes
 // through with them: then it pays to read those more seldom.
@@ -12,26 +13,6 @@ enum { TOGETHER = 256, MOST = 512, LARGE_WEIGHTS = 4 << 20 };
 
 // Rows of 32 columns lie so far apart that those of other columns lie in other sets of the cache.
 enum { APART = (MOST + 8) * CHUNK };
-
-// Mirrored in rows.py.
-enum { MULTIPLY, NORM, ROTATE, QUANTISE };
-
-typedef struct {
-    int64_t kind, from, to, other, more;  // places among the rows, or -1
-    const bf16 *tiles;                    // MULTIPLY
-    const float *weight, *bias;           // NORM's, QUANTISE's factor and offset, MULTIPLY's scales and bias
-    int64_t inputs, outputs, after;       // MULTIPLY
-    double out_scale, out_zero;           // MULTIPLY
-    int64_t begin, size, count;           // NORM and ROTATE; QUANTISE's size and number of columns again
-    double epsilon;                       // NORM
-    const int32_t *again;                 // QUANTISE
-} Step;
-
-// What a call is given; rows that begin nowhere are kept for a chunk of rows alone.
-typedef struct {
-    Rows rows;
-    int64_t columns;
-} Given;
 
 TILES static void take(const Step *s, const Rows *rows, int64_t num_rows, bf16 *spare) {
     const Rows none = {NULL, 0, 0}, *other = s->other < 0 ? &none : &rows[s->other];

@@ -5,7 +5,7 @@ other row, nor on the number of rows or threads: each sum is over all its terms 
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import torch
@@ -23,6 +23,9 @@ class RowSteps:
 
     Args:
         widths: columns of the rows that no step multiplies into.
+
+    Attributes:
+        code: the steps, as `Step` of rows.h.
     """
 
     def __init__(self, steps: Sequence[Step], widths: dict[str, int]) -> None:
@@ -30,7 +33,7 @@ class RowSteps:
         self._widths = {**made, **widths}
         self._steps = tuple(steps)  # what the addresses below point to
         names = list(self._widths)
-        self._code = (_Step * len(steps))(*(_coded(step, names) for step in steps))
+        self.code = (_Step * len(steps))(*(_coded(step, names) for step in steps))
 
     def __call__(self, **given: Tensor) -> None:
         """Fill those of the given rows [T, columns] that steps write."""
@@ -38,18 +41,20 @@ class RowSteps:
         for name, rows in given.items():
             assert rows.dtype == torch.bfloat16 and rows.is_contiguous(), name
             assert rows.shape == (num_rows, self._widths[name]), name
-        rows_of = (_Given * len(self._widths))()
-        for of, (name, columns) in zip(rows_of, self._widths.items(), strict=True):
-            of.columns = of.row = columns
-            of.first, of.chunk = given[name].data_ptr() if name in given else None, BLOCK
-        sizes = [ctypes.c_int64(n) for n in (len(self._code), len(rows_of))]
+        rows_of = self.given({name: rows.data_ptr() for name, rows in given.items()})
+        sizes = [ctypes.c_int64(n) for n in (len(self.code), len(rows_of))]
 
         def run(begin: int, end: int) -> None:
             bounds = (ctypes.c_int64(begin * BLOCK), ctypes.c_int64(min(end * BLOCK, num_rows)))
-            if library().guerdon_take(self._code, sizes[0], rows_of, sizes[1], *bounds):
+            if library().guerdon_take(self.code, sizes[0], rows_of, sizes[1], *bounds):
                 raise MemoryError("no memory for a chunk of rows")
 
         in_parts(-(-num_rows // BLOCK), run)
+
+    def given(self, addresses: Mapping[str, int]) -> "ctypes.Array[_Given]":
+        """`Given` of rows.h, where rows of these names begin; the others are kept for a chunk alone."""
+        sizes = self._widths.items()
+        return (_Given * len(sizes))(*(_Given(addresses.get(name), n, BLOCK, n) for name, n in sizes))
 
 
 _MULTIPLY, _NORM, _ROTATE, _QUANTISE = range(4)

@@ -1,0 +1,67 @@
+"""Embeddings of a BERT-shaped encoder on AMX, to bf16."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.bert.modeling_bert import BertEmbeddings
+from transformers.models.roberta.modeling_roberta import RobertaEmbeddings
+from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaEmbeddings
+
+from guerdon_service.backends.native.library import in_parts, library, takes_tiles
+from guerdon_service.backends.native.weight import BLOCK
+
+
+def is_tiled_embeddings(module: Any) -> bool:
+    """Whether `TiledEmbeddings` takes a module in this dtype and of this size."""
+    if not isinstance(module, BertEmbeddings | RobertaEmbeddings | XLMRobertaEmbeddings):
+        return False
+    words: Tensor = module.word_embeddings.weight
+    return takes_tiles(words) and not words.shape[1] % BLOCK
+
+
+class TiledEmbeddings(nn.Module):
+    """The sum of a token's, a place's and a type's row, and its layer norm, in fp32, rounded once to bf16.
+
+    Args:
+        own: of BERT, RoBERTa or XLM-R; tables are rounded to bf16 where they are not.
+    """
+
+    def __init__(self, own: Any) -> None:
+        super().__init__()
+        tables = (own.word_embeddings, own.position_embeddings, own.token_type_embeddings)
+        self._tables = [table.weight.data.bfloat16().contiguous() for table in tables]
+        self._norm = [tensor.data.float() for tensor in (own.LayerNorm.weight, own.LayerNorm.bias)]
+        self._epsilon = own.LayerNorm.eps
+        self.size = self._tables[0].shape[1]
+
+    def forward(
+        self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None, **_: Any
+    ) -> Tensor:
+        """bf16 [1, T, hidden] of int64 [1, T]."""
+        out = torch.empty(*input_ids.shape, self.size, dtype=torch.bfloat16)
+        types = None if token_type_ids is None else token_type_ids.data_ptr()
+        code = self.coded(input_ids.data_ptr(), position_ids.data_ptr(), types, out.data_ptr())
+
+        def run(begin: int, end: int) -> None:
+            library().guerdon_embed(ctypes.byref(code), ctypes.c_int64(begin), ctypes.c_int64(end))
+
+        in_parts(input_ids.numel(), run)
+        return out
+
+    def coded(self, ids: int, positions: int, types: int | None, out: int) -> "Embeddings":
+        """For int64 and bf16 rows that begin at these addresses; types None: all 0."""
+        addresses = (tensor.data_ptr() for tensor in (*self._tables, *self._norm))
+        return Embeddings(ids, positions, types, *addresses, out, self.size, self._epsilon)
+
+
+class Embeddings(ctypes.Structure):
+    """`Embeddings` of embeddings.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("ids", "positions", "types", "words", "places", "kinds")),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias", "out")),
+        ("size", ctypes.c_int64),
+        ("epsilon", ctypes.c_double),
+    )
