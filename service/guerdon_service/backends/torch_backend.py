@@ -101,7 +101,8 @@ class TorchBackend:
         self._fixed_rows = fixed_rows
         self._kernel = kernel
         on_cpu = model.device.type == "cpu"
-        self._trunk = trunk or (encoder_trunk(model.base_model) if on_cpu and self._packs else None)
+        by_tiles = on_cpu and self._packs and fixed_rows is None
+        self._trunk = trunk or (encoder_trunk(model.base_model) if by_tiles else None)
         self._num_threads = torch.get_num_threads()
         # Packed forwards have the same bits on any number of threads; `row_logits` has not.
         self._shares_out = self._packs and on_cpu

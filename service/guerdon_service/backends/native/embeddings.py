@@ -3,7 +3,9 @@
 import ctypes
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.models.bert.modeling_bert import BertEmbeddings
 from transformers.models.roberta.modeling_roberta import RobertaEmbeddings
@@ -11,6 +13,8 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaEmbed
 
 from guerdon_service.backends.native.library import in_parts, library, takes_tiles
 from guerdon_service.backends.native.weight import BLOCK
+
+Numbers = NDArray[np.int64]
 
 
 def is_tiled_embeddings(module: Any) -> bool:
@@ -39,10 +43,14 @@ class TiledEmbeddings(nn.Module):
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None = None, **_: Any
     ) -> Tensor:
-        """bf16 [1, T, hidden] of int64 [1, T]."""
+        """bf16 [1, T, hidden] of int64 [1, T].
+
+        Raises:
+            IndexError: as `coded`.
+        """
         out = torch.empty(*input_ids.shape, self.size, dtype=torch.bfloat16)
-        types = None if token_type_ids is None else token_type_ids.data_ptr()
-        code = self.coded(input_ids.data_ptr(), position_ids.data_ptr(), types, out.data_ptr())
+        types = None if token_type_ids is None else token_type_ids.numpy()
+        code = self.coded(input_ids.numpy(), position_ids.numpy(), types, out.data_ptr())
 
         def run(begin: int, end: int) -> None:
             library().guerdon_embed(ctypes.byref(code), ctypes.c_int64(begin), ctypes.c_int64(end))
@@ -50,10 +58,18 @@ class TiledEmbeddings(nn.Module):
         in_parts(input_ids.numel(), run)
         return out
 
-    def coded(self, ids: int, positions: int, types: int | None, out: int) -> "Embeddings":
-        """For int64 and bf16 rows that begin at these addresses; types None: all 0."""
+    def coded(self, ids: Numbers, positions: Numbers, types: Numbers | None, out: int) -> "Embeddings":
+        """For int64 [T] each, side by side in memory, and bf16 rows that begin at `out`; types None: all 0.
+
+        Raises:
+            IndexError: a table has no such row.
+        """
+        for numbers, table in zip((ids, positions, types), self._tables, strict=True):
+            if numbers is not None and numbers.view(np.uint64).max(initial=0) >= len(table):
+                raise IndexError(f"an embedding has {len(table)} rows and {numbers.max()} was asked for")
+        numbered = (None if numbers is None else numbers.ctypes.data for numbers in (ids, positions, types))
         addresses = (tensor.data_ptr() for tensor in (*self._tables, *self._norm))
-        return Embeddings(ids, positions, types, *addresses, out, self.size, self._epsilon)
+        return Embeddings(*numbered, *addresses, out, self.size, self._epsilon)
 
 
 class Embeddings(ctypes.Structure):

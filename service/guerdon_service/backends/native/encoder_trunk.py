@@ -20,10 +20,8 @@ _BYTES = 2
 
 def encoder_trunk(trunk: nn.Module) -> "EncoderTrunk | None":
     """A prepacked trunk's, where all of it is made of tiles; else None."""
-    embeddings, layers = (
-        getattr(trunk, "embeddings", None),
-        getattr(getattr(trunk, "encoder", None), "layer", ()),
-    )
+    embeddings = getattr(trunk, "embeddings", None)
+    layers = getattr(getattr(trunk, "encoder", None), "layer", ())
     are_tiled = all(isinstance(layer, TiledEncoderLayer) for layer in layers)
     if not (isinstance(embeddings, TiledEmbeddings) and layers and are_tiled):
         return None
@@ -41,6 +39,7 @@ class EncoderTrunk:
         """bf16 [T, hidden]; None on several threads, which the layers share out one by one.
 
         Raises:
+            IndexError: as `TiledEmbeddings.coded`.
             MemoryError: what a segment's scores or a chunk of rows take is not to be had.
         """
         if torch.get_num_threads() > 1:
@@ -48,8 +47,7 @@ class EncoderTrunk:
         num_rows, size = len(inputs.ids), self._embeddings.size
         kept = torch.empty(6, num_rows, size, dtype=torch.bfloat16)  # three of them hold qkv
         qkv, seen, rows, out = (kept[i].data_ptr() for i in (0, 3, 4, 5))
-        types = None if inputs.types is None else inputs.types.ctypes.data
-        entering = self._embeddings.coded(inputs.ids.ctypes.data, inputs.positions.ctypes.data, types, rows)
+        entering = self._embeddings.coded(inputs.ids, inputs.positions, inputs.types, rows)
         table = torch.tensor([(s.start, s.end, 0, 0) for s in segments], dtype=torch.int32)
         made, number = [], ctypes.c_int64
         for layer in self._layers:
@@ -61,7 +59,7 @@ class EncoderTrunk:
             ctypes.byref(entering), code, number(len(code)), ctypes.byref(asked), number(num_rows)
         ):
             raise MemoryError("no memory for the scores of a segment or a chunk of rows")
-        return kept[4] if rows == kept[4].data_ptr() else kept[5]
+        return kept[4 + len(self._layers) % 2]
 
     def _attention(self, qkv: int, seen: int, table: Tensor) -> Attention:
         its, size = self._layers[0].attend, self._embeddings.size
