@@ -16,6 +16,7 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.native.embeddings import TiledEmbeddings
 from guerdon_service.backends.native.encoder_trunk import EncoderTrunk, encoder_trunk
+from guerdon_service.backends.native.int8_layer import tiled_int8_layer
 from guerdon_service.backends.packed import Inputs, model_rows, run_trunk
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.threads import on_threads
@@ -83,31 +84,87 @@ def test_one_call_gives_the_bits_of_the_modules(arch: str, num_threads: int) -> 
 def test_embeddings_are_those_of_transformers(types: bool) -> None:
     own = made(CONFIGS["bert"]).embeddings
     exact = made(CONFIGS["bert"]).embeddings.double()
-    asked = {
-        name.replace("ids", "ids"): torch.from_numpy(row)
-        for name, row in model_rows(inputs(types), 416).items()
-    }
+    asked = {name: torch.from_numpy(row) for name, row in model_rows(inputs(types), 416).items()}
     with torch.inference_mode():
         found, expected = TiledEmbeddings(own)(**asked), exact(**asked)
     torch.testing.assert_close(found.double(), expected, atol=2e-3, rtol=2**-8)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "rows"),
+    ("spoil", "said"),
     [
-        (lambda i: replace(i, ids=i.ids + 1), 50),
-        (lambda i: replace(i, ids=i.ids - 1), 50),
-        (lambda i: replace(i, positions=i.positions + 500), 512),
-        (lambda i: replace(i, types=i.types + 1), 2),
+        (lambda i: replace(i, ids=i.ids + 1), "has 50 rows and 50 was"),
+        (lambda i: replace(i, ids=i.ids - 1), "has 50 rows and -1 was"),
+        (lambda i: replace(i, positions=i.positions + 500), "has 512 rows and 801 was"),
+        (lambda i: replace(i, types=i.types + 1), "has 2 rows and 2 was"),
     ],
 )
-def test_what_no_table_has_is_an_error_and_no_score(spoil: Callable[[Inputs], Inputs], rows: int) -> None:
+def test_what_no_table_has_is_an_error_and_no_score(spoil: Callable[[Inputs], Inputs], said: str) -> None:
     model = made(CONFIGS["bert"])
     prepack(model)
     trunk = encoder_trunk(model)
     assert trunk is not None
-    with on_threads(1), pytest.raises(IndexError, match=f"has {rows} rows"):
+    with on_threads(1), pytest.raises(IndexError, match=said):
         trunk(spoil(inputs()), SEGMENTS)
+
+
+def test_a_table_of_types_without_rows_is_an_error_where_all_are_0() -> None:
+    model = made(BertConfig(**SIZES, num_hidden_layers=1, type_vocab_size=0))
+    prepack(model)
+    trunk = encoder_trunk(model)
+    assert trunk is not None
+    with on_threads(1), pytest.raises(IndexError, match="has 0 rows and 0 was"):
+        trunk(inputs(types=False), SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda i: replace(i, ids=np.repeat(i.ids, 2)[::2]),
+        lambda i: replace(i, positions=i.positions.astype(np.int32)),
+        lambda i: replace(i, types=i.types[1:]),
+    ],
+)
+def test_numbers_that_do_not_lie_as_they_are_read_are_refused(spoil: Callable[[Inputs], Inputs]) -> None:
+    model = made(CONFIGS["bert"])
+    prepack(model)
+    trunk = encoder_trunk(model)
+    assert trunk is not None
+    with on_threads(1), pytest.raises(AssertionError):
+        trunk(spoil(inputs()), SEGMENTS)
+
+
+@pytest.mark.parametrize("as_int8", [False, True])
+def test_what_is_not_a_number_stays_and_spoils_no_other_conversation(as_int8: bool) -> None:
+    model, asked = made(CONFIGS["bert"]), inputs()
+    asked.ids[asked.ids == 7] = 8
+    if as_int8:
+        in_int8(model.float())
+    else:
+        prepack(model)
+    trunk = encoder_trunk(model)
+    assert trunk is not None
+    with torch.inference_mode(), on_threads(1):
+        sound = trunk(asked, SEGMENTS)
+        model.embeddings._tables[0][7] = torch.nan
+        asked.ids[60] = 7
+        found = trunk(asked, SEGMENTS)
+    assert sound is not None
+    assert found is not None
+    its = slice(SEGMENTS[2].start, SEGMENTS[2].end)
+    assert found[60].isnan().all()
+    assert torch.equal(found[: its.start], sound[: its.start])
+    assert torch.equal(found[its.stop :], sound[its.stop :])
+
+
+def in_int8(model: Any) -> None:
+    """As `load_int8`, with ranges that are none of anything measured."""
+    size, inner = SIZES["hidden_size"], SIZES["intermediate_size"]
+    spans = {"hidden": (size, 3.0), "context": (size, 1.0), "middle": (size, 3.0), "active": (inner, 2.0)}
+    ranges = {name: torch.tensor([[-most], [most]]).repeat(1, n) for name, (n, most) in spans.items()}
+    for i, layer in enumerate(model.encoder.layer):
+        model.encoder.layer[i] = tiled_int8_layer(layer, ranges)
+    model.embeddings = TiledEmbeddings(model.embeddings)
 
 
 def test_other_trunks_and_threads_are_left_to_the_modules() -> None:
@@ -115,6 +172,11 @@ def test_other_trunks_and_threads_are_left_to_the_modules() -> None:
     narrow = made(BertConfig(**SIZES | {"num_attention_heads": 6}, num_hidden_layers=1))
     prepack(narrow)
     assert encoder_trunk(narrow) is None, "heads of 16 columns are padded"
+    # transformers lets `embedding_size` pass heads that leave columns over: nothing would write those
+    sizes = SIZES | {"hidden_size": 1088, "num_attention_heads": 33, "embedding_size": 1088}
+    fewer = made(BertConfig(**sizes, num_hidden_layers=1))
+    prepack(fewer)
+    assert encoder_trunk(fewer) is None, "heads do not make up the hidden size"
     model = made(CONFIGS["bert"])
     prepack(model)
     trunk = encoder_trunk(model)

@@ -143,6 +143,19 @@ def test_ranges_that_are_not_the_models_are_refused(
         TorchBackend.load(reread(artifact), "int8")
 
 
+def test_a_weight_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
+    """Of a token that calibration does not meet: its conversations had scores like any others."""
+    artifact = copied("bert", tmp_path)
+    file = artifact.base_folder / "model.safetensors"
+    weights = load_file(file)
+    weights["bert.embeddings.word_embeddings.weight"][1] = torch.nan
+    save_file(weights, file, metadata={"format": "pt"})
+    artifact = reread(artifact)
+    measured(artifact)
+    with pytest.raises(InvalidInput, match=r"embeddings.word_embeddings.weight is not finite"):
+        TorchBackend.load(artifact, "int8")
+
+
 @pytest.mark.parametrize("arch", ["modernbert", "deberta_v2", "llama"])
 def test_other_architectures_are_told_what_to_use(arch: str) -> None:
     with pytest.raises(

@@ -33,10 +33,10 @@ def quantised(rows: Tensor, **how: Tensor) -> Tensor:
 
 def test_rows_are_rounded_clipped_and_said_again() -> None:
     rows = torch.tensor(
-        [-1e9, -128.0, -127.0, -1.5, -0.5, 0.0, 0.25, 1.5, 2.5, 126.75, 127.0, 1e9, torch.nan]
+        [-1e9, -128.0, -127.0, -1.5, -0.5, 0.0, 0.25, 1.5, 2.5, 126.75, 127.0, 1e30, torch.nan, torch.inf]
     )
     rows = torch.cat([rows, torch.zeros(32 - len(rows))]).bfloat16()[None].repeat(3, 1)
-    expected = [1, 1, 1, 126, 128, 128, 128, 130, 130, 255, 255, 255, 1]
+    expected = [1, 1, 1, 126, 128, 128, 128, 130, 130, 255, 255, 255, 1, 255]
     found = quantised(rows, again=torch.tensor([9, 1], dtype=torch.int32))
     assert found[:, : len(expected)].tolist() == [expected] * 3
     assert found[:, 32:].tolist() == [[255, 1]] * 3

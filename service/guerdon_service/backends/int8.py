@@ -3,7 +3,8 @@
 A layer quantises its input once and multiplies it by query, key and value in one product; uint8 goes from the
 first product of the feed-forward part to the second. All scales are constants, and what tames the rows is in
 `int8_folding`. The residual stream, norms, embeddings and head are fp32, and attention is bf16 where the
-machine has it; by tiles (`native.int8_layer`) the residual stream and norms are bf16 between layers.
+machine has it; by tiles (`native.int8_layer`) tables of embeddings, and what one step leaves to the next, are
+bf16.
 """
 
 from collections.abc import Mapping
@@ -40,8 +41,8 @@ def load_int8(artifact: Artifact, device: str) -> PreTrainedModel:
     """The artifact's model with its layers in int8.
 
     Raises:
-        InvalidInput: another architecture, device or machine; no ranges, or those of other weights; or
-            `load_classifier` refuses the artifact.
+        InvalidInput: another architecture, device or machine; no ranges, or those of other weights; a weight
+            that is not finite; or `load_classifier` refuses the artifact.
     """
     if device != "cpu" or not torch.backends.mkldnn.is_available():
         raise InvalidInput(
@@ -54,6 +55,7 @@ def load_int8(artifact: Artifact, device: str) -> PreTrainedModel:
             f"and {artifact.manifest.name} is {model.config.model_type}; use bfloat16 or onnxruntime",
             param="dtype",
         )
+    _check_finite(model)
     layers: Any = model.base_model.encoder.layer  # type: ignore[union-attr]
     is_tiled = is_tiled_int8(model.config)
     for i, ranges in enumerate(read_ranges(artifact, model.config)):
@@ -62,6 +64,13 @@ def load_int8(artifact: Artifact, device: str) -> PreTrainedModel:
         trunk: Any = model.base_model
         trunk.embeddings = TiledEmbeddings(trunk.embeddings)
     return model
+
+
+def _check_finite(model: PreTrainedModel) -> None:
+    """Integers hold no NaN: after attention one would be a number like any other, and so would the score."""
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise InvalidInput(f"the weights' {name} is not finite; save the model again", param="source")
 
 
 class Int8Layer(nn.Module):

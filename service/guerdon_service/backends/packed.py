@@ -57,7 +57,7 @@ def inputs_of(model: PreTrainedModel, manifest: Manifest, encoded: Encoded) -> I
 
 
 class Trunk(Protocol):
-    """Computes hidden states where nobody looks how: `trunk_graphs` on CUDA."""
+    """Computes hidden states where nobody looks how: `trunk_graphs` on CUDA, `encoder_trunk` on AMX."""
 
     def __call__(self, inputs: Inputs, segments: Sequence[Segment]) -> Tensor | None:
         """Last hidden states [T, hidden] of a packed row; None where it does not take these segments."""

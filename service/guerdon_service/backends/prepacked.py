@@ -17,8 +17,8 @@ from guerdon_service.backends.prepacked_linear import linear_of
 
 def prepack(trunk: nn.Module) -> None:
     """Put a layer of our own in the place of each decoder's or encoder's whose attention is packed, by tiles
-    where this machine has them, and one of `linear_of` in that of each other linear layer; the old weights
-    are freed.
+    where this machine has them, embeddings too, and one of `linear_of` in that of each other linear layer;
+    the old weights are freed.
 
     Layers in a dtype that this machine's oneDNN does not multiply stay as they are.
     """

@@ -65,11 +65,20 @@ class TiledEmbeddings(nn.Module):
             IndexError: a table has no such row.
         """
         for numbers, table in zip((ids, positions, types), self._tables, strict=True):
-            if numbers is not None and numbers.view(np.uint64).max(initial=0) >= len(table):
-                raise IndexError(f"an embedding has {len(table)} rows and {numbers.max()} was asked for")
+            most = np.uint64(0) if numbers is None else _most(numbers, ids.size)
+            if most >= len(table):
+                raise IndexError(
+                    f"an embedding has {len(table)} rows and {most.astype(np.int64)} was asked for"
+                )
         numbered = (None if numbers is None else numbers.ctypes.data for numbers in (ids, positions, types))
         addresses = (tensor.data_ptr() for tensor in (*self._tables, *self._norm))
         return Embeddings(*numbered, *addresses, out, self.size, self._epsilon)
+
+
+def _most(numbers: Numbers, size: int) -> np.uint64:
+    """The greatest of `size` numbers, negative ones above all others."""
+    assert numbers.dtype == np.int64 and numbers.flags.c_contiguous and numbers.size == size
+    return numbers.view(np.uint64).max(initial=0)  # type: ignore[no-any-return]
 
 
 class Embeddings(ctypes.Structure):

@@ -25,7 +25,10 @@ def encoder_trunk(trunk: nn.Module) -> "EncoderTrunk | None":
     are_tiled = all(isinstance(layer, TiledEncoderLayer) for layer in layers)
     if not (isinstance(embeddings, TiledEmbeddings) and layers and are_tiled):
         return None
-    return None if layers[0].attend.head_dim % HEAD_MULTIPLE else EncoderTrunk(embeddings, list(layers))
+    its = layers[0].attend
+    if its.head_dim % HEAD_MULTIPLE or its.num_heads * its.head_dim != embeddings.size:
+        return None
+    return EncoderTrunk(embeddings, list(layers))
 
 
 class EncoderTrunk:

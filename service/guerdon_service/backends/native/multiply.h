@@ -8,7 +8,7 @@
 
 enum { BLOCK = 2 * TILE };  // rows and outputs at a time: four tiles of sums
 
-// What follows: mirrored in rows.py.
+// What follows: mirrored in steps.py.
 enum { PLAIN, GELU, PLUS, SILU_GATED, GELU_TANH_GATED, GELU_UINT8 };
 
 typedef struct {

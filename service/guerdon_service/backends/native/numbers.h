@@ -29,8 +29,9 @@ WIDE INLINE void store_some(bf16 *to, __mmask16 some, __m512 x) {
     _mm256_mask_storeu_epi16(to, some, (__m256i)_mm512_cvtneps_pbh(x));
 }
 
-// Rounded, within `least` and 255. What is not a number becomes `least`.
+// Rounded, within `least` and 255; NaN becomes `least`, and so would what int32 does not hold.
 WIDE INLINE void store_uint8(uint8_t *to, __m512 x, int least) {
+    x = _mm512_min_ps(_mm512_set1_ps(255.0f), x);
     __m512i whole = _mm512_max_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(least));
     _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(whole));
 }

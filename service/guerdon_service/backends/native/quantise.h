@@ -7,7 +7,7 @@ enum { ZERO = 128 };  // what stands for 0; rows lie in 1 to 255. Mirrored in st
 typedef struct {
     const float *factor, *offset;  // [size], or NULL: 1 and 0
     const int32_t *again;          // [num_again]: columns that come once more after the last
-    int64_t size, num_again;       // a multiple of 16
+    int64_t size, num_again;       // size: a multiple of 16
 } Quantise;
 
 WIDE static void quantise_row(const Quantise *q, const Rows *from, const Rows *to, int64_t row) {
