@@ -13,28 +13,50 @@ WIDE INLINE __m512 load_part(const Rows *rows, int64_t row, int64_t i, int64_t e
     return load_some(left(i, end), at(rows, row, i));
 }
 
+// Sum of values, or of their squares; four sums side by side, since each addition waits for the one before.
+WIDE INLINE float sum_of(const float *values, int64_t size, int squared) {
+    __m512 sums[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int64_t i = 0; i < size; i += 4 * LANES)
+        for (int part = 0; part < 4 && i + part * LANES < size; part++) {
+            __m512 x = _mm512_loadu_ps(values + i + part * LANES);
+            sums[part] = squared ? _mm512_fmadd_ps(x, x, sums[part]) : _mm512_add_ps(sums[part], x);
+        }
+    return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])));
+}
+
 // (x - mean) / sqrt(variance + epsilon) * weight + bias, or x / sqrt(mean(x^2) + epsilon) * weight; plus `other`.
-WIDE static void norm_row(const Norm *n, int64_t begin, const Rows *from, const Rows *other, const Rows *to, int64_t row) {
-    int64_t end = begin + n->size;
-    float mean = 0;
-    __m512 sum = _mm512_setzero_ps(), squares = sum;
+// `whole`: the size is a multiple of 16.
+WIDE INLINE void norm_sized(const Norm *n, int64_t begin, const Rows *from, const Rows *other, const Rows *to, int64_t row,
+                            int whole) {
+    int64_t size = n->size;
+    float values[(size + LANES - 1) / LANES * LANES];
+    for (int64_t i = 0; i < size; i += LANES) {
+        const bf16 *x = at(from, row, begin + i);
+        _mm512_storeu_ps(values + i, whole ? load(x) : load_some(left(i, size), x));
+    }
     if (n->bias) {
-        for (int64_t i = begin; i < end; i += LANES) sum = _mm512_add_ps(sum, load_part(from, row, i, end));
-        mean = _mm512_reduce_add_ps(sum) / n->size;
+        __m512 mean = _mm512_set1_ps(sum_of(values, size, 0) / size);
+        for (int64_t i = 0; i < size; i += LANES) {
+            __m512 x = _mm512_sub_ps(_mm512_loadu_ps(values + i), mean);
+            _mm512_storeu_ps(values + i, whole ? x : _mm512_maskz_mov_ps(left(i, size), x));
+        }
     }
-    for (int64_t i = begin; i < end; i += LANES) {
-        __m512 x = _mm512_maskz_sub_ps(left(i, end), load_part(from, row, i, end), _mm512_set1_ps(mean));
-        squares = _mm512_fmadd_ps(x, x, squares);
+    __m512 scale = _mm512_set1_ps(1 / __builtin_sqrtf(sum_of(values, size, 1) / size + n->epsilon));
+    for (int64_t i = 0; i < size; i += LANES) {
+        __mmask16 in = whole ? 0xffff : left(i, size);
+        __m512 x = _mm512_mul_ps(_mm512_loadu_ps(values + i), scale);
+        x = _mm512_mul_ps(x, _mm512_maskz_loadu_ps(in, n->weight + i));
+        if (n->bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(in, n->bias + i));
+        if (other->first) x = _mm512_add_ps(x, load_some(in, at(other, row, begin + i)));
+        store_some(at(to, row, begin + i), in, x);
     }
-    __m512 scale = _mm512_set1_ps(1 / __builtin_sqrtf(_mm512_reduce_add_ps(squares) / n->size + n->epsilon));
-    for (int64_t i = begin; i < end; i += LANES) {
-        __mmask16 in = left(i, end);
-        __m512 x = _mm512_mul_ps(_mm512_sub_ps(load_part(from, row, i, end), _mm512_set1_ps(mean)), scale);
-        x = _mm512_mul_ps(x, _mm512_maskz_loadu_ps(in, n->weight + i - begin));
-        if (n->bias) x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(in, n->bias + i - begin));
-        if (other->first) x = _mm512_add_ps(x, load_part(other, row, i, end));
-        store_some(at(to, row, i), in, x);
-    }
+}
+
+WIDE static void norm_row(const Norm *n, int64_t begin, const Rows *from, const Rows *other, const Rows *to, int64_t row) {
+    if (n->size % LANES)
+        norm_sized(n, begin, from, other, to, row, 0);
+    else
+        norm_sized(n, begin, from, other, to, row, 1);
 }
 
 // Rotary embedding (arXiv:2104.09864) of a row's first `count` heads by its angles, in place.

@@ -50,7 +50,8 @@ typedef struct {
 enum { CHUNK = 32 };
 
 INLINE bf16 *at(const Rows *rows, int64_t row, int64_t column) {
-    return rows->first + row * rows->row + column / CHUNK * rows->chunk + column % CHUNK;
+    uint64_t of = column;  // never negative, which spares a division's correction
+    return rows->first + row * rows->row + of / CHUNK * rows->chunk + of % CHUNK;
 }
 
 // Of rows of bytes, two to a bf16's place.
