@@ -21,6 +21,7 @@ from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.attention_tiles import TileKernel
 from guerdon_service.backends.families import family_of, head_logits, pool_of
 from guerdon_service.backends.layout import Layout, Segment, plan_layout
+from guerdon_service.backends.native.head import is_head_taken
 from guerdon_service.backends.placed import placed
 from guerdon_service.backends.pooling import pooled_index, pooled_response
 from guerdon_service.backends.threads import on_threads
@@ -91,11 +92,13 @@ def pooled_logits(model: PreTrainedModel, rows: Tensor) -> Tensor:
     """Raw logits fp32 [N, H] of pooled rows [N, hidden], which are fp32.
 
     On CPU one row at a time, on one thread: MKL's small products depend on a row's place among others, and
-    wide ones on the number of threads (seen on AVX-512 without AMX). Else `ROW_MULTIPLE` rows at a time.
+    wide ones on the number of threads (seen on AVX-512 without AMX). Those of `native.head` do not: all rows
+    at once. On a GPU `ROW_MULTIPLE` rows at a time.
     """
     if rows.device.type == "cpu":
         with on_threads(1):
-            return torch.cat([head_logits(model, row) for row in rows.split(1)])
+            parts = (rows,) if is_head_taken(model) else rows.split(1)
+            return torch.cat([head_logits(model, part) for part in parts])
     padded = torch.zeros(padded_rows(len(rows)), rows.shape[1], dtype=torch.float32, device=rows.device)
     padded[: len(rows)] = rows
     chunks = [head_logits(model, chunk) for chunk in padded.split(ROW_MULTIPLE)]

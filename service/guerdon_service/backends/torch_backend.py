@@ -20,6 +20,7 @@ from guerdon_service.backends.int8 import INT8, load_int8
 from guerdon_service.backends.layout import share_out, split_batch
 from guerdon_service.backends.load import load_classifier
 from guerdon_service.backends.native.encoder_trunk import encoder_trunk
+from guerdon_service.backends.native.head import take_head
 from guerdon_service.backends.native_bf16 import computed_in
 from guerdon_service.backends.packed import Trunk, packed_logits
 from guerdon_service.backends.prepacked import prepack
@@ -101,6 +102,8 @@ class TorchBackend:
         self._fixed_rows = fixed_rows
         self._kernel = kernel
         on_cpu = model.device.type == "cpu"
+        if on_cpu:
+            take_head(model)
         by_tiles = on_cpu and self._packs and fixed_rows is None
         self._trunk = trunk or (encoder_trunk(model.base_model) if by_tiles else None)
         self._num_threads = torch.get_num_threads()
