@@ -23,15 +23,9 @@ from guerdon_service.backends.threads import on_threads
 from guerdon_service.backends.torch_backend import TorchBackend
 from tests.backends.artifacts import sequence, tiny_artifact
 from tests.backends.exported import ranged
-from tests.backends.tiles import needs_tiles
+from tests.backends.tiles import SIZES, needs_tiles
 
 pytestmark = needs_tiles
-SIZES: dict[str, Any] = {
-    "hidden_size": 96,
-    "num_attention_heads": 3,
-    "intermediate_size": 160,
-    "vocab_size": 50,
-}
 CONFIGS = {
     "bert": BertConfig(**SIZES, num_hidden_layers=3),
     "xlm-roberta": XLMRobertaConfig(**SIZES, num_hidden_layers=2, type_vocab_size=1),
@@ -41,13 +35,27 @@ SEGMENTS = (Segment(0, 5), Segment(5, 45), Segment(45, 109), Segment(109, 409))
 
 
 def made(config: BertConfig | XLMRobertaConfig) -> Any:
-    """Random, in bf16, with layers for this machine."""
+    """Random, in bf16."""
     register_packed_attention()
     torch.manual_seed(0)
     model = AutoModel.from_config(config, attn_implementation=PACKED).eval().bfloat16()
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "LayerNorm.weight")):  # zeros and ones, as they begin, would tell nothing
             parameter.data.normal_(1.0 if "weight" in name else 0.0, 0.3)
+    return model
+
+
+def trunk_of(model: Any) -> EncoderTrunk:
+    """A prepacked model's, which has one."""
+    trunk = encoder_trunk(model)
+    assert trunk is not None
+    return trunk
+
+
+def prepacked(config: BertConfig | XLMRobertaConfig) -> Any:
+    """As `made`, with layers for this machine."""
+    model = made(config)
+    prepack(model)
     return model
 
 
@@ -61,10 +69,8 @@ def inputs(types: bool = True) -> Inputs:
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("arch", CONFIGS)
 def test_one_call_gives_the_bits_of_the_modules(arch: str, num_threads: int) -> None:
-    model, asked = made(CONFIGS[arch]), inputs(types=arch == "bert")
-    prepack(model)
-    trunk = encoder_trunk(model)
-    assert trunk is not None
+    model, asked = prepacked(CONFIGS[arch]), inputs(types=arch == "bert")
+    trunk = trunk_of(model)
     with torch.inference_mode(), on_threads(1):
         found = trunk(asked, SEGMENTS)
         assert found is not None
@@ -100,19 +106,13 @@ def test_embeddings_are_those_of_transformers(types: bool) -> None:
     ],
 )
 def test_what_no_table_has_is_an_error_and_no_score(spoil: Callable[[Inputs], Inputs], said: str) -> None:
-    model = made(CONFIGS["bert"])
-    prepack(model)
-    trunk = encoder_trunk(model)
-    assert trunk is not None
+    trunk = trunk_of(prepacked(CONFIGS["bert"]))
     with on_threads(1), pytest.raises(IndexError, match=said):
         trunk(spoil(inputs()), SEGMENTS)
 
 
 def test_a_table_of_types_without_rows_is_an_error_where_all_are_0() -> None:
-    model = made(BertConfig(**SIZES, num_hidden_layers=1, type_vocab_size=0))
-    prepack(model)
-    trunk = encoder_trunk(model)
-    assert trunk is not None
+    trunk = trunk_of(prepacked(BertConfig(**SIZES, num_hidden_layers=1, type_vocab_size=0)))
     with on_threads(1), pytest.raises(IndexError, match="has 0 rows and 0 was"):
         trunk(inputs(types=False), SEGMENTS)
 
@@ -126,10 +126,7 @@ def test_a_table_of_types_without_rows_is_an_error_where_all_are_0() -> None:
     ],
 )
 def test_numbers_that_do_not_lie_as_they_are_read_are_refused(spoil: Callable[[Inputs], Inputs]) -> None:
-    model = made(CONFIGS["bert"])
-    prepack(model)
-    trunk = encoder_trunk(model)
-    assert trunk is not None
+    trunk = trunk_of(prepacked(CONFIGS["bert"]))
     with on_threads(1), pytest.raises(AssertionError):
         trunk(spoil(inputs()), SEGMENTS)
 
@@ -142,8 +139,7 @@ def test_what_is_not_a_number_stays_and_spoils_no_other_conversation(as_int8: bo
         in_int8(model.float())
     else:
         prepack(model)
-    trunk = encoder_trunk(model)
-    assert trunk is not None
+    trunk = trunk_of(model)
     with torch.inference_mode(), on_threads(1):
         sound = trunk(asked, SEGMENTS)
         model.embeddings._tables[0][7] = torch.nan
@@ -169,20 +165,14 @@ def in_int8(model: Any) -> None:
 
 def test_other_trunks_and_threads_are_left_to_the_modules() -> None:
     assert encoder_trunk(made(CONFIGS["bert"])) is None, "not prepacked"
-    narrow = made(BertConfig(**SIZES | {"num_attention_heads": 6}, num_hidden_layers=1))
-    prepack(narrow)
+    narrow = prepacked(BertConfig(**SIZES | {"num_attention_heads": 6}, num_hidden_layers=1))
     assert encoder_trunk(narrow) is None, "heads of 16 columns are padded"
     # transformers lets `embedding_size` pass heads that leave columns over: nothing would write those
     sizes = SIZES | {"hidden_size": 1088, "num_attention_heads": 33, "embedding_size": 1088}
-    fewer = made(BertConfig(**sizes, num_hidden_layers=1))
-    prepack(fewer)
+    fewer = prepacked(BertConfig(**sizes, num_hidden_layers=1))
     assert encoder_trunk(fewer) is None, "heads do not make up the hidden size"
-    model = made(CONFIGS["bert"])
-    prepack(model)
-    trunk = encoder_trunk(model)
     with on_threads(2):
-        assert trunk is not None
-        assert trunk(inputs(), SEGMENTS) is None
+        assert trunk_of(prepacked(CONFIGS["bert"]))(inputs(), SEGMENTS) is None
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])

@@ -24,16 +24,10 @@ from guerdon_service.backends.native.steps import Multiply, Norm, Rotate
 from guerdon_service.backends.native.weight import TiledWeight
 from guerdon_service.backends.prepacked import prepack
 from guerdon_service.backends.threads import on_threads
-from tests.backends.tiles import needs_tiles
+from tests.backends import tiles
 
-pytestmark = needs_tiles
-SIZES: dict[str, Any] = {
-    "hidden_size": 96,
-    "num_attention_heads": 3,
-    "intermediate_size": 160,
-    "num_hidden_layers": 3,
-    "vocab_size": 50,
-}
+pytestmark = tiles.needs_tiles
+SIZES = tiles.SIZES | {"num_hidden_layers": 3}
 CONFIGS: dict[str, tuple[Any, Any]] = {
     "bert": (BertModel, BertConfig(**SIZES)),
     "llama": (LlamaModel, LlamaConfig(**SIZES, num_key_value_heads=1)),

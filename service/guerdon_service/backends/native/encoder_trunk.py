@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guerdon_service.backends.attention_masks import PackedMasks
 from guerdon_service.backends.layout import Segment
 from guerdon_service.backends.native.attention import HEAD_MULTIPLE, Attention, Heads, coded_rule
 from guerdon_service.backends.native.embeddings import TiledEmbeddings
@@ -51,7 +52,7 @@ class EncoderTrunk:
         kept = torch.empty(6, num_rows, size, dtype=torch.bfloat16)  # three of them hold qkv
         qkv, seen, rows, out = (kept[i].data_ptr() for i in (0, 3, 4, 5))
         entering = self._embeddings.coded(inputs.ids, inputs.positions, inputs.types, rows)
-        table = torch.tensor([(s.start, s.end, 0, 0) for s in segments], dtype=torch.int32)
+        table = PackedMasks(tuple(segments)).table
         made, number = [], ctypes.c_int64
         for layer in self._layers:
             made.append(_Coded.of(layer, {"rows": rows, "qkv": qkv, "seen": seen, "out": out}))

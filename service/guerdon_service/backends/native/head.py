@@ -1,7 +1,6 @@
 """A model's head in fp32 for all rows of a batch at once, where there are kernels."""
 
 import ctypes
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,21 +38,13 @@ def take_head(model: PreTrainedModel) -> None:
     if not has_tiles() or model.config.hidden_size % _MULTIPLE:
         return
     for path in family_of(model.config).head_modules:
-        above, _, name = path.rpartition(".")
-        holder: Any = model.get_submodule(above)
-        if isinstance(getattr(holder, name), nn.Linear):
-            setattr(holder, name, RowLinear(getattr(holder, name)))
-            continue
-        for module in list(getattr(holder, name).modules()):
-            for inner, child in list(module.named_children()):
-                if isinstance(child, nn.Linear):
-                    setattr(module, inner, RowLinear(child))
+        for name, module in list(model.get_submodule(path).named_modules(prefix=path)):
+            if isinstance(module, nn.Linear):
+                model.set_submodule(name, RowLinear(module))
 
 
 def is_head_taken(model: PreTrainedModel) -> bool:
     """Whether the head gives each row its own bits beside any others."""
     paths = family_of(model.config).head_modules
-    modules = [m for path in paths for m in model.get_submodule(path).modules()]
-    return any(isinstance(m, RowLinear) for m in modules) and not any(
-        isinstance(m, nn.Linear) for m in modules
-    )
+    kinds = {type(module) for path in paths for module in model.get_submodule(path).modules()}
+    return RowLinear in kinds and nn.Linear not in kinds
